@@ -1,0 +1,3 @@
+"""Zero-shot cross-lingual transfer grids with intermediate-task training, on adapters and LoRA over a frozen encoder."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,143 @@
+"""Compositions: frozen expressions over named modules, their text form and its parser.
+
+`none` · `a` · `a > b` (stack, bottom first) · `a + b` (sum of low-rank updates) · parentheses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from adapters_xitt.errors import XittError
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """The encoder as it is."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One module, by name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Modules on top of each other in every layer, bottom first."""
+
+    parts: tuple[Composition, ...]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Updates of one weight matrix added up: W + ΔW₁ + ΔW₂ + …"""
+
+    parts: tuple[Composition, ...]
+
+
+Composition = Nothing | Part | Stack | Sum
+
+
+def names(composition: Composition) -> tuple[str, ...]:
+    """The modules of a composition, bottom or first one first, each once."""
+    match composition:
+        case Nothing():
+            return ()
+        case Part(name):
+            return (name,)
+        case Stack(parts) | Sum(parts):
+            return tuple(dict.fromkeys(name for part in parts for name in names(part)))
+
+
+def rename(composition: Composition, new: Callable[[str], Composition]) -> Composition:
+    """The composition with every part replaced by `new(name)`; a stack within a stack becomes one stack."""
+    match composition:
+        case Nothing():
+            return composition
+        case Part(name):
+            return new(name)
+        case Stack(parts):
+            return _flat(Stack, [rename(part, new) for part in parts])
+        case Sum(parts):
+            return _flat(Sum, [rename(part, new) for part in parts])
+
+
+def _flat(block: type[Stack] | type[Sum], parts: list[Composition]) -> Composition:
+    """`block` over `parts`; both operators are associative, and `none` is their neutral element."""
+    flat: list[Composition] = []
+    for part in parts:
+        flat.extend(part.parts if isinstance(part, block) else () if isinstance(part, Nothing) else (part,))
+    if not flat:
+        return Nothing()
+    return flat[0] if len(flat) == 1 else block(tuple(flat))
+
+
+def show(composition: Composition) -> str:
+    """The text form; `parse(show(c)) == c`."""
+    match composition:
+        case Nothing():
+            return "none"
+        case Part(name):
+            return name
+        case Stack(parts):
+            return " > ".join(show(part) for part in parts)
+        case Sum(parts):
+            return " + ".join(f"({show(part)})" if isinstance(part, Stack) else show(part) for part in parts)
+
+
+_TOKEN = re.compile(r"\s*(?:(?P<name>[A-Za-z0-9_.@/-]+)|(?P<sign>[>+()]))")
+
+
+def parse(text: str) -> Composition:
+    """The composition written in `text`; a `XittError` that points at the character where it goes wrong."""
+    tokens: list[tuple[str, str, int]] = []
+    at = 0
+    while text[at:].strip():
+        found = _TOKEN.match(text, at)
+        if not found:
+            at += len(text[at:]) - len(text[at:].lstrip())
+            raise _wrong(text, at, f"unexpected {text[at]!r}")
+        kind = found.lastgroup or ""
+        tokens.append((kind, found[kind], found.start(kind)))
+        at = found.end()
+    tokens.append(("end", "", len(text)))
+    composition, rest = _stack(text, tokens)
+    if rest[0][0] != "end":
+        raise _wrong(text, rest[0][2], f"unexpected {rest[0][1]!r}")
+    return composition
+
+
+def _stack(text: str, tokens: list) -> tuple[Composition, list]:
+    return _chain(text, tokens, ">", Stack, _sum)
+
+
+def _sum(text: str, tokens: list) -> tuple[Composition, list]:
+    return _chain(text, tokens, "+", Sum, _atom)
+
+
+def _chain(text: str, tokens: list, sign: str, block: type, below: Callable) -> tuple[Composition, list]:
+    part, tokens = below(text, tokens)
+    parts = [part]
+    while tokens[0][:2] == ("sign", sign):
+        part, tokens = below(text, tokens[1:])
+        parts.append(part)
+    return (_flat(block, parts) if len(parts) > 1 else parts[0]), tokens
+
+
+def _atom(text: str, tokens: list) -> tuple[Composition, list]:
+    kind, value, at = tokens[0]
+    if kind == "name":
+        return (Nothing() if value == "none" else Part(value)), tokens[1:]
+    if (kind, value) == ("sign", "("):
+        inner, tokens = _stack(text, tokens[1:])
+        if tokens[0][:2] != ("sign", ")"):
+            raise _wrong(text, tokens[0][2], "a ')' is missing")
+        return inner, tokens[1:]
+    raise _wrong(text, at, "a module's name, 'none' or '(' was expected")
+
+
+def _wrong(text: str, at: int, what: str) -> XittError:
+    return XittError(f"composition: {what} at character {at + 1}\n  {text}\n  {' ' * at}^\n"
+                     "Write 'none', 'a', 'a > b' (stack, bottom first) or 'a + b' (sum).")

@@ -1,0 +1,49 @@
+"""What a user did wrong, told so that they can mend it: one error class, the nearest match, and a collector
+that reports every problem at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+class XittError(Exception):
+    """A user's mistake. The command line shows it without a traceback and exits with status 2."""
+
+
+class DataError(XittError):
+    """A data file that can't be used; the message starts with the file and, where there is one, the line."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice closest to `word`, or None where nothing is close."""
+    by_lower = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(str(word).lower(), list(by_lower), n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def unknown(what: str, word: str, choices: Iterable[str], *, shown: int = 30) -> str:
+    """One sentence for an unknown name: what it was, the nearest match, and the choices."""
+    choices = list(choices)
+    near = nearest(word, choices)
+    hint = f" Did you mean {near!r}?" if near else ""
+    listed = ", ".join(choices[:shown]) + (f", … ({len(choices)} in all)" if len(choices) > shown else "")
+    return f"unknown {what} {word!r}.{hint} Choices: {listed or '(none)'}."
+
+
+@dataclass
+class Problems:
+    """Collects problems and raises them together, in the order they were found."""
+
+    title: str
+    found: list[str] = field(default_factory=list)
+
+    def add(self, problem: str) -> None:
+        if problem not in self.found:
+            self.found.append(problem)
+
+    def raise_if_any(self) -> None:
+        if self.found:
+            count = f"{len(self.found)} problem{'s' if len(self.found) > 1 else ''}"
+            raise XittError("\n".join([f"{self.title}: {count}", *(f"  {p}" for p in self.found)]))

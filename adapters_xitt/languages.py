@@ -1,0 +1,106 @@
+"""The languages of XTREME and XTREME-R, and a few more that occur in the data: one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from adapters_xitt.errors import XittError, unknown
+
+
+@dataclass(frozen=True)
+class Language:
+    """One language; None is "not known", never "none"."""
+
+    code: str  # ISO 639-1, or 639-3 where there is no shorter one
+    name: str
+    family: str  # the top family, with its branch after a colon for Indo-European ("IE: Slavic")
+    script: str  # ISO 15924
+    cc100_gib: float | None = None  # size of its text in XLM-R's pre-training, GiB; 0.0: it was not in it
+    joshi: int | None = None  # class of Joshi et al. 2020, 5 (most resources) to 0
+    distance: float | None = None  # cosine distance to English of URIEL's syntax_knn features, 0 to 1
+    order: str | None = None  # order of subject, verb, object; two where URIEL marks both
+
+    @property
+    def family_top(self) -> str:
+        """The family without its branch."""
+        return self.family.split(":")[0]
+
+
+# Sources: scripts from MTEB's defaults, CC-100 sizes from table 6 of the XLM-R paper (zh: simplified and traditional),
+# Joshi classes from LangResourceAtlas, distance and order from lang2vec (Quechua as Ayacucho).
+_ROWS = (
+    Language("af", "Afrikaans", "IE: Germanic", "Latn", 1.3, 3, 0.15, "SVO/SOV"),
+    Language("ar", "Arabic", "Afro-Asiatic", "Arab", 28.0, 5, 0.36, "VSO"),
+    Language("az", "Azerbaijani", "Turkic", "Latn", 6.5, 1, 0.47, "SOV"),
+    Language("bg", "Bulgarian", "IE: Slavic", "Cyrl", 57.5, 3, 0.14, "SVO"),
+    Language("bn", "Bengali", "IE: Indo-Aryan", "Beng", 8.4, 3, 0.42, "SOV"),
+    Language("de", "German", "IE: Germanic", "Latn", 66.6, 5, 0.10, "SVO/SOV"),
+    Language("el", "Greek", "IE: Greek", "Grek", 46.9, 3, 0.22, "SVO/VSO"),
+    Language("en", "English", "IE: Germanic", "Latn", 300.8, 5, 0.00, "SVO"),
+    Language("es", "Spanish", "IE: Romance", "Latn", 53.3, 5, 0.18, "SVO"),
+    Language("et", "Estonian", "Uralic", "Latn", 6.1, 3, 0.22, "SVO"),
+    Language("eu", "Basque", "Basque (isolate)", "Latn", 2.0, 4, 0.38, "SOV"),
+    Language("fa", "Persian", "IE: Iranian", "Arab", 111.6, 4, 0.48, "SOV"),
+    Language("fi", "Finnish", "Uralic", "Latn", 54.3, 4, 0.29, "SVO"),
+    Language("fr", "French", "IE: Romance", "Latn", 56.8, 5, 0.19, "SVO"),
+    Language("gu", "Gujarati", "IE: Indo-Aryan", "Gujr", 1.9, 1, 0.42, "SOV"),
+    Language("he", "Hebrew", "Afro-Asiatic", "Hebr", 31.6, 3, 0.25, "SVO"),
+    Language("hi", "Hindi", "IE: Indo-Aryan", "Deva", 20.2, 4, 0.38, "SOV"),
+    Language("ht", "Haitian Creole", "Creole (French-lexified)", "Latn", 0.0, 2, 0.27, "SVO"),
+    Language("hu", "Hungarian", "Uralic", "Latn", 58.4, 4, 0.31, "SVO/SOV"),
+    Language("id", "Indonesian", "Austronesian", "Latn", 148.3, 3, 0.27, "SVO"),
+    Language("it", "Italian", "IE: Romance", "Latn", 30.2, 4, 0.14, "SVO"),
+    Language("ja", "Japanese", "Japonic", "Jpan", 69.3, 5, 0.50, "SOV"),
+    Language("jv", "Javanese", "Austronesian", "Latn", 0.2, 1, 0.40, "SVO"),
+    Language("ka", "Georgian", "Kartvelian", "Geor", 9.1, 3, 0.32, "SVO/SOV"),
+    Language("kk", "Kazakh", "Turkic", "Cyrl", 6.4, 3, 0.55, "SOV"),
+    Language("ko", "Korean", "Koreanic (isolate)", "Hang", 54.2, 4, 0.45, "SOV"),
+    Language("lt", "Lithuanian", "IE: Baltic", "Latn", 13.7, 3, 0.31, "SVO"),
+    Language("ml", "Malayalam", "Dravidian", "Mlym", 7.6, 1, 0.46, "SOV"),
+    Language("mr", "Marathi", "IE: Indo-Aryan", "Deva", 2.8, 2, 0.44, "SOV"),
+    Language("ms", "Malay", "Austronesian", "Latn", 8.5, 3, 0.30, "SVO"),
+    Language("my", "Burmese", "Sino-Tibetan", "Mymr", 2.0, 1, 0.61, "SOV"),
+    Language("nl", "Dutch", "IE: Germanic", "Latn", 29.3, 4, 0.08, "SVO/SOV"),
+    Language("pa", "Punjabi", "IE: Indo-Aryan", "Guru", 0.8, 2, 0.39, "SOV"),
+    Language("pl", "Polish", "IE: Slavic", "Latn", 44.6, 4, 0.21, "SVO"),
+    Language("pt", "Portuguese", "IE: Romance", "Latn", 49.1, 4, 0.16, "SVO"),
+    Language("qu", "Quechua", "Quechuan", "Latn", 0.0, 1, 0.48, "SOV"),
+    Language("ro", "Romanian", "IE: Romance", "Latn", 61.4, 3, 0.20, "SVO"),
+    Language("ru", "Russian", "IE: Slavic", "Cyrl", 278.0, 4, 0.19, "SVO"),
+    Language("sw", "Swahili", "Niger-Congo", "Latn", 1.6, 2, 0.53, "SVO"),
+    Language("ta", "Tamil", "Dravidian", "Taml", 12.2, 3, 0.49, "SOV"),
+    Language("te", "Telugu", "Dravidian", "Telu", 4.7, 1, 0.48, "SOV"),
+    Language("th", "Thai", "Kra-Dai", "Thai", 71.7, 3, 0.36, "SVO"),
+    Language("tl", "Tagalog", "Austronesian", "Latn", 3.1, 3, 0.39, "VSO"),
+    Language("tr", "Turkish", "Turkic", "Latn", 20.9, 4, 0.49, "SOV"),
+    Language("uk", "Ukrainian", "IE: Slavic", "Cyrl", 84.6, 3, 0.15, "SVO"),
+    Language("ur", "Urdu", "IE: Indo-Aryan", "Arab", 5.7, 3, 0.38, "SOV"),
+    Language("vi", "Vietnamese", "Austro-Asiatic", "Latn", 137.3, 4, 0.34, "SVO"),
+    Language("wo", "Wolof", "Niger-Congo", "Latn", 0.0, 2, 0.36, "SVO"),
+    Language("yo", "Yoruba", "Niger-Congo", "Latn", 0.0, 2, 0.40, "SVO"),
+    Language("zh", "Mandarin", "Sino-Tibetan", "Hans", 63.5, 5, 0.29, "SVO"),
+    # In the data, outside the fifty: what isn't known stays None.
+    Language("am", "Amharic", "Afro-Asiatic", "Ethi"),
+    Language("ceb", "Cebuano", "Austronesian", "Latn"),
+    Language("cs", "Czech", "IE: Slavic", "Latn"),
+    Language("da", "Danish", "IE: Germanic", "Latn"),
+    Language("ha", "Hausa", "Afro-Asiatic", "Latn"),
+    Language("hr", "Croatian", "IE: Slavic", "Latn"),
+    Language("ig", "Igbo", "Niger-Congo", "Latn"),
+    Language("is", "Icelandic", "IE: Germanic", "Latn"),
+    Language("rw", "Kinyarwanda", "Niger-Congo", "Latn"),
+    Language("sk", "Slovak", "IE: Slavic", "Latn"),
+    Language("sr", "Serbian", "IE: Slavic", "Latn"),
+    Language("sv", "Swedish", "IE: Germanic", "Latn"),
+)
+
+LANGUAGES: Mapping[str, Language] = MappingProxyType({row.code: row for row in _ROWS})
+
+
+def language(code: str) -> Language:
+    """The row of a language code; an unknown code is a XittError."""
+    if code not in LANGUAGES:
+        raise XittError(unknown("language", code, LANGUAGES, shown=len(LANGUAGES)))
+    return LANGUAGES[code]

@@ -1,0 +1,22 @@
+"""The tasks, one row each: what they are, where their files lie, which English data trains them, how they are scored.
+
+Rows only: nothing here reads a file. `task(name)` finds a row, `TASKS` holds them all in reading order."""
+
+from __future__ import annotations
+
+from adapters_xitt.errors import XittError, unknown
+from adapters_xitt.tasks.demo import DEMO
+from adapters_xitt.tasks.intermediate import INTERMEDIATE
+from adapters_xitt.tasks.record import KINDS, Task
+from adapters_xitt.tasks.xtreme import XTREME
+
+__all__ = ["KINDS", "TASKS", "Task", "task"]
+
+TASKS: dict[str, Task] = {row.name: row for row in (*INTERMEDIATE, *XTREME, *DEMO)}
+
+
+def task(name: str) -> Task:
+    """The row called `name`; a `XittError` with the nearest name where there is none."""
+    if name not in TASKS:
+        raise XittError(unknown("task", name, TASKS))
+    return TASKS[name]

@@ -1,0 +1,47 @@
+"""The record that describes a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# What a model does with an input. The encoding, the head and the decoding of a kind each have one row elsewhere.
+KINDS = {
+    "pair": "one label for two texts",
+    "tagging": "one label per word",
+    "qa": "a span of a context that answers a question",
+    "retrieval": "the translation of a sentence among many; nothing is trained",
+    "choice": "one of several answers to a prompt",
+    "mlm": "masked words of plain text",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One task. File patterns are relative to the data folder; `{lang}` stands for a language code, `{lang3}` for
+    its three-letter code, and of several patterns the first one that exists is read."""
+
+    name: str
+    kind: str  # a key of KINDS
+    group: str  # classification | tagging | qa | retrieval | multi_choice
+    about: str  # one line for people
+    languages: tuple[str, ...]  # tested languages, in the benchmark's order
+    reader: str  # a key of sources.READERS
+    files: Mapping[str, tuple[str, ...]]  # split -> patterns
+    gold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # split -> patterns of labels kept apart
+    options: Mapping[str, object] = field(default_factory=dict)  # passed to the reader
+    labels: tuple[str, ...] = ()
+    metric: str  # a key of metrics.METRICS
+    headline: str  # the score that stands in the grid
+    trained_on: str | None = None  # the task whose English data trains this one; None: its own train split
+    train: str = "train"  # what training reads: a split or a slice of one, "train[:90%]"
+    selection: str = "dev"  # what picks the best step: a split or slice in the training language, never a test
+    origin: str  # namespace of the item ids; tasks with one origin share items (XQuAD's are SQuAD dev's)
+    derived_from: tuple[str, ...] = ()  # origins whose items these are translations or copies of
+    parallel: bool = False  # an id names the same item in every language
+    source: str  # where the files come from
+
+    @property
+    def trains(self) -> bool:
+        """Whether a module can be trained for this task; retrieval reads the encoder as it is."""
+        return self.kind != "retrieval"
