@@ -1,4 +1,4 @@
-"""What the metrics share: construction without a cache folder, and checks that come before arithmetic."""
+"""What the metrics share: construction that writes nothing, and the checks that come before the arithmetic."""
 
 from __future__ import annotations
 
@@ -12,19 +12,52 @@ from adapters_xitt.errors import XittError
 
 
 class Metric(evaluate.Metric):
-    """A metric that keeps its rows in memory; `score` is the plain path, `compute` the library's own around it."""
+    """A metric over rows kept in memory: `score` is the plain path, `compute` is evaluate's own around it."""
 
     headline = ""  # the key of `score` that stands for the metric in a table
-    description = ""
-    citation = ""
+    about = ""  # what it computes, and after whom
 
     def __init__(self) -> None:
         super().__init__(keep_in_memory=True)
 
     def score(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-        """The scores, in percent."""
+        """The scores in percent; nothing to score is a XittError, never 0."""
         raise NotImplementedError
 
-    def features(self) -> datasets.Features | list[datasets.Features]:
-        """The form of one prediction and one reference, for `compute`."""
+    def form(self) -> datasets.Features | list[datasets.Features]:
+        """One prediction and one reference, as `compute` takes them."""
         raise NotImplementedError
+
+    def compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, float] | None:
+        """The scores of these rows, or of those that were added before."""
+        added = predictions is None and references is None and self.writer is not None
+        if not added and (predictions is None or references is None or 0 in (len(predictions), len(references))):
+            raise XittError(f"{self.name}: nothing to score")
+        return super().compute(predictions=predictions, references=references, **kwargs)
+
+    def _compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
+        return self.score(predictions, references)
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(description=self.about, citation="", features=self.form())
+
+    def _build_data_dir(self) -> str:
+        # evaluate would make a folder in the user's cache here; rows in memory have no use for it.
+        return self._data_dir_root
+
+
+def check_pairs(predictions: Sequence[Any], references: Sequence[Any], *, what: str) -> None:
+    """Raise a XittError unless there is one prediction for every reference, and at least one of them."""
+    if len(predictions) != len(references):
+        raise XittError(f"{what}: {len(predictions)} predictions for {len(references)} references")
+    if len(references) == 0:
+        raise XittError(f"{what}: nothing to score")
+
+
+def plain(what: str, value: Any) -> int | str:
+    """A label as int or str; anything else (None, a float, a vector) is a XittError."""
+    if isinstance(value, str):
+        return str(value)
+    if getattr(value, "shape", ()) == () and hasattr(value, "__index__"):
+        return value.__index__()
+    raise XittError(f"{what}: a label is an integer or a string, found {value!r}")

@@ -1,0 +1,218 @@
+"""The frozen encoder: safe loading, its fingerprint, and its layers run from one depth to another.
+
+XLM-R checkpoints only (Conneau et al. 2020). Nothing in a checkpoint's files chooses code, kernels or further files."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adapters_xitt import hub
+from adapters_xitt.digests import tensors_digest
+from adapters_xitt.errors import XittError, nearest
+
+# The keys of config.json that shape an XLM-R; every other key is dropped, `auto_map` and `_attn_…` among them.
+CONFIG_KEYS = ("attention_probs_dropout_prob", "bos_token_id", "eos_token_id", "hidden_act", "hidden_dropout_prob",
+               "hidden_size", "initializer_range", "intermediate_size", "layer_norm_eps", "max_position_embeddings",
+               "num_attention_heads", "num_hidden_layers", "pad_token_id", "position_embedding_type",
+               "type_vocab_size", "vocab_size")
+PREFIXES = ("roberta.", "model.", "")  # under which checkpoints keep the encoder
+
+
+@dataclass(frozen=True)
+class EncoderFiles:
+    """Where an encoder lies, what people call it, and its fingerprint (tensors as stored, and the tokenizer)."""
+
+    folder: Path
+    name: str
+    fingerprint: str
+    config: dict[str, Any]
+
+    @property
+    def layers(self) -> int:
+        return self.config["num_hidden_layers"]
+
+    @property
+    def width(self) -> int:
+        return self.config["hidden_size"]
+
+    @property
+    def positions(self) -> int:
+        """Tokens a sequence may have; XLM-R counts positions from pad_token_id + 1."""
+        return self.config["max_position_embeddings"] - self.config["pad_token_id"] - 1
+
+
+def locate(name: str) -> Path:
+    """The folder of an encoder: `demo`, a folder, a name below XITT_ENCODERS, or a hub id with its revision."""
+    if name == "demo":
+        from adapters_xitt import demo
+
+        return demo.encoder_dir()
+    beside = os.environ.get("XITT_ENCODERS")
+    for folder in (Path(name), *([Path(beside) / name] if beside else [])):
+        if (folder / "config.json").is_file():
+            return folder
+    if "@" in name:
+        return hub.fetch_encoder(name)
+    known = [path.name for path in sorted(Path(beside).iterdir()) if path.is_dir()] if beside else []
+    near = nearest(name, ["demo", *known])
+    raise XittError(f"encoder {name!r}: no such folder" + (f" (did you mean {near!r}?)" if near else "")
+                    + f", and none of that name below XITT_ENCODERS ({beside or 'not set'}); "
+                    "a hub encoder is written owner/name@revision, the revision a 40-digit commit")
+
+
+def inspect(name: str) -> EncoderFiles:
+    """Finds an encoder and reads its configuration and fingerprint; builds no model."""
+    folder = locate(name)
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise XittError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
+    if config.get("model_type") != "xlm-roberta":
+        raise XittError(f"{path}: model_type is {config.get('model_type')!r}; only xlm-roberta encoders run here")
+    missing = [key for key in ("hidden_size", "num_hidden_layers", "max_position_embeddings") if key not in config]
+    if missing:
+        raise XittError(f"{path}: {', '.join(missing)} missing")
+    config = {key: config[key] for key in CONFIG_KEYS if key in config}
+    config.setdefault("pad_token_id", 1)
+    if not (folder / "tokenizer.json").is_file():
+        raise XittError(f"{folder}: tokenizer.json is missing; the fast tokenizer is needed for its offsets")
+    return EncoderFiles(folder, name, _fingerprint(folder), config)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        raise XittError(f"{folder}: no model.safetensors; pickled weights are not read")
+    return files
+
+
+def _stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """The encoder's tensors as stored, names without prefix; heads, pooler and position buffers left out."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in _weight_files(folder):
+        try:
+            with safe_open(path, "pt") as file:
+                names = list(file.keys())
+                prefix = next(p for p in PREFIXES if any(name.startswith(p + "embeddings.") for name in names) or not p)
+                for name in names:
+                    short = name.removeprefix(prefix)
+                    if short.startswith(("embeddings.", "encoder.")) and not short.endswith("position_ids"):
+                        yield short, file.get_tensor(name)
+        except SafetensorError as error:
+            raise XittError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def _fingerprint(folder: Path) -> str:
+    sha = hashlib.sha256((folder / "tokenizer.json").read_bytes())
+    sha.update(tensors_digest(dict(_stored(folder))).encode())
+    return sha.hexdigest()
+
+
+def load_tokenizer(files: EncoderFiles) -> Any:
+    """The fast tokenizer, built from tokenizer.json alone."""
+    from transformers import XLMRobertaTokenizerFast
+
+    return XLMRobertaTokenizerFast(tokenizer_file=str(files.folder / "tokenizer.json"),
+                                   model_max_length=files.positions)
+
+
+class Encoder:
+    """An XLM-R with room for modules in its layers. Its own weights never need a gradient outside `full`."""
+
+    def __init__(self, model: Any, files: EncoderFiles) -> None:
+        self.model, self.files = model, files
+        self.layers, self.width = files.layers, files.width
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.embeddings.word_embeddings.weight.device
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token ids [units, tokens] to hidden states [units, tokens, width]: depth 0."""
+        return self.model.embeddings(input_ids=ids)
+
+    def run(self, hidden: Tensor, mask: Tensor, start: int, stop: int) -> Tensor:
+        """Hidden states at depth `start` to those at depth `stop`, under whatever modules are active.
+
+        `mask` [units, tokens] is 1 where there is a token. Depth d is the output of d layers: `hidden_states[d]`."""
+        if start == stop:
+            return hidden
+        bias = torch.zeros(mask.shape, dtype=hidden.dtype, device=hidden.device)
+        bias = bias.masked_fill(mask == 0, torch.finfo(hidden.dtype).min)[:, None, None, :]
+        bias = bias.expand(-1, 1, mask.shape[1], -1)
+        for layer in self.model.encoder.layer[start:stop]:
+            hidden = layer(hidden, bias)[0]  # positional: a hook of adapters reads it so
+        return hidden
+
+    def set_dropout(self, probability: float | None) -> None:
+        """Dropout of the encoder's own layers while training; None is what its configuration says."""
+        config = self.files.config
+        hidden = config.get("hidden_dropout_prob", 0.1) if probability is None else probability
+        attention = config.get("attention_probs_dropout_prob", 0.1) if probability is None else probability
+        self.model.embeddings.dropout.p = hidden
+        for layer in self.model.encoder.layer:
+            layer.attention.self.dropout.p = layer.attention.self.dropout_prob = attention
+            layer.attention.output.dropout.p = layer.output.dropout.p = hidden
+
+    def weights(self) -> dict[str, Tensor]:
+        """The encoder's own tensors by their names in the checkpoint, modules left out."""
+        return {own_name(name): value for name, value in self.model.state_dict().items()
+                if own_name(name) and not name.endswith("position_ids")}
+
+    def copied(self) -> Encoder:
+        """A second encoder with the same weights, for `full`."""
+        return Encoder(copy.deepcopy(self.model), self.files)
+
+
+# Names that the two libraries give to what they put into a layer.
+_FOREIGN = (".lora_", ".adapters.", ".loras.", ".adapter_fusion_layer.", ".prefix_tuning.", ".shared_parameters",
+            "invertible_adapters", "lora_magnitude_vector")
+
+
+def own_name(name: str) -> str | None:
+    """The checkpoint's name of a tensor of the encoder itself; None for a tensor of a module."""
+    if any(word in name for word in _FOREIGN) or not name.startswith(("embeddings.", "encoder.")):
+        return None
+    return name.replace(".base_layer.", ".")
+
+
+def load(files: EncoderFiles, *, dtype: torch.dtype = torch.float32,
+         progress: Callable[[str], None] | None = None) -> Encoder:
+    """The encoder on the CPU, frozen, in evaluation mode, with its weights in `dtype`."""
+    import adapters
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+    from transformers.utils import logging as transformers_logging
+
+    if find_spec("kernels"):
+        # A config key can send transformers to a hub repository of compiled kernels where this package is present.
+        raise XittError("the package 'kernels' is installed; it lets a checkpoint's configuration load code. "
+                        "Uninstall it: pip uninstall kernels")
+    if progress:
+        progress(f"loading {files.name}")
+    transformers_logging.set_verbosity_error()
+    config = XLMRobertaConfig(**files.config, attn_implementation="sdpa")
+    model = XLMRobertaModel(config, add_pooling_layer=False)
+    stored = {name: tensor.to(torch.float32) for name, tensor in _stored(files.folder)}
+    found = model.load_state_dict(stored, strict=False)
+    missing = [name for name in found.missing_keys if not name.endswith("position_ids")]
+    if missing or found.unexpected_keys:
+        raise XittError(f"{files.folder}: its weights don't fit its configuration; "
+                        f"missing: {missing[:3]}, too many: {found.unexpected_keys[:3]}")
+    model.to(dtype)
+    adapters.init(model)
+    model.requires_grad_(False)
+    model.eval()
+    return Encoder(model, files)

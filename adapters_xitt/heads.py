@@ -1,0 +1,121 @@
+"""One head per kind of task: its module, its loss as a sum, and what it says of each unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adapters_xitt.batches import IGNORE
+
+DROPOUT = 0.1
+Batch = Mapping[str, Tensor]
+
+
+class PairHead(nn.Module):
+    """`<s>` → dropout → pooler, tanh → dropout → labels. The pooler belongs to the head: the checkpoint has none."""
+
+    def __init__(self, width: int, labels: int, dropout: float = DROPOUT) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.pooler = nn.Linear(width, width)
+        self.out = nn.Linear(width, labels)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """[units, tokens, width] to [units, labels]."""
+        pooled = torch.tanh(self.pooler(self.dropout(hidden[:, 0])))
+        return self.out(self.dropout(pooled))
+
+
+class TokenHead(nn.Module):
+    """Every token → dropout → labels; of extractive question answering, start and end."""
+
+    def __init__(self, width: int, labels: int, dropout: float = DROPOUT) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(width, labels)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """[units, tokens, width] to [units, tokens, labels]."""
+        return self.out(self.dropout(hidden))
+
+
+class MeanPool(nn.Module):
+    """The mean over the tokens, `<s>` and `</s>` among them (protocol of XTREME's Tatoeba); nothing is trained."""
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """[units, tokens, width] to [units, width]."""
+        weights = mask.to(hidden.dtype)[..., None]
+        return (hidden * weights).sum(1) / weights.sum(1)
+
+
+def _pair_loss(logits: Tensor, batch: Batch) -> Tensor:
+    return functional.cross_entropy(logits.float(), batch["label"], ignore_index=IGNORE, reduction="sum")
+
+
+def _tagging_loss(logits: Tensor, batch: Batch) -> Tensor:
+    return functional.cross_entropy(logits.float().flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORE,
+                                    reduction="sum")
+
+
+def _qa_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Mean of the start's and the end's cross-entropy, over the tokens of the window."""
+    scores = logits.float().masked_fill(batch["mask"][..., None] == 0, float("-inf"))
+    return sum(functional.cross_entropy(scores[..., at], batch[name], reduction="sum")
+               for at, name in enumerate(("start", "end"))) / 2
+
+
+def _pair_say(logits: Tensor, batch: Batch) -> list[NDArray]:
+    """Per unit: probabilities [labels]."""
+    return list(logits.float().softmax(-1).cpu().numpy())
+
+
+def _tagging_say(logits: Tensor, batch: Batch) -> list[NDArray]:
+    """Per unit: probabilities [words, labels], words in order."""
+    probabilities, word = logits.float().softmax(-1).cpu().numpy(), batch["word"].cpu().numpy()
+    return [unit[words >= 0] for unit, words in zip(probabilities, word, strict=True)]
+
+
+def _qa_say(logits: Tensor, batch: Batch) -> list[NDArray]:
+    """Per unit: start and end logits [2, tokens]."""
+    scores, lengths = logits.float().cpu().numpy(), batch["mask"].sum(1).cpu().numpy()
+    return [np.ascontiguousarray(unit[:length].T) for unit, length in zip(scores, lengths, strict=True)]
+
+
+def _retrieval_say(logits: Tensor, batch: Batch) -> list[NDArray]:
+    """Per unit: the embedding [width]."""
+    return list(logits.float().cpu().numpy())
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a kind of task needs above the encoder. `loss` is summed over units; the caller divides by the weight of
+    the whole effective batch."""
+
+    head: Callable[[int, int], nn.Module]
+    say: Callable[[Tensor, Batch], list[NDArray]]
+    loss: Callable[[Tensor, Batch], Tensor] | None = None
+
+
+HEADS: dict[str, Kind] = {
+    "pair": Kind(PairHead, _pair_say, _pair_loss),
+    "tagging": Kind(TokenHead, _tagging_say, _tagging_loss),
+    "qa": Kind(lambda width, labels: TokenHead(width, 2), _qa_say, _qa_loss),
+    "retrieval": Kind(lambda width, labels: MeanPool(), _retrieval_say),
+}
+
+
+def build(kind: str, width: int, labels: int, *, seed: int) -> nn.Module:
+    """A fresh head; weights N(0, 0.02) as the encoder's own, biases zero."""
+    torch.manual_seed(seed)
+    head = HEADS[kind].head(width, labels)
+    for module in head.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.02)
+            nn.init.zeros_(module.bias)
+    return head

@@ -1,0 +1,53 @@
+"""Accuracy: of labels, and of the nearest sentence in another language."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import datasets
+
+from adapters_xitt.errors import XittError
+from adapters_xitt.metrics.base import Metric, check_pairs, plain
+
+
+def share(predictions: Sequence[int | str], references: Sequence[int | str], *, what: str) -> float:
+    """Equal pairs in percent; integers beside strings are a XittError, because they could never be equal."""
+    check_pairs(predictions, references, what=what)
+    pairs = [(plain(what, p), plain(what, r)) for p, r in zip(predictions, references, strict=True)]
+    kinds = sorted({type(value).__name__ for pair in pairs for value in pair})
+    if len(kinds) > 1:
+        raise XittError(f"{what}: labels of one kind are needed, found {' and '.join(kinds)}")
+    return 100 * sum(p == r for p, r in pairs) / len(pairs)
+
+
+class Accuracy(Metric):
+    """Share of right labels; labels are integers or strings."""
+
+    headline = "accuracy"
+    about = "Right labels over all labels, in percent."
+
+    def score(self, predictions: Sequence[int | str], references: Sequence[int | str]) -> dict[str, float]:
+        return {"accuracy": share(predictions, references, what=self.name)}
+
+    def form(self) -> list[datasets.Features]:
+        return [_both("int64"), _both("string")]
+
+
+class RetrievalAccuracy(Metric):
+    """Share of queries whose nearest candidate is the gold one; indices count from 0."""
+
+    headline = "accuracy"
+    about = "Queries whose first candidate is the gold one, over all queries, in percent (XTREME's Tatoeba)."
+
+    def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
+        accuracy = share(predictions, references, what=self.name)
+        if isinstance(plain(self.name, references[0]), str):
+            raise XittError(f"{self.name}: an index is an integer, found {references[0]!r}")
+        return {"accuracy": accuracy}
+
+    def form(self) -> datasets.Features:
+        return _both("int64")
+
+
+def _both(kind: str) -> datasets.Features:
+    return datasets.Features({"predictions": datasets.Value(kind), "references": datasets.Value(kind)})

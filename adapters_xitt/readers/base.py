@@ -1,0 +1,44 @@
+"""What every reader gives back, and how it finds labels."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from adapters_xitt.errors import DataError, XittError, unknown
+
+NO_LABELS = "; if the file has none, give a gold file or labels=None"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one file held."""
+
+    rows: list[dict[str, Any]]
+    skipped: dict[str, int] = field(default_factory=dict)  # reason -> number of rows that could not be used
+
+
+def runs(values: Sequence[Hashable]) -> list[int]:
+    """For each value, the number of the run of equal neighbours that it is in."""
+    numbers: list[int] = []
+    for n, value in enumerate(values):
+        numbers.append(numbers[-1] + (value != values[n - 1]) if n else 0)
+    return numbers
+
+
+def index_of(labels: Sequence[str] | None, aliases: Mapping[str, str] = MappingProxyType({})) -> dict[str, int]:
+    """The number of each label and of its aliases; empty where no labels are read."""
+    index = {label: n for n, label in enumerate(labels or ())}
+    for alias, label in aliases.items():
+        if label not in index:
+            raise XittError(unknown("label", label, index))
+    return index | {alias: index[label] for alias, label in aliases.items()}
+
+
+def label_of(name: str, index: Mapping[str, int], *, where: str) -> int:
+    """The number of a label; an unknown one is a DataError at `where`."""
+    if name not in index:
+        raise DataError(f"{where}: {unknown('label', name, index)}")
+    return index[name]

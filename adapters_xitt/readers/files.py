@@ -1,0 +1,118 @@
+"""Files into text, lines, cells and JSON values; whatever is wrong with one is a DataError that says where."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from adapters_xitt.errors import DataError, nearest
+
+KINDS = {str: "a string", int: "an integer", list: "a list"}
+
+
+def lines_of(path: Path) -> list[str]:
+    """A file's lines without their ends and without blank lines after the last; there is at least one."""
+    lines = [line.removesuffix("\r") for line in text_of(path).split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    if not lines:
+        raise DataError(f"{path}:1: expected data, found an empty file; fetch the file again")
+    return lines
+
+
+def text_of(path: Path) -> str:
+    """The text of a file, `.gz` or not."""
+    data = bytes_of(path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        bad = error.object[error.start]
+        raise DataError(f"{path}:{line}: expected UTF-8, found byte 0x{bad:02x}; convert the file to UTF-8") from error
+
+
+def bytes_of(path: Path) -> bytes:
+    path = Path(path)
+    if path.is_dir():
+        near = ", ".join(sorted(child.name for child in path.iterdir())[:5])
+        raise DataError(f"{path}: expected a file, found a folder; name a file in it ({near or 'it is empty'})")
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise DataError(f"{path}: no such file, and no folder {path.parent}")
+        near = nearest(path.name, sorted(child.name for child in path.parent.iterdir()))
+        raise DataError(f"{path}: no such file" + (f"; did you mean {path.parent / near}?" if near else ""))
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if path.suffix == ".gz" else data
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: can't be read ({error}); fetch the file again") from error
+
+
+def blocks_of(lines: Sequence[str]) -> list[list[tuple[int, str]]]:
+    """The lines, each with its number from 1, in the groups that blank lines part."""
+    blocks: list[list[tuple[int, str]]] = [[]]
+    for n, line in enumerate(lines, 1):
+        if line:
+            blocks[-1].append((n, line))
+        elif blocks[-1]:
+            blocks.append([])
+    return blocks
+
+
+def csv_rows(path: Path, lines: Sequence[str]) -> list[tuple[int, list[str]]]:
+    """Rows as (line on which the row starts, cells)."""
+    rows, start = [], 1
+    limit = csv.field_size_limit(2**31 - 1)  # the limit is the process's: set for this file only
+    try:
+        reader = csv.reader((f"{line}\n" for line in lines), delimiter="\t", strict=True)
+        for cells in reader:
+            rows.append((start, cells))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{path}:{start}: expected quotes as csv writes them, found a row with: {error}; "
+            "if quotes are plain text here, read it with quoting=False"
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+    return rows
+
+
+def json_of(text: str, path: Path, *, first: int = 1) -> Any:
+    """The JSON value of a text that starts on line `first` of the file."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = first + error.lineno - 1
+        raise DataError(
+            f"{path}:{line}: expected JSON, found at column {error.colno}: {error.msg}; the file may be cut short"
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number too long for int, brackets too deep
+        raise DataError(f"{path}:{first}: expected JSON, found {error}") from error
+
+
+def get(node: Any, key: str, *, kind: type, where: str) -> Any:
+    """`node[key]` where it is of that type; `where` is written before the key in an error."""
+    if not isinstance(node, dict):
+        found = f"a {type(node).__name__} where an object should be"
+    elif key not in node:
+        found = f"only {', '.join(node) or 'an empty object'}"
+    elif not isinstance(node[key], kind):
+        found = repr(node[key])[:40]
+    else:
+        return node[key]
+    raise DataError(f"{where}{key}: expected {KINDS[kind]}, found {found}")
+
+
+def check_counts(path: Path, count: int, *, other: Path, wanted: int, what: str, line: int | None = None) -> None:
+    """Raise a DataError unless both files have as many lines, rows or sentences (`what`); `line` is where they part."""
+    if count != wanted:
+        raise DataError(
+            f"{path}:{line or min(count, wanted) + 1}: expected {wanted} {what}s, as in {other}, found {count}; "
+            "the two files belong to different data"
+        )
