@@ -37,6 +37,7 @@ class EncoderFiles:
     name: str
     fingerprint: str
     config: dict[str, Any]
+    parameters: int
 
     @property
     def layers(self) -> int:
@@ -88,7 +89,10 @@ def inspect(name: str) -> EncoderFiles:
     config.setdefault("pad_token_id", 1)
     if not (folder / "tokenizer.json").is_file():
         raise XittError(f"{folder}: tokenizer.json is missing; the fast tokenizer is needed for its offsets")
-    return EncoderFiles(folder, name, _fingerprint(folder), config)
+    tensors = dict(_stored(folder))
+    sha = hashlib.sha256((folder / "tokenizer.json").read_bytes())
+    sha.update(tensors_digest(tensors).encode())
+    return EncoderFiles(folder, name, sha.hexdigest(), config, sum(tensor.numel() for tensor in tensors.values()))
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -113,12 +117,6 @@ def _stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
                         yield short, file.get_tensor(name)
         except SafetensorError as error:
             raise XittError(f"{path}: not a whole safetensors file ({error})") from None
-
-
-def _fingerprint(folder: Path) -> str:
-    sha = hashlib.sha256((folder / "tokenizer.json").read_bytes())
-    sha.update(tensors_digest(dict(_stored(folder))).encode())
-    return sha.hexdigest()
 
 
 def load_tokenizer(files: EncoderFiles) -> Any:

@@ -87,7 +87,7 @@ class Rig:
         for parameter in own.values():
             parameter.data = parameter.data.float()
             parameter.requires_grad_(False)
-        if not own:
+        if not own and method.row.engine != "head":
             raise XittError(f"method {method.label}: it put no parameter into this encoder of "
                             f"{self.encoder.layers} layers; does leave_out name them all?")
         if tensors is not None:
@@ -189,5 +189,10 @@ def _unmount_full(rig: Rig, name: str) -> None:
     del rig._copies[name]
 
 
-_MOUNT: dict[str, Any] = {"adapters": _mount_bottleneck, "peft": _mount_update, "full": _mount_full}
-_UNMOUNT: dict[str, Any] = {"adapters": _unmount_bottleneck, "peft": _unmount_update, "full": _unmount_full}
+def _nothing(rig: Rig, name: str, method: Choice | None = None) -> None:
+    """The head alone puts nothing into the encoder."""
+
+
+_MOUNT: dict[str, Any] = {"adapters": _mount_bottleneck, "peft": _mount_update, "full": _mount_full, "head": _nothing}
+_UNMOUNT: dict[str, Any] = {"adapters": _unmount_bottleneck, "peft": _unmount_update, "full": _unmount_full,
+                            "head": _nothing}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +23,13 @@ class Method:
 
     name: str
     about: str
-    engine: str  # adapters | peft | full: who builds and runs it
+    engine: str  # adapters | peft | full | head: who builds and runs it
     modes: tuple[str, ...]  # the modes it has; the others are not applicable
     learning_rate: float
     options: Mapping[str, Any] = field(default_factory=dict)  # option -> default
     silent: bool = True  # whether a fresh module leaves the encoder's outputs as they were
+    # parameters in one adapted layer, from the options and the encoder's width; None: every weight of the encoder
+    per_layer: Callable[[Mapping[str, Any], int], int] | None = None
 
 
 METHODS: dict[str, Method] = {
@@ -41,6 +43,8 @@ METHODS: dict[str, Method] = {
             learning_rate=1e-4,
             options={"reduction": 16, "leave_out": ()},
             silent=False,  # N(0, 0.02) weights: small, not zero
+            per_layer=lambda options, width: 2 * width * (width // options["reduction"])
+            + width // options["reduction"] + width,
         ),
         Method(
             name="lora",
@@ -49,6 +53,7 @@ METHODS: dict[str, Method] = {
             modes=("none", "sequential", "sum"),
             learning_rate=2e-4,
             options={"rank": 8, "alpha": 8, "places": ("query", "value"), "leave_out": ()},
+            per_layer=lambda options, width: 2 * width * options["rank"] * len(options["places"]),
         ),
         Method(
             name="full",
@@ -56,6 +61,14 @@ METHODS: dict[str, Method] = {
             engine="full",
             modes=("none", "sequential"),
             learning_rate=1e-5,
+        ),
+        Method(
+            name="head",
+            about="the raw encoder under a trained head: what its own features are worth",
+            engine="head",
+            modes=("none",),
+            learning_rate=1e-3,
+            per_layer=lambda options, width: 0,
         ),
     )
 }
@@ -90,8 +103,16 @@ class Choice:
 
     def adapted(self, layers: int) -> tuple[int, ...]:
         """The layers, of `layers` in all, in which this method puts something."""
+        if self.row.engine == "head":
+            return ()
         left_out = dict(self.options).get("leave_out", ())
         return tuple(layer for layer in range(layers) if layer not in left_out)
+
+    def parameters(self, width: int, layers: int, whole: int) -> int:
+        """Parameters trained in an encoder of `whole` parameters; the head's come on top."""
+        if self.row.per_layer is None:
+            return whole
+        return self.row.per_layer(dict(self.options), width) * len(self.adapted(layers))
 
 
 def choose(name: str, options: Mapping[str, Any]) -> Choice:
@@ -133,5 +154,8 @@ def not_applicable(method: Method, mode: str) -> str | None:
         ("adapters", "sum"): "bottlenecks are not updates of one weight matrix and do not add; use stack",
         ("full", "stack"): "full fine-tuning has no module to put below another",
         ("full", "sum"): "full fine-tuning has no low-rank update to add",
+        ("head", "sequential"): "the head alone leaves nothing in the encoder to carry over",
+        ("head", "stack"): "the head alone leaves nothing in the encoder to carry over",
+        ("head", "sum"): "the head alone leaves nothing in the encoder to carry over",
     }
     return reasons.get((method.engine, mode), f"{method.name} has no mode {mode}")

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from adapters_xitt import evaluate
 from adapters_xitt.batches import Units, collate, epoch_batches, micro_batches, steps_per_epoch
-from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Scored
 from adapters_xitt.heads import HEADS
 from adapters_xitt.lower import Lowered, Rig
@@ -85,10 +84,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training gave: the tensors at the best look, and how it went."""
+    """What training gave: the tensors at the best look, and how it went; `failed` says why there are none to use."""
 
     tensors: dict[str, Tensor]
     metrics: dict[str, Any]
+    failed: str | None = None
 
 
 class Keeper(Protocol):
@@ -102,7 +102,7 @@ class Keeper(Protocol):
 class Watch(Protocol):
     """Who is told how it goes."""
 
-    def step(self, key: str, *, step: int, steps: int, tokens: int) -> None: ...
+    def step(self, key: str, *, step: int, loss: float, tokens: int) -> None: ...
 
     def look(self, key: str, *, step: int, scores: dict[str, float]) -> None: ...
 
@@ -130,8 +130,9 @@ def train(rows: Sequence[Row], data: Data, settings: Settings, *, rig: Rig, fabr
             continue
         with rig.training(settings.dropout):
             _step(going, step, total, stream, settings, rig, fabric, seed)
+        going = [row for row in going if "failed" not in row.state]
         for row in going:
-            watch.step(row.key, step=step + 1, steps=total, tokens=stream.tokens)
+            watch.step(row.key, step=step + 1, loss=row.state["loss"], tokens=stream.tokens)
         looked = (step + 1) % every == 0 or step + 1 == total
         if looked:
             _look(going, step + 1, data, settings, rig, fabric, watch)
@@ -189,8 +190,10 @@ def _step(rows: Sequence[Row], step: int, total: int, stream: _Stream, settings:
             fabric.backward(loss)
             summed += float(loss.detach())
         if not math.isfinite(summed):
-            raise XittError(f"{row.title}: the loss is {summed} at step {step + 1}; try a lower learning rate "
-                            f"(now {row.learning_rate:g}) or precision 32")
+            row.state.update(stopped=True, failed=f"the loss is {summed} at step {step + 1}; try a lower learning "
+                             f"rate (now {row.learning_rate:g}) or precision 32")
+            row.optimizer.zero_grad(set_to_none=True)
+            continue
         torch.nn.utils.clip_grad_norm_(list(row.named().values()), settings.clip)
         row.optimizer.step()
         row.optimizer.zero_grad(set_to_none=True)
@@ -294,4 +297,4 @@ def _finish(row: Row, total: int) -> Trained:
         parameter.grad = None
     state = row.state
     return Trained(row.best, {"score": state["best_score"], "step": state["best_step"], "steps": row.step,
-                              "planned_steps": total, "history": state["history"]})
+                              "planned_steps": total, "history": state["history"]}, state.get("failed"))

@@ -21,12 +21,13 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM, XLMRobertaTokenizerFast
 
 from adapters_xitt.demo import LANGUAGES, encoder_dir
-from adapters_xitt.demo.corpus import corpus
-from adapters_xitt.demo.render import join
+from adapters_xitt.demo.corpus import corpus, tokenised
+from adapters_xitt.demo.render import UNSPACED, text
+from adapters_xitt.demo.words import Token
 
 VOCABULARY = 2600
 WIDTH, LAYERS, HEADS, INNER = 128, 4, 4, 512
@@ -34,26 +35,38 @@ LENGTH = 128
 BATCH_TOKENS = 3000  # per step, padding included
 MASKED = 0.25  # of the tokens; twice XLM-R's, for the text is simple
 PEAK_RATE = 1.5e-3
+STEPS = 3000
 SENTENCES = 40_000  # parallel tuples kept in memory
+SEAM = "\u200b"  # zero-width space, only while the vocabulary is learned
 PAD, MASK_FROM = 1, 4  # padding's id; the first id that is no special token
 
 
-def build_tokenizer(rows: list[dict[str, str]]) -> PreTrainedTokenizerFast:
+def build_tokenizer(rows: list[dict[str, list[Token]]]) -> PreTrainedTokenizerFast:
     """A Unigram tokenizer in XLM-R's layout: four special tokens first, the mask last."""
     raw = Tokenizer(models.Unigram())
     raw.normalizer = normalizers.NFC()
-    raw.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
+    raw.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Metaspace(),
+        pre_tokenizers.Split(Regex("▁(?=\\p{Han})"), "isolated"),
+        pre_tokenizers.Split(SEAM, "removed"),
+        pre_tokenizers.Punctuation(),
+    ])  # fmt: skip
     raw.decoder = decoders.Metaspace()
     first = ["<s>", "<pad>", "</s>", "<unk>"]
     trainer = trainers.UnigramTrainer(
         vocab_size=VOCABULARY - 1, special_tokens=first, unk_token="<unk>", max_piece_length=16, show_progress=False
     )
-    raw.train_from_iterator((row[language] for row in rows for language in LANGUAGES), trainer)
+    raw.train_from_iterator((seamed(row[language], language) for row in rows for language in LANGUAGES), trainer)
     raw.add_special_tokens(["<mask>"])
     raw.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     return XLMRobertaTokenizerFast(tokenizer_object=raw, model_max_length=LENGTH)
+
+
+def seamed(found: list[Token], language: str) -> str:
+    """Text with a mark between words where a language writes none, so that no piece grows over two words."""
+    return SEAM.join(token.word for token in found) if language in UNSPACED else text(found, language)
 
 
 def new_model(vocabulary: int) -> XLMRobertaForMaskedLM:
@@ -134,7 +147,7 @@ def guess(model: XLMRobertaForMaskedLM, hidden: torch.Tensor, chosen: torch.Tens
     return model.lm_head(states[chosen])
 
 
-def train(model: XLMRobertaForMaskedLM, ids: list, *, minutes: float, steps: int | None, seed: int) -> None:
+def train(model: XLMRobertaForMaskedLM, ids: list, *, steps: int, minutes: float | None, seed: int) -> None:
     """AdamW with warm-up and cosine decay, over the time or the steps given, whichever is said."""
     vocabulary = model.config.vocab_size
     optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01)
@@ -144,7 +157,7 @@ def train(model: XLMRobertaForMaskedLM, ids: list, *, minutes: float, steps: int
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("", total=1.0, told="")
         for step, batch in enumerate(batches(ids, random.Random(seed))):
-            done = step / steps if steps else (time.monotonic() - begun) / (60 * minutes)
+            done = (time.monotonic() - begun) / (60 * minutes) if minutes else step / steps
             if done >= 1:
                 break
             rate = PEAK_RATE * min(1, (step + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * done))
@@ -198,21 +211,21 @@ def save(model: XLMRobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast, out: 
 
 @click.command()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=encoder_dir(), help="Folder to write.")
-@click.option("--minutes", type=float, default=15.0, show_default=True, help="Time to train for.")
-@click.option("--steps", type=int, help="Steps to train for, instead of a time.")
+@click.option("--steps", type=int, default=STEPS, show_default=True, help="Steps to train for.")
+@click.option("--minutes", type=float, help="Time to train for, instead of steps.")
 @click.option("--seed", type=int, default=0, show_default=True)
-def main(out: Path, minutes: float, steps: int | None, seed: int) -> None:
+def main(out: Path, steps: int, minutes: float | None, seed: int) -> None:
     """Build the demo's encoder."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     rows = list(itertools.islice(corpus(seed), SENTENCES))
-    tokenizer = build_tokenizer(rows[:8000])
+    tokenizer = build_tokenizer(list(itertools.islice(tokenised(seed), 8000)))
     ids = [{lg: tokenizer(row[lg], add_special_tokens=False)["input_ids"] for lg in LANGUAGES} for row in rows]
     model = new_model(len(tokenizer))
     vectors = aligned_embeddings(ids[:20_000], len(tokenizer), seed=seed)
     with torch.no_grad():
         model.roberta.embeddings.word_embeddings.weight[MASK_FROM:-1] = vectors[MASK_FROM:-1]
-    train(model, ids, minutes=minutes, steps=steps, seed=seed)
+    train(model, ids, steps=steps, minutes=minutes, seed=seed)
     save(model, tokenizer, out)
     figures = measure(model, tokenizer, seed=seed)
     table = Table("held-out text", *LANGUAGES)

@@ -20,7 +20,7 @@ from adapters_xitt.metrics.tagging import spans
 UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()
 IOB2 = ["O"] + [f"{prefix}-{kind}" for prefix in "BI" for kind in ("PER", "ORG", "LOC")]
 ODD = ["O", "B-O", "I-O", "S-X", "E-X", "I-X", "B-X-Y", "I-Y", ".", ".-X", "X-", "-", "S", "E", "B", "I", "E-Y", "O-X"]
-many = settings(max_examples=2000, deadline=None)
+many = settings(max_examples=1000, deadline=None)
 
 
 # -- accuracy
@@ -159,7 +159,7 @@ def overlap(pred, gold):
 
 
 words = st.lists(
-    st.sampled_from(["the", "The", "a", "an", "cat", "cat's", "Ätna", "U.S.", "«the»", "1,000", "der", "猫", "—", ",", "\u00a0", "a-b", "the\n"]),
+    st.sampled_from("the The a an cat cat's Ätna U.S. «the» 1,000 der 猫 — , a-b".split() + ["\u00a0", "the\n"]),
     max_size=5,
 ).map(" ".join)
 texts = st.one_of(words, st.text(max_size=12))
@@ -178,10 +178,10 @@ def test_answers_are_scored_as_defined(pred, gold):
 @many
 @given(st.lists(st.tuples(st.none() | words, st.lists(words, min_size=1, max_size=3)), min_size=1, max_size=5))
 def test_squad_takes_the_best_gold_and_missing_is_zero(rows):
-    preds = [{"id": str(n), "prediction_text": said} for n, (said, _) in enumerate(rows) if said is not None]
-    golds = [{"id": str(n), "answers": {"text": gold, "answer_start": [0] * len(gold)}} for n, (_, gold) in enumerate(rows)]
-    em = 100 * np.mean([said is not None and any(bag(said) == bag(g) for g in gold) for said, gold in rows])
-    f1 = 100 * np.mean([0 if said is None else max(overlap(said, g) for g in gold) for said, gold in rows])
+    preds = [{"id": str(n), "prediction_text": text} for n, (text, _) in enumerate(rows) if text is not None]
+    golds = [answer(str(n), *gold) for n, (_, gold) in enumerate(rows)]
+    em = 100 * np.mean([text is not None and any(bag(text) == bag(g) for g in gold) for text, gold in rows])
+    f1 = 100 * np.mean([0 if text is None else max(overlap(text, g) for g in gold) for text, gold in rows])
     want = {"exact_match": em, "f1": f1, "mean": (em + f1) / 2}
     assert SquadF1().score(preds, golds) == pytest.approx(want, abs=1e-9)
 
@@ -204,10 +204,10 @@ def mock_rows(path: Path, metric: str):
     if metric == "tag_f1":
         return [block.split("\n") for block in text.strip("\n").split("\n\n")]
     if metric == "squad" and "predictions" in path.parts:
-        return [{"id": qid, "prediction_text": said} for qid, said in json.loads(text).items()]
+        return [{"id": qid, "prediction_text": text} for qid, text in json.loads(text).items()]
     if metric == "squad":
         questions = [q for a in json.loads(text)["data"] for p in a["paragraphs"] for q in p["qas"]]
-        return [{"id": q["id"], "answers": {"text": [a["text"] for a in q["answers"]], "answer_start": [0] * len(q["answers"])}} for q in questions]
+        return [answer(q["id"], *(a["text"] for a in q["answers"])) for q in questions]
     return [int(line) if metric == "retrieval_accuracy" else line for line in text.split()]
 
 
@@ -227,7 +227,8 @@ def test_mock_submission(data_dir, task, metric, want, through):
 
 def test_udpos_token_accuracy_of_the_mock(data_dir):
     labels, preds = (data_dir / "xtreme_mock" / side / "udpos" for side in ("labels", "predictions"))
-    scores = [TagF1().score(mock_rows(preds / g.name, "tag_f1"), mock_rows(g, "tag_f1")) for g in sorted(labels.iterdir())]
+    pairs = [(mock_rows(preds / gold.name, "tag_f1"), mock_rows(gold, "tag_f1")) for gold in sorted(labels.iterdir())]
+    scores = [TagF1().score(pred, gold) for pred, gold in pairs]
     assert np.mean([row["accuracy"] for row in scores]) == pytest.approx(74.19, abs=5e-3)
 
 

@@ -6,8 +6,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
-from adapters_xitt.demo.render import LANGUAGES, say
+from adapters_xitt.demo.render import LANGUAGES, sentence, text
 from adapters_xitt.demo.scenes import NAMES, PEOPLE, Scene, broader, draw, fronts, share, valid
+from adapters_xitt.demo.words import Token
 
 QUESTIONS = 0.2  # share of questions among the sentences
 BROADER = 0.12  # how often a thing goes by its more general name
@@ -15,18 +16,26 @@ BROADER = 0.12  # how often a thing goes by its more general name
 
 def corpus(seed: int = 0, *, part: str = "train") -> Iterator[dict[str, str]]:
     """An endless stream of sentences in all languages, `{language: text}`, from one share of the world."""
+    for row in tokenised(seed, part=part):
+        yield {language: text(found, language) for language, found in row.items()}
+
+
+def tokenised(seed: int = 0, *, part: str = "train") -> Iterator[dict[str, list[Token]]]:
+    """The same stream as tokens."""
     rng = random.Random(f"corpus {seed} {part}")
     while True:
         scene = generalise(rng, draw(rng))
-        ask = rng.choice(askable(scene) or [""]) if rng.random() < QUESTIONS else ""
-        if not valid(scene) or share(scene, ask) != part:
+        if not valid(scene):
             continue
-        fixed = "" if ask else rng.choice(fronts(scene))
-        yield {
-            # Translations are free about what they say first.
-            language: say(scene, language, front=fixed if ask or rng.random() < 0.7 else rng.choice(fronts(scene)), ask=ask)
-            for language in LANGUAGES
-        }
+        ask = rng.choice(askable(scene) or [""]) if rng.random() < QUESTIONS else ""
+        if share(scene, ask) != part:
+            continue
+        common = rng.choice(fronts(scene))
+        row = {}
+        for language in LANGUAGES:  # translations are free about what they say first
+            front = "" if ask else common if rng.random() < 0.7 else rng.choice(fronts(scene))
+            row[language] = sentence(scene, language, front=front, ask=ask)
+        yield row
 
 
 def generalise(rng: random.Random, scene: Scene) -> Scene:

@@ -9,11 +9,14 @@ from adapters_xitt.readers.base import Reading
 from adapters_xitt.readers.files import check_counts, lines_of
 
 
-def parallel_lines(path: Path, *, split: str, other: Path, gold: Path | None = None) -> Reading:
+def parallel_lines(
+    path: Path, *, split: str, other: Path, gold: Path | None = None, inverse: bool = False
+) -> Reading:
     """Tatoeba: `path` has the candidates (not English), `other` the English queries, line by line.
 
     In LASER's layout line n translates line n. XTREME sorts the queries: `gold` gives for each the number of its
-    candidate, from 0. The id is the candidate's number in both, so a pair has the same id.
+    candidate, from 0; an `inverse` one gives for each candidate the number of its query, which the file itself can't
+    tell. The id is the candidate's number in both layouts, so a pair has the same id.
     """
     candidates, queries = lines_of(path), lines_of(other)
     check_counts(other, len(queries), other=path, wanted=len(candidates), what="line")
@@ -30,7 +33,9 @@ def parallel_lines(path: Path, *, split: str, other: Path, gold: Path | None = N
         first: dict[int, int] = {}
         for n, index in enumerate(golds, 1):
             if first.setdefault(index, n) != n:
-                raise DataError(f"{gold}:{n}: expected each candidate once, found {index} of line {first[index]} again")
+                raise DataError(f"{gold}:{n}: expected each number once, found {index} of line {first[index]} again")
+        if inverse:
+            golds = sorted(range(len(golds)), key=golds.__getitem__)
     rows = [
         {"id": f"{split}/{index}", "group": f"{split}/{index}", "query": query, "candidate": candidate, "gold": index}
         for query, candidate, index in zip(queries, candidates, golds, strict=True)

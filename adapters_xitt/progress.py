@@ -1,0 +1,112 @@
+"""What is told while long work runs: bars with tokens per second and time left on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+EVERY = 15.0  # seconds between lines where there is no terminal
+
+
+class Silent:
+    """Tells nothing; what the others build on."""
+
+    def begin(self, title: str, tokens: int) -> None:
+        """The whole work starts: `tokens` are to be read in all."""
+
+    def stage(self, title: str, tokens: int) -> None:
+        """A cohort starts."""
+
+    def tick(self, tokens: int) -> None:
+        """So many tokens were read."""
+
+    def stage_done(self) -> None:
+        """The cohort is finished, with less than planned where rows stopped early."""
+
+    def say(self, text: str) -> None:
+        """Something worth a line."""
+
+    def end(self) -> None:
+        """The whole work is over or was cut off."""
+
+
+class Lines(Silent):
+    """One line at the start of a cohort, and one every quarter of a minute."""
+
+    def __init__(self, write: Any) -> None:
+        self.write = write
+        self.total = self.done = self.stage_total = self.stage_read = 0
+        self.title, self.began, self.told = "", time.monotonic(), 0.0
+
+    def begin(self, title: str, tokens: int) -> None:
+        self.total, self.done, self.began = tokens, 0, time.monotonic()
+        self.write(f"{title}: {tokens:,} tokens to read")
+
+    def stage(self, title: str, tokens: int) -> None:
+        self.title, self.stage_total, self.stage_read, self.told = title, tokens, 0, time.monotonic()
+        self.write(f"[{_clock(time.monotonic() - self.began)}] {title}")
+
+    def tick(self, tokens: int) -> None:
+        self.stage_read += tokens
+        now = time.monotonic()
+        if now - self.told > EVERY:
+            self.told = now
+            done = self.done + self.stage_read
+            rate = done / max(now - self.began, 1e-9)
+            left = max(self.total - done, 0) / max(rate, 1e-9)
+            self.write(f"[{_clock(now - self.began)}]   {self.title}: {self.stage_read / max(self.stage_total, 1):.0%}, "
+                       f"{rate:,.0f} tokens/s, {_clock(left)} left")
+
+    def stage_done(self) -> None:
+        self.done += self.stage_total
+
+    def say(self, text: str) -> None:
+        self.write(text)
+
+
+class Bars(Silent):
+    """Two bars: the grid and the cohort."""
+
+    def __init__(self, console: Any) -> None:
+        from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.text import Text
+
+        class Speed(ProgressColumn):
+            def render(self, task: Any) -> Text:
+                speed = task.finished_speed or task.speed
+                return Text(f"{speed:,.0f} tokens/s" if speed else "", style="dim")
+
+        self.bars = Progress(TextColumn("{task.description}"), BarColumn(bar_width=24),
+                             TextColumn("{task.percentage:>3.0f}%"), Speed(), TimeElapsedColumn(), TextColumn("left"),
+                             TimeRemainingColumn(), console=console, transient=True, speed_estimate_period=60)
+        self.whole = self.part = None
+        self.part_total = self.part_read = 0
+
+    def begin(self, title: str, tokens: int) -> None:
+        self.bars.start()
+        self.whole = self.bars.add_task(title, total=tokens)
+
+    def stage(self, title: str, tokens: int) -> None:
+        self.part = self.bars.add_task(title, total=tokens)
+        self.part_total, self.part_read = tokens, 0
+
+    def tick(self, tokens: int) -> None:
+        self.bars.advance(self.whole, tokens)
+        self.bars.advance(self.part, tokens)
+        self.part_read += tokens
+
+    def stage_done(self) -> None:
+        self.bars.advance(self.whole, max(self.part_total - self.part_read, 0))
+        self.bars.remove_task(self.part)
+
+    def say(self, text: str) -> None:
+        self.bars.console.print(text, highlight=False)
+
+    def end(self) -> None:
+        self.bars.stop()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

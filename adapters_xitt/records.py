@@ -1,0 +1,87 @@
+"""What a grid is made of: the cell, its result, and the versions that made it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from adapters_xitt import digests
+
+DONE, FAILED, BLOCKED, NOT_APPLICABLE = "done", "failed", "blocked", "not applicable"
+STATUSES = (DONE, BLOCKED, NOT_APPLICABLE, FAILED)
+LIBRARIES = ("adapters-xitt", "torch", "transformers", "adapters", "peft", "datasets", "evaluate", "lightning-fabric",
+             "safetensors", "tokenizers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """The identity of one number."""
+
+    encoder: str  # fingerprint
+    composition: str  # over module keys
+    task: str
+    language: str
+    split: str
+    data: str  # digest of the tested rows
+    lengths: dict[str, int]  # caps of the encoding
+    seed: int | None  # None where nothing random took part
+    precision: str
+    convention: str
+
+    @property
+    def key(self) -> str:
+        return digests.key("evaluate", asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A cell that was scored, or why it was not."""
+
+    cell: Cell
+    status: str
+    scores: dict[str, float] = field(default_factory=dict)
+    headline: str = ""  # the score that stands in the grid
+    examples: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)  # rows of the file that could not be used
+    tag: str = ""  # zero-shot | language-seen | task+language-seen
+    overlap: float = 0.0  # share of tested items with a text seen in training or selection
+    reason: str = ""
+    predictions: str = ""  # digest of what was stored
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Result:
+        return cls(**{**record, "cell": Cell(**record["cell"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One place of the grid: where it stands, and the key of the cell that fills it."""
+
+    method: str
+    intermediate: str  # "" in the rows of `none`
+    mode: str
+    target: str
+    language: str
+    seed: int
+    status: str | None = None  # decided by the plan: blocked, not applicable; None: to be scored
+    reason: str = ""
+    tag: str = ""
+    overlap: float = 0.0
+    key: str = ""
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the libraries that decide numbers."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

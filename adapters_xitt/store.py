@@ -1,0 +1,224 @@
+"""The store: a directory where a file has its final name only when it is whole.
+
+    modules/KEY/    module.safetensors, manifest.json       progress/KEY.safetensors  half-trained rows
+    results/KEY/    result.json, predictions.*              data/DIGEST.json          exposure, once per data set
+    runs/NAME/      recipe and grid of a run                names/NAME.json           people's names for modules
+    logs/KEY/       losses and scores over the steps        locks/KEY.lock            held by living processes"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from adapters_xitt import formats
+from adapters_xitt.digests import digest
+from adapters_xitt.errors import XittError, unknown
+from adapters_xitt.lineage import DataSet
+from adapters_xitt.records import Result
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+def default_root() -> Path:
+    """XITT_STORE, or `store` in the current directory."""
+    return Path(os.environ.get("XITT_STORE", "store"))
+
+
+class Store:
+    """One directory. Two processes may work in it: what one makes, the other finds."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    # -- whole files ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _whole_folder(self, final: Path) -> Iterator[Path]:
+        """A folder to fill; it takes its final name when the block ends well, and goes away otherwise."""
+        final.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{final.name[:16]}-", dir=final.parent))
+        try:
+            yield work
+            for path in work.iterdir():
+                _sync(path)
+            os.chmod(work, 0o755)
+            if final.exists():
+                shutil.rmtree(final)
+            os.replace(work, final)
+            _sync(final.parent)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    @contextmanager
+    def _whole_file(self, final: Path) -> Iterator[Path]:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{final.name[:16]}-", dir=final.parent)
+        os.close(handle)
+        work = Path(name)
+        try:
+            yield work
+            _sync(work)
+            os.chmod(work, 0o644)
+            os.replace(work, final)
+            _sync(final.parent)
+        finally:
+            work.unlink(missing_ok=True)
+
+    def write_json(self, path: Path, value: Any) -> None:
+        with self._whole_file(path) as work:
+            work.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+    # -- modules -------------------------------------------------------------------------------------------------
+
+    def module_folder(self, key: str) -> Path:
+        return self.root / "modules" / key
+
+    def has_module(self, key: str) -> bool:
+        return (self.module_folder(key) / formats.MANIFEST).is_file()
+
+    def save_module(self, module: formats.Module) -> None:
+        with self._whole_folder(self.module_folder(module.manifest.key)) as work:
+            formats.write_module(module, work)
+
+    def load_module(self, key: str) -> formats.Module:
+        return formats.read_module(self.module_folder(key))
+
+    def manifests(self) -> list[formats.Manifest]:
+        """Every module's manifest, by key."""
+        folders = sorted((self.root / "modules").glob("[0-9a-f]*")) if (self.root / "modules").is_dir() else []
+        return [formats.read_manifest(folder) for folder in folders]
+
+    def give_name(self, name: str, key: str) -> None:
+        if not NAME.fullmatch(name):
+            raise XittError(f"name {name!r}: a module's name is made of a-z, 0-9, '.', '_' and '-'")
+        self.write_json(self.root / "names" / f"{name}.json", {"key": key})
+
+    def names(self) -> dict[str, str]:
+        """Name → key."""
+        files = sorted((self.root / "names").glob("*.json")) if (self.root / "names").is_dir() else []
+        return {path.stem: json.loads(path.read_text())["key"] for path in files}
+
+    def resolve(self, word: str) -> str:
+        """The key that a name or the first six digits or more of a key stand for."""
+        named = self.names()
+        if word in named:
+            return named[word]
+        folder = self.root / "modules"
+        keys = sorted(path.name for path in folder.glob("[0-9a-f]*")) if folder.is_dir() else []
+        found = [key for key in keys if len(word) >= 6 and key.startswith(word)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise XittError(f"module {word!r} stands for {len(found)} keys; give more digits")
+        raise XittError(f"{unknown('module', word, [*named, *(key[:12] for key in keys)])} Store: {self.root}")
+
+    # -- data sets, for exposure ---------------------------------------------------------------------------------
+
+    def save_data_set(self, data: DataSet) -> None:
+        path = self.root / "data" / f"{data.digest}.json"
+        if not path.exists():
+            self.write_json(path, data.record())
+
+    def load_data_set(self, found: str) -> DataSet:
+        path = self.root / "data" / f"{found}.json"
+        if not path.is_file():
+            raise XittError(f"{path}: missing; a module's exposure names it, so what the module has seen is unknown")
+        return DataSet.from_record(json.loads(path.read_text(encoding="utf-8")))
+
+    # -- half-trained rows ---------------------------------------------------------------------------------------
+
+    def load(self, key: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The tensors and the state that `save` kept; None where there is nothing."""
+        from safetensors import safe_open
+
+        path = self.root / "progress" / f"{key}.safetensors"
+        if not path.is_file():
+            return None
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["state"])
+
+    def save(self, key: str, tensors: dict[str, Any], state: dict[str, Any]) -> None:
+        from safetensors.torch import save_file
+
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        with self._whole_file(self.root / "progress" / f"{key}.safetensors") as work:
+            save_file(whole, work, metadata={"state": json.dumps(state)})
+
+    def forget(self, key: str) -> None:
+        """Drops the progress of a module that is finished."""
+        (self.root / "progress" / f"{key}.safetensors").unlink(missing_ok=True)
+
+    # -- results -------------------------------------------------------------------------------------------------
+
+    def has_result(self, key: str) -> bool:
+        return (self.root / "results" / key / "result.json").is_file()
+
+    def save_result(self, result: Result, items: list[dict[str, Any]], arrays: dict[str, NDArray]) -> None:
+        """A result with the predictions it was scored from."""
+        from safetensors.numpy import save_file
+
+        with self._whole_folder(self.root / "results" / result.cell.key) as work:
+            with (work / "predictions.jsonl").open("w", encoding="utf-8") as file:
+                file.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
+            save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()},
+                      work / "predictions.safetensors")
+            (work / "result.json").write_text(json.dumps(result.record(), indent=1, ensure_ascii=False) + "\n",
+                                              encoding="utf-8")
+
+    def load_result(self, key: str) -> Result:
+        path = self.root / "results" / key / "result.json"
+        return Result.from_record(json.loads(path.read_text(encoding="utf-8")))
+
+    def results(self) -> list[Result]:
+        folder = self.root / "results"
+        return [self.load_result(path.parent.name) for path in sorted(folder.glob("[0-9a-f]*/result.json"))]
+
+    # -- locks and leftovers -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def claim(self, keys: list[str]) -> Iterator[list[str]]:
+        """Locks those of `keys` that no living process holds, for the block; the kernel drops a dead one's locks."""
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        held: list[tuple[str, FileLock]] = []
+        for key in keys:
+            lock = FileLock(folder / f"{key}.lock")
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            held.append((key, lock))
+        try:
+            yield [key for key, _ in held]
+        finally:
+            for _, lock in held:
+                lock.release()
+
+    def predictions_digest(self, items: list[dict[str, Any]], arrays: dict[str, NDArray]) -> str:
+        """One digest for the stored predictions: texts and probabilities."""
+        import torch
+
+        from adapters_xitt.digests import tensors_digest
+
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+        return digest([items, tensors_digest(tensors)])
+
+
+def _sync(path: Path) -> None:
+    """Flushes a file or directory to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
