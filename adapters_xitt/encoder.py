@@ -123,8 +123,8 @@ def load_tokenizer(files: EncoderFiles) -> Any:
     """The fast tokenizer, built from tokenizer.json alone."""
     from transformers import XLMRobertaTokenizerFast
 
-    return XLMRobertaTokenizerFast(tokenizer_file=str(files.folder / "tokenizer.json"),
-                                   model_max_length=files.positions)
+    # No length of its own: encoding cuts to the lengths it is told, and says so nowhere else.
+    return XLMRobertaTokenizerFast(tokenizer_file=str(files.folder / "tokenizer.json"), model_max_length=10**9)
 
 
 class Encoder:

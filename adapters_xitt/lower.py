@@ -5,6 +5,7 @@ which is their exact sum. Anything else is refused with the reason and what to w
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -168,7 +169,9 @@ def _mount_update(rig: Rig, name: str, method: Choice) -> None:
     config = LoraConfig(r=method["rank"], lora_alpha=method["alpha"], lora_dropout=0.0,
                         target_modules=list(method["places"]),
                         layers_to_transform=list(method.adapted(rig.encoder.layers)), layers_pattern="layer")
-    inject_adapter_in_model(config, rig.encoder.model, adapter_name=name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several in one model is the point
+        inject_adapter_in_model(config, rig.encoder.model, adapter_name=name)
 
 
 def _unmount_update(rig: Rig, name: str) -> None:

@@ -3,6 +3,7 @@ line, the nearest match and the choices."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -15,8 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from adapters_xitt.errors import Problems, XittError, unknown
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.methods import METHODS, MODES, Choice, choose
-from adapters_xitt.sources import Override, Sources, parse_slice
+from adapters_xitt.sources import READERS, Override, Sources, parse_slice
 from adapters_xitt.tasks import TASKS, Task
+
+_GIVEN = ("path", "split", "labels", "gold")  # what a reader is told by the task's row and the recipe's other keys
 
 Whole = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -64,6 +67,7 @@ class TaskPart(Closed):
     selection: str | None = None
     test: str | None = None
     examples: Whole | None = None  # training examples, at most
+    options: dict[str, Any] = {}  # for the reader of its files
     layer: Whole | None = None  # that retrieval reads
     training: Training = Training()
     lengths: LengthCaps = LengthCaps()
@@ -121,7 +125,8 @@ class Recipe(Closed):
         return tuple(code for code in task.languages if code in own)
 
     def sources(self, root: Path | None) -> Sources:
-        overrides = {name: Override(part.files, part.gold, part.train, part.selection, part.test, part.examples)
+        overrides = {name: Override(part.files, part.gold, part.train, part.selection, part.test, part.examples,
+                                    part.options)
                      for name, part in self.tasks.items()}
         return Sources(root, overrides)
 
@@ -145,8 +150,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if not isinstance(values, dict):
         raise XittError(f"{path}: a recipe is a mapping of keys; its keys are {', '.join(Recipe.model_fields)}")
     lines = _lines(root)
-    for override in overrides:
-        _override(values, lines, override)
+    for text in overrides:
+        override(values, lines, text)
     values.setdefault("name", re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._"))
     return parse(values, where=str(path), lines=lines)
 
@@ -190,26 +195,12 @@ def _keys(at: tuple) -> list[str]:
     """The keys a recipe has at a place."""
     model: Any = Recipe
     for step in at:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return []
-        if step not in model.model_fields:
-            return []
-        model = model.model_fields[step].annotation
         if get_origin(model) is dict:
-            model = _Values(get_args(model)[1])
-        if isinstance(model, _Values):
-            return [] if step == at[-1] else _keys_below(model.model, at[at.index(step) + 2 :])
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
-
-
-class _Values:
-    def __init__(self, model: Any) -> None:
-        self.model = model
-
-
-def _keys_below(model: Any, at: tuple) -> list[str]:
-    for step in at:
-        model = model.model_fields[step].annotation if step in getattr(model, "model_fields", {}) else None
+            model = get_args(model)[1]
+        elif step in getattr(model, "model_fields", {}):
+            model = model.model_fields[step].annotation
+        else:
+            return []
     return list(getattr(model, "model_fields", {}))
 
 
@@ -255,6 +246,11 @@ def _check_tasks(tasks: Any, tell: Any) -> None:
         for at, code in _strings(part.get("languages"), ("tasks", name, "languages"), tell):
             if code not in TASKS[name].languages:
                 tell(at, f"task {name}: {unknown('language', code, TASKS[name].languages)}")
+        reader = READERS.get(TASKS[name].reader)
+        for option in part.get("options") or {} if reader else ():
+            taken = [word for word in inspect.signature(reader).parameters if word not in _GIVEN]
+            if option not in taken:
+                tell(("tasks", name, "options", option), f"task {name}: {unknown('reader option', option, taken)}")
         for key in ("train", "selection", "test"):
             reference = part.get(key)
             if not isinstance(reference, str):
@@ -329,21 +325,22 @@ def _lines(node: Any, at: tuple = ()) -> dict[tuple, str]:
     return found
 
 
-def _override(values: dict[str, Any], lines: dict[tuple, str], override: str) -> None:
-    name, equals, text = override.partition("=")
+def override(values: dict[str, Any], lines: dict[tuple, str], text: str) -> None:
+    """Sets one `key=value`, the value in YAML, and says in `lines` that it comes from the command line."""
+    name, equals, written = text.partition("=")
     path = tuple(name.split("."))
     if not equals or not all(path):
-        raise XittError(f"{override!r}: an override is key=value, as in training.epochs=1 or seeds=[1,2]")
+        raise XittError(f"{text!r}: an override is key=value, as in training.epochs=1 or seeds=[1,2]")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.safe_load(written)
     except yaml.YAMLError as error:
-        raise XittError(f"{override!r}: the value is not YAML ({getattr(error, 'problem', error)})") from None
+        raise XittError(f"{text!r}: the value is not YAML ({getattr(error, 'problem', error)})") from None
     inner = values
     for step in path[:-1]:
         if not isinstance(inner.setdefault(step, {}), dict):
-            raise XittError(f"{override!r}: {step} holds a value, not keys")
+            raise XittError(f"{text!r}: {step} holds a value, not keys")
         inner = inner[step]
     inner[path[-1]] = value
     for known in [place for place in lines if place[: len(path)] == path]:
         del lines[known]
-    lines[path] = f"command line, {override}"
+    lines[path] = f"command line, {text}"

@@ -38,6 +38,7 @@ class Override:
     selection: str | None = None
     test: str | None = None
     examples: int | None = None  # training examples kept, at most
+    options: Mapping[str, Any] = field(default_factory=dict)  # for the reader
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Sources:
         return Rows(task, language, reference, rows, digest([task.name, rows]), reading.skipped, path)
 
     def _call(self, task: Task, split: str, language: str, path: Path) -> readers.Reading:
-        options = dict(task.options)
+        options = {**task.options, **self.overrides.get(task.name, Override()).options}
         if "other" in options:  # the second file of a pair, beside the first
             options["other"] = path.with_name(str(options["other"]).format(lang=language))
         gold = self.find(task, split, language, gold=True)

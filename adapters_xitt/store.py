@@ -44,7 +44,7 @@ class Store:
     # -- whole files ---------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _whole_folder(self, final: Path) -> Iterator[Path]:
+    def whole_folder(self, final: Path) -> Iterator[Path]:
         """A folder to fill; it takes its final name when the block ends well, and goes away otherwise."""
         final.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{final.name[:16]}-", dir=final.parent))
@@ -61,7 +61,7 @@ class Store:
             shutil.rmtree(work, ignore_errors=True)
 
     @contextmanager
-    def _whole_file(self, final: Path) -> Iterator[Path]:
+    def whole_file(self, final: Path) -> Iterator[Path]:
         final.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{final.name[:16]}-", dir=final.parent)
         os.close(handle)
@@ -76,7 +76,7 @@ class Store:
             work.unlink(missing_ok=True)
 
     def write_json(self, path: Path, value: Any) -> None:
-        with self._whole_file(path) as work:
+        with self.whole_file(path) as work:
             work.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
     # -- modules -------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class Store:
         return (self.module_folder(key) / formats.MANIFEST).is_file()
 
     def save_module(self, module: formats.Module) -> None:
-        with self._whole_folder(self.module_folder(module.manifest.key)) as work:
+        with self.whole_folder(self.module_folder(module.manifest.key)) as work:
             formats.write_module(module, work)
 
     def load_module(self, key: str) -> formats.Module:
@@ -152,7 +152,7 @@ class Store:
         from safetensors.torch import save_file
 
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with self._whole_file(self.root / "progress" / f"{key}.safetensors") as work:
+        with self.whole_file(self.root / "progress" / f"{key}.safetensors") as work:
             save_file(whole, work, metadata={"state": json.dumps(state)})
 
     def forget(self, key: str) -> None:
@@ -168,7 +168,7 @@ class Store:
         """A result with the predictions it was scored from."""
         from safetensors.numpy import save_file
 
-        with self._whole_folder(self.root / "results" / result.cell.key) as work:
+        with self.whole_folder(self.root / "results" / result.cell.key) as work:
             with (work / "predictions.jsonl").open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
             save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()},

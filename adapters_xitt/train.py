@@ -45,6 +45,10 @@ class Settings:
         steps = math.ceil(steps_per_epoch(examples, self.batch_size) * self.epochs)
         return max(1, min(steps, self.max_steps or steps))
 
+    def look_every(self, steps: int) -> int:
+        """Steps from one look at the selection split to the next."""
+        return self.evaluate_every or math.ceil(steps / 10)
+
     def record(self) -> dict[str, Any]:
         """What decides the numbers, for keys; a micro-batch's size does within rounding, so it does too."""
         return asdict(self)
@@ -106,6 +110,8 @@ class Watch(Protocol):
 
     def look(self, key: str, *, step: int, scores: dict[str, float]) -> None: ...
 
+    def tick(self, tokens: int) -> None: ...
+
 
 def derive(seed: int, *what: Any) -> int:
     """A 63-bit seed for one purpose, from the recipe's seed."""
@@ -116,7 +122,7 @@ def train(rows: Sequence[Row], data: Data, settings: Settings, *, rig: Rig, fabr
           watch: Watch, keep_every: float = 60.0) -> list[Trained]:
     """Trains `rows` to the end, resuming those that `keeper` has half done; `keep_every` is in seconds."""
     total = settings.steps(data.train.examples)
-    every = settings.evaluate_every or max(1, math.ceil(total / 10))
+    every = settings.look_every(total)
     for row in rows:
         _prepare(row, settings, fabric)
         _resume(row, keeper)
@@ -249,7 +255,7 @@ def _look(rows: Sequence[Row], step: int, data: Data, settings: Settings, rig: R
           watch: Watch) -> None:
     """Scores the selection split; keeps the tensors where the score is the best so far."""
     said = evaluate.say(rig, [Scored(row.lowered, row.head) for row in rows], data.selection, data.task.kind,
-                        fabric=fabric, tokens=settings.tokens, stop=rig.encoder.layers)
+                        fabric=fabric, tokens=settings.tokens, stop=rig.encoder.layers, tick=watch.tick)
     for row, spoken in zip(rows, said, strict=True):
         scores = evaluate.decode(data.task, data.selection_rows, data.selection, spoken).scores
         score, state = scores[data.task.headline], row.state

@@ -2,16 +2,21 @@
 
     python scripts/build_demo_encoder.py --out adapters_xitt/demo/encoder
 
-Masked and translation language modelling; embeddings start from which pieces occur in the same parallel sentences.
-No task's labels are used, and no sentence of a test file is seen.
+Four objectives over unlabelled parallel text: masked and translation language modelling; telling a sentence's
+translation from that of a similar sentence; finding translations by mean pooling in the middle layer (as InfoXLM does).
+Embeddings come from which pieces occur in the same parallel sentences. No task's labels are used, and no sentence of a
+test file is seen.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 import random
+import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,52 +26,69 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM, XLMRobertaTokenizerFast
 
 from adapters_xitt.demo import LANGUAGES, encoder_dir
 from adapters_xitt.demo.corpus import corpus, tokenised
-from adapters_xitt.demo.render import UNSPACED, text
+from adapters_xitt.demo.render import UNSPACED, spaced
 from adapters_xitt.demo.words import Token
 
-VOCABULARY = 2600
+RARE = 3  # a word seen less often is spelled
 WIDTH, LAYERS, HEADS, INNER = 128, 4, 4, 512
 LENGTH = 128
-BATCH_TOKENS = 3000  # per step, padding included
+BATCH_TOKENS = 2000  # per step, padding included
+NOISE = 0.15  # of the embeddings' length: what tells translations apart
+TONGUE = 0.25  # of the embeddings' length: a direction common to a language's pieces
+CONTRAST, TEMPERATURE = 64, 0.1  # sentences per contrast
+MISMATCHED = 0.35  # of the pairs of single sentences
 MASKED = 0.25  # of the tokens; twice XLM-R's, for the text is simple
 PEAK_RATE = 1.5e-3
-STEPS = 3000
-SENTENCES = 40_000  # parallel tuples kept in memory
-SEAM = "\u200b"  # zero-width space, only while the vocabulary is learned
+STEPS = 2200
+SENTENCES = 25_000  # parallel tuples kept in memory
 PAD, MASK_FROM = 1, 4  # padding's id; the first id that is no special token
+
+Row = dict[str, list[int]]  # one sentence's pieces in each language
 
 
 def build_tokenizer(rows: list[dict[str, list[Token]]]) -> PreTrainedTokenizerFast:
-    """A Unigram tokenizer in XLM-R's layout: four special tokens first, the mask last."""
-    raw = Tokenizer(models.Unigram())
+    """A Unigram tokenizer in XLM-R's layout: four special tokens first, the mask last.
+
+    Its pieces are the words of the text, with their frequency, and all its characters, far less likely. A learned
+    vocabulary of this size splits words at odd places, and translations no longer match piece by piece.
+    """
+    counts = Counter(piece for row in rows for language in LANGUAGES for piece in pieces(row[language], language))
+    words = [(piece, count) for piece, count in counts.most_common() if count >= RARE]
+    total = sum(counts.values())
+    scored = [(piece, math.log(count / total)) for piece, count in words]
+    known = {piece for piece, _ in scored}
+    scored += [(c, -20.0) for c in sorted({c for piece in counts for c in piece} | set("▁")) if c not in known]
+    first = [(token, 0.0) for token in ("<s>", "<pad>", "</s>", "<unk>")]
+    raw = Tokenizer(models.Unigram([*first, *scored], unk_id=3))
     raw.normalizer = normalizers.NFC()
-    raw.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Metaspace(),
-        pre_tokenizers.Split(Regex("▁(?=\\p{Han})"), "isolated"),
-        pre_tokenizers.Split(SEAM, "removed"),
-        pre_tokenizers.Punctuation(),
-    ])  # fmt: skip
+    # Whitespace is parted first, as in XLM-R, so that no piece's offsets take in the space before it. Chinese words and
+    # punctuation carry no mark of a space: each is the same piece within text and as a word by itself.
+    bare = pre_tokenizers.Split(Regex("▁(?=[\\p{Han}\\p{P}])"), "removed")
+    space = (pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace())
+    raw.pre_tokenizer = pre_tokenizers.Sequence([*space, bare, pre_tokenizers.Punctuation()])
     raw.decoder = decoders.Metaspace()
-    first = ["<s>", "<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(
-        vocab_size=VOCABULARY - 1, special_tokens=first, unk_token="<unk>", max_piece_length=16, show_progress=False
-    )
-    raw.train_from_iterator((seamed(row[language], language) for row in rows for language in LANGUAGES), trainer)
-    raw.add_special_tokens(["<mask>"])
+    raw.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True)])
     raw.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
-    return XLMRobertaTokenizerFast(tokenizer_object=raw, model_max_length=LENGTH)
+    mask = AddedToken("<mask>", lstrip=True, special=True)
+    return XLMRobertaTokenizerFast(tokenizer_object=raw, mask_token=mask, model_max_length=LENGTH)
 
 
-def seamed(found: list[Token], language: str) -> str:
-    """Text with a mark between words where a language writes none, so that no piece grows over two words."""
-    return SEAM.join(token.word for token in found) if language in UNSPACED else text(found, language)
+def pieces(found: list[Token], language: str) -> list[str]:
+    """The words as the tokenizer will meet them: with a mark for the space before, parted at apostrophes."""
+    parts = []
+    before = [True, *spaced(found, language)[:-1]]
+    for token, space in zip(found, before, strict=True):
+        mark = "▁" if space and language not in UNSPACED and token.upos != "PUNCT" else ""
+        parts += [part for part in re.split("(')", mark + token.word) if part]
+    return parts
 
 
 def new_model(vocabulary: int) -> XLMRobertaForMaskedLM:
@@ -74,16 +96,17 @@ def new_model(vocabulary: int) -> XLMRobertaForMaskedLM:
     config = XLMRobertaConfig(
         vocab_size=vocabulary, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
         intermediate_size=INNER, max_position_embeddings=LENGTH + 2, type_vocab_size=1, pad_token_id=PAD,
-        bos_token_id=0, eos_token_id=2, layer_norm_eps=1e-5, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        bos_token_id=0, eos_token_id=2, tie_word_embeddings=False, layer_norm_eps=1e-5,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     return XLMRobertaForMaskedLM._from_config(config, attn_implementation="sdpa")
 
 
-def aligned_embeddings(ids: list[dict[str, list[int]]], vocabulary: int, *, seed: int) -> torch.Tensor:
+def aligned_embeddings(ids: list[Row], vocabulary: int, *, seed: int) -> torch.Tensor:
     """Vectors (vocabulary, WIDTH) in which pieces that occur in the same parallel sentences are close.
 
     Positive pointwise mutual information of pieces over whole tuples, cut to its largest components; a little noise
-    keeps translations apart.
+    and a vector of their language keep translations apart.
     """
     seen = np.zeros((len(ids), vocabulary), dtype=np.float32)
     for n, row in enumerate(ids):
@@ -94,41 +117,72 @@ def aligned_embeddings(ids: list[dict[str, list[int]]], vocabulary: int, *, seed
     values, vectors = np.linalg.eigh(np.maximum(information, 0))
     found = vectors[:, -WIDTH:] * np.sqrt(np.maximum(values[-WIDTH:], 0))
     found /= np.linalg.norm(found, axis=1, keepdims=True) + 1e-6
-    noise = np.random.default_rng(seed).normal(size=found.shape) / WIDTH**0.5
-    return torch.tensor((found + 0.5 * noise) * 0.6, dtype=torch.float32)
+    draw = np.random.default_rng(seed)
+    noise = draw.normal(size=found.shape) / WIDTH**0.5
+    tongues = draw.normal(size=(len(LANGUAGES), WIDTH)) / WIDTH**0.5
+    spoken = np.zeros((vocabulary, len(LANGUAGES)))
+    for row in ids:
+        for n, language in enumerate(LANGUAGES):
+            spoken[row[language], n] += 1
+    spoken /= np.maximum(spoken.sum(1, keepdims=True), 1)
+    return torch.tensor(found + NOISE * noise + TONGUE * (spoken @ tongues), dtype=torch.float32)
 
 
-def stream(ids: list[dict[str, list[int]]], rng: random.Random) -> Iterator[list[int]]:
-    """Training sequences: translation pairs of one or two sentences, and paragraphs in one language."""
+def similar(ids: list[Row]) -> list[list[int]]:
+    """For each row others with much the same English words: its neighbours in three sorted orders."""
+    english = [row["en"] for row in ids]
+    orders = (lambda n: english[n], lambda n: english[n][::-1], lambda n: sorted(english[n]))
+    found: list[list[int]] = [[] for _ in ids]
+    for order in orders:
+        ranked = sorted(range(len(ids)), key=order)
+        for one, two in zip(ranked, ranked[1:], strict=False):
+            if sorted(english[one]) != sorted(english[two]):
+                found[one].append(two)
+                found[two].append(one)
+    return found
+
+
+def stream(ids: list[Row], near: list[list[int]], rng: random.Random) -> Iterator[tuple[list[int], int]]:
+    """Training sequences: pairs of sentences in two languages, paragraphs in one and in two.
+
+    With each comes 1 for a pair of translations, 0 for a sentence and the translation of a similar one, -1 for others.
+    """
     while True:
         kind = rng.random()
-        size = 1 if kind < 0.7 else 2 if kind < 0.85 else rng.randint(3, 5)
-        rows = rng.sample(ids, size)
+        size = 1 if kind < 0.75 else 2 if kind < 0.85 else rng.randint(3, 5)
+        chosen = [rng.randrange(len(ids)) for _ in range(size)]
         if kind < 0.85:
             one, two = rng.sample(LANGUAGES, 2)
-            left, right = ([piece for row in rows for piece in row[language]] for language in (one, two))
-            yield [0, *left, 2, 2, *right, 2][:LENGTH]
+            others, match = chosen, 1 if size == 1 else -1
+            if size == 1 and rng.random() < MISMATCHED and near[chosen[0]]:
+                others, match = [rng.choice(near[chosen[0]])], 0
+            left, right = ([p for n in rows for p in ids[n][lg]] for rows, lg in ((chosen, one), (others, two)))
+            yield [0, *left, 2, 2, *right, 2][:LENGTH], match
         else:
             language = rng.choice(LANGUAGES)
-            yield [0, *(piece for row in rows for piece in row[language]), 2][:LENGTH]
+            yield [0, *(piece for n in chosen for piece in ids[n][language]), 2][:LENGTH], -1
 
 
-def batches(ids: list[dict[str, list[int]]], rng: random.Random) -> Iterator[torch.Tensor]:
-    """Padded batches of sequences of like length, about BATCH_TOKENS each."""
-    source = stream(ids, rng)
+def padded(rows: list[list[int]]) -> torch.Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
+
+
+def batches(ids: list[Row], near: list[list[int]], rng: random.Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Padded batches of sequences of like length, about BATCH_TOKENS each, with their match labels."""
+    source = stream(ids, near, rng)
     while True:
-        pool = sorted(itertools.islice(source, 2000), key=len)
+        pool = sorted(itertools.islice(source, 2000), key=lambda item: len(item[0]))
         found, start = [], 0
         while start < len(pool):
             size = 1
-            while start + size < len(pool) and len(pool[start + size]) * (size + 1) <= BATCH_TOKENS:
+            while start + size < len(pool) and len(pool[start + size][0]) * (size + 1) <= BATCH_TOKENS:
                 size += 1
             found.append(pool[start : start + size])
             start += size
         rng.shuffle(found)
-        for rows in found:
-            width = max(map(len, rows))
-            yield torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
+        for items in found:
+            yield padded([row for row, _ in items]), torch.tensor([match for _, match in items])
 
 
 def hide(batch: torch.Tensor, vocabulary: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -141,38 +195,84 @@ def hide(batch: torch.Tensor, vocabulary: int, generator: torch.Generator) -> tu
     return torch.where(chosen & (how > 0.9), other, hidden), chosen
 
 
-def guess(model: XLMRobertaForMaskedLM, hidden: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """Scores for the hidden tokens only: over all of them the vocabulary would cost as much as a layer."""
-    states = model.roberta(hidden, attention_mask=(hidden != PAD).long()).last_hidden_state
-    return model.lm_head(states[chosen])
+def pooled(model: XLMRobertaForMaskedLM, batch: torch.Tensor) -> torch.Tensor:
+    """Unit vectors (rows, WIDTH): the mean over each row's tokens in the middle layer; the upper layers don't run."""
+    mask = batch != PAD
+    states = model.roberta.embeddings(batch)
+    allowed = mask[:, None, None, :].expand(-1, 1, batch.shape[1], -1)
+    for layer in model.roberta.encoder.layer[: LAYERS // 2]:
+        states = layer(states, allowed)[0]
+    weight = mask.unsqueeze(-1)
+    return functional.normalize((states * weight).sum(1) / weight.sum(1), dim=-1)
 
 
-def train(model: XLMRobertaForMaskedLM, ids: list, *, steps: int, minutes: float | None, seed: int) -> None:
-    """AdamW with warm-up and cosine decay, over the time or the steps given, whichever is said."""
-    vocabulary = model.config.vocab_size
-    optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    generator = torch.Generator().manual_seed(seed)
-    begun, smooth = time.monotonic(), None
+def contrast(model: XLMRobertaForMaskedLM, ids: list[Row], near: list[list[int]], rng: random.Random) -> torch.Tensor:
+    """How badly translations are found among other sentences, half of them similar, in both directions."""
+    rows = [rng.randrange(len(ids)) for _ in range(CONTRAST // 2)]
+    rows += [rng.choice(near[n] or [n]) for n in rows]
+    rows = list(dict.fromkeys(rows))
+    left, right = [], []
+    for n in rows:
+        one, two = rng.sample(LANGUAGES, 2)
+        left.append([0, *ids[n][one], 2])
+        right.append([0, *ids[n][two], 2])
+    scores = pooled(model, padded(left)) @ pooled(model, padded(right)).T / TEMPERATURE
+    right_ones = torch.arange(len(rows))
+    return (functional.cross_entropy(scores, right_ones) + functional.cross_entropy(scores.T, right_ones)) / 2
+
+
+class Loss:
+    """The objectives on one batch, and a moving average of each to show."""
+
+    def __init__(self, model: XLMRobertaForMaskedLM, ids: list[Row], *, seed: int):
+        self.model, self.ids, self.near = model, ids, similar(ids)
+        self.judge = torch.nn.Sequential(torch.nn.Linear(WIDTH, WIDTH), torch.nn.Tanh(), torch.nn.Linear(WIDTH, 2))
+        self.generator, self.rng = torch.Generator().manual_seed(seed), random.Random(seed + 1)
+        self.shown: dict[str, float] = {}
+
+    def __call__(self, batch: torch.Tensor, match: torch.Tensor, *, step: int) -> torch.Tensor:
+        hidden, chosen = hide(batch, self.model.config.vocab_size, self.generator)
+        states = self.model.roberta(hidden, attention_mask=(hidden != PAD).long()).last_hidden_state
+        # Only the hidden tokens are scored: over all of them the vocabulary would cost as much as a layer.
+        total = self.note("words", functional.cross_entropy(self.model.lm_head(states[chosen]), batch[chosen]))
+        if (match >= 0).any():
+            judged = self.judge(states[match >= 0, 0])
+            total = total + self.note("match", functional.cross_entropy(judged, match[match >= 0]))
+        if step % 3 == 0:
+            total = total + self.note("contrast", contrast(self.model, self.ids, self.near, self.rng))
+        return total
+
+    def note(self, name: str, loss: torch.Tensor) -> torch.Tensor:
+        self.shown[name] = 0.98 * self.shown.get(name, loss.item()) + 0.02 * loss.item()
+        return loss
+
+    def __str__(self) -> str:
+        return " ".join(f"{name} {value:.3f}" for name, value in self.shown.items())
+
+
+def train(model: XLMRobertaForMaskedLM, ids: list[Row], *, steps: int, minutes: float | None, seed: int) -> None:
+    """AdamW with warm-up and cosine decay, over the steps, or over the time if one is given."""
+    loss_of = Loss(model, ids, seed=seed)
+    trained = [p for p in (*model.parameters(), *loss_of.judge.parameters()) if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.0)
+    begun = time.monotonic()
     columns = (TextColumn("pre-training"), BarColumn(), TextColumn("{task.fields[told]}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("", total=1.0, told="")
-        for step, batch in enumerate(batches(ids, random.Random(seed))):
+        for step, (batch, match) in enumerate(batches(ids, loss_of.near, random.Random(seed))):
             done = (time.monotonic() - begun) / (60 * minutes) if minutes else step / steps
             if done >= 1:
                 break
-            rate = PEAK_RATE * min(1, (step + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * done))
             for group in optimiser.param_groups:
-                group["lr"] = rate
-            hidden, chosen = hide(batch, vocabulary, generator)
-            loss = torch.nn.functional.cross_entropy(guess(model, hidden, chosen), batch[chosen])
+                group["lr"] = PEAK_RATE * min(1, (step + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * done))
+            loss = loss_of(batch, match, step=step)
             optimiser.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimiser.step()
-            smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
-            progress.update(bar, completed=done, told=f"step {step + 1} loss {smooth:.3f}")
+            progress.update(bar, completed=done, told=f"step {step + 1}: {loss_of}")
             if step % 100 == 0 and not progress.console.is_terminal:
-                click.echo(f"step {step} loss {smooth:.3f} after {time.monotonic() - begun:.0f} s", err=True)
+                click.echo(f"step {step}: {loss_of} after {time.monotonic() - begun:.0f} s", err=True)
 
 
 @torch.no_grad()
@@ -184,11 +284,10 @@ def measure(model: XLMRobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast, *,
     vectors, accuracy = {}, {}
     for language in LANGUAGES:
         batch = tokenizer([row[language] for row in rows], padding=True, return_tensors="pt")
-        states = model.roberta(**batch, output_hidden_states=True).hidden_states[LAYERS // 2]
-        weight = batch["attention_mask"].unsqueeze(-1)
-        vectors[language] = torch.nn.functional.normalize((states * weight).sum(1) / weight.sum(1), dim=-1)
+        vectors[language] = pooled(model, batch["input_ids"])
         hidden, chosen = hide(batch["input_ids"], model.config.vocab_size, generator)
-        right = guess(model, hidden, chosen).argmax(-1) == batch["input_ids"][chosen]
+        states = model.roberta(hidden, attention_mask=batch["attention_mask"]).last_hidden_state
+        right = model.lm_head(states[chosen]).argmax(-1) == batch["input_ids"][chosen]
         accuracy[language] = right.float().mean().item()
     found = {}
     for language in LANGUAGES:
@@ -219,12 +318,18 @@ def main(out: Path, steps: int, minutes: float | None, seed: int) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     rows = list(itertools.islice(corpus(seed), SENTENCES))
-    tokenizer = build_tokenizer(list(itertools.islice(tokenised(seed), 8000)))
+    tokenizer = build_tokenizer(list(itertools.islice(tokenised(seed), 6000)))
     ids = [{lg: tokenizer(row[lg], add_special_tokens=False)["input_ids"] for lg in LANGUAGES} for row in rows]
     model = new_model(len(tokenizer))
-    vectors = aligned_embeddings(ids[:20_000], len(tokenizer), seed=seed)
+    special = torch.zeros(len(tokenizer), 1)
+    special[:MASK_FROM], special[-1] = 1, 1
+    vectors = aligned_embeddings(ids[:12_000], len(tokenizer), seed=seed)
     with torch.no_grad():
-        model.roberta.embeddings.word_embeddings.weight[MASK_FROM:-1] = vectors[MASK_FROM:-1]
+        words = model.roberta.embeddings.word_embeddings.weight
+        words[MASK_FROM:-1] = vectors[MASK_FROM:-1]
+        model.lm_head.decoder.weight[MASK_FROM:-1] = 0.5 * vectors[MASK_FROM:-1]
+    # Pieces stay as they are, so that translations stay close; only the special tokens' vectors learn.
+    words.register_hook(lambda gradient: gradient * special)
     train(model, ids, steps=steps, minutes=minutes, seed=seed)
     save(model, tokenizer, out)
     figures = measure(model, tokenizer, seed=seed)

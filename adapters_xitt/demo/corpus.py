@@ -6,11 +6,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
+from adapters_xitt.demo.edits import converse, renamed, some
 from adapters_xitt.demo.render import LANGUAGES, sentence, text
 from adapters_xitt.demo.scenes import NAMES, PEOPLE, Scene, broader, draw, fronts, share, valid
 from adapters_xitt.demo.words import Token
 
 QUESTIONS = 0.2  # share of questions among the sentences
+SYNONYM, TURNED = 0.3, 0.15  # how often a translation takes another word, or the other side of a sale
 BROADER = 0.12  # how often a thing goes by its more general name
 
 
@@ -32,10 +34,21 @@ def tokenised(seed: int = 0, *, part: str = "train") -> Iterator[dict[str, list[
             continue
         common = rng.choice(fronts(scene))
         row = {}
-        for language in LANGUAGES:  # translations are free about what they say first
-            front = "" if ask else common if rng.random() < 0.7 else rng.choice(fronts(scene))
-            row[language] = sentence(scene, language, front=front, ask=ask)
+        for language in LANGUAGES:
+            version = freely(rng, scene, ask, part)
+            front = "" if ask else common if rng.random() < 0.7 else rng.choice(fronts(version))
+            row[language] = sentence(version, language, front=front, ask=ask)
         yield row
+
+
+def freely(rng: random.Random, scene: Scene, ask: str, part: str) -> Scene:
+    """The scene as a free translator would tell it: now and then with a synonym, or from its other side."""
+    if rng.random() < SYNONYM:
+        scene = some(rng, scene, renamed, 1, {ask})
+    turned = [] if ask else converse(scene)
+    if turned and rng.random() < TURNED and share(turned[0][1]) == part:
+        scene = turned[0][1]
+    return scene
 
 
 def generalise(rng: random.Random, scene: Scene) -> Scene:

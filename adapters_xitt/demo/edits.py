@@ -61,7 +61,8 @@ def stronger(scene: Scene, rng: random.Random) -> list[Edit]:
 
 def against(scene: Scene) -> list[Edit]:
     """All the ways to contradict an affirmed scene by one word: opposites, another number."""
-    found = [("verb", replace(scene, verb=verb)) for verb in opposites(scene.verb) if verb in OBJECTS or not scene.object]
+    verbs = [verb for verb in opposites(scene.verb) if verb in OBJECTS or not scene.object]
+    found = [("verb", replace(scene, verb=verb)) for verb in verbs]
     for part, thing in said(scene):
         if thing.adj:
             choices = [word for word in opposites(thing.adj) if word in adjectives(thing.noun)]
@@ -114,7 +115,10 @@ def converse(scene: Scene) -> list[Edit]:
 
 def renamed(scene: Scene) -> list[Edit]:
     """The scene with one word replaced by its synonym, in each possible way."""
-    found = [(slot, replace(scene, **{slot: SAME[v]})) for slot in ("verb", "time") if (v := getattr(scene, slot)) in SAME]
+    found = []
+    for slot in ("verb", "time"):
+        if getattr(scene, slot) in SAME:
+            found.append((slot, replace(scene, **{slot: SAME[getattr(scene, slot)]})))
     for part, thing in said(scene):
         if thing.adj in SAME:
             found.append((f"{part}.adj", with_part(scene, part, adj=SAME[thing.adj])))

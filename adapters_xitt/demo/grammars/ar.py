@@ -1,4 +1,4 @@
-"""Arabic: verb before subject (subject first behind `inna`); verb and adjective agree; numbers take the other gender."""
+"""Arabic: verb before subject, but not behind `inna`; verb and adjective agree; numbers take the other gender."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def clause(w: Words, s: Scene, *, front: str, ask: str) -> list[Token]:
     rest = thing + place + time
     if s.teller:
         says = "تقول" if w.form("name", s.teller, "g") == "f" else "يقول"
-        return tokens(says, "VERB") + w.say("name", s.teller, "def") + tokens("إن", "SCONJ") + agent + verb + first + rest
+        told = tokens(says, "VERB") + w.say("name", s.teller, "def") + tokens("إن", "SCONJ")
+        return told + agent + verb + first + rest
     if ask == "agent":
         return asked(ASK, ask) + verb + rest
     return first + asked(ASK, ask) + verb + agent + rest

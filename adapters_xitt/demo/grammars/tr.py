@@ -1,4 +1,4 @@
-"""Turkish: the verb is last; indefinite objects are bare, definite ones marked; the noun behind a number is singular."""
+"""Turkish: the verb is last; indefinite objects are bare, definite ones marked; numbers take the singular."""
 
 from __future__ import annotations
 

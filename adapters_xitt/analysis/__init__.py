@@ -1,0 +1,12 @@
+"""What a finished grid says: its entries as a frame, paired differences to `none`, averages that never hide a gap.
+
+Pure functions of the grid's JSON value (`run.grid`); nothing here reads or writes a file."""
+
+from __future__ import annotations
+
+from adapters_xitt.analysis.frame import counts, frame, ordered, score_names
+from adapters_xitt.analysis.places import INCOMPLETE, NOT_ASKED, Place
+from adapters_xitt.analysis.tables import EVERY, Reading, Row, Table, by_language, table
+
+__all__ = ["EVERY", "INCOMPLETE", "NOT_ASKED", "Place", "Reading", "Row", "Table", "by_language", "counts", "frame",
+           "ordered", "score_names", "table"]

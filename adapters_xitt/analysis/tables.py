@@ -1,0 +1,166 @@
+"""The grid as tables: rows are (method, intermediate, mode), columns are targets or the languages of one target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adapters_xitt.analysis.frame import family_first, frame
+from adapters_xitt.analysis.places import INCOMPLETE, NOT_ASKED, Block, Place, average, place
+from adapters_xitt.errors import XittError, unknown
+from adapters_xitt.lineage import ZERO_SHOT
+from adapters_xitt.records import DONE
+
+EVERY = "all"  # all languages, the language of training included: XTREME's convention
+TAGS = (ZERO_SHOT, EVERY)
+TRAINED_IN = "en"  # never zero-shot where no entry of a target has a tag for it
+
+Name = tuple[str, str, str]  # method, intermediate, mode
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table."""
+
+    method: str
+    intermediate: str  # "" in the rows of `none`
+    mode: str
+    places: Mapping[str, Place]  # by column
+    average: Place | None = None  # over the columns, where they are targets and more than one
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows over columns, both in reading order."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    majority: Row | None = None  # always saying the training data's commonest label, where there are labels
+
+
+class Reading:
+    """A grid laid out once: a block of seeds × languages for every row and target."""
+
+    def __init__(self, grid: dict[str, Any]) -> None:
+        self.grid = grid
+        self.frame = frame(grid)
+        self.seeds = tuple(sorted(int(seed) for seed in self.frame["seed"].unique()))
+        self.targets = tuple(dict.fromkeys([name for name in grid["headlines"] if name in set(self.frame["target"])]
+                                           + list(self.frame["target"])))
+        self.rows: tuple[Name, ...] = tuple(dict.fromkeys(
+            zip(self.frame["method"], self.frame["intermediate"], self.frame["mode"], strict=True)))
+
+    @cached_property
+    def languages(self) -> dict[str, tuple[str, ...]]:
+        """The tested languages of each target, by family, then code."""
+        return {target: tuple(sorted(part["language"].unique(), key=family_first))
+                for target, part in self.frame.groupby("target", sort=False)}
+
+    @cached_property
+    def blocks(self) -> dict[tuple[Name, str], Block]:
+        groups = {name: part for name, part in self.frame.groupby(["method", "intermediate", "mode", "target"],
+                                                                  sort=False)}
+        return {(row, target): self._block(groups.get((*row, target)), target)
+                for row in self.rows for target in self.targets}
+
+    def _block(self, part: pd.DataFrame | None, target: str) -> Block:
+        languages = self.languages[target]
+        shape = (len(self.seeds), len(languages))
+        scores, status, tags = np.full(shape, np.nan), np.full(shape, NOT_ASKED, object), np.full(shape, "", object)
+        if part is not None:
+            at = ([self.seeds.index(seed) for seed in part["seed"]],
+                  [languages.index(code) for code in part["language"]])
+            scores[at], status[at], tags[at] = part["score"], part["status"], part["tag"]
+            scores[status != DONE] = np.nan
+        return Block(self.seeds, languages, scores, status, tags)
+
+    @staticmethod
+    def _base(blocks: Mapping[tuple[Name, str], Block], row: Name, target: str) -> Block | None:
+        """The block of the `none` row that `row` is compared with; None for `none` itself."""
+        return None if row[2] == "none" else blocks.get(((row[0], "", "none"), target))
+
+    def tag(self, row: Name, target: str, code: str) -> str:
+        """The tag of a row on a language. A place that was not scored has none of its own: it takes that of the
+        method's `none` row, or else of the first row that has one."""
+        for one in dict.fromkeys([row, (row[0], "", "none"), *self.rows]):
+            block = self.blocks.get((one, target))
+            found = [tag for tag in block.tags[:, block.languages.index(code)] if tag] if block else []
+            if found:
+                return next((tag for tag in found if tag != ZERO_SHOT), ZERO_SHOT)
+        return "" if code == TRAINED_IN else ZERO_SHOT
+
+    @cached_property
+    def _zero_shot(self) -> dict[tuple[Name, str], tuple[str, ...]]:
+        return {(row, target): tuple(code for code in codes if self.tag(row, target, code) == ZERO_SHOT)
+                for row in self.rows for target, codes in self.languages.items()}
+
+    def table(self, tags: str = ZERO_SHOT) -> Table:
+        """Rows × targets, each place over the zero-shot languages only, or over all of them."""
+        if tags not in TAGS:
+            raise XittError(unknown("set of tags", tags, TAGS))
+        blocks = self.blocks
+        if tags == ZERO_SHOT:
+            blocks = {at: block.only(self._zero_shot[at]) for at, block in self.blocks.items()}
+        rows = []
+        for row in self.rows:
+            own = {target: blocks[row, target] for target in self.targets}
+            bases = {target: self._base(blocks, row, target) for target in self.targets}
+            places = {target: place(own[target], bases[target]) for target in self.targets}
+            rows.append(Row(*row, places, average(places, own, bases) if len(self.targets) > 1 else None))
+        return Table(self.targets, tuple(rows), self._majority(blocks))
+
+    def by_language(self, target: str) -> Table:
+        """Rows × the languages of one target, each place over seeds, with its tag."""
+        if target not in self.targets:
+            raise XittError(unknown("target", target, self.targets))
+        rows = []
+        for row in self.rows:
+            block, base = self.blocks[row, target], self._base(self.blocks, row, target)
+            rows.append(Row(*row, {
+                code: place(block.only([code]), base.only([code]) if base else None, tag=self.tag(row, target, code))
+                for code in block.languages}))
+        given = self.grid["majority"].get(target)
+        majority = _named({code: _sum([given[code]] if code in given else [], [code]) for code in
+                           self.languages[target]}) if given else None
+        return Table(self.languages[target], tuple(rows), majority)
+
+    def _majority(self, blocks: Mapping[tuple[Name, str], Block]) -> Row | None:
+        """The commonest label's scores over the languages that the rows of each target are averaged over."""
+        if not self.grid["majority"]:
+            return None
+        places = {}
+        for target in self.targets:
+            given = self.grid["majority"].get(target)
+            codes = [code for code in self.languages[target]
+                     if any(code in blocks[row, target].languages for row in self.rows)]
+            places[target] = (_sum([given[code] for code in codes if code in given], codes) if given
+                              else Place(status=NOT_ASKED))
+        return _named(places)
+
+
+def _sum(scores: list[float], codes: list[str]) -> Place:
+    """The mean of scores that no seed changes, over `codes`."""
+    if not scores:
+        return Place(status=NOT_ASKED)
+    whole = len(scores) == len(codes)
+    return Place(status=DONE if whole else INCOMPLETE, mean=float(np.mean(scores)), languages=tuple(codes) if whole
+                 else (), missing=() if whole else (f"{len(codes) - len(scores)} of {len(codes)} languages",))
+
+
+def _named(places: Mapping[str, Place]) -> Row:
+    return Row("majority class", "", "", places)
+
+
+def table(grid: dict[str, Any], tags: str = ZERO_SHOT) -> Table:
+    """Rows × targets of a grid; `tags`: "zero-shot", or "all" for XTREME's average."""
+    return Reading(grid).table(tags)
+
+
+def by_language(grid: dict[str, Any], target: str) -> Table:
+    """Rows × languages of one target of a grid."""
+    return Reading(grid).by_language(target)

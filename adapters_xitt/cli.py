@@ -1,0 +1,200 @@
+"""The console script `xitt`: each command parses, calls one function and prints. Heavy imports wait inside."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from adapters_xitt import __version__
+from adapters_xitt.errors import XittError
+
+
+class Doors(click.Group):
+    """Shows a user's mistake without a traceback, exit status 2; anything else keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except XittError as error:
+            shown = click.ClickException(str(error))
+            shown.exit_code = 2
+            raise shown from None
+        except KeyboardInterrupt:
+            click.echo("\nstopped; what was finished is kept, and the same command goes on from the last checkpoint",
+                       err=True)
+            sys.exit(130)
+
+
+def _shared(*options: Any) -> Any:
+    """Several options as one decorator."""
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+    return decorate
+
+
+STORE = click.option("--store", type=click.Path(path_type=Path), help="The store. Default: XITT_STORE, or ./store.")
+DATA = click.option("--data", help="The data folder, or demo. Default: XITT_DATA.")
+ENCODER = click.option("--encoder", help="demo, a folder, a name below XITT_ENCODERS, or owner/name@revision.")
+MACHINE = _shared(
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True),
+    click.option("--precision", type=click.Choice(["32", "bf16"]), help="Over the recipe's."),
+    click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: one per core."),
+    click.option("--log", type=click.Choice(["csv", "tensorboard", "none"]), default="csv", show_default=True,
+                 help="Losses and scores of every module, under logs/ in the store."),
+    click.option("--keep-every", type=click.FloatRange(min=0), default=60.0, show_default=True,
+                 help="Seconds between checkpoints of half-trained modules."),
+)
+OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+
+
+@click.group(cls=Doors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="xitt")
+def main() -> None:
+    """Zero-shot cross-lingual transfer grids with intermediate-task training, on adapters and LoRA over a frozen
+    encoder."""
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@OVERRIDES
+@STORE
+@MACHINE
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: str, precision: str | None,
+        threads: int | None, log: str, keep_every: float, dry_run: bool) -> None:
+    """Run what is missing of RECIPE, resume what was cut off, print the grid.
+
+    KEY=VALUE overrides a key of the recipe, as in training.epochs=1 or seeds=[1,2]. The exit status is 0 only when
+    every cell is done, blocked or not applicable."""
+    from adapters_xitt import desk, report
+
+    work = desk.open_recipe(recipe, _with_precision(overrides, precision), store)
+    if dry_run:
+        desk.print_plan(work)
+        return
+    grid = desk.run(work, device=device, threads=threads, log=log, keep_every=keep_every)
+    report.terminal(grid, desk.console())
+    folder = work.store.root / "runs" / work.plan.recipe.name
+    report.write(grid, folder)
+    click.echo(f"\nreport.md, grid.csv, grid.png and grid.json lie in {folder}")
+    sys.exit(desk.exit_status(grid))
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@OVERRIDES
+@STORE
+def plan(recipe: Path, overrides: tuple[str, ...], store: Path | None) -> None:
+    """Show the jobs of RECIPE, what the store already has, and what the rest costs. Trains nothing."""
+    from adapters_xitt import desk
+
+    desk.print_plan(desk.open_recipe(recipe, overrides, store))
+
+
+@main.command()
+@click.argument("name", required=False)
+@ENCODER
+@DATA
+@STORE
+def tasks(name: str | None, encoder: str | None, data: str | None, store: Path | None) -> None:
+    """List the tasks, or show task NAME whole, with an example as the encoder sees it."""
+    from adapters_xitt import desk
+
+    if name is None:
+        desk.print_tasks()
+    else:
+        desk.print_task(name, encoder=encoder, data=data, store=store)
+
+
+@main.command()
+@click.argument("task")
+@OVERRIDES
+@ENCODER
+@DATA
+@STORE
+@MACHINE
+@click.option("--method", default="seq_bn", show_default=True, help="A method with options: lora or 'lora(rank=16)'.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--after", metavar="MODULE", help="A module of the store that takes part: see --mode.")
+@click.option("--mode", type=click.Choice(["sequential", "stack", "sum"]), default="sequential", show_default=True)
+@click.option("--name", help="A name for the module in the store.")
+def train(task: str, overrides: tuple[str, ...], encoder: str | None, data: str | None, store: Path | None,
+          device: str, precision: str | None, threads: int | None, log: str, keep_every: float, method: str, seed: int,
+          after: str | None, mode: str, name: str | None) -> None:
+    """Train one module for TASK, without a recipe file. KEY=VALUE as in a recipe: training.epochs=1."""
+    from adapters_xitt import desk
+
+    made = desk.train(task, _with_precision(overrides, precision), encoder=encoder, data=data, store=store,
+                      method=method, seed=seed, after=after, mode=mode, name=name, device=device, threads=threads,
+                      log=log, keep_every=keep_every)
+    desk.print_manifest(made, name=name)
+
+
+@main.command()
+@click.argument("composition")
+@click.argument("tasks", nargs=-1, required=True)
+@ENCODER
+@DATA
+@STORE
+@MACHINE
+@click.option("--language", "languages", multiple=True, help="Again for several. Default: all of the task's.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A key as in a recipe.")
+def evaluate(composition: str, tasks: tuple[str, ...], encoder: str | None, data: str | None, store: Path | None,
+             device: str, precision: str | None, threads: int | None, log: str, keep_every: float,
+             languages: tuple[str, ...], overrides: tuple[str, ...]) -> None:
+    """Score COMPOSITION on TASKS: none, a module's name or key, 'a > b' (stack, bottom first), 'a + b' (sum)."""
+    from adapters_xitt import desk
+
+    grid = desk.evaluate(composition, tasks, _with_precision(overrides, precision), encoder=encoder, data=data,
+                         store=store, languages=languages, device=device, threads=threads)
+    desk.print_scores(grid)
+    sys.exit(desk.exit_status(grid))
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--results", is_flag=True, help="List results instead of modules.")
+@STORE
+def show(name: str | None, results: bool, store: Path | None) -> None:
+    """List what is in the store, or show module NAME (a name or the first digits of a key) whole."""
+    from adapters_xitt import desk
+
+    desk.print_store(store, name=name, results=results)
+
+
+@main.command()
+@click.argument("run")
+@STORE
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for report.md, grid.csv and grid.png. "
+              "Default: the run's own.")
+def report(run: str, store: Path | None, out: Path | None) -> None:
+    """Print the grid of RUN (its name or its folder), and write it as Markdown, CSV and heat map."""
+    from adapters_xitt import desk
+    from adapters_xitt import report as reports
+
+    grid, folder = desk.load_run(run, store)
+    reports.terminal(grid, desk.console())
+    reports.write(grid, out or folder)
+    click.echo(f"\nreport.md, grid.csv and grid.png lie in {out or folder}")
+
+
+@main.command()
+@STORE
+def doctor(store: Path | None) -> None:
+    """Check versions, devices, disk and, on a small random encoder, the laws that the numbers rest on."""
+    from adapters_xitt import doctor as checks
+
+    sys.exit(0 if checks.examine(store) else 1)
+
+
+def _with_precision(overrides: tuple[str, ...], precision: str | None) -> tuple[str, ...]:
+    return (*overrides, f'precision="{precision}"') if precision else overrides
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""What a reader sees of a finished grid: on a terminal, as Markdown, as CSV and as a picture."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from adapters_xitt.report.page import markdown
+from adapters_xitt.report.picture import heat_map
+from adapters_xitt.report.screen import terminal
+from adapters_xitt.report.sheet import csv_text
+
+__all__ = ["csv_text", "heat_map", "markdown", "terminal", "write"]
+
+
+def write(grid: dict[str, Any], folder: Path) -> tuple[Path, ...]:
+    """Writes report.md, grid.csv and grid.png; each has its name only when it is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    writers: dict[str, Callable[[Path], object]] = {
+        "report.md": lambda path: path.write_text(markdown(grid), encoding="utf-8"),
+        "grid.csv": lambda path: path.write_text(csv_text(grid), encoding="utf-8", newline=""),
+        "grid.png": lambda path: heat_map(grid, path),
+    }
+    for name, writer in writers.items():
+        _whole(folder / name, writer)
+    return tuple(folder / name for name in writers)
+
+
+def _whole(final: Path, writer: Callable[[Path], object]) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{final.name}-", dir=final.parent)
+    os.close(handle)
+    work = Path(name)
+    try:
+        writer(work)
+        os.chmod(work, 0o644)
+        os.replace(work, final)
+    finally:
+        work.unlink(missing_ok=True)

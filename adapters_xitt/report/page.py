@@ -1,0 +1,86 @@
+"""The report as GitHub Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from adapters_xitt.analysis import EVERY, Place, Reading, Row, Table
+from adapters_xitt.languages import language
+from adapters_xitt.lineage import ZERO_SHOT
+from adapters_xitt.report import words
+
+SIDE_BY_SIDE = 12  # languages in one table
+
+
+def markdown(grid: dict[str, Any]) -> str:
+    """The whole report: zero-shot, all languages, by language, marks, notes."""
+    reading = Reading(grid)
+    tables = {tags: reading.table(tags) for tags in (ZERO_SHOT, EVERY)}
+    each = {target: reading.by_language(target) for target in reading.targets}
+    metrics = {target: words.headline(reading, target) for target in reading.targets}
+    recipe, versions = words.title(grid)
+    lines = [f"# {_safe(grid['name'])}", "", _safe(recipe) + "  ", _safe(versions)]
+    lines += ["", "## Zero-shot", "", "Mean over the languages that no part of a row has seen.", ""]
+    lines += _table(tables[ZERO_SHOT], tables[ZERO_SHOT].columns, metrics)
+    lines += ["", "## All languages", "", "XTREME's average: the language of training is included.", ""]
+    lines += _table(tables[EVERY], tables[EVERY].columns, metrics)
+    lines += ["", "## By language", ""]
+    for target, table in each.items():
+        lines += [f"### {_safe(target)}, {metrics[target]}", ""]
+        some, others = words.filled(table)
+        for start in range(0, len(some.columns) if some.rows else 0, SIDE_BY_SIDE):
+            lines += [*_table(some, some.columns[start : start + SIDE_BY_SIDE], {}, short=True), ""]
+        lines += [_safe(others), ""] if others else []
+    lines += ["## Marks", "", *(f"- {_safe(line)}" for line in words.legend(
+        [*tables.values(), *each.values()], seeds=len(reading.seeds), clear="Bold"))]
+    for heading, found in words.notes(reading):
+        lines += ["", f"## {heading}", "", *(f"- {_safe(line)}" for line in found)]
+    lines += ["", "## Languages", "", *_languages(reading)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(table: Table, columns: Sequence[str], second: dict[str, str], *, short: bool = False) -> list[str]:
+    """The rows over some columns; `short`: without spreads."""
+    averaged = any(row.average for row in table.rows)
+    heads = ["method", "intermediate", "mode",
+             *(_safe(name) + (f"<br>{_safe(second[name])}" if second.get(name) else "") for name in columns),
+             *(["average<br>of targets"] if averaged and not short else [])]
+    lines = [_line(heads), _line(["---"] * 3 + ["---:"] * (len(heads) - 3))]
+    for row in (*table.rows, *([table.majority] if table.majority else [])):
+        cells = [_cell(row.places[name], short=short) for name in columns]
+        if averaged and not short:
+            cells.append(_cell(row.average, short=False) if row.average else "")
+        lines.append(_line([*map(_safe, _names(row)), *cells]))
+    return lines
+
+
+def _names(row: Row) -> tuple[str, str, str]:
+    return row.method, row.intermediate, row.mode
+
+
+def _cell(place: Place, *, short: bool) -> str:
+    """ "61.2 ±0.8 (+1.3 ±0.4)", the bracket in bold where the difference is clear."""
+    text = _safe(words.score(place)) + words.seen(place) + ("" if short else words.plus_minus(place.spread))
+    if place.difference is None:
+        return text
+    change = words.signed(place.difference) + ("" if short else words.plus_minus(place.difference_spread))
+    return f"{text} (**{change}**)" if place.clear else f"{text} ({change})"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _languages(reading: Reading) -> list[str]:
+    """A row for every tested language."""
+    codes = dict.fromkeys(code for found in reading.languages.values() for code in found)
+    rows = sorted(map(language, codes), key=lambda row: (row.family, row.code))
+    return [_line(["code", "language", "family", "script"]), _line(["---"] * 4),
+            *(_line([row.code, row.name, row.family, row.script]) for row in rows)]
+
+
+def _safe(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return re.sub(r"([\\|*<\[\]])", r"\\\1", " ".join(text.split()))

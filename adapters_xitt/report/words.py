@@ -1,0 +1,179 @@
+"""What every form of the report says in the same words: numbers, marks and their legend, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from adapters_xitt.analysis import EVERY, INCOMPLETE, NOT_ASKED, Place, Reading, Row, Table, counts
+from adapters_xitt.languages import language
+from adapters_xitt.lineage import ZERO_SHOT
+from adapters_xitt.records import BLOCKED, FAILED, NOT_APPLICABLE
+
+MARKS = {BLOCKED: "blocked", NOT_APPLICABLE: "n/a", FAILED: "failed", NOT_ASKED: "–", INCOMPLETE: "*"}
+MEANINGS = {
+    BLOCKED: "blocked: test items reached a part of the row, so no number is given",
+    NOT_APPLICABLE: "n/a: the method has no such mode",
+    FAILED: "failed: training or scoring broke off, or was not run yet",
+    NOT_ASKED: "–: not asked there",
+    INCOMPLETE: "*: incomplete; over what is there only, without a difference, never filled in",
+}
+SEEN_MARK = "°"
+
+
+def number(value: float) -> str:
+    """One decimal, no negative zero."""
+    return f"{round(value, 1) + 0.0:.1f}"
+
+
+def signed(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"
+
+
+def plus_minus(value: float | None) -> str:
+    """ ±0.8, or nothing for one seed."""
+    return "" if value is None else f" ±{number(value)}"
+
+
+def score(place: Place) -> str:
+    """The mean with its mark, or the word for its absence."""
+    if place.mean is None:
+        return MARKS[place.status]
+    return number(place.mean) + (MARKS[INCOMPLETE] if place.starred else "")
+
+
+def seen(place: Place) -> str:
+    """The mark of a single language that some part of the row has seen."""
+    return SEEN_MARK if place.mean is not None and place.tag not in ("", ZERO_SHOT) else ""
+
+
+def row_name(row: Row) -> str:
+    """ "mnli sequential", "none" or "majority class"."""
+    return " ".join(part for part in (row.intermediate, row.mode) if part) or row.method
+
+
+def filled(table: Table) -> tuple[Table, str]:
+    """The table without the rows that have no number in it, and a sentence that names those; empty where none."""
+    empty: dict[str, list[str]] = {}
+    kept = []
+    for row in table.rows:
+        if any(place.mean is not None for place in row.places.values()):
+            kept.append(row)
+        else:
+            states = dict.fromkeys(MARKS[place.status] for place in row.places.values())
+            empty.setdefault(", ".join(states), []).append(f"{row.method} {row_name(row)}")
+    told = "; ".join(f"{', '.join(names)} ({marks})" for marks, names in empty.items())
+    return replace(table, rows=tuple(kept)), f"No numbers: {told}." if told else ""
+
+
+def legend(tables: Iterable[Table], *, seeds: int, clear: str) -> list[str]:
+    """The marks that occur in `tables`, each in words; `clear` says how a clear difference is shown."""
+    rows = [row for table in tables for row in (*table.rows, *([table.majority] if table.majority else []))]
+    places = [place for row in rows for place in (*row.places.values(), *([row.average] if row.average else []))]
+    several = "mean over seeds ± sample standard deviation over seeds" if seeds > 1 else "one seed, so no spread"
+    found = [f"{several}; in brackets the difference to `none` of the same method, "
+             "paired by seed, over exactly the same languages"]
+    if seeds > 1:
+        found.append(f"{clear}: the difference is larger than its own standard deviation over seeds "
+                     "(a hint, not a test)")
+    there = {place.status for place in places}
+    found += [MEANINGS[status] for status in MEANINGS if status in there]
+    if any(seen(place) for place in places):
+        found.append(f"{SEEN_MARK}: not zero-shot; some part of the row saw this language")
+    return found
+
+
+def headline(reading: Reading, target: str) -> str:
+    """The score that stands for a target."""
+    return reading.grid["headlines"].get(target, "")
+
+
+def title(grid: dict[str, Any]) -> list[str]:
+    """Name, encoder and versions, a line each."""
+    seeds = sorted({entry["seed"] for entry in grid["entries"]})
+    encoder = grid["encoder"]
+    return [f"encoder {encoder['name']} ({encoder['fingerprint'][:12]}), precision {grid['precision']}, "
+            f"seed{'s' if len(seeds) != 1 else ''} {', '.join(map(str, seeds)) or 'none'}",
+            ", ".join(f"{name} {version}" for name, version in grid["versions"].items())]
+
+
+def families(codes: Sequence[str]) -> str:
+    """Languages by family: "IE: Germanic de en · Turkic tr"."""
+    found: dict[str, list[str]] = {}
+    for code in codes:
+        found.setdefault(language(code).family, []).append(code)
+    return " · ".join(f"{family} {' '.join(members)}" for family, members in found.items())
+
+
+def notes(reading: Reading) -> list[tuple[str, list[str]]]:
+    """Everything a reader must know beside the numbers: headings with their lines, empty ones left out."""
+    grid = reading.grid
+    found = [
+        ("Cells", [", ".join(f"{count:,} {status}" for status, count in counts(grid).items()) or "none"]),
+        ("Averages", _averages(reading)),
+        ("Incomplete", _incomplete(reading)),
+        ("Blocked", _reasons(reading, BLOCKED)),
+        ("Failed", _reasons(reading, FAILED)),
+        ("Not applicable", _reasons(reading, NOT_APPLICABLE)),
+        ("Weak intermediates", list(dict.fromkeys(grid["weak"]))),
+        ("Overlap of text", _overlaps(reading)),
+        ("Protocol", list(dict.fromkeys(grid["protocol_notes"]))),
+    ]
+    return [(heading, lines) for heading, lines in found if lines]
+
+
+def _averages(reading: Reading) -> list[str]:
+    """Over how many languages each target is averaged, and which are left out of the zero-shot mean."""
+    lines = []
+    for target, codes in reading.languages.items():
+        out: dict[str, list[str]] = {}
+        for code in codes:
+            tags = {reading.tag(row, target, code) for row in reading.rows}
+            if tags != {ZERO_SHOT}:
+                out.setdefault(" or ".join(sorted(tag or "the language of training" for tag in tags)), []).append(code)
+        left = "; ".join(f"{' '.join(members)} is {tag}" if len(members) == 1 else f"{' '.join(members)} are {tag}"
+                         for tag, members in out.items())
+        count = f"{len(codes)} language{'s' if len(codes) != 1 else ''}"
+        lines.append(f"{target}: {count}" + (f"; {left}" if left else ", all zero-shot"))
+    return lines
+
+
+def _incomplete(reading: Reading) -> list[str]:
+    """Which places have a number over a part only, and what they lack."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in reading.table(EVERY).rows:
+        for target, place in row.places.items():
+            if place.missing:
+                found.setdefault((target, _few(place.missing, 6)), []).append(f"{row.method} {row_name(row)}")
+    return [f"{target}, {lack}: {_few(rows, 4)}" for (target, lack), rows in found.items()]
+
+
+def _few(words: Sequence[str], most: int) -> str:
+    """The first words, and how many more there are."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
+def _reasons(reading: Reading, status: str) -> list[str]:
+    """Each reason once, with the number of its cells and where it applies."""
+    rows = reading.frame[reading.frame["status"] == status]
+    lines = []
+    for reason, part in rows.groupby("reason", sort=False):
+        pairs = [intermediate + " → " + target if intermediate else target for intermediate, target in
+                 zip(part["intermediate"], part["target"], strict=True)]
+        where = dict.fromkeys(zip(part["method"], part["mode"], strict=True) if status == NOT_APPLICABLE else pairs)
+        named = [one if isinstance(one, str) else " ".join(one) for one in where]
+        lines.append(f"{reason or 'no reason given'} ({len(part):,} cell{'s' if len(part) != 1 else ''}: "
+                     f"{_few(named, 6)})")
+    return lines
+
+
+def _overlaps(reading: Reading) -> list[str]:
+    """The largest share of test items of each target that share a text with training or selection."""
+    lines = []
+    for target, part in reading.frame[reading.frame["overlap"] > 0].groupby("target", sort=False):
+        top = part.loc[part["overlap"].idxmax()]
+        row = " ".join(word for word in (top["method"], top["intermediate"], top["mode"]) if word)
+        lines.append(f"{target}: up to {top['overlap']:.1%} of the test items ({top['language']}, {row}) share a text "
+                     "with training or selection")
+    return lines
