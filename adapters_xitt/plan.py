@@ -346,25 +346,31 @@ def _place(plan: Plan, choice: Choice, intermediate: str, mode: str, target: Tas
     seen = [plan.data[data] for data in dict.fromkeys(one.data for one in exposure)]
     for language in recipe.tested(target):
         rows = material.test(target.name, language)
-        shared = lineage.shared_items(material.data_set(rows), seen)
         overlap = material.overlap(rows, seen)
-        where = dict(choice=choice, intermediate=intermediate, mode=mode, target=target, seed=seed, language=language)
-        if shared:
-            told = ", ".join(f"{count} in {data}" for data, count in shared.items())
-            _fill(plan, **where, status=BLOCKED, reason=f"test items reached the row: {told}", overlap=overlap)
-            continue
-        if recipe.block_overlap is not None and overlap > recipe.block_overlap:
-            _fill(plan, **where, status=BLOCKED, overlap=overlap,
-                  reason=f"{overlap:.0%} of the test items share a text with training, over {recipe.block_overlap:.0%}")
+        tag = lineage.tag(target, language, exposure, same_task=[material.sources.training_task(target)])
+        where = dict(choice=choice, intermediate=intermediate, mode=mode, target=target, seed=seed, language=language,
+                     tag=tag, overlap=overlap)
+        if reason := _blocked(rows, seen, overlap, material, recipe.block_overlap):
+            _fill(plan, **where, status=BLOCKED, reason=reason)
             continue
         cell = Cell(encoder=material.files.fingerprint, composition=compose.show(composition), task=target.name,
-                    language=language, split=rows.split, data=rows.digest, lengths=material.lengths(target.name).record(),
-                    seed=seed if parts else None, precision=recipe.precision,
+                    language=language, split=rows.split, data=rows.digest,
+                    lengths=material.lengths(target.name).record(), seed=seed if parts else None,
+                    precision=recipe.precision,
                     convention=evaluate.convention(target, material.files.layers, recipe.part(target.name).layer))
-        tag = lineage.tag(target, language, exposure, same_task=[material.sources.training_task(target)])
         plan.score.setdefault(cell.key, ScoreJob(cell=cell, task=target, composition=composition, tag=tag,
                                                  overlap=overlap))
-        _fill(plan, **where, key=cell.key, tag=tag, overlap=overlap)
+        _fill(plan, **where, key=cell.key)
+
+
+def _blocked(rows: Rows, seen: Sequence[DataSet], overlap: float, material: Material, most: float | None) -> str:
+    """Why a cell may not be scored: law 8; empty where it may."""
+    shared = lineage.shared_items(material.data_set(rows), seen)
+    if shared:
+        return "test items reached the row: " + ", ".join(f"{count} in {data}" for data, count in shared.items())
+    if most is not None and overlap > most:
+        return f"{overlap:.0%} of the test items share a text with training, over {most:.0%}"
+    return ""
 
 
 def _fill(plan: Plan, choice: Choice, intermediate: str, mode: str, target: Task, seed: int, *,

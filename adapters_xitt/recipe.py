@@ -219,7 +219,7 @@ def _check_names(values: dict[str, Any], tell: Any) -> None:
         if name not in LANGUAGES:
             tell(at, unknown("language", name, LANGUAGES))
     _check_tasks(values.get("tasks"), tell)
-    methods = values.get("methods")
+    methods, labels = values.get("methods"), []
     for n, entry in enumerate(methods if isinstance(methods, list) else []):
         name, options = (entry, {}) if isinstance(entry, str) else (
             (entry.get("name"), {k: v for k, v in entry.items() if k not in ("name", "learning_rate")})
@@ -230,7 +230,10 @@ def _check_names(values: dict[str, Any], tell: Any) -> None:
             tell(("methods", n), unknown("method", name, METHODS))
             continue
         try:
-            choose(name, options)
+            label = choose(name, options).label
+            if label in labels:
+                tell(("methods", n), f"method {label} stands there twice; two learning rates are two recipes")
+            labels.append(label)
         except XittError as error:
             for line in str(error).splitlines()[1:]:
                 tell(("methods", n), f"method {name}: {line.strip()}")

@@ -171,6 +171,9 @@ class Runner:
                                   seed=cohort.seed, keeper=self.store, watch=journal, keep_every=self.keep_every)
         finally:
             journal.close()
+            # What is mounted now stands at its last step; whoever needs these modules takes the stored ones, at their
+            # best step.
+            self.bench.clear(keep=[mounted(parent) for job in ready for parent in job.below])
         seconds = time.monotonic() - began
         for job, result in zip(ready, trained, strict=True):
             if result.failed:
@@ -374,9 +377,10 @@ def material_root(recipe: Any, store: Store) -> Path | None:
     root = recipe.data.root or os.environ.get("XITT_DATA")
     if root != "demo":
         return Path(root) if root else None
+    from adapters_xitt import demo
     from adapters_xitt.demo import world
 
-    folder = store.root / "worlds" / f"demo-{world.VERSION}"
+    folder = store.root / "worlds" / f"demo-{demo.fingerprint()}"
     if not folder.is_dir():
         with store.whole_folder(folder) as work:
             world.write(work)

@@ -8,22 +8,27 @@ from pathlib import Path
 import pytest
 
 
+# The one place outside the repository that is looked at where the environment names none.
+BESIDE = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _outside(variable: str, name: str) -> Path:
+    folder = Path(os.environ.get(variable) or BESIDE / name)
+    if not folder.is_dir():
+        pytest.skip(f"no real {name} at {folder}; set {variable}")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of real data: `XITT_DATA`, else `shared/data` beside the repository."""
-    folder = Path(os.environ.get("XITT_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
-    if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}; set XITT_DATA to the data folder")
-    return folder
+    """The folder of real data."""
+    return _outside("XITT_DATA", "data")
 
 
 @pytest.fixture(scope="session")
 def encoders_dir() -> Path:
-    """The folder of real encoders: `XITT_ENCODERS`, else `shared/encoders` beside the repository."""
-    folder = Path(os.environ.get("XITT_ENCODERS") or Path(__file__).resolve().parents[2] / "shared" / "encoders")
-    if not folder.is_dir():
-        pytest.skip(f"no encoders at {folder}; set XITT_ENCODERS to their folder")
-    return folder
+    """The folder of real encoders."""
+    return _outside("XITT_ENCODERS", "encoders")
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +54,11 @@ def pico_tokenizer(pico_files):
     from adapters_xitt import encoder
 
     return encoder.load_tokenizer(pico_files)
+
+
+@pytest.fixture(scope="session")
+def pico_world(tmp_path_factory) -> Path:
+    """A data folder with small files of the demo's tasks in words that the pico encoder knows."""
+    import pico_world
+
+    return pico_world.write(tmp_path_factory.mktemp("world"))

@@ -200,7 +200,7 @@ def batch(tokenizer: Any, *, count: int = 6) -> tuple[Tensor, Tensor]:
 
 def same(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
     """Whether two sets of tensors have the same names and the same bits."""
-    return list(one) == list(two) and all(torch.equal(one[name], two[name]) for name in one)
+    return set(one) == set(two) and all(torch.equal(one[name], two[name]) for name in one)
 
 
 def gap(one: Tensor, two: Tensor) -> float:
@@ -232,6 +232,16 @@ class Stopped(Exception):
     """The process is killed here."""
 
 
+class Clock:
+    """Time that passes with the steps: a second each, so that `keep_every` of 0 keeps every one."""
+
+    now = 0.0
+
+    @classmethod
+    def monotonic(cls) -> float:
+        return cls.now
+
+
 class Watch:
     """Counts; raises `Stopped` after step `stop` of row `key`."""
 
@@ -240,6 +250,7 @@ class Watch:
 
     def step(self, key: str, *, step: int, loss: float, tokens: int) -> None:
         self.losses.append((key, step, loss))
+        Clock.now += 1.0
         if step == self.stop and self.key in (None, key):
             raise Stopped
 

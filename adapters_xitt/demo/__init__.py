@@ -5,13 +5,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from adapters_xitt.demo.render import LANGUAGES
 
-__all__ = ["LANGUAGES", "encoder_dir"]
+__all__ = ["LANGUAGES", "encoder_dir", "fingerprint"]
 
 
 def encoder_dir() -> Path:
     """The folder of the encoder that comes with the package."""
     return Path(__file__).parent / "encoder"
+
+
+def fingerprint() -> str:
+    """12 hex digits of the code and lexicons that make the world: another world has another name."""
+    here, sha = Path(__file__).parent, hashlib.sha256()
+    for path in sorted([*here.glob("*.py"), *here.glob("grammars/*.py"), *here.glob("lexicon/*.txt")]):
+        sha.update(path.name.encode() + path.read_bytes())
+    return sha.hexdigest()[:12]

@@ -149,7 +149,10 @@ def match(rng: random.Random, label: str) -> Pair | None:
     # Both labels have as many pairs of the very same words as pairs with a new one: counting words doesn't help.
     fresh = rng.random() < 0.5
     suits = (lambda s: bool(renamed(s) or converse(s))) if label == "1" and fresh else None
-    suits = (lambda s: any(map(valid, same_words(s)))) if label == "0" and not fresh else suits
+    if label == "0" and not fresh:
+        def suits(scene: Scene) -> bool:
+            return bool(scene.object) and any(map(valid, same_words(scene)))
+
     first = second = draw(rng, accept=suits, teller=None)
     if label == "0":
         misses = near_misses(rng, first) if fresh else same_words(first)

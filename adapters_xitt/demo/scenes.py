@@ -139,7 +139,7 @@ def valid(scene: Scene) -> bool:
 def draw(rng: random.Random, *, accept: Callable[[Scene], bool] | None = None, **fixed) -> Scene:
     """A random valid scene; `fixed` sets fields, and `accept` may turn scenes down."""
     while True:
-        scene = replace(_draw(rng), **fixed)
+        scene = replace(_draw(rng), **fixed) if fixed else _draw(rng)
         if valid(scene) and (accept is None or accept(scene)):
             return scene
 

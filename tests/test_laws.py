@@ -1,0 +1,1029 @@
+"""The laws of DESIGN.md, over every method and operator they apply to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import re
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pico
+import pytest
+import torch
+from adapters.composition import Stack as LibraryStack
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightning_fabric import Fabric
+
+from adapters_xitt import compose, encoder, evaluate, formats, lineage, plan, recipe, records, tasks, train
+from adapters_xitt.compose import Nothing, Part, Stack, Sum
+from adapters_xitt.digests import tensors_digest
+from adapters_xitt.errors import XittError
+from adapters_xitt.evaluate import Scored
+from adapters_xitt.lineage import DataSet, Exposure
+from adapters_xitt.lower import Lowered, Rig, lower
+from adapters_xitt.methods import METHODS, choose
+from adapters_xitt.records import BLOCKED
+from adapters_xitt.run import Bench, mounted
+from adapters_xitt.store import Store
+
+CLOSE = 1e-5  # of the largest value: two implementations of the same sum in fp32
+CHOICES = pico.CHOICES
+HIGH = {"seq_bn": choose("seq_bn", {"reduction": 4, "leave_out": [0, 1]}),
+        "lora": choose("lora", {"rank": 4, "alpha": 8, "leave_out": [0, 1]})}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def modules(pico_files, pico_tokenizer):
+    """`modules(method, which, state)`: the tensors of a module, made once; a and b have seeds of their own."""
+    made: dict[tuple, dict] = {}
+
+    def get(method: str, which: str, state: str, choice=None) -> dict:
+        choice = choice or CHOICES[method]
+        at = (choice, which, state)
+        if at not in made:
+            made[at] = pico.module(pico_files, pico_tokenizer, choice, seed=ord(which), state=state)
+        return made[at]
+
+    return get
+
+
+@pytest.fixture
+def rig(pico_files) -> Rig:
+    return pico.rig(pico_files)
+
+
+@pytest.fixture(scope="session")
+def words(pico_tokenizer):
+    return pico.batch(pico_tokenizer)
+
+
+# -- law 1: the encoder's bits, and who gets a gradient
+
+
+class Spy(Fabric):
+    """After every backward: notes who has a gradient, by identity."""
+
+    touched: dict[int, float]
+
+    def backward(self, tensor, *args, model=None, **kwargs):
+        super().backward(tensor, *args, model=model, **kwargs)
+        for parameter in self.watched:
+            if parameter.grad is not None:
+                size = float(parameter.grad.abs().max())
+                self.touched[id(parameter)] = max(self.touched.get(id(parameter), 0.0), size)
+
+
+def trainable(rig: Rig, name: str, text: str, kind: str, seed: int = 3) -> train.Row:
+    return train.Row(name, name, pico.lowered(rig, text), rig.parameters(name), pico.head(kind, seed=seed),
+                     pico.RATES[rig.methods[name].name])
+
+
+def run_training(rows, data, rig, *, keeper=None, watch=None, fabric=None, keep_every=60.0, seed=11, **changes):
+    chosen = {"batch_size": 6, "epochs": 9, "max_steps": 6, "evaluate_every": 2, "tokens": 96, **changes}
+    return train.train(rows, data, train.Settings(**chosen), rig=rig, fabric=fabric or pico.fabric(), seed=seed,
+                       keeper=keeper or pico.Keeper(), watch=watch or pico.Watch(), keep_every=keep_every)
+
+
+LIVES = {  # what is trained, and what stands frozen below or beside it
+    "seq_bn": ("t", {}), "lora": ("t", {}), "full": ("t", {}), "head": ("t", {}),
+    "seq_bn above seq_bn": ("f > t", {"f": "seq_bn"}), "lora beside lora": ("f + t", {"f": "lora"}),
+    "lora in seq_bn": ("f > t", {"f": "seq_bn"}), "seq_bn over two loras": ("(f + g) > t", {"f": "lora", "g": "lora"}),
+}
+
+
+def test_every_method_lives():
+    assert {name.split()[0] for name in LIVES} == set(METHODS)
+
+
+@pytest.mark.parametrize("life", LIVES)
+def test_encoder_keeps_its_bits(life, rig, modules, pico_dir, pico_tokenizer, words):
+    """Law 1: mounted, scored, trained, scored, unmounted: the encoder's tensors and outputs have the same bits;
+    exactly the module's and the head's parameters get a gradient; frozen partners keep their bits."""
+    method, (text, frozen) = life.split()[0], LIVES[life]
+    before = {name: value.clone() for name, value in rig.encoder.weights().items()}
+    plain = pico.plain(pico_dir)
+    assert pico.same(before, {name: value for name, value in plain.state_dict().items() if name in before})
+    assert len(before) == len([name for name in plain.state_dict() if not name.endswith("position_ids")])
+    untouched = pico.states(rig, pico.lowered(rig, "none"), *words)
+    for name, kind in frozen.items():
+        rig.mount(name, CHOICES[kind], tensors=modules(kind, name, "random"))
+    rig.mount("t", CHOICES[method], seed=1)
+    data, row = pico.data("pair", pico_tokenizer), trainable(rig, "t", text, "pair")
+    start = {name: value.detach().clone() for name, value in row.named().items()}
+
+    pico.said(rig, [Scored(row.lowered, row.head)], data.selection, "pair")
+    spy = pico.fabric(Spy)
+    copies = [copy.model for copy in rig._copies.values()]
+    spy.watched = [*rig.encoder.model.parameters(), *(p for model in copies for p in model.parameters()),
+                   *row.head.parameters()]
+    spy.touched = {}
+    run_training([row], data, rig, fabric=spy, max_steps=3)
+    pico.said(rig, [Scored(row.lowered, row.head)], data.selection, "pair")
+
+    assert set(spy.touched) == {id(parameter) for parameter in row.named().values()}
+    for name, parameter in row.named().items():
+        assert not parameter.requires_grad and parameter.grad is None
+        # Softmax is blind to a key's bias, and no token but <pad> reads <pad>'s embedding: true zeros, if any.
+        assert spy.touched[id(parameter)] > 0 or "key.bias" in name
+        assert not torch.equal(start[name], parameter) or "key.bias" in name, name
+    for name, kind in frozen.items():
+        assert pico.same(modules(kind, name, "random"), rig.parameters(name))
+    assert pico.same(before, rig.encoder.weights())
+    for name in ("t", *frozen):
+        rig.unmount(name)
+    assert pico.same(before, rig.encoder.weights())
+    assert torch.equal(untouched, pico.states(rig, pico.lowered(rig, "none"), *words))
+    assert not any(parameter.requires_grad for parameter in rig.encoder.model.parameters())
+
+
+def test_a_later_mount_wakes_nothing(rig, modules):
+    """Both libraries set gradient flags when they add a module; none is left on, on no module."""
+    for n, kind in enumerate(("lora", "seq_bn", "lora", "seq_bn")):
+        rig.mount(f"m{n}", CHOICES[kind], seed=n)
+        assert not any(parameter.requires_grad for parameter in rig.encoder.model.parameters())
+    rig.unmount("m0")
+    rig.unmount("m1")
+    assert not any(parameter.requires_grad for parameter in rig.encoder.model.parameters())
+
+
+def test_full_after_modules(rig, pico_files):
+    """A copy made from an encoder that has had modules has the same parameters as one from a new encoder."""
+    for name, kind in (("a", "lora"), ("b", "seq_bn")):
+        rig.mount(name, CHOICES[kind], seed=1)
+    for name in ("a", "b"):
+        rig.unmount(name)
+    fresh = pico.rig(pico_files)
+    for one in (rig, fresh):
+        one.mount("f", CHOICES["full"], seed=1)
+    assert pico.same(rig.parameters("f"), fresh.parameters("f"))
+
+
+# -- law 2: the table, method × operator
+
+
+def out(rig, text, words):
+    return pico.states(rig, pico.lowered(rig, text), *words)
+
+
+def mount(rig, modules, state, **methods):
+    """Mounts modules by name; gives their tensors and choices."""
+    tensors = {name: modules(method, name, state) for name, method in methods.items()}
+    for name, method in methods.items():
+        rig.mount(name, CHOICES[method], tensors=tensors[name])
+    return tensors, {name: CHOICES[method] for name, method in methods.items()}
+
+
+def silent(m, rig, modules, words, pico_dir, state):
+    """A fresh module changes no bit."""
+    none = out(rig, "none", words)
+    rig.mount("a", CHOICES[m], seed=1)
+    assert torch.equal(out(rig, "a", words), none)
+    assert METHODS[m].silent
+
+
+def bounded(m, rig, modules, words, pico_dir, state):
+    """A fresh bottleneck has weights N(0, 0.02): it changes the outputs, by less than a tenth of them."""
+    none = out(rig, "none", words)
+    rig.mount("a", CHOICES[m], seed=1)
+    assert 0 < pico.gap(out(rig, "a", words), none) < 0.1
+    assert not METHODS[m].silent
+
+
+def alone_bottleneck(m, rig, modules, words, pico_dir, state):
+    tensors, methods = mount(rig, modules, state, a=m, b=m)
+    reference = pico.with_adapters(pico.plain(pico_dir), {"a": tensors["a"]}, methods, "a")
+    ours = out(rig, "a", words)
+    assert pico.gap(ours, pico.ran(reference, *words)) < CLOSE
+    assert pico.gap(ours, out(rig, "none", words)) > 0.01
+
+
+def alone_update(m, rig, modules, words, pico_dir, state):
+    tensors, methods = mount(rig, modules, state, a=m, b=m)
+    own = {"a": tensors["a"]}
+    ours = out(rig, "a", words)
+    assert pico.gap(ours, pico.ran(pico.with_peft(pico.plain(pico_dir), own, methods), *words)) < CLOSE
+    assert pico.gap(ours, pico.ran(pico.by_hand(pico.plain(pico_dir), own, methods), *words)) < CLOSE
+    assert pico.gap(ours, out(rig, "none", words)) > 0.01
+
+
+def alone_full(m, rig, modules, words, pico_dir, state):
+    tensors, _ = mount(rig, modules, state, a=m)
+    reference = pico.plain(pico_dir)
+    assert set(tensors["a"]) == {name for name, _ in reference.named_parameters()}
+    reference.load_state_dict(tensors["a"], strict=False)
+    ours = out(rig, "a", words)
+    assert pico.gap(ours, pico.ran(reference, *words)) < CLOSE
+    assert pico.gap(ours, out(rig, "none", words)) > 0.003
+    assert torch.equal(out(rig, "none", words), pico.ran(pico.plain(pico_dir), *words))
+
+
+def alone_head(m, rig, modules, words, pico_dir, state):
+    mount(rig, modules, state, a=m)
+    assert not rig.parameters("a")
+    assert torch.equal(out(rig, "a", words), out(rig, "none", words))
+
+
+def ordered(m, n, rig, modules, words, pico_dir, state):
+    """a > b is the library's own stack, and not b > a."""
+    tensors, methods = mount(rig, modules, state, a=m, b=n)
+    ours = out(rig, "a > b", words)
+    reference = pico.with_adapters(pico.plain(pico_dir), tensors, methods, LibraryStack("a", "b"))
+    assert pico.gap(ours, pico.ran(reference, *words)) < CLOSE
+    assert pico.gap(ours, out(rig, "b > a", words)) > 1e-4
+    for part in ("a", "b"):
+        assert pico.gap(ours, out(rig, part, words)) > 0.003
+
+
+def both(m, n, rig, modules, words, pico_dir, state):
+    """An update under a bottleneck, or the other way: both libraries active in one model, in either order."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    tensors, methods = mount(rig, modules, state, a=m, b=n)
+    low, neck = ("a", "b") if m == "lora" else ("b", "a")
+    reference = pico.with_adapters(pico.plain(pico_dir), {neck: tensors[neck]}, methods, neck)
+    inject_adapter_in_model(LoraConfig(r=methods[low]["rank"], lora_alpha=methods[low]["alpha"], lora_dropout=0.0,
+                                       target_modules=["query", "value"]), reference, adapter_name=low)
+    pico.fill(reference, low, tensors[low])
+    ours = out(rig, "a > b", words)
+    assert pico.gap(ours, pico.ran(reference.eval(), *words)) < CLOSE
+    written = pico.with_adapters(pico.by_hand(pico.plain(pico_dir), {low: tensors[low]}, methods),
+                                 {neck: tensors[neck]}, methods, neck)
+    assert pico.gap(ours, pico.ran(written, *words)) < CLOSE
+    assert torch.equal(ours, out(rig, "b > a", words))
+    for part in ("a", "b"):
+        assert pico.gap(ours, out(rig, part, words)) > 0.003
+
+
+def summed(m, n, rig, modules, words, pico_dir, state):
+    """a + b commutes, is peft's two active updates, is W + Σ ΔW by hand; an update whose B is zero adds nothing."""
+    tensors, methods = mount(rig, modules, state, a=m, b=n)
+    rig.mount("zero", CHOICES["lora"], seed=9)
+    assert any(value.any() for name, value in rig.parameters("zero").items() if "lora_A" in name)
+    ours = out(rig, "a + b", words)
+    assert pico.gap(ours, out(rig, "b + a", words)) < CLOSE
+    assert pico.gap(ours, pico.ran(pico.with_peft(pico.plain(pico_dir), tensors, methods), *words)) < CLOSE
+    assert pico.gap(ours, pico.ran(pico.by_hand(pico.plain(pico_dir), tensors, methods), *words)) < CLOSE
+    for part in ("a", "b"):
+        assert pico.gap(ours, out(rig, part, words)) > 0.003
+        assert torch.equal(out(rig, f"{part} + zero", words), out(rig, part, words))
+    rig.mount("twin", CHOICES["lora"], tensors={name: value / 2 if "lora_B" in name else value
+                                                for name, value in tensors["a"].items()})
+    rig.mount("other", CHOICES["lora"], tensors={name: value / 2 if "lora_B" in name else value
+                                                 for name, value in tensors["a"].items()})
+    assert pico.gap(out(rig, "twin + other", words), out(rig, "a", words)) < CLOSE
+
+
+def adds_nothing(m, n, rig, modules, words, pico_dir, state):
+    """The head alone puts nothing into the encoder: what is stacked with it stands alone."""
+    mount(rig, modules, state, a=m, b=n)
+    other = "b" if m == "head" else "a"
+    assert torch.equal(out(rig, "a > b", words), out(rig, other, words))
+
+
+def refused(text, m, n, rig, modules, words, pico_dir, state, *, sign):
+    """Refused, with a text that says why and what to write instead, which then runs unless it too is refused."""
+    written = f"a {sign} b"
+    with pytest.raises(XittError) as told:
+        lower(compose.parse(written), {"a": CHOICES[m], "b": CHOICES[n]}, pico.LAYERS)
+    assert written in str(told.value) and text in str(told.value)
+    if "write " in text:
+        instead = compose.parse(text.removeprefix("write "))
+        assert compose.names(instead) == ("a", "b")
+        lower(instead, {"a": CHOICES[m], "b": CHOICES[n]}, pico.LAYERS)
+
+
+WRITE_SUM, WRITE_STACK = partial(refused, "write a + b"), partial(refused, "write a > b")
+ALONE_ONLY = partial(refused, "composes with nothing")
+
+# Every method × operator: what holds. A fresh module, one module alone, and the two signs between every two methods.
+TABLE = {
+    ("fresh", "seq_bn"): bounded,
+    ("fresh", "lora"): silent,
+    ("fresh", "full"): silent,
+    ("fresh", "head"): silent,
+    ("alone", "seq_bn"): alone_bottleneck,
+    ("alone", "lora"): alone_update,
+    ("alone", "full"): alone_full,
+    ("alone", "head"): alone_head,
+    ("seq_bn", ">", "seq_bn"): ordered,
+    ("seq_bn", ">", "lora"): both,
+    ("lora", ">", "seq_bn"): both,
+    ("lora", ">", "lora"): partial(WRITE_SUM, sign=">"),
+    ("seq_bn", "+", "seq_bn"): partial(WRITE_STACK, sign="+"),
+    ("seq_bn", "+", "lora"): partial(WRITE_STACK, sign="+"),
+    ("lora", "+", "seq_bn"): partial(WRITE_STACK, sign="+"),
+    ("lora", "+", "lora"): summed,
+    ("head", ">", "head"): adds_nothing,
+    ("head", ">", "seq_bn"): adds_nothing,
+    ("seq_bn", ">", "head"): adds_nothing,
+    ("head", ">", "lora"): adds_nothing,
+    ("lora", ">", "head"): adds_nothing,
+    ("head", "+", "head"): partial(WRITE_STACK, sign="+"),
+    ("head", "+", "seq_bn"): partial(WRITE_STACK, sign="+"),
+    ("seq_bn", "+", "head"): partial(WRITE_STACK, sign="+"),
+    ("head", "+", "lora"): partial(WRITE_STACK, sign="+"),
+    ("lora", "+", "head"): partial(WRITE_STACK, sign="+"),
+    **{("full", sign, other): partial(ALONE_ONLY, sign=sign)
+       for sign in (">", "+") for other in ("seq_bn", "lora", "full", "head")},
+    **{(other, sign, "full"): partial(ALONE_ONLY, sign=sign)
+       for sign in (">", "+") for other in ("seq_bn", "lora", "head")},
+}
+
+
+def test_table_is_whole():
+    """Every method and every operator that `compose` has, each with each: nothing is left out in silence."""
+    assert set(compose.Composition.__args__) == {Nothing, Part, Stack, Sum}
+    pairs = product(METHODS, (">", "+"), METHODS)
+    assert set(TABLE) == {*product(("fresh", "alone"), METHODS), *pairs}
+
+
+@pytest.mark.parametrize("state", ["random", "trained"])
+@pytest.mark.parametrize("entry", TABLE, ids=" ".join)
+def test_table(entry, state, rig, modules, words, pico_dir):
+    law = TABLE[entry]
+    if state == "trained" and (entry[0] == "fresh" or isinstance(law, partial)):
+        return  # nothing trained takes part in these
+    law(*(word for word in entry if word in METHODS), rig, modules, words, pico_dir, state)
+
+
+def test_none_is_the_plain_encoder(rig, modules, words, pico_dir, pico_tokenizer):
+    """`none` is transformers' own forward, whatever is mounted, padded or not; and neutral in both operators."""
+    ids, mask = words
+    longest = ids[mask.sum(1).argmax()][None]
+    reference = pico.plain(pico_dir)
+    for _ in range(2):
+        assert pico.gap(out(rig, "none", words), pico.ran(reference, *words)) < CLOSE
+        single = (longest, torch.ones_like(longest))
+        assert pico.gap(out(rig, "none", single), pico.ran(reference, *single)) < CLOSE
+        if not rig.methods:
+            mount(rig, modules, "random", a="seq_bn", b="lora", c="seq_bn")
+    assert torch.equal(out(rig, "none > a", words), out(rig, "a", words))
+    assert torch.equal(out(rig, "b + none", words), out(rig, "b", words))
+
+
+def test_three_parts(rig, modules, words, pico_dir):
+    """(l + m) > a > b: sums within stacks, by both libraries and by hand."""
+    tensors, methods = mount(rig, modules, "random", a="seq_bn", b="seq_bn", l="lora", m="lora")
+    low, necks = ({name: tensors[name] for name in pair} for pair in ("lm", "ab"))
+    reference = pico.with_adapters(pico.by_hand(pico.plain(pico_dir), low, methods), necks, methods,
+                                   LibraryStack("a", "b"))
+    ours = out(rig, "(l + m) > a > b", words)
+    assert pico.gap(ours, pico.ran(reference, *words)) < CLOSE
+    for same in ("a > (l + m) > b", "a > b > (l + m)"):
+        assert torch.equal(ours, out(rig, same, words))
+
+
+LEAVES = pytest.mark.xfail(strict=True, reason="lower._check counts different names against parts, so a sum hides a "
+                           "repeat: the second `a` is dropped in silence")
+CIRCLE = pytest.mark.xfail(strict=True, reason="lower._check swaps every sign: of three mixed parts the stack's refusal "
+                           "names the sum and the sum's the stack")
+DERIVED = pytest.mark.xfail(strict=True, reason="squad and squad2 select on SQuAD's dev, of which XQuAD is made: every "
+                            "xquad cell is blocked")
+HALF = pytest.mark.xfail(strict=True, reason="Rig.mount enters the name before it checks the tensors: a refused module "
+                         "stays mounted with random values, and Bench.put takes it as there")
+
+
+@pytest.mark.parametrize("text", ["a > a", "a > b > a", pytest.param("(l + m) > a > a", marks=LEAVES), "l + l",
+                                  "l + m + l", "(l + m) > l"])
+def test_a_module_stands_once(text):
+    methods = {"a": CHOICES["seq_bn"], "b": CHOICES["seq_bn"], "l": CHOICES["lora"], "m": CHOICES["lora"]}
+    with pytest.raises(XittError, match="twice|write"):
+        lower(compose.parse(text), methods, pico.LAYERS)
+
+
+@pytest.mark.parametrize("text", [*(pytest.param(text, marks=CIRCLE) for text in ("l > a > m", "l + a + m", "a > l > b > m",
+                                                                                  "l > m > a", "(l > m) > a")),
+                                  "a + b + l"])
+def test_what_to_write_instead_runs(text):
+    """The refusal of a mixed composition names one that isn't refused."""
+    methods = {"a": CHOICES["seq_bn"], "b": CHOICES["seq_bn"], "l": CHOICES["lora"], "m": CHOICES["lora"]}
+    with pytest.raises(XittError) as told:
+        lower(compose.parse(text), methods, pico.LAYERS)
+    instead = compose.parse(re.search(r"write (.+?)$", str(told.value))[1])
+    assert set(compose.names(instead)) == set(compose.names(compose.parse(text)))
+    lower(instead, methods, pico.LAYERS)
+
+
+# -- law 3: cohorts and trunks
+
+
+def five(rig, modules) -> dict[str, str]:
+    """Five compositions over modules that leave the two lowest layers out; name → text."""
+    texts = {"none": "none", "a": "a", "stack": "a > b", "sum": "l + m", "mixed": "(l + m) > a"}
+    wanted = {part for name in texts for part in compose.names(compose.parse(texts[name]))}
+    for name, method in (("a", "seq_bn"), ("b", "seq_bn"), ("l", "lora"), ("m", "lora")):
+        if name in wanted:
+            rig.mount(name, HIGH[method], tensors=modules(method, name, "random", HIGH[method]))
+    return texts
+
+
+def test_trunk_and_top_are_the_whole(rig, modules, words):
+    """run(0 → depth) without modules, then run(depth → top) with them, equals the whole, bit for bit."""
+    ids, mask = words
+    for text in five(rig, modules).values():
+        form = pico.lowered(rig, text)
+        assert form.depth == (pico.LAYERS if text == "none" else 2)
+        whole = pico.states(rig, form, ids, mask)
+        for depth in range(form.depth + 1):
+            rig.activate(Lowered((), (), None, depth))
+            with torch.no_grad():
+                trunk = rig.encoder.run(rig.encoder.embed(ids), mask, 0, depth)
+                rig.activate(form)
+                top = rig.encoder.run(trunk, mask, depth, pico.LAYERS)
+            assert torch.equal(top * mask[..., None], whole)
+
+
+@pytest.mark.parametrize("kind", ["pair", "tagging", "qa", "retrieval"])
+def test_cohort_says_what_each_says_alone(kind, pico_files, modules, pico_tokenizer):
+    """Five mixed compositions over one trunk say, bit for bit, what each says alone in an encoder of its own."""
+    found = pico.units(kind, pico.rows(kind, 12, seed=5), pico_tokenizer)
+    rig = pico.rig(pico_files)
+    texts = five(rig, modules)
+    stop = 3 if kind == "retrieval" else pico.LAYERS
+
+    def scored(made, n, text):
+        return Scored(pico.lowered(made, text), pico.head(kind, seed=n))
+
+    rows = [scored(rig, n, text) for n, text in enumerate(texts.values())]
+    assert evaluate.trunk_depth(rows, stop) == 2
+    together = pico.said(rig, rows, found, kind, stop=stop)
+    for n, text in enumerate(texts.values()):
+        alone = pico.rig(pico_files)
+        for name in compose.names(compose.parse(text)):
+            method = rig.methods[name]
+            alone.mount(name, method, tensors=modules(method.name, name, "random", method))
+        (lonely,) = pico.said(alone, [scored(alone, n, text)], found, kind, stop=stop)
+        assert all(np.array_equal(one, two) for one, two in zip(together[n], lonely, strict=True)), text
+    assert not all(np.array_equal(one, two) for one, two in zip(together[1], together[2], strict=True))
+
+
+def test_full_in_a_scoring_cohort(pico_files, modules, pico_tokenizer):
+    """A fully fine-tuned encoder beside a raw one: each its own embeddings and layers."""
+    found = pico.units("pair", pico.rows("pair", 8, seed=5), pico_tokenizer)
+    rig, head = pico.rig(pico_files), pico.head("pair")
+    rig.mount("f", CHOICES["full"], tensors=modules("full", "f", "random"))
+    rows = [Scored(pico.lowered(rig, text), head) for text in ("none", "f")]
+    together = pico.said(rig, rows, found, "pair")
+    for row, said in zip(rows, together, strict=True):
+        (alone,) = pico.said(rig, [row], found, "pair")
+        assert all(np.array_equal(one, two) for one, two in zip(said, alone, strict=True))
+    assert not np.array_equal(together[0][0], together[1][0])
+
+
+COHORT = {"one": ("seq_bn", "one", ()), "two": ("seq_bn", "two", ()), "above": ("seq_bn", "frozen > above", ("frozen",)),
+          "lora": ("lora", "lora", ()), "beside": ("lora", "beside + still", ("still",))}
+FROZEN = {"frozen": "seq_bn", "still": "lora"}
+
+
+def cohort(rig, modules, names, choices) -> list[train.Row]:
+    """Rows of COHORT, each with a start of its own, and the frozen modules they stand on."""
+    for name in dict.fromkeys(part for row in names for part in COHORT[row][2]):
+        rig.mount(name, choices[FROZEN[name]], tensors=modules(FROZEN[name], "z", "random", choices[FROZEN[name]]))
+    for name in names:
+        rig.mount(name, choices[COHORT[name][0]], seed=sum(map(ord, name)))
+    return [trainable(rig, name, COHORT[name][1], "pair", seed=n) for n, name in enumerate(COHORT) if name in names]
+
+
+def equal(one: train.Trained, two: train.Trained) -> bool:
+    return pico.same(one.tensors, two.tensors) and one.metrics == two.metrics and one.failed == two.failed
+
+
+@pytest.mark.parametrize(("dropout", "choices", "trunk"), [(None, CHOICES, None), (None, HIGH, None), (0.0, CHOICES, 0),
+                                                           (0.0, HIGH, 2)],
+                         ids=["dropout", "dropout, leave_out", "no dropout", "shared trunk"])
+def test_cohort_trains_what_each_trains_alone(dropout, choices, trunk, pico_files, modules, pico_tokenizer):
+    """Five rows side by side give, bit for bit, the tensors, the best look and the history of five runs alone."""
+    data, rig = pico.data("pair", pico_tokenizer), pico.rig(pico_files)
+    rows = cohort(rig, modules, list(COHORT), choices)
+    assert train._shared_depth(rows, train.Settings(dropout=dropout), rig) == trunk
+    together = run_training(rows, data, rig, dropout=dropout)
+    last = [{name: value.detach().clone() for name, value in row.named().items()} for row in rows]
+    for n, name in enumerate(COHORT):
+        own = pico.rig(pico_files)
+        (row,) = cohort(own, modules, [name], choices)
+        (alone,) = run_training([row], data, own, dropout=dropout)
+        assert equal(together[n], alone), name
+        assert pico.same(last[n], row.named()), name
+    assert len({result.metrics["history"][0]["loss"] for result in together}) == len(COHORT)
+
+
+def test_dropout_acts(pico_files, modules, pico_tokenizer):
+    """The setting is not a word: none, the configuration's and a larger one give three different trainings."""
+    data, losses = pico.data("pair", pico_tokenizer), set()
+    for dropout in (None, 0.0, 0.3, 0.1):
+        rig, watch = pico.rig(pico_files), pico.Watch()
+        run_training(cohort(rig, modules, ["one"], CHOICES), data, rig, dropout=dropout, watch=watch, max_steps=2)
+        losses.add(watch.losses[0][2])
+    assert len(losses) == 3  # the configuration says 0.1
+
+
+# -- law 5: save, load, refuse
+
+
+def stored(files, tensors, head, method="seq_bn", **changes) -> formats.Module:
+    whole = {**{f"encoder.{name}": value for name, value in tensors.items()},
+             **{f"head.{name}": value.detach() for name, value in head.state_dict().items()}}
+    values = dict(
+        key="ab" * 32, digest=tensors_digest(whole), encoder=files.fingerprint, encoder_name=files.name,
+        method=CHOICES[method].record(), task="mnli", labels=list(tasks.task("mnli").labels), kind="pair",
+        languages=["en"], seed=1, context="ab" * 32, role="mnli", exposure=[], metrics={"score": 1.0}, training={},
+        versions=records.versions())
+    return formats.Module(formats.Manifest(**{**values, **changes}), whole)
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def bench(files, store) -> Bench:
+    return Bench(files, pico.fabric(), store, "32")
+
+
+def test_a_made_module_has_the_key_its_parts_have():
+    assert mounted("ab" * 32) == "m" + "ab" * 12
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_saved_and_loaded(method, pico_files, modules, pico_tokenizer, store):
+    """Law 5: the same tensors, manifest and outputs, bit for bit, and the same digest when saved again."""
+    head, found = pico.head("pair"), pico.units("pair", pico.rows("pair", 9, seed=5), pico_tokenizer)
+    made = stored(pico_files, modules(method, "a", "trained"), head, method)
+    rig = pico.rig(pico_files)
+    rig.mount("a", CHOICES[method], tensors=made.part("encoder"))
+    before = pico.said(rig, [Scored(pico.lowered(rig, "a"), head)], found, "pair")
+    store.save_module(made)
+    loaded = store.load_module(made.manifest.key)
+    assert loaded.manifest == made.manifest
+    assert pico.same(loaded.tensors, made.tensors)
+    assert tensors_digest(loaded.tensors) == made.manifest.digest
+    there = bench(pico_files, store)
+    there.put(loaded, CHOICES[method])
+    scored = Scored(there.lowered(compose.parse(loaded.manifest.context)), there.head("pair", loaded.manifest.labels,
+                                                                                     loaded))
+    after = pico.said(there.rig, [scored], found, "pair")
+    assert all(np.array_equal(one, two) for one, two in zip(before[0], after[0], strict=True))
+    store.save_module(loaded)
+    assert store.load_module(made.manifest.key).manifest.digest == made.manifest.digest
+
+
+def test_loading_is_strict(pico_files, modules, store):
+    """A tensor missing, too many, or of another shape is refused by name, and so is another encoder."""
+    good, head = modules("seq_bn", "a", "random"), pico.head("pair")
+    name = next(iter(good))
+
+    def refuse(tensors, *words, **changes):
+        made = stored(pico_files, tensors, head, **changes)
+        store.save_module(made)
+        with pytest.raises(XittError) as told:
+            bench(pico_files, store).put(store.load_module(made.manifest.key), CHOICES["seq_bn"])
+        assert all(word in str(told.value) for word in words), str(told.value)
+
+    refuse({key: value for key, value in good.items() if key != name}, "1 tensors missing", name)
+    refuse({**good, "encoder.layer.9.extra": torch.zeros(2)}, "1 too many", "encoder.layer.9.extra")
+    refuse({**good, name: good[name][:-1]}, name, str(tuple(good[name].shape)), str(tuple(good[name][:-1].shape)))
+    refuse(good, pico_files.fingerprint[:12], "f0" * 6, encoder="f0" * 32, encoder_name="another")
+    refuse(modules("lora", "a", "random"), "missing", "too many")
+
+
+@HALF
+def test_a_refused_module_is_not_there(pico_files, modules, store):
+    """What was refused once is refused again; the name is free."""
+    made = stored(pico_files, {}, pico.head("pair"))
+    there = bench(pico_files, store)
+    for _ in range(2):
+        with pytest.raises(XittError):
+            there.put(made, CHOICES["seq_bn"])
+    assert not there.rig.methods
+
+
+def test_files_are_strict(pico_files, modules, store):
+    """Another format version, keys of the manifest missing or too many, altered bytes, half a file."""
+    made = stored(pico_files, modules("lora", "a", "random"), pico.head("pair"), "lora")
+    folder = store.module_folder(made.manifest.key)
+
+    def refuse(*words):
+        with pytest.raises(XittError) as told:
+            store.load_module(made.manifest.key)
+        assert all(word in str(told.value) for word in words), str(told.value)
+
+    def manifest(**changes):
+        store.save_module(made)
+        values = json.loads((folder / formats.MANIFEST).read_text()) | changes
+        kept = {name: value for name, value in values.items() if value != "gone"}
+        (folder / formats.MANIFEST).write_text(json.dumps(kept))
+
+    manifest(format=2)
+    refuse("format 2", f"format {formats.FORMAT}")
+    manifest(author="me")
+    refuse("author")
+    manifest(seed="gone")
+    refuse("seed")
+    manifest(digest="0" * 64)
+    refuse(formats.TENSORS, made.manifest.digest[:12], "0" * 12)
+    store.save_module(made)
+    (folder / formats.MANIFEST).write_text("{")
+    refuse(formats.MANIFEST, "not JSON")
+
+    store.save_module(made)
+    whole = (folder / formats.TENSORS).read_bytes()
+    for at in (-1, -len(whole) // 3):
+        (folder / formats.TENSORS).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[len(whole) + at + 1 :])
+        refuse(formats.TENSORS, made.manifest.digest[:12])
+    (folder / formats.TENSORS).write_bytes(whole[:-100])
+    refuse(formats.TENSORS)
+    (folder / formats.TENSORS).unlink()
+    refuse(formats.TENSORS)
+    (folder / formats.MANIFEST).unlink()
+    refuse(formats.MANIFEST)
+
+
+def test_fingerprint(pico_dir, pico_files, tmp_path):
+    """The fingerprint is of the tensors and the tokenizer: another weight or another piece gives another one."""
+    again = pico.write(tmp_path / "again")
+    assert encoder.inspect(str(again)).fingerprint == pico_files.fingerprint
+    other = pico.write(tmp_path / "other", seed=8)
+    assert encoder.inspect(str(other)).fingerprint != pico_files.fingerprint
+    text = (again / "tokenizer.json").read_text()
+    (again / "tokenizer.json").write_text(text.replace("▁teacher", "▁preacher"))
+    assert encoder.inspect(str(again)).fingerprint != pico_files.fingerprint
+
+
+# -- law 6: the same again, and stopped and resumed
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(pico_files, modules, pico_tokenizer):
+    """Three rows trained to the end with dropout on."""
+    rig = pico.rig(pico_files)
+    rows = cohort(rig, modules, ["one", "above", "beside"], CHOICES)
+    results = run_training(rows, pico.data("pair", pico_tokenizer), rig, max_steps=9, evaluate_every=3)
+    assert all(result.metrics["steps"] == 9 for result in results)
+    return results
+
+
+@pytest.fixture
+def kept_every_step(monkeypatch):
+    """Keeping takes no time, so that nothing but the step decides when it is done."""
+    monkeypatch.setattr(train, "time", pico.Clock)
+
+
+def again(pico_files, modules, pico_tokenizer, keeper, watch=None):
+    rig = pico.rig(pico_files)
+    rows = cohort(rig, modules, ["one", "above", "beside"], CHOICES)
+    return run_training(rows, pico.data("pair", pico_tokenizer), rig, keeper=keeper, watch=watch, keep_every=0.0,
+                        max_steps=9, evaluate_every=3)
+
+
+def test_twice_the_same(uninterrupted, pico_files, modules, pico_tokenizer):
+    torch.rand(7)  # what was drawn before doesn't matter
+    for one, two in zip(uninterrupted, again(pico_files, modules, pico_tokenizer, pico.Keeper()), strict=True):
+        assert equal(one, two)
+
+
+def reached(stops: list[int]) -> int:
+    """The step that a run begins with after runs that were killed in `stops`, before these steps were kept."""
+    kept = 0
+    for stop in stops:
+        kept = max(kept, stop - 1)
+    return kept + 1
+
+
+@pytest.mark.parametrize("stops", [[1], [2, 5], [3], [4, 4, 8], [9], random.Random(6).sample(range(1, 10), 3)], ids=str)
+def test_stopped_and_resumed(stops, uninterrupted, kept_every_step, pico_files, modules, pico_tokenizer, store):
+    """Killed after any step, once or more often, and taken up again from the store: the same bits."""
+    for stop in stops:
+        if stop < reached(stops[: stops.index(stop)]):
+            continue  # that step is behind it
+        with pytest.raises(pico.Stopped):
+            again(pico_files, modules, pico_tokenizer, store, pico.Watch(stop))
+    resumed = again(pico_files, modules, pico_tokenizer, store, watch := pico.Watch())
+    assert all(equal(one, two) for one, two in zip(uninterrupted, resumed, strict=True))
+    # Every stop but the first step's went on from what was kept of the step before it.
+    assert min(step for _, step, _ in watch.losses) == reached(stops)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_killed_between_two_saves(kept, uninterrupted, kept_every_step, pico_files, modules, pico_tokenizer):
+    """Some rows were kept at a later step than others: each goes on from its own."""
+    class Dying(pico.Keeper):
+        def save(self, key, tensors, state):
+            if state["step"] == 5 and key == ("one", "above", "beside")[kept]:
+                raise pico.Stopped
+            super().save(key, tensors, state)
+
+    keeper = Dying()
+    with pytest.raises(pico.Stopped):
+        again(pico_files, modules, pico_tokenizer, keeper)
+    assert sorted(state["step"] for _, state in keeper.states.values()) == [4] * (3 - kept) + [5] * kept
+    keeper.__class__ = pico.Keeper
+    resumed = again(pico_files, modules, pico_tokenizer, keeper)
+    assert all(equal(one, two) for one, two in zip(uninterrupted, resumed, strict=True))
+
+
+def test_finished_is_finished(uninterrupted, pico_files, modules, pico_tokenizer):
+    """A row that is kept at its last step isn't trained again."""
+    keeper = pico.Keeper()
+    again(pico_files, modules, pico_tokenizer, keeper)
+    resumed = again(pico_files, modules, pico_tokenizer, keeper, watch := pico.Watch())
+    assert not watch.losses
+    assert all(equal(one, two) for one, two in zip(uninterrupted, resumed, strict=True))
+
+
+def test_patience_is_kept(pico_files, modules, pico_tokenizer):
+    """Rows that stop early stop at the same look, alone, in a cohort, and resumed."""
+    def go(names, keeper=None, watch=None):
+        rig = pico.rig(pico_files)
+        return run_training(cohort(rig, modules, names, CHOICES), pico.data("pair", pico_tokenizer), rig,
+                            max_steps=12, evaluate_every=1, patience=2, keep_every=0.0, keeper=keeper, watch=watch)
+
+    names = ["one", "above", "lora"]
+    together = go(names)
+    assert min(result.metrics["steps"] for result in together) < 12
+    for name, result in zip(names, together, strict=True):
+        assert equal(result, *go([name]))
+    keeper = pico.Keeper()
+    with pytest.raises(pico.Stopped):
+        go(names, keeper, pico.Watch(4))
+    assert all(equal(one, two) for one, two in zip(together, go(names, keeper), strict=True))
+
+
+def test_a_failed_row_fails_alone(pico_files, modules, pico_tokenizer):
+    """A row whose loss is not a number stops and says so; the others' bits don't change."""
+    def go(names, *, poison):
+        rig = pico.rig(pico_files)
+        rows = cohort(rig, modules, names, CHOICES)
+        if poison:
+            rows[0].learning_rate = 1e30
+        return run_training(rows, pico.data("pair", pico_tokenizer), rig)
+
+    bad, good = go(["one", "above"], poison=True)
+    assert "lower learning rate" in bad.failed
+    assert good.failed is None
+    assert equal(good, *go(["above"], poison=False))
+
+
+# -- laws 7 and 8: what a test must not have reached
+
+
+def write_squad(path: Path, ids: list[str], *, words: str = "the red cat sees a dog") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    paragraphs = [{"context": f"{words} {n} {path.stem}",
+                   "qas": [{"id": found, "question": f"who sees {path.stem} {n}",
+                            "answers": [{"text": "cat", "answer_start": words.index("cat")}]}]} for n, found in enumerate(ids)]
+    path.write_text(json.dumps({"data": [{"title": path.stem, "paragraphs": paragraphs}]}))
+
+
+def ids(first: int, last: int) -> list[str]:
+    return [f"q{n}" for n in range(first, last)]
+
+
+def planned(pico_dir, root: Path, **changes) -> plan.Plan:
+    values = {"name": "t", "encoder": str(pico_dir), "methods": ["seq_bn"], "intermediates": [], "targets": ["xquad"],
+              "modes": ["none"], "languages": ["en", "de"], "data": {"root": str(root)}, **changes}
+    found = recipe.parse(values, where="test")
+    return plan.make(found, plan.Material(found, root))
+
+
+def statuses(made: plan.Plan) -> dict[tuple, str | None]:
+    return {(entry.intermediate, entry.mode, entry.target, entry.language): entry.status for entry in made.entries}
+
+
+@pytest.fixture
+def qa_root(tmp_path) -> Path:
+    """SQuAD train q0-q9, its dev q10-q14; XQuAD, in two languages, elsewhere; a second, clean training file."""
+    write_squad(tmp_path / "squad/train-v1.1.json", ids(0, 10))
+    write_squad(tmp_path / "squad/dev-v1.1.json", ids(10, 15))
+    write_squad(tmp_path / "clean/train.json", ids(50, 60))
+    write_squad(tmp_path / "clean/dev.json", ids(60, 65))
+    return tmp_path
+
+
+def xquad(root: Path, *, en: list[str], de: list[str]) -> None:
+    write_squad(root / "xtreme/xquad/xquad.en.json", en, words="in a house the cat")
+    write_squad(root / "xtreme/xquad/xquad.de.json", de, words="in the tree the cat")
+
+
+def test_clean_cells_are_scored(pico_dir, qa_root):
+    """No item in common: everything is scored, and English is tagged as what it is."""
+    xquad(qa_root, en=ids(90, 95), de=ids(90, 95))
+    made = planned(pico_dir, qa_root)
+    assert [(entry.language, entry.status, entry.tag) for entry in made.entries] == [
+        ("en", None, lineage.TASK_SEEN), ("de", None, lineage.ZERO_SHOT)]
+
+
+@pytest.mark.parametrize(("where", "shared"), [("train", "q3"), ("selection", "q12")])
+def test_items_in_training_or_selection_block(where, shared, pico_dir, qa_root):
+    """One item of a test in the training file, or in what picks the best step, blocks the cell, in every language
+    that has it; the other languages stay."""
+    xquad(qa_root, en=[*ids(90, 95), shared], de=ids(90, 95))
+    made = planned(pico_dir, qa_root)
+    blocked, free = made.entries
+    assert (blocked.language, blocked.status) == ("en", BLOCKED)
+    assert f"1 in squad@en {'train' if where == 'train' else 'dev'}" in blocked.reason
+    assert (free.language, free.status) == ("de", None)
+    xquad(qa_root, en=ids(90, 95), de=[*ids(90, 95), shared])  # a translation has the id of the English item
+    assert [entry.status for entry in planned(pico_dir, qa_root).entries] == [None, BLOCKED]
+
+
+@pytest.mark.parametrize("shared", ["q3", "q12"], ids=["trained", "selected"])
+def test_items_that_came_through_a_parent_block(shared, pico_dir, qa_root):
+    """The target's own data is clean; the intermediate has seen the test. Only the rows after it are blocked, in
+    both modes, whether the item was trained on or picked the intermediate's best step."""
+    xquad(qa_root, en=[*ids(90, 95), shared], de=ids(90, 95))
+    own = {"xquad": {"files": {"train": "clean/train.json", "dev": "clean/dev.json"}, "train": "train",
+                     "selection": "dev"}}
+    made = planned(pico_dir, qa_root, tasks=own, intermediates=["squad"], modes=["none", "sequential", "stack"])
+    assert statuses(made) == {
+        ("", "none", "xquad", "en"): None, ("", "none", "xquad", "de"): None,
+        ("squad", "sequential", "xquad", "en"): BLOCKED, ("squad", "sequential", "xquad", "de"): None,
+        ("squad", "stack", "xquad", "en"): BLOCKED, ("squad", "stack", "xquad", "de"): None}
+    child = next(job for job in made.train.values() if job.below)
+    assert {(one.task, one.role) for one in child.exposure} == {
+        ("xquad", "trained"), ("xquad", "selected"), ("squad", "trained"), ("squad", "selected")}
+
+
+def test_training_and_selection_are_apart(pico_dir, qa_root):
+    """Law 7: one item in both is a problem of the recipe, told by name."""
+    write_squad(qa_root / "squad/dev-v1.1.json", ids(9, 15))
+    xquad(qa_root, en=ids(90, 95), de=ids(90, 95))
+    with pytest.raises(XittError, match=r"1 items, squad/q9 among them, stand in training and in selection"):
+        planned(pico_dir, qa_root)
+
+
+def test_selection_never_reads_a_test(pico_dir, qa_root):
+    with pytest.raises(XittError, match="selection never reads a test"):
+        planned(pico_dir, qa_root, tasks={"xquad": {"selection": "test"}})
+
+
+MADE_FROM = {"xquad": ("squad", "dev")}  # test items that are another origin's: Artetxe et al. 2020
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.name, marks=[DERIVED] if row.name in MADE_FROM else [])
+                                 for row in tasks.TASKS.values() if row.trains])
+def test_selection_splits_of_the_tables(row):
+    """Law 7: no task's selection split is a test, or the split that its test was made from."""
+    trained = tasks.task(row.trained_on or row.name)
+    split = re.match("[a-z]+", trained.selection)[0]
+    assert split != "test"
+    assert (trained.origin, split) != MADE_FROM.get(row.name)
+
+
+def write_pairs(path: Path, count: int, first: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    labels = ("contradiction", "entailment", "neutral")
+    path.write_text("".join(f"{path.stem} the cat {n + first}\ta dog {n + first} {path.stem}\t{labels[n % 3]}\n"
+                            for n in range(count)))
+
+
+def test_translations_share_their_items(pico_dir, tmp_path):
+    """XNLI's rows are parallel: English dev in training reaches German dev; MNLI in training reaches neither."""
+    for language in ("en", "de"):
+        for split in ("dev", "test"):
+            write_pairs(tmp_path / f"xtreme/xnli/{split}-{language}.tsv", 12)
+    write_pairs(tmp_path / "xtreme/xnli/train-en.tsv", 30)
+    write_pairs(tmp_path / "mnli/dev-en.tsv", 9)
+    clean = planned(pico_dir, tmp_path, targets=["xnli"])
+    assert set(statuses(clean).values()) == {None}
+    seen = planned(pico_dir, tmp_path, targets=["xnli"],
+                   tasks={"xnli": {"train": "dev[:50%]", "selection": "dev[50%:]", "test": "dev"}})
+    assert [(entry.status, entry.language) for entry in seen.entries] == [(BLOCKED, "de"), (BLOCKED, "en")]
+    assert [entry.reason.count(" in xnli@en dev") for entry in seen.entries] == [2, 2]
+    other = planned(pico_dir, tmp_path, targets=["xnli"], tasks={"xnli": {"train": "dev[:50%]", "selection": "dev[50%:]"}})
+    assert set(statuses(other).values()) == {None}
+
+
+def test_ids_have_a_namespace():
+    """Parallel rows share ids over languages; others don't, nor do two origins."""
+    xnli, udpos, squad, found = (tasks.task(name) for name in ("xnli", "udpos", "squad", "xquad"))
+    assert lineage.item_id(xnli, "de", "test/3") == lineage.item_id(xnli, "en", "test/3")
+    assert lineage.item_id(udpos, "de", "test/3") != lineage.item_id(udpos, "en", "test/3")
+    assert lineage.item_id(squad, "en", "5") == lineage.item_id(found, "th", "5")
+    assert len({lineage.item_id(row, "en", "1") for row in (xnli, udpos, squad)}) == 3
+
+
+def test_tags():
+    """Which of a cell's language and task its parts have seen; selecting is seeing."""
+    xnli = tasks.task("xnli")
+
+    def tag(language, *seen):
+        return lineage.tag(xnli, language, [Exposure(*one, "d") for one in seen], same_task=["mnli"])
+
+    assert tag("de") == tag("de", ("mnli", "en", "trained"), ("squad", "en", "trained")) == "zero-shot"
+    assert tag("de", ("mnli", "en", "trained"), ("udpos", "de", "trained")) == "language-seen"
+    assert tag("de", ("udpos", "de", "selected")) == "language-seen"
+    assert tag("en", ("mnli", "en", "trained")) == tag("de", ("xnli", "de", "selected")) == "task+language-seen"
+    assert tag("en", ("squad", "en", "trained")) == "language-seen"
+
+
+def test_exposure_algebra():
+    """Shared items are counted by data set; overlap is a share of rows; merged keeps order and drops repeats."""
+    def data(name, *found, texts=()):
+        return DataSet(name, "en", "train", name, frozenset(found), frozenset(map(lineage.text_hash, texts)))
+
+    test = data("t", "o/1", "o/2", "o/3")
+    assert lineage.shared_items(test, [data("a", "o/1", "o/2"), data("b", "o/9"), data("c", "o/3")]) == {
+        "a@en train": 2, "c@en train": 1}
+    rows = [{"a": "The  CAT", "b": "x"}, {"a": "y", "b": "z"}, {"question": "ｃat", "context": "w"}, {"words": ["the", "cat"]}]
+    assert lineage.text_overlap(rows, [data("a", texts=["the cat"])]) == 0.5
+    assert lineage.text_overlap(rows, []) == lineage.text_overlap([], [data("a", texts=["the cat"])]) == 0.0
+    one, two = Exposure("a", "en", "trained", "1"), Exposure("b", "en", "selected", "2")
+    assert lineage.merged([(one, two), (two, one)]) == (one, two)
+    assert DataSet.from_record(json.loads(json.dumps(test.record()))) == test
+
+
+# -- the algebra of compositions
+
+
+NAMES = st.from_regex(r"[A-Za-z0-9_.@/-]{1,8}", fullmatch=True).filter(lambda name: name != "none")
+
+
+def blocks(block, inner):
+    """Two or more parts, none of them of the same block: the normal form."""
+    part = inner.filter(lambda part: not isinstance(part, (block, Nothing)))
+    return st.lists(part, min_size=2, max_size=4).map(lambda parts: block(tuple(parts)))
+
+
+NORMAL = st.one_of(st.just(Nothing()), st.recursive(NAMES.map(Part), lambda inner: blocks(Stack, inner) | blocks(Sum, inner),
+                                                    max_leaves=12))
+
+
+@settings(max_examples=200, deadline=None)
+@given(NORMAL)
+def test_parse_undoes_show(composition):
+    text = compose.show(composition)
+    assert compose.parse(text) == composition
+    assert compose.parse(text.replace(" ", "")) == compose.parse(f"  ( {text} )\t") == composition
+    assert compose.rename(composition, Part) == composition
+
+
+def leaves(composition) -> list[str]:
+    if isinstance(composition, (Stack, Sum)):
+        return [name for part in composition.parts for name in leaves(part)]
+    return [composition.name] if isinstance(composition, Part) else []
+
+
+@settings(max_examples=100, deadline=None)
+@given(NORMAL)
+def test_names_are_in_order_and_once(composition):
+    assert list(compose.names(composition)) == list(dict.fromkeys(leaves(composition)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(NAMES, min_size=1, max_size=6, unique=True), st.sampled_from([">", "+"]), st.randoms(use_true_random=False))
+def test_brackets_do_not_matter(names, sign, draw):
+    """Both operators are associative, and `none` is neutral, wherever it stands."""
+    def bracketed(parts):
+        if len(parts) == 1:
+            return draw.choice([parts[0], f"({parts[0]})", f"(none {sign} {parts[0]})", f"({parts[0]} {sign} none)"])
+        at = draw.randint(1, len(parts) - 1)
+        return f"({bracketed(parts[:at])} {sign} {bracketed(parts[at:])})"
+
+    flat = compose.parse(f" {sign} ".join(names))
+    assert compose.parse(bracketed(names)) == flat
+    assert compose.names(flat) == tuple(names)
+    both = compose.rename(flat, lambda name: compose.parse(f"{name} {sign} {name}-2"))
+    assert compose.names(both) == tuple(new for name in names for new in (name, f"{name}-2"))
+    if len(names) > 1:
+        assert isinstance(flat, Stack if sign == ">" else Sum) and len(flat.parts) == len(names)
+
+
+def pointed(text: str) -> int:
+    """Where the caret of the error stands, in `text`."""
+    with pytest.raises(XittError) as told:
+        compose.parse(text)
+    first, shown, caret = str(told.value).split("\n")[:3]
+    assert shown == f"  {text}" and f"character {len(caret) - 2}" in first
+    return caret.index("^") - 2
+
+
+@pytest.mark.parametrize(("text", "at"), [("", 0), ("a >", 3), ("> a", 0), ("a > > b", 4), ("(a > b", 6), ("a b", 2),
+                                          ("a ) b", 2), ("a * b", 2), ("  a + % b", 6), ("a + (b > )", 9), ("()", 1),
+                                          ("a > b c > d", 6)])
+def test_errors_point_at_the_character(text, at):
+    assert pointed(text) == at
+
+
+@settings(max_examples=100, deadline=None)
+@given(NORMAL, st.data())
+def test_a_foreign_sign_is_found(composition, data):
+    text = compose.show(composition)
+    at = data.draw(st.integers(0, len(text)))
+    assert pointed(text[:at] + "%" + text[at:]) == at
+
+
+def test_records_stay_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Part("a").name = "b"
+    assert Stack((Part("a"),)) != Stack((Part("a"), Part("b")))
+    assert Stack((Part("a"), Part("b"))) != Sum((Part("a"), Part("b")))
