@@ -398,15 +398,18 @@ def one_module(plan: Plan, name: str, *, parent: TrainJob | None, mode: str) -> 
 
 def one_composition(plan: Plan, composition: Composition) -> None:
     """Adds the cells of one composition over stored modules on the recipe's targets to a plan that knows them."""
-    _check_tasks(plan, [], plan.recipe.targets)
     parts = [plan.train[name] for name in compose.names(composition)]
+    top = parts[-1] if parts else None
     for name in plan.recipe.targets:
         target = task(name)
-        top = parts[-1] if parts else None
         if target.trains and (top is None or (top.task.kind, top.task.labels) != (target.kind, target.labels)):
             raise XittError(f"{name} needs a head for kind {target.kind!r}, labels {' '.join(target.labels) or '(none)'}; "
                             + (f"the last part, {top.title}, was trained on {top.task.name} ({top.task.kind})" if top
                                else "the encoder alone has none"))
+    plan.lowered(composition)  # what has no proven form is refused before anything is read
+    _check_tasks(plan, [], plan.recipe.targets)
+    for name in plan.recipe.targets:
+        target = task(name)
         choice = top.method if top else plan.recipe.choices()[0][0]
         _place(plan, choice, "", "none", target, top.seed if top else 0, composition)
 

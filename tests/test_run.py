@@ -13,19 +13,28 @@ from pathlib import Path
 
 import pico_world as world
 import pytest
+from click.testing import CliRunner
 
 from adapters_xitt import formats
+from adapters_xitt.cli import main
 from adapters_xitt.store import Store
 
 XITT = (sys.executable, "-m", "adapters_xitt.cli")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 
 
-def xitt(*words: object, code: int = 0) -> str:
-    """What the console script prints, both streams; its exit status must be `code`."""
-    found = subprocess.run([*XITT, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
-    assert found.returncode == code, found.stdout[-3000:] + found.stderr[-3000:]
-    return found.stdout + found.stderr
+def xitt(*words: object, code: int = 0, apart: bool = False) -> str:
+    """What the console script prints, both streams; its exit status must be `code`. `apart`: in its own process."""
+    if apart:
+        ran = subprocess.run([*XITT, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+        status, printed = ran.returncode, ran.stdout + ran.stderr
+    else:
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        status, printed = result.exit_code, result.output
+    assert status == code, printed[-3000:]
+    return printed
 
 
 def outcome(store: Path) -> dict[str, object]:
@@ -44,7 +53,7 @@ def finished(tmp_path_factory, pico_dir, pico_world) -> tuple[Path, Path, str]:
     """A recipe run to its end by the console script: recipe, store, what was printed."""
     folder = tmp_path_factory.mktemp("run")
     recipe = world.recipe(folder / "grid.yaml", pico_dir, pico_world)
-    printed = xitt("run", recipe, "--store", folder / "store", "--device", "cpu")
+    printed = xitt("run", recipe, "--store", folder / "store", "--device", "cpu", apart=True)
     return recipe, folder / "store", printed
 
 
