@@ -53,7 +53,8 @@ def test_pairs(tokenizer):
 def test_retrieval(tokenizer):
     """Queries first, then candidates; decoding finds the twin of every sentence."""
     texts = ["the red cat", "a dog sees", "two old houses", "the river"]
-    rows = [{"id": str(n), "query": text, "candidate": texts[n - 1], "gold": (n + 1) % 4} for n, text in enumerate(texts)]
+    rows = [{"id": str(n), "query": text, "candidate": texts[n - 1], "gold": (n + 1) % 4}
+            for n, text in enumerate(texts)]
     units = encode("retrieval", rows, (), tokenizer=tokenizer, lengths=Lengths(16))
     assert units.columns["ids"][4] == units.columns["ids"][3] and units.of_examples() == [[n, n + 4] for n in range(4)]
     vectors = np.eye(5)[[0, 1, 2, 3, 3, 0, 1, 2]]
@@ -132,7 +133,8 @@ def why_not(row, units, own, lengths):
         return LONG
     # A start counts only in the window that gives it most context. That window may cut the answer where the answer is
     # longer than half of what two windows share.
-    if size > lengths.stride // 2 and not any(units.columns["open"][unit][units.columns["start"][unit]] for unit in whole):
+    opened = [units.columns["open"][unit][units.columns["start"][unit]] for unit in whole]
+    if size > lengths.stride // 2 and not any(opened):
         return CUT
     return None
 
@@ -167,7 +169,8 @@ def test_made_answers_come_back(pico_tokenizer):
 
 
 @quick
-@given(context=st.lists(WORDS, min_size=1, max_size=60).map(" ".join), question=st.lists(WORDS, min_size=1, max_size=20),
+@given(context=st.lists(WORDS, min_size=1, max_size=60).map(" ".join),
+       question=st.lists(WORDS, min_size=1, max_size=20),
        at=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 def test_question_windows(tokenizer, context, question, at):
     """Whatever the text: no window is too long; every context token is open in one window; spans are the context's."""
