@@ -20,7 +20,8 @@ PER_TOKEN = {"labels": IGNORE, "word": -1, "open": 0}
 
 @dataclass(frozen=True)
 class Lengths:
-    """Caps, in sub-word tokens. `stride` and `question` are used by question answering alone."""
+    """Caps, in sub-word tokens. Question answering alone uses `stride`, the tokens from the start of one window to
+    the start of the next (SQuAD's doc_stride), and `question`."""
 
     max_length: int = 128
     stride: int = 128
@@ -95,25 +96,33 @@ def _qa(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Le
     most context (SQuAD's is_max_context); `offsets` are character spans of the context, blanks at the edges cut."""
     names = ("ids", "example", "weight", "start", "end", "offsets", "open")
     columns: dict[str, list] = {name: [] for name in names}
-    questions = [_clip(row["question"], tokenizer, lengths.question) for row in rows]
-    encoded = tokenizer(questions, [row["context"] for row in rows], truncation="only_second",
-                        max_length=lengths.max_length, stride=min(lengths.stride, _room(lengths) // 2),
-                        return_overflowing_tokens=True, return_offsets_mapping=True)
-    examples = encoded["overflow_to_sample_mapping"]
-    for unit, example in enumerate(examples):
-        context = rows[example]["context"]
-        spans = [_trim(context, *span) if sequence == 1 else (-1, -1)
-                 for span, sequence in zip(encoded["offset_mapping"][unit], encoded.sequence_ids(unit), strict=True)]
-        start, end = _target(spans, rows[example]["answers"])
-        for name, value in zip(names, (encoded["input_ids"][unit], example, 1, start, end, spans, None), strict=True):
-            columns[name].append(value)
-    columns["open"] = _most_context(columns["offsets"], examples)
+    for example, (row, windows) in enumerate(zip(rows, _windows(rows, tokenizer, lengths), strict=True)):
+        for ids, offsets in windows:
+            spans = [_trim(row["context"], *span) for span in offsets]
+            start, end = _target(spans, row["answers"])
+            for name, value in zip(names, (ids, example, 1, start, end, spans, None), strict=True):
+                columns[name].append(value)
+    columns["open"] = _most_context(columns["offsets"], columns["example"])
     return columns
 
 
-def _room(lengths: Lengths) -> int:
-    """Context tokens in a window at the longest question."""
-    return lengths.max_length - lengths.question - 4
+def _windows(rows: Sequence[dict], tokenizer: Any, lengths: Lengths) -> list[list[tuple[list[int], list]]]:
+    """Per row its windows: token ids, and the character span of each context token ((0, 0) for the others)."""
+    questions = [_clip(row["question"], tokenizer, lengths.question) for row in rows]
+    sizes = [len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
+    found: list[list[tuple[list[int], list]]] = [[] for _ in rows]
+    for size in sorted(set(sizes)):  # tokenizers want the overlap, which is the room for context less the stride
+        room = lengths.max_length - size - 4
+        chosen = [at for at, other in enumerate(sizes) if other == size]
+        encoded = tokenizer([questions[at] for at in chosen], [rows[at]["context"] for at in chosen],
+                            truncation="only_second", max_length=lengths.max_length,
+                            stride=max(room - lengths.stride, 0), return_overflowing_tokens=True,
+                            return_offsets_mapping=True)
+        for window, at in enumerate(encoded["overflow_to_sample_mapping"]):
+            spans = [span if sequence == 1 else (0, 0) for span, sequence in
+                     zip(encoded["offset_mapping"][window], encoded.sequence_ids(window), strict=True)]
+            found[chosen[at]].append((encoded["input_ids"][window], spans))
+    return found
 
 
 def _clip(question: str, tokenizer: Any, most: int) -> str:

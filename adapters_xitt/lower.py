@@ -48,21 +48,39 @@ def lower(composition: Composition, methods: Mapping[str, Choice], layers: int) 
 
 def _check(composition: Composition, engines: Mapping[str, str]) -> None:
     """Refuses a stack of updates, whose library form is a product, and a sum of bottlenecks, which is no sum."""
-    text = compose.show(composition)
+    text, leaves = compose.show(composition), _leaves(composition)
+    if repeated := [name for name in dict.fromkeys(leaves) if leaves.count(name) > 1]:
+        raise XittError(f"{text}: {', '.join(repeated)} stands twice; each module may stand once")
     match composition:
         case compose.Stack(parts) if sum("peft" in {engines[n] for n in compose.names(p)} for p in parts) > 1:
             raise XittError(f"{text}: low-rank updates don't stack, the library's form multiplies them; "
-                            f"write {text.replace('>', '+')}")
+                            f"write {_instead(composition, engines)}")
         case compose.Sum(parts) if any(engines[n] != "peft" for p in parts for n in compose.names(p)):
             raise XittError(f"{text}: a sum needs low-rank updates on both sides; bottlenecks stack: "
-                            f"write {text.replace('+', '>')}")
+                            f"write {_instead(composition, engines)}")
         case compose.Stack(parts) | compose.Sum(parts):
-            if len(compose.names(composition)) < len(parts):
-                raise XittError(f"{text}: one module stands twice; each may stand once")
             for part in parts:
                 _check(part, engines)
         case _:
             pass
+
+
+def _leaves(composition: Composition) -> list[str]:
+    """The names, as often as they stand there."""
+    parts = getattr(composition, "parts", ())
+    return [name for part in parts for name in _leaves(part)] or list(compose.names(composition))
+
+
+def _instead(composition: Composition, engines: Mapping[str, str]) -> str:
+    """The form that runs: the updates summed, where the first of them stood, and everything else stacked."""
+    found: list[Composition] = []
+    updates = tuple(compose.Part(name) for name in compose.names(composition) if engines[name] == "peft")
+    for name in compose.names(composition):
+        if engines[name] != "peft":
+            found.append(compose.Part(name))
+        elif compose.Part(name) == updates[0]:
+            found.append(compose.Sum(updates) if len(updates) > 1 else updates[0])
+    return compose.show(compose.Stack(tuple(found)) if len(found) > 1 else found[0])
 
 
 class Rig:
@@ -92,7 +110,11 @@ class Rig:
             raise XittError(f"method {method.label}: it put no parameter into this encoder of "
                             f"{self.encoder.layers} layers; does leave_out name them all?")
         if tensors is not None:
-            _copy_strictly(own, tensors, f"module {name} ({method.label})")
+            try:
+                _copy_strictly(own, tensors, f"module {name} ({method.label})")
+            except XittError:
+                self.unmount(name)
+                raise
 
     def unmount(self, name: str) -> None:
         """Takes a module out again."""

@@ -79,7 +79,11 @@ class Bench:
         """A module's head, or a fresh one."""
         head = heads.build(kind, self.files.width, len(labels), seed=seed)
         if module is not None and kind != "retrieval":
-            head.load_state_dict(module.part("head"))
+            stored, own = module.part("head"), head.state_dict()
+            if {name: value.shape for name, value in stored.items()} != {name: own[name].shape for name in own}:
+                raise XittError(f"module {module.manifest.key[:12]} ({module.manifest.role}): its head doesn't fit "
+                                f"kind {kind!r} with labels {' '.join(labels) or '(none)'}")
+            head.load_state_dict(stored)
         return head.to(self.fabric.device)
 
 

@@ -134,7 +134,8 @@ def why_not(row, units, own, lengths):
     # A start counts only in the window that gives it most context. That window may cut the answer where the answer is
     # longer than half of what two windows share.
     opened = [units.columns["open"][unit][units.columns["start"][unit]] for unit in whole]
-    if size > lengths.stride // 2 and not any(opened):
+    overlap = lengths.max_length - 4 - lengths.question - lengths.stride  # at the longest question
+    if size > overlap // 2 and not any(opened):
         return CUT
     return None
 

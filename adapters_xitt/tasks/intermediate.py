@@ -65,6 +65,9 @@ INTERMEDIATE = (
         metric="squad",
         headline="mean",
         origin="squad",
+        # Not dev: XQuAD is made of it, and selection must see no test.
+        train="train[:95%]",
+        selection="train[95%:]",
         parallel=True,
         source="rajpurkar/SQuAD-explorer dataset/{train,dev}-v1.1.json",
     ),
@@ -79,6 +82,9 @@ INTERMEDIATE = (
         metric="squad2",
         headline="mean",
         origin="squad",
+        # Not dev: XQuAD is made of it, and selection must see no test.
+        train="train[:95%]",
+        selection="train[95%:]",
         parallel=True,
         source="rajpurkar/SQuAD-explorer dataset/{train,dev}-v2.0.json",
     ),
