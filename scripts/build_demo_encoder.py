@@ -45,7 +45,7 @@ CONTRAST, TEMPERATURE = 64, 0.1  # sentences per contrast
 MISMATCHED = 0.35  # of the pairs of single sentences
 MASKED = 0.25  # of the tokens; twice XLM-R's, for the text is simple
 PEAK_RATE = 1.5e-3
-STEPS = 2200
+STEPS = 4500
 SENTENCES = 25_000  # parallel tuples kept in memory
 PAD, MASK_FROM = 1, 4  # padding's id; the first id that is no special token
 
