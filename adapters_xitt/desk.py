@@ -10,14 +10,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from rich.console import Console
 from rich.table import Table
 
 from adapters_xitt import compose, formats, methods, plan, progress, recipe, tasks
 from adapters_xitt.errors import XittError, unknown
-from adapters_xitt.plan import Material, Plan
+from adapters_xitt.grid import read_grid
+from adapters_xitt.material import Material, data_root
+from adapters_xitt.plan import Plan
 from adapters_xitt.records import BLOCKED, DONE, NOT_APPLICABLE
+from adapters_xitt.run import Runner, make_fabric
 from adapters_xitt.store import Store, default_root
 
 
@@ -40,37 +44,28 @@ def open_recipe(path: Path, overrides: Sequence[str], store: Path | None) -> Wor
 
 
 def _open(found: recipe.Recipe, store: Path | None) -> Work:
-    from adapters_xitt import run as running
-
     where = Store(store or default_root())
-    material = Material(found, running.material_root(found, where))
-    return Work(plan.make(found, material), where)
+    return Work(plan.make(found, Material(found, data_root(found, where))), where)
 
 
 def run(work: Work, *, device: str, threads: int | None, log: str, keep_every: float) -> dict[str, Any]:
     """Runs what is missing and stores the grid of the run; also where it was cut off."""
     runner = _runner(work, device=device, threads=threads, log=log, keep_every=keep_every)
-    from adapters_xitt import run as running
-
     try:
         runner.run()
     finally:
-        grid = running.grid(work.plan, work.store, runner.failed)
+        grid = read_grid(work.plan, work.store, runner.failed)
         work.store.write_json(work.store.root / "runs" / work.plan.recipe.name / "grid.json", grid)
     return grid
 
 
-def _runner(work: Work, *, device: str, threads: int | None, log: str = "none", keep_every: float = 60.0) -> Any:
-    import torch
-
-    from adapters_xitt import run as running
-
+def _runner(work: Work, *, device: str, threads: int | None, log: str = "none", keep_every: float = 60.0) -> Runner:
     if threads:
         torch.set_num_threads(threads)
     watch = progress.Bars(Console(stderr=True)) if sys.stderr.isatty() else progress.Lines(
         lambda line: print(line, file=sys.stderr, flush=True))
-    fabric = running.make_fabric(device, work.plan.recipe.precision)
-    return running.Runner(work.plan, work.store, fabric, watch=watch, log=log, keep_every=keep_every)
+    fabric = make_fabric(device, work.plan.recipe.precision)
+    return Runner(work.plan, work.store, fabric, watch=watch, log=log, keep_every=keep_every)
 
 
 def exit_status(grid: dict[str, Any]) -> int:
@@ -117,8 +112,6 @@ def evaluate(expression: str, names: Sequence[str], overrides: Sequence[str], *,
              data: str | None, store: Path | None, languages: Sequence[str], device: str, threads: int | None
              ) -> dict[str, Any]:
     """Scores one composition on tasks, and gives the grid of its cells."""
-    from adapters_xitt import run as running
-
     where = Store(store or default_root())
     written = compose.parse(expression)
     keys = {word: where.resolve(word) for word in compose.names(written)}
@@ -128,8 +121,8 @@ def evaluate(expression: str, names: Sequence[str], overrides: Sequence[str], *,
     else:
         composition = compose.rename(written, lambda word: compose.Part(keys[word]))
     first = next(iter(manifests.values()), None)
-    values = {"name": "evaluate", "encoder": encoder or (first.encoder_name if first else "demo"), "methods": ["seq_bn"],
-              "intermediates": [], "targets": list(names), "modes": ["none"],
+    values = {"name": "evaluate", "encoder": encoder or (first.encoder_name if first else "demo"),
+              "methods": ["seq_bn"], "intermediates": [], "targets": list(names), "modes": ["none"],
               **({"languages": list(languages)} if languages else {})}
     work = _empty(_recipe(values, overrides, data), where)
     for key in compose.names(composition):
@@ -137,7 +130,7 @@ def evaluate(expression: str, names: Sequence[str], overrides: Sequence[str], *,
     plan.one_composition(work.plan, composition)
     runner = _runner(work, device=device, threads=threads)
     runner.run()
-    return running.grid(work.plan, where, runner.failed)
+    return read_grid(work.plan, where, runner.failed)
 
 
 def _recipe(values: dict[str, Any], overrides: Sequence[str], data: str | None) -> recipe.Recipe:
@@ -151,9 +144,7 @@ def _recipe(values: dict[str, Any], overrides: Sequence[str], data: str | None) 
 
 def _empty(found: recipe.Recipe, where: Store) -> Work:
     """A plan without jobs."""
-    from adapters_xitt import run as running
-
-    return Work(Plan(found, Material(found, running.material_root(found, where))), where)
+    return Work(Plan(found, Material(found, data_root(found, where))), where)
 
 
 def _known(work: Work, key: str) -> plan.TrainJob:
@@ -196,14 +187,16 @@ def print_plan(work: Work) -> None:
     modules, cells = plan.missing(the_plan, store.has_module, store.has_result)
     missing = {job.key for job in modules}
     table = Table(title=f"{the_plan.recipe.name}: training", title_justify="left")
-    for column in ("task", "seed", "module", "store", "examples", "steps", "tokens", "trained"):
-        table.add_column(column, justify="right" if column in ("seed", "examples", "steps", "tokens", "trained") else "left")
+    for column in ("task", "module", "store"):
+        table.add_column(column)
+    for column in ("seed", "examples", "steps", "tokens", "trained"):
+        table.add_column(column, justify="right")
     for cohort in the_plan.train_cohorts():
         rows = the_plan.material.train(cohort.task.name)
         for job in cohort.jobs:
-            table.add_row(cohort.task.name, str(cohort.seed), job.title,
+            table.add_row(cohort.task.name, job.title,
                           "" if job.key in missing else "has it" if store.has_module(job.key) else "not needed",
-                          f"{len(rows.rows):,}", f"{job.settings.steps(len(rows.rows)):,}",
+                          str(cohort.seed), f"{len(rows.rows):,}", f"{job.settings.steps(len(rows.rows)):,}",
                           f"{the_plan.train_tokens(job):,}", f"{the_plan.module_parameters(job):,}")
         table.add_section()
     out.print(table)
@@ -232,6 +225,7 @@ def print_plan(work: Work) -> None:
 
 
 def print_tasks() -> None:
+    """The table of tasks."""
     table = Table(title="tasks", title_justify="left")
     for column in ("name", "kind", "languages", "scored by", "trained on", "about"):
         table.add_column(column)

@@ -49,7 +49,8 @@ def _devices() -> Iterator[tuple[str, str]]:
     if torch.cuda.is_available():
         for at in range(torch.cuda.device_count()):
             free, whole = torch.cuda.mem_get_info(at)
-            yield GOOD, f"cuda {at}: {torch.cuda.get_device_name(at)}, {free / 2**30:.1f} of {whole / 2**30:.1f} GiB free"
+            yield GOOD, (f"cuda {at}: {torch.cuda.get_device_name(at)}, {free / 2**30:.1f} of {whole / 2**30:.1f} GiB "
+                         "free")
     elif shutil.which("nvidia-smi"):
         yield BAD, (f"an NVIDIA driver is there, but torch {torch.__version__} can't use it: install a CUDA build of "
                     "torch that fits the driver (pytorch.org/get-started)")
@@ -69,7 +70,8 @@ def _places(store: Path | None) -> Iterator[tuple[str, str]]:
         if value and not Path(value).is_dir():
             yield BAD, f"{variable}={value}: no such folder"
         else:
-            yield (GOOD if value else NOTE), f"{variable}: {value or f'not set ({use}); recipes and options can name it'}"
+            told = value or f"not set ({use}); recipes and options can name it"
+            yield (GOOD if value else NOTE), f"{variable}: {told}"
 
 
 def _risks() -> Iterator[tuple[str, str]]:
@@ -79,10 +81,10 @@ def _risks() -> Iterator[tuple[str, str]]:
 
 def _rig() -> tuple:
     """A random encoder of 3 layers × 32, two bottlenecks and two low-rank updates in it, and a batch."""
+    import adapters
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
-    import adapters
     from adapters_xitt.encoder import Encoder, EncoderFiles
     from adapters_xitt.lower import Rig
     from adapters_xitt.methods import choose

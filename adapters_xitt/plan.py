@@ -5,19 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from adapters_xitt import batches, compose, digests, encoder, evaluate, lineage
-from adapters_xitt.batches import Lengths, Units
+from adapters_xitt import compose, digests, evaluate, lineage
+from adapters_xitt.batches import Lengths
 from adapters_xitt.compose import Composition, Nothing, Part
-from adapters_xitt.encoder import EncoderFiles
 from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.formats import Manifest
 from adapters_xitt.heads import HEADS
 from adapters_xitt.lineage import DataSet, Exposure
 from adapters_xitt.lower import Lowered, lower
+from adapters_xitt.material import Material
 from adapters_xitt.methods import Choice, not_applicable
 from adapters_xitt.metrics import METRICS
 from adapters_xitt.recipe import Recipe
@@ -26,10 +24,7 @@ from adapters_xitt.sources import Rows
 from adapters_xitt.tasks import Task, task
 from adapters_xitt.train import Settings
 
-ENGLISH = "en"  # the language of training
 WIDTH = 16  # rows of a cohort that train side by side: their modules and moments lie in memory together
-DEFAULT_LENGTHS = {"pair": Lengths(128), "tagging": Lengths(128), "qa": Lengths(384, 128, 64),
-                   "retrieval": Lengths(512), "choice": Lengths(128), "mlm": Lengths(128)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,84 +77,6 @@ class ScoreCohort:
 
     task: Task
     jobs: tuple[ScoreJob, ...]
-
-
-class Material:
-    """What a recipe reads: its encoder, rows and units, each read once."""
-
-    def __init__(self, recipe: Recipe, root: Path | None, files: EncoderFiles | None = None) -> None:
-        self.recipe = recipe
-        self.files = files or encoder.inspect(recipe.encoder)
-        self.sources = recipe.sources(root)
-        self._rows: dict[tuple, Rows] = {}
-        self._units: dict[tuple, Units] = {}
-        self._sets: dict[str, DataSet] = {}
-        self._overlaps: dict[tuple, float] = {}
-
-    @cached_property
-    def tokenizer(self) -> Any:
-        return encoder.load_tokenizer(self.files)
-
-    def settings(self, name: str) -> tuple[Settings, float | None, int | None]:
-        """The settings of a task, a learning rate over the method's, and how many selection examples are read."""
-        merged = {**self.recipe.training.model_dump(exclude_none=True),
-                  **self.recipe.part(name).training.model_dump(exclude_none=True)}
-        rate, most = merged.pop("learning_rate", None), merged.pop("selection_examples", None)
-        return Settings(**merged), rate, most
-
-    def lengths(self, name: str) -> Lengths:
-        base = DEFAULT_LENGTHS[task(name).kind].record()
-        merged = {**base, **self.recipe.lengths.model_dump(exclude_none=True),
-                  **self.recipe.part(name).lengths.model_dump(exclude_none=True)}
-        merged["max_length"] = min(merged["max_length"], self.files.positions)
-        merged["question"] = min(merged["question"], merged["max_length"] // 2)
-        return Lengths(**merged)
-
-    def _read(self, at: tuple, read: Callable[[], Rows]) -> Rows:
-        if at not in self._rows:
-            self._rows[at] = read()
-        return self._rows[at]
-
-    def train(self, name: str) -> Rows:
-        return self._read(("train", name), lambda: self.sources.train(task(name), ENGLISH))
-
-    def selection(self, name: str) -> Rows:
-        most = self.settings(name)[2] or 500
-        return self._read(("selection", name), lambda: self.sources.select(task(name), ENGLISH, most=most))
-
-    def test(self, name: str, language: str) -> Rows:
-        return self._read(("test", name, language), lambda: self.sources.test(task(name), language))
-
-    def skipped(self) -> list[str]:
-        """A line for every file that has rows which can't be used."""
-        return [f"{rows.file}: rows not used: "
-                + ", ".join(f"{count} {reason}" for reason, count in rows.skipped.items())
-                for rows in self._rows.values() if rows.skipped]
-
-    def data_set(self, rows: Rows) -> DataSet:
-        """The items and texts of `rows`."""
-        if rows.digest not in self._sets:
-            self._sets[rows.digest] = rows.data_set()
-        return self._sets[rows.digest]
-
-    def overlap(self, rows: Rows, seen: Sequence[DataSet]) -> float:
-        """Share of `rows` with a text that stands in `seen`."""
-        at = (rows.digest, *(data.digest for data in seen))
-        if at not in self._overlaps:
-            self._overlaps[at] = lineage.text_overlap(rows.rows, seen)
-        return self._overlaps[at]
-
-    def units(self, rows: Rows) -> Units:
-        """The encoded rows."""
-        at = (rows.task.name, rows.language, rows.digest)
-        if at not in self._units:
-            self._units[at] = batches.encode(rows.task.kind, rows.rows, rows.task.labels, tokenizer=self.tokenizer,
-                                             lengths=self.lengths(rows.task.name))
-        return self._units[at]
-
-    def layer(self, name: str) -> int:
-        """The depth that a task reads."""
-        return evaluate.layer_of(task(name), self.files.layers, self.recipe.part(name).layer)
 
 
 @dataclass
@@ -330,7 +247,8 @@ def _train(plan: Plan, row: Task, choice: Choice, rate: float, seed: int, *, tit
             context = compose.rename(block((Part("below"), Part("own"))),
                                      lambda name: parent.context if name == "below" else Part(key))
         plan.train[key] = TrainJob(
-            key=key, task=row, method=choice, learning_rate=rate, seed=seed, title=f"{title}, {choice.label}, seed {seed}",
+            key=key, task=row, method=choice, learning_rate=rate, seed=seed,
+            title=f"{title}, {choice.label}, seed {seed}",
             start=start, below=below, carry_pooler=carry, settings=settings, lengths=lengths, context=context,
             exposure=lineage.merged([own, parent.exposure if parent else ()]),
             chance=evaluate.majority(row, train.rows, selection.rows))
@@ -403,9 +321,10 @@ def one_composition(plan: Plan, composition: Composition) -> None:
     for name in plan.recipe.targets:
         target = task(name)
         if target.trains and (top is None or (top.task.kind, top.task.labels) != (target.kind, target.labels)):
-            raise XittError(f"{name} needs a head for kind {target.kind!r}, labels {' '.join(target.labels) or '(none)'}; "
-                            + (f"the last part, {top.title}, was trained on {top.task.name} ({top.task.kind})" if top
-                               else "the encoder alone has none"))
+            labels = " ".join(target.labels) or "(none)"
+            have = (f"the last part, {top.title}, was trained on {top.task.name} ({top.task.kind})" if top
+                    else "the encoder alone has none")
+            raise XittError(f"{name} needs a head for kind {target.kind!r}, labels {labels}; {have}")
     plan.lowered(composition)  # what has no proven form is refused before anything is read
     _check_tasks(plan, [], plan.recipe.targets)
     for name in plan.recipe.targets:

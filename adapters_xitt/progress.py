@@ -54,7 +54,8 @@ class Lines(Silent):
             done = self.done + self.stage_read
             rate = done / max(now - self.began, 1e-9)
             left = max(self.total - done, 0) / max(rate, 1e-9)
-            self.write(f"[{_clock(now - self.began)}]   {self.title}: {self.stage_read / max(self.stage_total, 1):.0%}, "
+            share = self.stage_read / max(self.stage_total, 1)
+            self.write(f"[{_clock(now - self.began)}]   {self.title}: {share:.0%}, "
                        f"{rate:,.0f} tokens/s, {_clock(left)} left")
 
     def stage_done(self) -> None:
@@ -68,7 +69,14 @@ class Bars(Silent):
     """Two bars: the grid and the cohort."""
 
     def __init__(self, console: Any) -> None:
-        from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            ProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.text import Text
 
         class Speed(ProgressColumn):

@@ -19,6 +19,7 @@ from adapters_xitt.methods import METHODS, MODES, Choice, choose
 from adapters_xitt.sources import READERS, Override, Sources, parse_slice
 from adapters_xitt.tasks import TASKS, Task
 
+_BRANCHES = ("str", "MethodPart", "literal", "list[")  # steps that pydantic adds where a value may be of two types
 _GIVEN = ("path", "split", "labels", "gold")  # what a reader is told by the task's row and the recipe's other keys
 
 Whole = Annotated[int, Field(gt=0)]
@@ -170,7 +171,7 @@ def parse(values: dict[str, Any], *, where: str, lines: dict[tuple, str] | None 
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         for found in error.errors():
-            at = tuple(step for step in found["loc"] if not str(step).startswith(("str", "MethodPart", "literal", "list[")))
+            at = tuple(step for step in found["loc"] if not str(step).startswith(_BRANCHES))
             if "methods" in at[:1] and found["loc"][-1] == "str":
                 continue  # a mapping is as good as a name; the other branch tells what is wrong
             tell(at, _message(at, found))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,11 @@ from adapters_xitt.digests import tensors_digest
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Scored
 from adapters_xitt.lower import Lowered, Rig, lower
+from adapters_xitt.material import ENGLISH
 from adapters_xitt.plan import Plan, ScoreCohort, ScoreJob, TrainCohort, TrainJob, missing
 from adapters_xitt.progress import Silent
-from adapters_xitt.records import DONE, FAILED, Result
+from adapters_xitt.records import DONE, Result
 from adapters_xitt.store import Store
-from adapters_xitt.tasks import task
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}  # bf16: frozen weights in bf16, modules and moments in fp32
 SCORING_TOKENS = 8192  # tokens of a scoring batch: no graph is kept
@@ -215,7 +213,7 @@ class Runner:
         manifest = formats.Manifest(
             key=job.key, digest=tensors_digest(result.tensors), encoder=self.material.files.fingerprint,
             encoder_name=self.material.files.name, method=job.method.record(), task=job.task.name,
-            labels=list(job.task.labels), kind=job.task.kind, languages=["en"], seed=job.seed,
+            labels=list(job.task.labels), kind=job.task.kind, languages=[ENGLISH], seed=job.seed,
             context=compose.show(job.context), role=job.title,
             exposure=[exposure.record() for exposure in job.exposure],
             metrics={**result.metrics, "headline": job.task.headline, "seconds": round(seconds, 2)},
@@ -322,70 +320,3 @@ def _carry_pooler(head: torch.nn.Module, start: formats.Module) -> None:
     own = head.state_dict()
     if carried and all(name in own for name in carried):
         head.load_state_dict({**own, **carried})
-
-
-# -- the grid of a run -----------------------------------------------------------------------------------------------
-
-def grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any]:
-    """The finished grid as one JSON value: every entry with its status and scores, and what a reader must know."""
-    entries = []
-    for entry in plan.entries:
-        found: dict[str, Any] = {**asdict(entry), "scores": {}, "score": None, "examples": 0}
-        if entry.status is None:
-            if store.has_result(entry.key):
-                result = store.load_result(entry.key)
-                found |= {"status": DONE, "scores": result.scores, "score": result.scores[result.headline],
-                          "examples": result.examples}
-            else:
-                found |= {"status": FAILED, "reason": failed.get(entry.key, "not run yet")}
-        entries.append(found)
-    material, recipe = plan.material, plan.recipe
-    return {
-        "recipe": recipe.model_dump(exclude_defaults=True), "name": recipe.name, "protocol_notes": plan.notes,
-        "encoder": {"name": material.files.name, "fingerprint": material.files.fingerprint},
-        "precision": recipe.precision, "versions": records.versions(), "entries": entries,
-        "headlines": {name: task(name).headline for name in recipe.targets},
-        "majority": _majority(plan), "weak": _weak(plan, store),
-    }
-
-
-def _majority(plan: Plan) -> dict[str, dict[str, float]]:
-    """Target → language → headline score of the training data's commonest label, where there are labels."""
-    found: dict[str, dict[str, float]] = {}
-    material = plan.material
-    for name in plan.recipe.targets:
-        row = task(name)
-        if row.kind not in ("pair", "tagging"):
-            continue
-        train_rows = material.train(material.sources.training_task(row)).rows
-        found[name] = {language: evaluate.majority(row, train_rows, material.test(name, language).rows)
-                       for language in plan.recipe.tested(row)}
-    return found
-
-
-def _weak(plan: Plan, store: Store) -> list[str]:
-    """Intermediates that did not beat the commonest label on their own selection split."""
-    parents = {key for job in plan.train.values() for key in job.parents}
-    found = []
-    for key in plan.train:
-        if key in parents and store.has_module(key):
-            manifest = formats.read_manifest(store.module_folder(key))
-            if manifest.chance is not None and manifest.metrics["score"] <= manifest.chance:
-                found.append(f"{manifest.role}: {manifest.metrics['score']:.1f} on its own selection split, "
-                             f"{manifest.chance:.1f} by always saying the commonest label")
-    return found
-
-
-def material_root(recipe: Any, store: Store) -> Path | None:
-    """The data folder of a recipe; `demo` is written into the store once."""
-    root = recipe.data.root or os.environ.get("XITT_DATA")
-    if root != "demo":
-        return Path(root) if root else None
-    from adapters_xitt import demo
-    from adapters_xitt.demo import world
-
-    folder = store.root / "worlds" / f"demo-{demo.fingerprint()}"
-    if not folder.is_dir():
-        with store.whole_folder(folder) as work:
-            world.write(work)
-    return folder

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-
 # The one place outside the repository that is looked at where the environment names none.
 BESIDE = Path(__file__).resolve().parents[2] / "shared"
 

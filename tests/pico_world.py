@@ -35,8 +35,9 @@ def write(folder: Path) -> Path:
     for at, language in enumerate(LANGUAGES):
         _conllu(folder / "demo-pos" / f"test-{language}.conllu", "test", 15, seed=200 + at)
         found = pico.rows("retrieval", 12, seed=300 + at)
-        _lines(folder / "demo-retrieval" / f"{language}-eng.{language}", [f"{n} {r['candidate']}" for n, r in enumerate(found)])
-        _lines(folder / "demo-retrieval" / f"{language}-eng.eng", [f"{12 - n} {r['query']}" for n, r in enumerate(found)])
+        both = folder / "demo-retrieval" / f"{language}-eng"
+        _lines(both.with_suffix(f".{language}"), [f"{n} {row['candidate']}" for n, row in enumerate(found)])
+        _lines(both.with_suffix(".eng"), [f"{12 - n} {row['query']}" for n, row in enumerate(found)])
     for split, count in (("train", 16), ("dev", 6)):
         _questions(folder / "demo-qa" / f"{split}-en.json", split, count)
     for language in LANGUAGES:

@@ -279,7 +279,6 @@ def test_tokenizer_covers_the_world(folder, tokenizer, language):
 
 
 def test_encoder_has_xlmr_layout(folder, tokenizer):
-    import torch
     from transformers import XLMRobertaForMaskedLM, XLMRobertaModel
 
     model = XLMRobertaModel.from_pretrained(encoder_dir(), attn_implementation="sdpa", add_pooling_layer=False)

@@ -1,6 +1,6 @@
 """A small artificial world in nine real languages, with tasks and a mini encoder: everything runs without a download.
 
-`world.write` writes the tasks' files, `world.corpus` the text the encoder was pre-trained on.
+`write` writes the tasks' files, `world.corpus` the text the encoder was pre-trained on.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import hashlib
 from pathlib import Path
 
 from adapters_xitt.demo.render import LANGUAGES
+from adapters_xitt.demo.world import write
 
-__all__ = ["LANGUAGES", "encoder_dir", "fingerprint"]
+__all__ = ["LANGUAGES", "encoder_dir", "fingerprint", "write"]
 
 
 def encoder_dir() -> Path:

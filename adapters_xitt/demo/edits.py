@@ -7,7 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from adapters_xitt.demo.scenes import (
-    ABOVE, CONVERSE, NAMES, OBJECTS, ON_PEOPLE, PEOPLE, PLACES, SAME, TIMES, Scene, Thing, adjectives, broader,
+    ABOVE,
+    CONVERSE,
+    NAMES,
+    OBJECTS,
+    ON_PEOPLE,
+    PEOPLE,
+    PLACES,
+    SAME,
+    TIMES,
+    Scene,
+    Thing,
+    adjectives,
+    broader,
     opposites,
 )  # fmt: skip
 

@@ -12,10 +12,29 @@ from dataclasses import dataclass, replace
 
 from adapters_xitt.demo.corpus import askable, generalise
 from adapters_xitt.demo.edits import (
-    against, converse, other, renamed, said, some, stronger, swapped, weaker, with_part,
+    against,
+    converse,
+    other,
+    renamed,
+    said,
+    some,
+    stronger,
+    swapped,
+    weaker,
+    with_part,
 )  # fmt: skip
 from adapters_xitt.demo.scenes import (
-    NAMES, PLACES, SAME, TIMES, Scene, Thing, adjectives, draw, fronts, share, valid,
+    NAMES,
+    PLACES,
+    SAME,
+    TIMES,
+    Scene,
+    Thing,
+    adjectives,
+    draw,
+    fronts,
+    share,
+    valid,
 )  # fmt: skip
 
 INFERENCE = ("entailment", "neutral", "contradiction")
@@ -75,6 +94,7 @@ def inference(count: int, *, seed: int, part: str) -> list[Pair]:
 
 
 def infer(rng: random.Random, label: str) -> Pair | None:
+    """A premise and a hypothesis that has this label; None where the draw gave none."""
     premise = generalise(rng, draw(rng, teller=None))
     if premise.negated:
         hypothesis = from_negated(rng, premise, label)
@@ -90,6 +110,7 @@ def infer(rng: random.Random, label: str) -> Pair | None:
 
 
 def follow(rng: random.Random, premise: Scene) -> Scene | None:
+    """A scene that the premise entails."""
     turned = converse(premise)
     if turned and rng.random() < 0.6:
         return some(rng, turned[0][1], weaker, rng.randint(0, 2), {"partner"})
@@ -101,6 +122,7 @@ def follow(rng: random.Random, premise: Scene) -> Scene | None:
 
 
 def contradict(rng: random.Random, premise: Scene) -> Scene | None:
+    """A scene that the premise excludes."""
     choices = against(premise)
     if rng.random() < 0.4 or not choices:
         return replace(some(rng, premise, weaker, rng.randint(0, 2), set()), negated=True)
@@ -109,6 +131,7 @@ def contradict(rng: random.Random, premise: Scene) -> Scene | None:
 
 
 def leave_open(rng: random.Random, premise: Scene) -> Scene | None:
+    """A scene that the premise leaves open."""
     kind = rng.random()
     if kind < 0.12:  # a denial that says more than the premise
         choices = stronger(premise, rng)
@@ -146,6 +169,7 @@ def pairs(count: int, *, seed: int, part: str) -> list[Pair]:
 
 
 def match(rng: random.Random, label: str) -> Pair | None:
+    """Two sentences of this label: "1" the same scene told otherwise, "0" a near miss."""
     # Both labels have as many pairs of the very same words as pairs with a new one: counting words doesn't help.
     fresh = rng.random() < 0.5
     suits = (lambda s: bool(renamed(s) or converse(s))) if label == "1" and fresh else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,7 +74,7 @@ def parse(text: str) -> dict[str, dict[str, dict[str, str]]]:
     return tables
 
 
-@lru_cache(maxsize=None)
+@cache
 def lexicon(language: str) -> Words:
     """The lexicon of a language, read once."""
     path = Path(__file__).parent / "lexicon" / f"{language}.txt"

@@ -37,6 +37,7 @@ def text_of(path: Path) -> str:
 
 
 def bytes_of(path: Path) -> bytes:
+    """The bytes of a file, unzipped where its name ends in .gz; a `DataError` that says why there are none."""
     path = Path(path)
     if path.is_dir():
         near = ", ".join(sorted(child.name for child in path.iterdir())[:5])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +172,9 @@ def _title(figure: Figure, grid: dict[str, Any], reading: Reading) -> None:
         if len(reading.seeds) > 1 else ["one seed, so no spread"]
     marks += ["* incomplete", "hatched: no number", f"{words.SEEN_MARK} not zero-shot",
               "scores are shaded within a column"]
-    figure.text(MARGIN / width, MARGIN / height, "  ·  ".join(marks), fontsize=8, color="0.35", va="bottom")
+    room = int((width - 2 * MARGIN) / 0.072)  # characters of a line: inches over the width of one at this size
+    figure.text(MARGIN / width, MARGIN / height / 2, textwrap.fill("  ·  ".join(marks), room), fontsize=8, color="0.35",
+                va="bottom")
 
 
 def _bar(figure: Figure, limit: float, *, left: float, top: float, height: float) -> None:

@@ -28,6 +28,7 @@ def number(value: float) -> str:
 
 
 def signed(value: float) -> str:
+    """A difference with its sign and one decimal; never "-0.0"."""
     return f"{round(value, 1) + 0.0:+.1f}"
 
 

@@ -33,7 +33,7 @@ def clause(w: Words, s: Scene, *, front: str, ask: str) -> list[Token]:
     agent = noun(w, s.agent, "pl" if s.agent.count > 1 else "nom", "agent")
     verb = w.say("verb", s.verb, "neg" if s.negated else "pos", "verb")
     thing, partner = [], []
-    if s.object and s.object.noun in (*PEOPLE, "person") or s.object and w.is_name(s.object.noun):
+    if (s.object and s.object.noun in (*PEOPLE, "person")) or (s.object and w.is_name(s.object.noun)):
         thing = noun(w, s.object, w.form("verb", s.verb, "case"), "object")
     elif s.object:
         thing = indefinite(w, s.object, negated=s.negated)

@@ -1,0 +1,62 @@
+"""The finished grid as one JSON value: every entry with its status and scores, and what a reader must know."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from adapters_xitt import evaluate, formats, records
+from adapters_xitt.plan import Plan
+from adapters_xitt.records import DONE, FAILED
+from adapters_xitt.store import Store
+from adapters_xitt.tasks import task
+
+
+def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any]:
+    """The finished grid as one JSON value: every entry with its status and scores, and what a reader must know."""
+    entries = []
+    for entry in plan.entries:
+        found: dict[str, Any] = {**asdict(entry), "scores": {}, "score": None, "examples": 0}
+        if entry.status is None:
+            if store.has_result(entry.key):
+                result = store.load_result(entry.key)
+                found |= {"status": DONE, "scores": result.scores, "score": result.scores[result.headline],
+                          "examples": result.examples}
+            else:
+                found |= {"status": FAILED, "reason": failed.get(entry.key, "not run yet")}
+        entries.append(found)
+    material, recipe = plan.material, plan.recipe
+    return {
+        "recipe": recipe.model_dump(exclude_defaults=True), "name": recipe.name, "protocol_notes": plan.notes,
+        "encoder": {"name": material.files.name, "fingerprint": material.files.fingerprint},
+        "precision": recipe.precision, "versions": records.versions(), "entries": entries,
+        "headlines": {name: task(name).headline for name in recipe.targets},
+        "majority": _majority(plan), "weak": _weak(plan, store),
+    }
+
+
+def _majority(plan: Plan) -> dict[str, dict[str, float]]:
+    """Target → language → headline score of the training data's commonest label, where there are labels."""
+    found: dict[str, dict[str, float]] = {}
+    material = plan.material
+    for name in plan.recipe.targets:
+        row = task(name)
+        if row.kind not in ("pair", "tagging"):
+            continue
+        train_rows = material.train(material.sources.training_task(row)).rows
+        found[name] = {language: evaluate.majority(row, train_rows, material.test(name, language).rows)
+                       for language in plan.recipe.tested(row)}
+    return found
+
+
+def _weak(plan: Plan, store: Store) -> list[str]:
+    """Intermediates that did not beat the commonest label on their own selection split."""
+    parents = {key for job in plan.train.values() for key in job.parents}
+    found = []
+    for key in plan.train:
+        if key in parents and store.has_module(key):
+            manifest = formats.read_manifest(store.module_folder(key))
+            if manifest.chance is not None and manifest.metrics["score"] <= manifest.chance:
+                found.append(f"{manifest.role}: {manifest.metrics['score']:.1f} on its own selection split, "
+                             f"{manifest.chance:.1f} by always saying the commonest label")
+    return found
