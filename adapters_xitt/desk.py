@@ -45,7 +45,7 @@ def open_recipe(path: Path, overrides: Sequence[str], store: Path | None) -> Wor
 
 def _open(found: recipe.Recipe, store: Path | None) -> Work:
     where = Store(store or default_root())
-    return Work(plan.make(found, Material(found, data_root(found, where))), where)
+    return Work(plan.make(found, Material(found, data_root(found, where), where)), where)
 
 
 def run(work: Work, *, device: str, threads: int | None, log: str, keep_every: float) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _recipe(values: dict[str, Any], overrides: Sequence[str], data: str | None) 
 
 def _empty(found: recipe.Recipe, where: Store) -> Work:
     """A plan without jobs."""
-    return Work(Plan(found, Material(found, data_root(found, where))), where)
+    return Work(Plan(found, Material(found, data_root(found, where), where)), where)
 
 
 def _known(work: Work, key: str) -> plan.TrainJob:

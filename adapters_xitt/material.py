@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import batches, demo, encoder, evaluate, lineage
+from adapters_xitt import batches, demo, digests, encoder, evaluate, lineage
 from adapters_xitt.batches import Lengths, Units
 from adapters_xitt.encoder import EncoderFiles
 from adapters_xitt.lineage import DataSet
@@ -19,6 +19,7 @@ from adapters_xitt.tasks import task
 from adapters_xitt.train import Settings
 
 ENGLISH = "en"  # the language of training
+CACHED = 20_000  # rows from which reading Arrow is quicker than tokenising again
 SELECTION = 500  # selection examples read, where the recipe says nothing
 DEFAULT_LENGTHS = {"pair": Lengths(128), "tagging": Lengths(128), "qa": Lengths(384, 128, 64),
                    "retrieval": Lengths(512), "choice": Lengths(128), "mlm": Lengths(128)}
@@ -27,9 +28,9 @@ DEFAULT_LENGTHS = {"pair": Lengths(128), "tagging": Lengths(128), "qa": Lengths(
 class Material:
     """What a recipe reads: its encoder, rows and units, each read once."""
 
-    def __init__(self, recipe: Recipe, root: Path | None, files: EncoderFiles | None = None) -> None:
-        self.recipe = recipe
-        self.files = files or encoder.inspect(recipe.encoder)
+    def __init__(self, recipe: Recipe, root: Path | None, store: Store | None = None) -> None:
+        self.recipe, self.store = recipe, store
+        self.files = encoder.inspect(recipe.encoder)
         self.sources = recipe.sources(root)
         self._rows: dict[tuple, Rows] = {}
         self._units: dict[tuple, Units] = {}
@@ -93,9 +94,26 @@ class Material:
         """The encoded rows."""
         at = (rows.task.name, rows.language, rows.digest)
         if at not in self._units:
-            self._units[at] = batches.encode(rows.task.kind, rows.rows, rows.task.labels, tokenizer=self.tokenizer,
-                                             lengths=self.lengths(rows.task.name))
+            self._units[at] = self._cached(rows) if self.store and len(rows.rows) >= CACHED else self._encoded(rows)
         return self._units[at]
+
+    def _encoded(self, rows: Rows) -> Units:
+        return batches.encode(rows.task.kind, rows.rows, rows.task.labels, tokenizer=self.tokenizer,
+                              lengths=self.lengths(rows.task.name))
+
+    def _cached(self, rows: Rows) -> Units:
+        """The units of a large split, kept as Arrow beside the store."""
+        from datasets import Dataset
+
+        lengths = self.lengths(rows.task.name)
+        name = digests.key("tokens", {"rows": rows.digest, "encoder": self.files.fingerprint,
+                                      "kind": rows.task.kind, "lengths": lengths.record()})
+        folder = self.store.root / "tokens" / name
+        if not folder.is_dir():
+            with self.store.whole_folder(folder) as work:
+                Dataset.from_dict(self._encoded(rows).columns).save_to_disk(work)
+        kept = Dataset.load_from_disk(str(folder))
+        return Units({column: list(kept[column]) for column in kept.column_names}, len(rows.rows))
 
     def layer(self, name: str) -> int:
         """The depth that a task reads."""

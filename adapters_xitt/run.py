@@ -103,6 +103,7 @@ class Runner:
 
     def run(self) -> None:
         """Trains and scores until the store answers every job; waits for what another process is at."""
+        self.store.sweep()
         modules, cells = missing(self.plan, self.store.has_module, self.store.has_result)
         work = sum(map(self.plan.train_tokens, modules)) + sum(map(self.plan.score_tokens, cells))
         self.watch.begin(self.plan.recipe.name, work)

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -204,6 +205,12 @@ class Store:
         finally:
             for _, lock in held:
                 lock.release()
+
+    def sweep(self, older: float = 3600.0) -> None:
+        """Removes what killed processes left unfinished, `older` seconds and more; a living one takes seconds."""
+        for path in self.root.glob("*/.*-*"):
+            if time.time() - path.stat().st_mtime > older:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def predictions_digest(self, items: list[dict[str, Any]], arrays: dict[str, NDArray]) -> str:
         """One digest for the stored predictions: texts and probabilities."""

@@ -188,6 +188,17 @@ def test_plan_trains_nothing_and_counts(finished, tmp_path: Path) -> None:
     assert "To do: 28 of 28" in xitt("run", recipe, "--dry-run", "--store", tmp_path / "none")
 
 
+def test_leftovers_of_killed_processes_are_swept(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name, age in (("modules/.old-x", 7200), ("modules/.new-x", 10), ("progress/.old-y", 7200)):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        (path.mkdir if "modules" in name else path.touch)()
+        os.utime(path, (time.time() - age,) * 2)
+    store.sweep()
+    assert [path.name for path in tmp_path.glob("*/.*")] == [".new-x"]
+
+
 def test_a_changed_recipe_runs_only_what_changed(finished, tmp_path: Path) -> None:
     recipe, store, _ = finished
     printed = " ".join(xitt("plan", recipe, "seeds=[1,2,3]", "--store", store).split())
@@ -266,3 +277,29 @@ def test_tasks_lists_and_shows(pico_dir, pico_world) -> None:
     assert "tatoeba" in listed and "demo-pos" in listed
     shown = xitt("tasks", "demo-pairs", "--encoder", pico_dir, "--data", pico_world)
     assert "<s>" in shown and "as the encoder sees it" in shown
+
+
+def test_large_splits_are_tokenised_once(tmp_path: Path, pico_dir, pico_world, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Arrow cache gives back what encoding gave, for every kind."""
+    from adapters_xitt import batches, material
+    from adapters_xitt import recipe as recipes
+
+    found = recipes.load(world.recipe(tmp_path / "grid.yaml", pico_dir, pico_world))
+    plain = material.Material(found, pico_world)
+    monkeypatch.setattr(material, "CACHED", 1)
+    first = material.Material(found, pico_world, Store(tmp_path / "store"))
+    second = material.Material(found, pico_world, Store(tmp_path / "store"))
+    for name in ("demo-nli", "demo-pos", "demo-qa", "demo-retrieval"):
+        wanted = plain.units(plain.test(name, "de"))
+        assert _same(first.units(first.test(name, "de")), wanted)
+        with monkeypatch.context() as patch:
+            patch.setattr(batches, "encode", None)  # a second tokenisation would call it
+            assert _same(second.units(second.test(name, "de")), wanted)
+
+
+def _same(one, two) -> bool:
+    def plain(value):
+        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return one.examples == two.examples and {n: plain(v) for n, v in one.columns.items()} == {
+        n: plain(v) for n, v in two.columns.items()}
