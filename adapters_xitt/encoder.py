@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from adapters_xitt import hub
-from adapters_xitt.digests import tensors_digest
+from adapters_xitt.digests import canonical, tensors_digest
 from adapters_xitt.errors import XittError, nearest
 
 # The keys of config.json that shape an XLM-R; every other key is dropped, `auto_map` and `_attn_…` among them.
@@ -26,6 +26,10 @@ CONFIG_KEYS = ("attention_probs_dropout_prob", "bos_token_id", "eos_token_id", "
                "hidden_size", "initializer_range", "intermediate_size", "layer_norm_eps", "max_position_embeddings",
                "num_attention_heads", "num_hidden_layers", "pad_token_id", "position_embedding_type",
                "type_vocab_size", "vocab_size")
+# Those of them that decide what the same tensors compute.
+COMPUTES = ("hidden_act", "layer_norm_eps", "num_attention_heads", "pad_token_id", "position_embedding_type")
+_KINDS = {"hidden_size": int, "num_hidden_layers": int, "max_position_embeddings": int, "pad_token_id": int,
+          "num_attention_heads": int, "intermediate_size": int, "vocab_size": int, "type_vocab_size": int}
 PREFIXES = ("roberta.", "model.", "")  # under which checkpoints keep the encoder
 
 
@@ -65,7 +69,7 @@ def locate(name: str) -> Path:
             return folder
     if "@" in name:
         return hub.fetch_encoder(name)
-    known = [path.name for path in sorted(Path(beside).iterdir()) if path.is_dir()] if beside else []
+    known = sorted(path.parent.name for path in Path(beside).glob("*/config.json")) if beside else []
     near = nearest(name, ["demo", *known])
     raise XittError(f"encoder {name!r}: no such folder" + (f" (did you mean {near!r}?)" if near else "")
                     + f", and none of that name below XITT_ENCODERS ({beside or 'not set'}); "
@@ -80,23 +84,31 @@ def inspect(name: str) -> EncoderFiles:
         config = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise XittError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
+    except UnicodeDecodeError as error:
+        raise XittError(f"{path}: not UTF-8 ({error})") from None
+    if not isinstance(config, dict):
+        raise XittError(f"{path}: an object is needed, not {type(config).__name__}")
     if config.get("model_type") != "xlm-roberta":
         raise XittError(f"{path}: model_type is {config.get('model_type')!r}; only xlm-roberta encoders run here")
     missing = [key for key in ("hidden_size", "num_hidden_layers", "max_position_embeddings") if key not in config]
     if missing:
         raise XittError(f"{path}: {', '.join(missing)} missing")
-    config = {key: config[key] for key in CONFIG_KEYS if key in config}
-    config.setdefault("pad_token_id", 1)
+    config = {"pad_token_id": 1, **{key: config[key] for key in CONFIG_KEYS if key in config}}
+    for key, kind in _KINDS.items():
+        if key in config and (isinstance(config[key], bool) or not isinstance(config[key], kind)):
+            raise XittError(f"{path}: {key} is {config[key]!r}; expected {kind.__name__}")
     if not (folder / "tokenizer.json").is_file():
         raise XittError(f"{folder}: tokenizer.json is missing; the fast tokenizer is needed for its offsets")
     tensors = dict(_stored(folder))
     sha = hashlib.sha256((folder / "tokenizer.json").read_bytes())
     sha.update(tensors_digest(tensors).encode())
+    sha.update(canonical({key: config.get(key) for key in COMPUTES}).encode())
     return EncoderFiles(folder, name, sha.hexdigest(), config, sum(tensor.numel() for tensor in tensors.values()))
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("model*.safetensors"))
+    whole = folder / "model.safetensors"
+    files = [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
     if not files:
         raise XittError(f"{folder}: no model.safetensors; pickled weights are not read")
     return files
@@ -110,7 +122,8 @@ def _stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
         try:
             with safe_open(path, "pt") as file:
                 names = list(file.keys())
-                prefix = next(p for p in PREFIXES if any(name.startswith(p + "embeddings.") for name in names) or not p)
+                prefix = next(p for p in PREFIXES if not p or any(
+                    name.startswith((p + "embeddings.", p + "encoder.")) for name in names))
                 for name in names:
                     short = name.removeprefix(prefix)
                     if short.startswith(("embeddings.", "encoder.")) and not short.endswith("position_ids"):
@@ -124,7 +137,11 @@ def load_tokenizer(files: EncoderFiles) -> Any:
     from transformers import XLMRobertaTokenizerFast
 
     # No length of its own: encoding cuts to the lengths it is told, and says so nowhere else.
-    return XLMRobertaTokenizerFast(tokenizer_file=str(files.folder / "tokenizer.json"), model_max_length=10**9)
+    path = files.folder / "tokenizer.json"
+    try:
+        return XLMRobertaTokenizerFast(tokenizer_file=str(path), model_max_length=10**9)
+    except Exception as error:  # the library raises nothing narrower
+        raise XittError(f"{path}: not a tokenizer ({error})") from None
 
 
 class Encoder:
@@ -202,8 +219,15 @@ def load(files: EncoderFiles, *, dtype: torch.dtype = torch.float32,
         progress(f"loading {files.name}")
     transformers_logging.set_verbosity_error()
     config = XLMRobertaConfig(**files.config, attn_implementation="sdpa")
-    model = XLMRobertaModel(config, add_pooling_layer=False)
+    try:
+        model = XLMRobertaModel(config, add_pooling_layer=False)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise XittError(f"{files.folder / 'config.json'}: no XLM-R can be built from it ({error})") from None
     stored = {name: tensor.to(torch.float32) for name, tensor in _stored(files.folder)}
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    if wrong := [f"{name} is {tuple(value.shape)}, not {shapes[name]}" for name, value in stored.items()
+                 if name in shapes and tuple(value.shape) != shapes[name]]:
+        raise XittError(f"{files.folder}: its weights don't fit its configuration; {'; '.join(wrong[:3])}")
     found = model.load_state_dict(stored, strict=False)
     missing = [name for name in found.missing_keys if not name.endswith("position_ids")]
     if missing or found.unexpected_keys:

@@ -23,12 +23,11 @@ def parse_reference(reference: str) -> tuple[str, str]:
 def fetch_encoder(reference: str) -> Path:
     """The local folder of a hub encoder, downloaded where the cache lacks it."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-    from requests.exceptions import ConnectionError as NoConnection
+    from huggingface_hub.errors import HFValidationError
 
     repo, revision = parse_reference(reference)
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=list(ENCODER_FILES)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, NoConnection) as error:
+    except (OSError, HFValidationError) as error:  # every error of the hub's and of requests is an OSError
         raise XittError(f"encoder {reference}: the hub can't be reached or has no such revision "
                         f"({type(error).__name__}); put its files in a folder and name the folder instead") from None

@@ -98,6 +98,9 @@ class Rig:
         must be exactly those of the method."""
         if name in self.methods:
             raise ValueError(f"{name} is mounted already")
+        if method.row.per_layer and method.row.engine != "head" and not method.adapted(self.encoder.layers):
+            raise XittError(f"method {method.label}: it puts no parameter into this encoder of "
+                            f"{self.encoder.layers} layers; does leave_out name them all?")
         if seed is not None:
             torch.manual_seed(seed)  # both libraries draw from the global generator when they add a module
         _MOUNT[method.row.engine](self, name, method)
@@ -106,9 +109,6 @@ class Rig:
         for parameter in own.values():
             parameter.data = parameter.data.float()
             parameter.requires_grad_(False)
-        if not own and method.row.engine != "head":
-            raise XittError(f"method {method.label}: it put no parameter into this encoder of "
-                            f"{self.encoder.layers} layers; does leave_out name them all?")
         if tensors is not None:
             try:
                 _copy_strictly(own, tensors, f"module {name} ({method.label})")

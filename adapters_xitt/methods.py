@@ -43,8 +43,7 @@ METHODS: dict[str, Method] = {
             learning_rate=1e-4,
             options={"reduction": 16, "leave_out": ()},
             silent=False,  # N(0, 0.02) weights: small, not zero
-            per_layer=lambda options, width: 2 * width * (width // options["reduction"])
-            + width // options["reduction"] + width,
+            per_layer=lambda options, width: (2 * width + 1) * max(width // options["reduction"], 1) + width,
         ),
         Method(
             name="lora",
@@ -140,8 +139,9 @@ def _problem(option: str, value: Any) -> str | None:
         return "must be a positive whole number"
     if option == "leave_out" and not (listed and all(isinstance(layer, int) and layer >= 0 for layer in value)):
         return "must be a list of layer numbers, 0 first"
-    if option == "places" and not (listed and value and all(place in PLACES for place in value)):
-        return f"must be a list out of {', '.join(PLACES)}"
+    if option == "places" and not (listed and value and all(place in PLACES for place in value)
+                                  and len(set(value)) == len(value)):
+        return f"must be a list without repeats out of {', '.join(PLACES)}"
     return None
 
 

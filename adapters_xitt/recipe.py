@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from adapters_xitt.errors import Problems, XittError, unknown
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.methods import METHODS, MODES, Choice, choose
-from adapters_xitt.sources import READERS, Override, Sources, parse_slice
+from adapters_xitt.sources import READERS, Override, Sources, in_language, parse_slice
 from adapters_xitt.tasks import TASKS, Task
 
 _BRANCHES = ("str", "MethodPart", "literal", "list[")  # steps that pydantic adds where a value may be of two types
@@ -279,7 +279,11 @@ def _check_files(recipe: Recipe, tell: Any) -> None:
             for split, pattern in files.items():
                 at = ("tasks", name, key, split)
                 language = next(iter(recipe.tested(TASKS[name])), "en") if split == "test" else "en"
-                path = Path(pattern.format(lang=language))
+                try:
+                    path = Path(in_language(pattern, language))
+                except XittError as error:
+                    tell(at, str(error))
+                    continue
                 if root == "demo" or (root is None and not path.is_absolute()):
                     tell(at, f"{pattern}: where? Set data.root in the recipe or the environment variable XITT_DATA")
                 elif not (Path(root or "") / path).exists():

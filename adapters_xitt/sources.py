@@ -90,9 +90,9 @@ class Sources:
         override = self.overrides.get(task.name, Override())
         own = (override.gold if gold else override.files).get(split)
         patterns = (own,) if own else (task.gold if gold else task.files).get(split, ())
-        if not patterns:
-            return None
-        tried = [self._place(pattern.format(lang=language)) for pattern in patterns]
+        if not patterns or (gold and not own and override.files.get(split)):
+            return None  # labels kept apart belong to the task's own file, not to one that a recipe names
+        tried = [self._place(in_language(pattern, language)) for pattern in patterns]
         for path in tried:
             if path.exists():
                 return path
@@ -138,6 +138,14 @@ class Sources:
         return READERS[task.reader](path, split=split, **options)
 
 
+def in_language(pattern: str, language: str) -> str:
+    """A file pattern with `{lang}` filled in."""
+    try:
+        return pattern.format(lang=language)
+    except (KeyError, IndexError, ValueError):
+        raise XittError(f"file pattern {pattern!r}: {{lang}} is the one thing that stands in braces") from None
+
+
 def parse_slice(reference: str) -> tuple[str, str | None, str | None]:
     """`dev`, `dev[:80%]`, `train[100:600]` as split, start and stop."""
     found = _SLICE.fullmatch(reference)
@@ -147,18 +155,17 @@ def parse_slice(reference: str) -> tuple[str, str | None, str | None]:
 
 
 def cut(rows: list[dict], start: str | None, stop: str | None) -> list[dict]:
-    """The rows of a slice; a bound moves up to the end of its group, so that no premise, paragraph or article
-    stands on both sides of it."""
+    """The rows of a slice; a group stands where its first row does, so that no premise, paragraph or article
+    stands on both sides of a bound."""
     def bound(text: str | None, default: int) -> int:
         if text is None:
             return default
-        at = len(rows) * int(text[:-1]) // 100 if text.endswith("%") else int(text)
-        at = min(at, len(rows))
-        while 0 < at < len(rows) and rows[at]["group"] == rows[at - 1]["group"]:
-            at += 1
-        return at
+        return len(rows) * int(text[:-1]) // 100 if text.endswith("%") else int(text)
 
-    return rows[bound(start, 0) : bound(stop, len(rows))]
+    first: dict[str, int] = {}
+    places = [first.setdefault(row["group"], at) for at, row in enumerate(rows)]
+    low, high = bound(start, 0), bound(stop, len(rows))
+    return [row for row, place in zip(rows, places, strict=True) if low <= place < high]
 
 
 def sample(rows: list[dict], most: int) -> list[dict]:

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -171,11 +171,11 @@ class Store:
 
         with self.whole_folder(self.root / "results" / result.cell.key) as work:
             with (work / "predictions.jsonl").open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
+                file.writelines(json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items)
             save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()},
                       work / "predictions.safetensors")
-            (work / "result.json").write_text(json.dumps(result.record(), indent=1, ensure_ascii=False) + "\n",
-                                              encoding="utf-8")
+            text = json.dumps(result.record(), indent=1, ensure_ascii=False, allow_nan=False)
+            (work / "result.json").write_text(text + "\n", encoding="utf-8")
 
     def load_result(self, key: str) -> Result:
         path = self.root / "results" / key / "result.json"
@@ -209,8 +209,9 @@ class Store:
     def sweep(self, older: float = 3600.0) -> None:
         """Removes what killed processes left unfinished, `older` seconds and more; a living one takes seconds."""
         for path in self.root.glob("*/.*-*"):
-            if time.time() - path.stat().st_mtime > older:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            with suppress(FileNotFoundError):  # its writer gave it its final name just now
+                if time.time() - path.stat().st_mtime > older:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def predictions_digest(self, items: list[dict[str, Any]], arrays: dict[str, NDArray]) -> str:
         """One digest for the stored predictions: texts and probabilities."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,10 +39,10 @@ ARRAYS = {"probabilities": np.arange(12, dtype=np.float32).reshape(3, 4).T, "sta
 def module(key: str = KEY) -> Module:
     tensors = {"encoder.a": torch.randn(3, 4).T, "encoder.b": torch.tensor(2.0), "head.out.bias": torch.zeros(0)}
     return Module(Manifest(
-        key=key, digest=tensors_digest(tensors), encoder=digest("encoder"), encoder_name="pico", method={"name": "lora"},
-        task="xnli", labels=["a", "ß"], kind="pair", languages=["en"], seed=1, context=key, role="xnli",
-        exposure=[{"task": "xnli", "language": "en", "role": "trained", "data": digest("rows")}], metrics={"accuracy": 0.5},
-        training={"learning_rate": 1e-4}, versions=records.versions()), tensors)
+        key=key, digest=tensors_digest(tensors), encoder=digest("encoder"), encoder_name="pico",
+        method={"name": "lora"}, task="xnli", labels=["a", "ß"], kind="pair", languages=["en"], seed=1, context=key,
+        role="xnli", exposure=[{"task": "xnli", "language": "en", "role": "trained", "data": digest("rows")}],
+        metrics={"accuracy": 0.5}, training={"learning_rate": 1e-4}, versions=records.versions()), tensors)
 
 
 def left(root: Path) -> set[str]:
@@ -163,6 +164,46 @@ def test_a_folder_that_is_saved_again_has_nothing_of_the_old_one(tmp_path):
     assert (tmp_path / "names/a.json").stat().st_mode & 0o777 == 0o644
 
 
+def _leftovers(root: Path) -> tuple[Path, Path]:
+    """A folder and a file that were never finished, and finished ones beside them."""
+    found = Store(root)
+    found.save_module(module())
+    found.give_name("a-b", KEY)
+    folder, file = root / "modules" / f".{KEY[:16]}-abc", root / "names" / ".a-b.json-abc"
+    folder.mkdir()
+    (folder / "module.safetensors").write_bytes(b"half")
+    file.write_bytes(b"half")
+    return folder, file
+
+
+def test_old_leftovers_are_swept_and_nothing_else(tmp_path):
+    folder, file = _leftovers(tmp_path)
+    before = left(tmp_path)
+    Store(tmp_path).sweep()
+    assert left(tmp_path) == before, "a living process may be writing these"
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (1, 1))
+    Store(tmp_path).sweep()
+    gone = {path.relative_to(tmp_path) for path in (folder, file)}
+    assert {Path(name) for name in before} - {Path(name) for name in left(tmp_path)} == {
+        *gone, folder.relative_to(tmp_path) / "module.safetensors"}
+    assert Store(tmp_path).load_module(KEY).manifest.key == KEY and Store(tmp_path).resolve("a-b") == KEY
+    Store(tmp_path / "nowhere").sweep()
+
+
+def test_a_leftover_that_is_finished_meanwhile_is_no_error(monkeypatch, tmp_path):
+    folder, file = _leftovers(tmp_path)
+
+    def finish() -> float:
+        file.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        return 1e12
+
+    monkeypatch.setattr(store.time, "time", finish)
+    Store(tmp_path).sweep()
+    assert not folder.exists() and not file.exists()
+
+
 # -- locks
 
 
@@ -214,8 +255,9 @@ def test_a_killed_holder_lets_go_at_once(tmp_path):
         assert holder.stdout.readline().split() == [KEY]
         with Store(tmp_path).claim([KEY, OTHER]) as held:
             assert held == [OTHER]
-        ran = subprocess.run([sys.executable, "-c", HOLDER.replace("time.sleep(600)", "pass"), str(tmp_path), KEY, OTHER],
-                             capture_output=True, text=True, timeout=60)
+        brief = HOLDER.replace("time.sleep(600)", "pass")
+        ran = subprocess.run([sys.executable, "-c", brief, str(tmp_path), KEY, OTHER], capture_output=True, text=True,
+                             timeout=60)
         assert (ran.returncode, ran.stdout.split()) == (0, [OTHER])
         holder.send_signal(signal.SIGKILL)
         holder.wait(timeout=30)
@@ -239,7 +281,7 @@ def test_names_are_given(tmp_path, name):
     assert found.resolve(name) == OTHER, "the last one given stands"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "-x", "_x", "A", "a b", "a/b", "../a", "a\n", "ä", "a\0", "a\\b"])
+@pytest.mark.parametrize("name", ["", ".", "..", ".a", "-x", "_", "A", "a b", "a/b", "../a", "a\n", "ä", "a\0", "a\\b"])
 def test_names_are_refused(tmp_path, name):
     with pytest.raises(XittError, match="a module's name is made of"):
         Store(tmp_path).give_name(name, KEY)
@@ -314,7 +356,6 @@ def test_a_digest_of_predictions_sees_texts_and_numbers(tmp_path):
                 found.predictions_digest(ITEMS, renamed), found.predictions_digest(ITEMS, {})}) == 5
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="torch gives an empty array of numpy's a stride of 0")
 @pytest.mark.parametrize("kind", ["float32", "int64"])
 def test_a_digest_takes_an_empty_array(tmp_path, kind):
     empty = torch.zeros(0, dtype=getattr(torch, kind))
@@ -324,7 +365,8 @@ def test_a_digest_takes_an_empty_array(tmp_path, kind):
 
 def test_results_come_in_order_of_their_keys(tmp_path):
     found = Store(tmp_path)
-    made = [Result(cell=Cell(**{**CELL.__dict__, "language": code}), status=records.DONE) for code in ("de", "fr", "zh")]
+    made = [Result(cell=Cell(**{**CELL.__dict__, "language": code}), status=records.DONE)
+            for code in ("de", "fr", "zh")]
     for result in made:
         found.save_result(result, [], {})
     assert found.results() == sorted(made, key=lambda result: result.cell.key)
@@ -349,7 +391,8 @@ def test_progress_comes_back_bit_by_bit(tmp_path):
     payload = torch.tensor([0x7FC12345, 0x7F800001], dtype=torch.int32).view(torch.float32)  # NaNs with a payload
     tensors = {"now.a": odd, "now.b": payload, "exp_avg.a": torch.randn(4, 3).T, "step.a": torch.tensor(7.0),
                "best.a": torch.randn(5).bfloat16(), "half": torch.randn(3, 2).half(), "count": torch.arange(3),
-               "flag": torch.tensor([True, False]), "none": torch.zeros(0, 3), "grad": torch.ones(2, requires_grad=True)}
+               "flag": torch.tensor([True, False]), "none": torch.zeros(0, 3),
+               "grad": torch.ones(2, requires_grad=True)}
     state = {"step": 7, "best": -float("inf"), "history": [[4, {"accuracy": 0.1 + 0.2}]], "looks": None, "said": "中文"}
     found = Store(tmp_path)
     assert found.load(KEY) is None

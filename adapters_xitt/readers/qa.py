@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters_xitt.errors import DataError
-from adapters_xitt.readers.base import Reading, runs
+from adapters_xitt.readers.base import Reading
 from adapters_xitt.readers.files import get, json_of, text_of
 
 
@@ -31,15 +31,16 @@ def squad_json(path: Path, *, split: str, gold: Path | None = None) -> Reading:
             row["answers"] = answers[row["id"]]["answers"]
             row["title"] = row["title"] or answers[row["id"]]["title"]
     unlabelled = not any(row["answers"] for row in found)
-    rows, skipped = [], Counter()
-    for n, (row, run) in enumerate(zip(found, runs([row["context"] for row in found]), strict=True)):
+    rows, skipped, passages = [], Counter(), {}
+    for n, row in enumerate(found):
+        passage = passages.setdefault(row["context"], len(passages))
         aligned = [row["context"].startswith(answer["text"], answer["start"]) for answer in row["answers"]]
         if not all(aligned):
             skipped["answer not at its offset"] += 1
         elif not aligned and not unlabelled:
             skipped["no answer"] += 1
         else:
-            own = {"id": f"{split}/{n}" if repeated else row["id"], "group": row["title"] or f"{split}/{run}"}
+            own = {"id": f"{split}/{n}" if repeated else row["id"], "group": row["title"] or f"{split}/{passage}"}
             rows.append({**own, **{key: row[key] for key in ("question", "context", "answers")}})
     return Reading(rows, dict(skipped))
 

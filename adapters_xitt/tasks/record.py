@@ -18,8 +18,8 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task. File patterns are relative to the data folder; `{lang}` stands for a language code, `{lang3}` for
-    its three-letter code, and of several patterns the first one that exists is read."""
+    """One task. File patterns are relative to the data folder; `{lang}` stands for a language code, and
+    of several patterns the first one that exists is read."""
 
     name: str
     kind: str  # a key of KINDS
