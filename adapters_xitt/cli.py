@@ -69,9 +69,11 @@ def main() -> None:
 @OVERRIDES
 @STORE
 @MACHINE
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Processes that share the work. On small encoders two do more than two threads.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: str, precision: str | None,
-        threads: int | None, log: str, keep_every: float, dry_run: bool) -> None:
+        threads: int | None, log: str, keep_every: float, workers: int, dry_run: bool) -> None:
     """Run what is missing of RECIPE, resume what was cut off, print the grid.
 
     KEY=VALUE overrides a key of the recipe, as in training.epochs=1 or seeds=[1,2]. The exit status is 0 only when
@@ -82,7 +84,12 @@ def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: st
     if dry_run:
         desk.print_plan(work)
         return
-    grid = desk.run(work, device=device, threads=threads, log=log, keep_every=keep_every)
+    if workers > 1:
+        threads = threads or max(1, (os.cpu_count() or 1) // workers)
+    same = ("run", recipe, *_with_precision(overrides, precision), "--store", work.store.root, "--device", device,
+            "--threads", threads, "--log", log, "--keep-every", keep_every)
+    with desk.others(same, workers - 1):
+        grid = desk.run(work, device=device, threads=threads, log=log, keep_every=keep_every)
     report.terminal(grid, desk.console())
     folder = work.store.root / "runs" / work.plan.recipe.name
     report.write(grid, folder)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,8 @@ from rich.table import Table
 from adapters_xitt import compose, formats, methods, plan, progress, recipe, tasks
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.grid import read_grid
+from adapters_xitt.jobs import Plan, TrainJob, counts
 from adapters_xitt.material import Material, data_root
-from adapters_xitt.plan import Plan
 from adapters_xitt.records import BLOCKED, DONE, NOT_APPLICABLE
 from adapters_xitt.run import Runner, make_fabric
 from adapters_xitt.store import Store, default_root
@@ -46,6 +48,21 @@ def open_recipe(path: Path, overrides: Sequence[str], store: Path | None) -> Wor
 def _open(found: recipe.Recipe, store: Path | None) -> Work:
     where = Store(store or default_root())
     return Work(plan.make(found, Material(found, data_root(found, where), where)), where)
+
+
+@contextmanager
+def others(words: Sequence[Any], count: int) -> Iterator[None]:
+    """`count` more processes of the same command, silent; the store shares out the work. They end with the block."""
+    command = [sys.executable, "-m", "adapters_xitt.cli", *map(str, words)]
+    started = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait()
 
 
 def run(work: Work, *, device: str, threads: int | None, log: str, keep_every: float) -> dict[str, Any]:
@@ -147,7 +164,7 @@ def _empty(found: recipe.Recipe, where: Store) -> Work:
     return Work(Plan(found, Material(found, data_root(found, where), where)), where)
 
 
-def _known(work: Work, key: str) -> plan.TrainJob:
+def _known(work: Work, key: str) -> TrainJob:
     """A stored module as a job of the plan, with the modules it stands on and the data it has seen."""
     manifest = formats.read_manifest(work.store.module_folder(key))
     for part in compose.names(compose.parse(manifest.context)):
@@ -184,7 +201,7 @@ def _method(text: str) -> tuple[methods.Choice, float | None]:
 def print_plan(work: Work) -> None:
     """The cohorts, what the store has, examples, tokens, parameters, disk."""
     out, the_plan, store = console(), work.plan, work.store
-    modules, cells = plan.missing(the_plan, store.has_module, store.has_result)
+    modules, cells = the_plan.missing(store.has_module, store.has_result)
     missing = {job.key for job in modules}
     table = Table(title=f"{the_plan.recipe.name}: training", title_justify="left")
     for column in ("task", "module", "store"):
@@ -192,11 +209,11 @@ def print_plan(work: Work) -> None:
     for column in ("seed", "examples", "steps", "tokens", "trained"):
         table.add_column(column, justify="right")
     for cohort in the_plan.train_cohorts():
-        rows = the_plan.material.train(cohort.task.name)
+        examples = sum(one.train.examples for one in the_plan.material.data(cohort.mixture))
         for job in cohort.jobs:
-            table.add_row(cohort.task.name, job.title,
+            table.add_row(cohort.mixture.name, job.title,
                           "" if job.key in missing else "has it" if store.has_module(job.key) else "not needed",
-                          str(cohort.seed), f"{len(rows.rows):,}", f"{job.settings.steps(len(rows.rows)):,}",
+                          str(cohort.seed), f"{examples:,}", f"{the_plan.steps(job):,}",
                           f"{the_plan.train_tokens(job):,}", f"{the_plan.module_parameters(job):,}")
         table.add_section()
     out.print(table)
@@ -215,7 +232,7 @@ def print_plan(work: Work) -> None:
     tokens = sum(map(the_plan.train_tokens, modules)) + sum(map(the_plan.score_tokens, cells))
     out.print(f"To do: {len(modules)} of {len(the_plan.train)} modules, {len(cells)} of {len(the_plan.score)} cells, "
               f"{tokens:,} tokens; the new modules take {size / 2**20:,.1f} MiB in {store.root}.")
-    counted = plan.counts(the_plan.entries)
+    counted = counts(the_plan.entries)
     out.print("Grid: " + ", ".join(f"{count} {status}" for status, count in counted.items()) + ".")
     for note in the_plan.notes:
         out.print(f"Note: {note}", highlight=False)
@@ -306,8 +323,9 @@ def print_store(root: Path | None, *, name: str | None, results: bool) -> None:
         table.add_column(column, justify="right" if column in ("chance", "MiB") else "left")
     for manifest in store.manifests():
         size = (store.module_folder(manifest.key) / formats.TENSORS).stat().st_size / 2**20
+        score = manifest.metrics["score"]
         table.add_row(manifest.key[:12], named.get(manifest.key, ""), manifest.role, manifest.encoder_name,
-                      f"{manifest.metrics['score']:.2f} {manifest.metrics['headline']}",
+                      "random" if score is None else f"{score:.2f} {manifest.metrics['headline']}",
                       "" if manifest.chance is None else f"{manifest.chance:.2f}", f"{size:.2f}")
     out.print(table)
 

@@ -12,7 +12,7 @@ from typing import Any
 from adapters_xitt.digests import tensors_digest
 from adapters_xitt.errors import XittError
 
-FORMAT = 1
+FORMAT = 2
 TENSORS, MANIFEST = "module.safetensors", "manifest.json"
 
 
@@ -25,9 +25,9 @@ class Manifest:
     encoder: str  # fingerprint of the encoder it belongs to
     encoder_name: str
     method: dict[str, Any]
-    task: str
-    labels: list[str]
-    kind: str
+    trained_on: str  # people's word for the mixture: "squad@es", or the name that a recipe gave it
+    mixture: dict[str, Any]
+    heads: dict[str, dict[str, Any]]  # label space → kind, labels
     languages: list[str]  # trained in
     seed: int
     context: str  # the composition it was trained in, its own key being one of the parts
@@ -45,10 +45,10 @@ class Module:
     """A trained value: the tensors of the module and of its head, and the manifest."""
 
     manifest: Manifest
-    tensors: dict[str, Any] = field(repr=False)  # "encoder." names and "head." names
+    tensors: dict[str, Any] = field(repr=False)  # "encoder." names and "head.SPACE." names
 
     def part(self, prefix: str) -> dict[str, Any]:
-        """The tensors under `prefix` ("encoder" or "head"), without it."""
+        """The tensors under `prefix` ("encoder" or "head.SPACE"), without it."""
         dotted = prefix + "."
         return {name.removeprefix(dotted): value for name, value in self.tensors.items() if name.startswith(dotted)}
 

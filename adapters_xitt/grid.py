@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from adapters_xitt import evaluate, formats, records
-from adapters_xitt.plan import Plan
+from adapters_xitt.jobs import Plan
+from adapters_xitt.mixture import Mixture
 from adapters_xitt.records import DONE, FAILED
 from adapters_xitt.store import Store
 from adapters_xitt.tasks import task
@@ -41,9 +42,10 @@ def _majority(plan: Plan) -> dict[str, dict[str, float]]:
     material = plan.material
     for name in plan.recipe.targets:
         row = task(name)
-        if row.kind not in ("pair", "tagging"):
+        if row.kind not in ("pair", "tagging", "choice"):
             continue
-        train_rows = material.train(material.sources.training_task(row)).rows
+        portion = plan.recipe.training_portion(material.sources.training_task(row))
+        train_rows = [one for rows in material.train(portion, Mixture(name, (portion,))) for one in rows.rows]
         found[name] = {language: evaluate.majority(row, train_rows, material.test(name, language).rows)
                        for language in plan.recipe.tested(row)}
     return found

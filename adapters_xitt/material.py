@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import batches, demo, digests, encoder, evaluate, lineage
+from adapters_xitt import batches, demo, digests, encoder, evaluate, lineage, mixture
 from adapters_xitt.batches import Lengths, Units
-from adapters_xitt.encoder import EncoderFiles
 from adapters_xitt.lineage import DataSet
+from adapters_xitt.mixture import Mixture, Portion
 from adapters_xitt.recipe import Recipe
-from adapters_xitt.sources import Rows
+from adapters_xitt.sources import Rows, sample
 from adapters_xitt.store import Store
-from adapters_xitt.tasks import task
-from adapters_xitt.train import Settings
+from adapters_xitt.tasks import Task, task
+from adapters_xitt.train import Data, Settings
 
-ENGLISH = "en"  # the language of training
 CACHED = 20_000  # rows from which reading Arrow is quicker than tokenising again
 SELECTION = 500  # selection examples read, where the recipe says nothing
 DEFAULT_LENGTHS = {"pair": Lengths(128), "tagging": Lengths(128), "qa": Lengths(384, 128, 64),
@@ -34,6 +33,8 @@ class Material:
         self.sources = recipe.sources(root)
         self._rows: dict[tuple, Rows] = {}
         self._units: dict[tuple, Units] = {}
+        self._examples: dict[tuple[Portion, Mixture], list[dict[str, Any]]] = {}
+        self._data: dict[Mixture, list[Data]] = {}
         self._sets: dict[str, DataSet] = {}
         self._overlaps: dict[tuple, float] = {}
 
@@ -41,17 +42,38 @@ class Material:
     def tokenizer(self) -> Any:
         return encoder.load_tokenizer(self.files)
 
-    def settings(self, name: str) -> tuple[Settings, float | None, int | None]:
-        """The settings of a task, a learning rate over the method's, and how many selection examples are read."""
-        merged = {**self.recipe.training.model_dump(exclude_none=True),
-                  **self.recipe.part(name).training.model_dump(exclude_none=True)}
-        rate, most = merged.pop("learning_rate", None), merged.pop("selection_examples", None)
-        return Settings(**merged), rate, most
+    def settings(self, mixed: Mixture) -> tuple[Settings, float | None]:
+        """The settings of a mixture, and a learning rate over the method's. A single task's own part of the recipe
+        counts; of several only the batch sizes and selections do, each for its own."""
+        merged = self.recipe.training.model_dump(exclude_none=True)
+        if len(mixed.portions) == 1:
+            merged |= self.recipe.part(mixed.portions[0].task).training.model_dump(exclude_none=True)
+        merged |= self.recipe.own_training(mixed).model_dump(exclude_none=True)
+        rate = merged.pop("learning_rate", None)
+        merged.pop("selection_examples", None)
+        return Settings(**merged), rate
+
+    def _own(self, part: Portion, mixed: Mixture, field: str, default: Any) -> Any:
+        """A field of training that each task of a mixture keeps for itself."""
+        recipe = self.recipe
+        found = (recipe.own_training(mixed), recipe.part(part.task).training, recipe.training)
+        return next((value for one in found if (value := getattr(one, field)) is not None), default)
+
+    def batch_size(self, part: Portion, mixed: Mixture) -> int:
+        return self._own(part, mixed, "batch_size", Settings().batch_size)
+
+    def steps(self, mixed: Mixture, settings: Settings) -> int:
+        """The optimiser steps of a module trained on a mixture; none for the random one."""
+        if not mixed.portions:
+            return 0
+        return settings.steps(mixed.epoch([len(self.examples(part, mixed)) for part in mixed.portions],
+                                          [self.batch_size(part, mixed) for part in mixed.portions]))
 
     def lengths(self, name: str) -> Lengths:
-        base = DEFAULT_LENGTHS[task(name).kind].record()
-        merged = {**base, **self.recipe.lengths.model_dump(exclude_none=True),
-                  **self.recipe.part(name).lengths.model_dump(exclude_none=True)}
+        plain, _, variant = name.partition(":")
+        kind = "mlm" if variant else task(plain).kind
+        merged = {**DEFAULT_LENGTHS[kind].record(), **self.recipe.lengths.model_dump(exclude_none=True),
+                  **self.recipe.part(plain).lengths.model_dump(exclude_none=True)}
         merged["max_length"] = min(merged["max_length"], self.files.positions)
         merged["question"] = min(merged["question"], merged["max_length"] // 2)
         return Lengths(**merged)
@@ -61,12 +83,53 @@ class Material:
             self._rows[at] = read()
         return self._rows[at]
 
-    def train(self, name: str) -> Rows:
-        return self._read(("train", name), lambda: self.sources.train(task(name), ENGLISH))
+    def train(self, part: Portion, mixed: Mixture) -> list[Rows]:
+        """The training rows of a portion as they are on file, one entry per language."""
+        most = part.examples or self.recipe.part(part.task).examples
+        each = most and max(most // len(part.languages), 1)
+        found = [self._read(("train", part.task, language, each),
+                            lambda language=language: self.sources.train(task(part.task), language, most=each))
+                 for language in part.languages]
+        if mixed.languages == "even":
+            least = min(len(rows.rows) for rows in found)
+            found = [rows if len(rows.rows) == least else rows.only(sample(list(rows.rows), least)) for rows in found]
+        return found
 
-    def selection(self, name: str) -> Rows:
-        most = self.settings(name)[2] or SELECTION
-        return self._read(("selection", name), lambda: self.sources.select(task(name), ENGLISH, most=most))
+    def selection(self, part: Portion, mixed: Mixture) -> list[Rows]:
+        """The rows that pick the best step, in the languages of training."""
+        most = max(self._own(part, mixed, "selection_examples", SELECTION) // len(part.languages), 1)
+        return [self._read(("selection", part.task, language, most),
+                           lambda language=language: self.sources.select(task(part.task), language, most=most))
+                for language in part.languages]
+
+    def examples(self, part: Portion, mixed: Mixture) -> list[dict[str, Any]]:
+        """The training examples of a portion as they are trained: all languages, its variant applied."""
+        if (part, mixed) not in self._examples:
+            self._examples[part, mixed] = self._varied(
+                part, [row for rows in self.train(part, mixed) for row in rows.rows])
+        return self._examples[part, mixed]
+
+    def _varied(self, part: Portion, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if part.variant == "permuted":
+            return mixture.permuted(rows, task(part.task).kind, seed=len(rows))
+        return mixture.texts_of(rows) if part.variant == "text" else rows
+
+    def selected(self, part: Portion, mixed: Mixture) -> list[dict[str, Any]]:
+        """The selection examples of a portion, its variant applied."""
+        return self._varied(part, [row for rows in self.selection(part, mixed) for row in rows.rows])
+
+    def data(self, mixed: Mixture) -> list[Data]:
+        """What a cohort of a mixture reads: a portion each, with its share of the steps."""
+        if mixed in self._data:
+            return self._data[mixed]
+        found = []
+        sizes = [len(self.examples(part, mixed)) for part in mixed.portions]
+        for part, share in zip(mixed.portions, mixed.probabilities(sizes), strict=True):
+            selected = self.selected(part, mixed)
+            found.append(Data(part.text, part.record, self.encoded(part.record, self.examples(part, mixed)),
+                              self.encoded(part.record, selected), selected, self.batch_size(part, mixed), share))
+        self._data[mixed] = found
+        return found
 
     def test(self, name: str, language: str) -> Rows:
         return self._read(("test", name, language), lambda: self.sources.test(task(name), language))
@@ -91,29 +154,32 @@ class Material:
         return self._overlaps[at]
 
     def units(self, rows: Rows) -> Units:
-        """The encoded rows."""
+        """The encoded rows of a test."""
         at = (rows.task.name, rows.language, rows.digest)
         if at not in self._units:
-            self._units[at] = self._cached(rows) if self.store and len(rows.rows) >= CACHED else self._encoded(rows)
+            self._units[at] = self.encoded(rows.task, rows.rows)
         return self._units[at]
 
-    def _encoded(self, rows: Rows) -> Units:
-        return batches.encode(rows.task.kind, rows.rows, rows.task.labels, tokenizer=self.tokenizer,
-                              lengths=self.lengths(rows.task.name))
+    def encoded(self, row: Task, rows: Sequence[dict[str, Any]]) -> Units:
+        """Rows encoded for a task; a large split is kept as Arrow beside the store."""
+        encode = partial(batches.encode, row.kind, rows, row.labels, tokenizer=self.tokenizer,
+                         lengths=self.lengths(row.name))
+        if not self.store or len(rows) < CACHED:
+            return encode()
+        name = digests.key("tokens", {
+            "rows": digests.digest(list(rows)), "labels": row.labels, "encoder": self.files.fingerprint,
+            "kind": row.kind, "lengths": self.lengths(row.name).record()})
+        return self._cached(name, encode, len(rows))
 
-    def _cached(self, rows: Rows) -> Units:
-        """The units of a large split, kept as Arrow beside the store."""
+    def _cached(self, name: str, encode: Callable[[], Units], examples: int) -> Units:
         from datasets import Dataset
 
-        lengths = self.lengths(rows.task.name)
-        name = digests.key("tokens", {"rows": rows.digest, "encoder": self.files.fingerprint,
-                                      "kind": rows.task.kind, "lengths": lengths.record()})
         folder = self.store.root / "tokens" / name
         if not folder.is_dir():
             with self.store.whole_folder(folder) as work:
-                Dataset.from_dict(self._encoded(rows).columns).save_to_disk(work)
+                Dataset.from_dict(encode().columns).save_to_disk(work)
         kept = Dataset.load_from_disk(str(folder))
-        return Units({column: list(kept[column]) for column in kept.column_names}, len(rows.rows))
+        return Units({column: list(kept[column]) for column in kept.column_names}, examples)
 
     def layer(self, name: str) -> int:
         """The depth that a task reads."""

@@ -1,187 +1,74 @@
-"""The plan of a recipe: every job with its key before anything runs, the cells of the grid, what is blocked or not
-applicable, in cohorts that share what they read."""
+"""From a recipe to its jobs: every key before anything runs, the cells of the grid, what is blocked or not
+applicable."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from adapters_xitt import compose, digests, evaluate, lineage
-from adapters_xitt.batches import Lengths
+from adapters_xitt import compose, digests, evaluate, lineage, mixture
 from adapters_xitt.compose import Composition, Nothing, Part
 from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.formats import Manifest
 from adapters_xitt.heads import HEADS
+from adapters_xitt.jobs import Plan, ScoreJob, TrainJob
 from adapters_xitt.lineage import DataSet, Exposure
-from adapters_xitt.lower import Lowered, lower
 from adapters_xitt.material import Material
-from adapters_xitt.methods import Choice, not_applicable
+from adapters_xitt.methods import Choice, block, fusion_of, not_applicable
 from adapters_xitt.metrics import METRICS
+from adapters_xitt.mixture import Mixture, Portion
 from adapters_xitt.recipe import Recipe
 from adapters_xitt.records import BLOCKED, NOT_APPLICABLE, Cell, Entry
 from adapters_xitt.sources import Rows
 from adapters_xitt.tasks import Task, task
-from adapters_xitt.train import Settings
 
-WIDTH = 16  # rows of a cohort that train side by side: their modules and moments lie in memory together
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainJob:
-    """A module to train. `context` is the composition it trains in; its own key is one of the parts."""
-
-    key: str
-    task: Task
-    method: Choice
-    learning_rate: float
-    seed: int
-    title: str
-    start: str | None  # the module it continues
-    below: tuple[str, ...]  # frozen modules it trains above or beside
-    carry_pooler: bool
-    settings: Settings
-    lengths: Lengths
-    context: Composition
-    exposure: tuple[Exposure, ...]
-    chance: float | None
-
-    @property
-    def parents(self) -> tuple[str, ...]:
-        return (*self.below, *([self.start] if self.start else []))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreJob:
-    """A cell to score, and what its composition has seen."""
-
-    cell: Cell
-    task: Task
-    composition: Composition
-    tag: str
-    overlap: float
-
-
-@dataclass(frozen=True)
-class TrainCohort:
-    """Modules of one task and seed that read the same batches."""
-
-    task: Task
-    seed: int
-    jobs: tuple[TrainJob, ...]
-
-
-@dataclass(frozen=True)
-class ScoreCohort:
-    """Compositions that are scored on the same task; the languages one after another."""
-
-    task: Task
-    jobs: tuple[ScoreJob, ...]
-
-
-@dataclass
-class Plan:
-    """All of a recipe's jobs, whether the store has them or not."""
-
-    recipe: Recipe
-    material: Material
-    train: dict[str, TrainJob] = field(default_factory=dict)
-    score: dict[str, ScoreJob] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    data: dict[str, DataSet] = field(default_factory=dict)  # by digest, for exposure
-
-    def lowered(self, composition: Composition) -> Lowered:
-        methods = {name: self.train[name].method for name in compose.names(composition)}
-        return lower(composition, methods, self.material.files.layers)
-
-    def train_cohorts(self) -> list[TrainCohort]:
-        """In an order in which every parent comes before its children; `full` modules stand alone."""
-        parents = {key for job in self.train.values() for key in job.parents}
-        groups: dict[tuple, list[TrainJob]] = {}
-        for key, job in self.train.items():
-            stage = self._depth(key) if job.parents or key in parents else 1
-            alone = key if job.method.row.engine == "full" else ""
-            groups.setdefault((stage, job.task.name, job.seed, alone), []).append(job)
-        order = sorted(groups, key=lambda group: group[0])
-        return [TrainCohort(groups[group][0].task, group[2], tuple(groups[group][at : at + WIDTH]))
-                for group in order for at in range(0, len(groups[group]), WIDTH)]
-
-    def _depth(self, key: str) -> int:
-        return max((1 + self._depth(parent) for parent in self.train[key].parents), default=0)
-
-    def score_cohorts(self) -> list[ScoreCohort]:
-        """One per target, and one for every fully fine-tuned encoder on it."""
-        groups: dict[tuple, list[ScoreJob]] = {}
-        for job in self.score.values():
-            full = self.lowered(job.composition).full or ""
-            groups.setdefault((job.task.name, full), []).append(job)
-        return [ScoreCohort(jobs[0].task, tuple(jobs)) for jobs in groups.values()]
-
-    def module_parameters(self, job: TrainJob) -> int:
-        """Parameters that a job trains, its head's included."""
-        files = self.material.files
-        width, labels = files.width, len(job.task.labels)
-        head = {"pair": width * width + width + width * labels + labels, "tagging": width * labels + labels,
-                "qa": 2 * width + 2}[job.task.kind]
-        return job.method.parameters(width, files.layers, files.parameters) + head
-
-    def train_tokens(self, job: TrainJob) -> int:
-        """Tokens a job reads: mean tokens of an example × examples, and its looks at the selection split."""
-        rows, selection = self.material.train(job.task.name), self.material.selection(job.task.name)
-        steps = job.settings.steps(len(rows.rows))
-        mean = self.material.units(rows).lengths.sum() / len(rows.rows)
-        seen = min(steps * job.settings.batch_size, job.settings.epochs * len(rows.rows))
-        looks = -(-steps // job.settings.look_every(steps))
-        return int(mean * seen) + looks * int(self.material.units(selection).lengths.sum())
-
-    def score_tokens(self, job: ScoreJob) -> int:
-        rows = self.material.test(job.task.name, job.cell.language)
-        return int(self.material.units(rows).lengths.sum())
+FUSED = "all of them"  # the row of mode fuse: every intermediate and the target's own module
 
 
 def make(recipe: Recipe, material: Material) -> Plan:
     """The plan of a recipe. Reads its data; a `XittError` lists everything that is missing or can't be run."""
     plan = Plan(recipe, material)
-    _check(plan)
+    targets = [_own(plan, task(name)) for name in recipe.targets if task(name).trains]
+    _check(plan, [*targets, *recipe.mixtures()], recipe.targets)
     for choice, rate in recipe.choices():
         for seed in recipe.seeds:
-            for target in recipe.targets:
-                _rows_of(plan, choice, rate, seed, task(target))
-    for note in _effects(plan):
-        plan.notes.append(note)
+            row = _Rows(plan, choice, rate, seed)
+            for name in recipe.targets:
+                row.of(task(name))
+    plan.notes.extend(_effects(plan))
     return plan
 
 
-def _check(plan: Plan) -> None:
-    recipe = plan.recipe
-    targets = [name for name in recipe.targets if task(name).trains]
-    trained = [plan.material.sources.training_task(task(name)) for name in (*recipe.intermediates, *targets)]
-    _check_tasks(plan, list(dict.fromkeys(trained)), recipe.targets)
+def _own(plan: Plan, target: Task) -> Mixture:
+    """What trains a target by itself."""
+    portion = plan.recipe.training_portion(plan.material.sources.training_task(target))
+    return Mixture(target.name, (portion,))
 
 
-def _check_tasks(plan: Plan, trained: Sequence[str], targets: Sequence[str]) -> None:
+def _source(plan: Plan, mixed: Mixture) -> Mixture:
+    """An intermediate with each of its tasks replaced by the one whose data trains it."""
+    sources = plan.material.sources
+    return replace(mixed, portions=tuple(replace(part, task=sources.training_task(task(part.task)))
+                                         for part in mixed.portions))
+
+
+def _check(plan: Plan, trained: Sequence[Mixture], targets: Sequence[str]) -> None:
     """What would stop the run later: kinds and metrics that are not there, unreadable data, splits that overlap."""
-    recipe, material = plan.recipe, plan.material
-    problems = Problems(f"recipe {recipe.name}")
-    for name in dict.fromkeys([*trained, *targets]):
-        row = task(name)
+    material, problems = plan.material, Problems(f"recipe {plan.recipe.name}")
+    sources = [_source(plan, mixed) for mixed in trained]
+    for row in dict.fromkeys([part.record for mixed in sources for part in mixed.portions] + list(map(task, targets))):
         if row.kind not in HEADS:
-            problems.add(f"task {name}: this version can't run kind {row.kind!r} yet; it runs {', '.join(HEADS)}")
+            problems.add(f"task {row.name}: this version can't run kind {row.kind!r} yet; it runs {', '.join(HEADS)}")
         elif row.metric not in METRICS:
-            problems.add(f"task {name}: this version can't score {row.metric!r} yet; it scores {', '.join(METRICS)}")
+            problems.add(f"task {row.name}: this version can't score {row.metric!r} yet; it scores "
+                         f"{', '.join(METRICS)}")
     problems.raise_if_any()
-    for name in trained:
-        try:
-            train, selection = material.data_set(material.train(name)), material.data_set(material.selection(name))
-        except XittError as error:
-            problems.add(str(error))
-            continue
-        if both := train.ids & selection.ids:
-            problems.add(f"task {name}: {len(both)} items, {min(both)} among them, stand in training and in selection; "
-                         f"give tasks.{name}.selection a split or slice of its own")
+    for mixed in sources:
+        for part in mixed.portions:
+            _check_portion(plan, part, mixed, problems)
     for name in targets:
-        languages = recipe.tested(task(name))
+        languages = plan.recipe.tested(task(name))
         if not languages:
             problems.add(f"target {name} is tested in none of the recipe's languages; it has "
                          f"{', '.join(task(name).languages)}")
@@ -191,94 +78,247 @@ def _check_tasks(plan: Plan, trained: Sequence[str], targets: Sequence[str]) -> 
             except XittError as error:
                 problems.add(str(error))
     problems.raise_if_any()
-    plan.notes.extend(material.skipped())
+    plan.notes.extend(line for line in material.skipped() if line not in plan.notes)
 
 
-def _rows_of(plan: Plan, choice: Choice, rate: float, seed: int, target: Task) -> None:
-    """The rows of one method and seed for one target."""
-    recipe, material = plan.recipe, plan.material
-    name = material.sources.training_task(target) if target.trains else ""
-    none: Composition = Nothing()
-    if target.trains:
-        none = _train(plan, task(name), choice, rate, seed, title=target.name).context
-    if "none" in recipe.modes:
-        _place(plan, choice, "", "none", target, seed, none)
-    for intermediate in recipe.intermediates:
-        source = task(material.sources.training_task(task(intermediate)))
-        for mode in recipe.modes:
-            if mode == "none":
-                continue
-            reason = not_applicable(choice.row, mode)
-            if reason:
-                _fill(plan, choice, intermediate, mode, target, seed, status=NOT_APPLICABLE, reason=reason)
-                continue
-            parent = _train(plan, source, choice, rate, seed, title=intermediate)
-            child = parent
-            if target.trains:
-                child = _train(plan, task(name), choice, rate, seed, parent=parent, mode=mode,
-                               title=f"{intermediate} → {target.name} ({mode})")
-            _place(plan, choice, intermediate, mode, target, seed, child.context)
-
-
-def _train(plan: Plan, row: Task, choice: Choice, rate: float, seed: int, *, title: str,
-           parent: TrainJob | None = None, mode: str = "none") -> TrainJob:
-    """The job that trains `row`, after `parent` in one of the modes; the same job for the same inputs."""
+def _check_portion(plan: Plan, part: Portion, mixed: Mixture, problems: Problems) -> None:
     material = plan.material
-    settings, own_rate, _ = material.settings(row.name)
-    rate = own_rate or rate
-    train, selection = material.train(row.name), material.selection(row.name)
+    try:
+        train, selection = material.train(part, mixed), material.selection(part, mixed)
+        material.examples(part, mixed)
+    except XittError as error:
+        problems.add(str(error))
+        return
+    seen = frozenset().union(*(material.data_set(rows).ids for rows in train))
+    if both := seen & frozenset().union(*(material.data_set(rows).ids for rows in selection)):
+        problems.add(f"{part.text}: {len(both)} items, {min(both)} among them, stand in training and in selection; "
+                     f"give tasks.{part.task}.selection a split or slice of its own")
+
+
+class _Rows:
+    """The rows of one method and seed."""
+
+    def __init__(self, plan: Plan, choice: Choice, rate: float, seed: int) -> None:
+        self.plan, self.choice, self.rate, self.seed = plan, choice, rate, seed
+        self.modes = plan.recipe.modes
+        self.intermediates = plan.recipe.mixtures()
+
+    def of(self, target: Task) -> None:
+        """Every row for one target."""
+        own = self.train(_own(self.plan, target), title=target.name) if target.trains else None
+        if "none" in self.modes:
+            self.place(target, "", "none", own.context if own else Nothing())
+            self.steps(target)
+        for mixed in self.intermediates:
+            for mode in ("sequential", "stack", "sum"):
+                if mode in self.modes:
+                    self.after(target, mixed, mode)
+        if "fuse" in self.modes:
+            self.fuse(target, own)
+        if "lang" in self.modes:
+            self.lang(target)
+
+    def after(self, target: Task, mixed: Mixture, mode: str) -> None:
+        """A target's module trained after an intermediate's."""
+        random = not mixed.portions
+        reason = not_applicable(self.choice.row, mode)
+        if random and mode == "sequential":
+            reason = "a random module that is trained on is `none` with another start"
+        if reason:
+            self.fill(target, mixed.name, mode, status=NOT_APPLICABLE, reason=reason)
+            return
+        parent = self.train(_source(self.plan, mixed), title=mixed.name)
+        child = parent
+        if target.trains:
+            child = self.train(_own(self.plan, target), parent=parent, mode=mode,
+                               title=f"{mixed.name} → {target.name} ({mode})")
+        self.place(target, mixed.name, mode, child.context)
+
+    def steps(self, target: Task) -> None:
+        """The control that trains the target alone for the steps of both."""
+        if "steps" not in self.plan.recipe.controls:
+            return
+        for mixed in self.intermediates:
+            if not mixed.portions or any(part.variant for part in mixed.portions):
+                continue
+            source, row = _source(self.plan, mixed), f"{mixed.name}'s steps"
+            if not target.trains:
+                self.fill(target, row, "none", status=NOT_APPLICABLE, reason=f"{target.name} trains nothing")
+                continue
+            more = self.plan.material.steps(source, self.plan.material.settings(source)[0])
+            child = self.train(_own(self.plan, target), more=more, title=f"{target.name} with {row}")
+            self.place(target, row, "none", child.context)
+
+    def fuse(self, target: Task, own: TrainJob | None) -> None:
+        """A fusion over every intermediate's module and the target's own; with a random one, for capacity."""
+        rows = {FUSED: [mixed for mixed in self.intermediates
+                        if mixed.portions and not any(part.variant for part in mixed.portions)],
+                mixture.RANDOM: [mixed for mixed in self.intermediates if not mixed.portions]}
+        for name, members in rows.items():
+            if not members:
+                continue
+            reason = not_applicable(self.choice.row, "fuse")
+            if own is None:
+                reason = f"{target.name} trains nothing, and a fusion must be trained"
+            if reason:
+                self.fill(target, name, "fuse", status=NOT_APPLICABLE, reason=reason)
+                continue
+            parts = [*(self.train(_source(self.plan, mixed), title=mixed.name) for mixed in members), own]
+            child = self.train(_own(self.plan, target), over=parts, title=f"{name} → {target.name} (fuse)")
+            self.place(target, name, "fuse", child.context)
+
+    def lang(self, target: Task) -> None:
+        """The target's module above the language module of its training language, which each test language swaps for
+        its own (MAD-X, Pfeiffer et al. 2020)."""
+        recipe, plan = self.plan.recipe, self.plan
+        reason = not_applicable(self.choice.row, "lang")
+        if not target.trains:
+            reason = f"{target.name} reads two languages at once, and a module is of one"
+        if reason:
+            self.fill(target, "", "lang", status=NOT_APPLICABLE, reason=reason)
+            return
+        home = _own(plan, target).portions[0].languages[0]
+        modules: dict[str, TrainJob] = {}
+        for language in dict.fromkeys([home, *recipe.tested(target)]):
+            mixed = Mixture(f"{recipe.language_modules}@{language}",
+                            (Portion(recipe.language_modules, (language,), "", recipe.examples),))
+            try:
+                _check(plan, [mixed], [])
+            except XittError:
+                if language == home:
+                    raise
+                self.fill(target, "", "lang", language=language, status=NOT_APPLICABLE,
+                          reason=f"no text of {recipe.language_modules} in {language}")
+                continue
+            modules[language] = self.train(mixed, title=mixed.name)
+        parent = modules[home]
+        child = self.train(_own(plan, target), parent=parent, mode=block(self.choice),
+                           title=f"{parent.mixture.name} → {target.name} (lang)")
+        for language in recipe.tested(target):
+            if language in modules:
+                swapped = {parent.key: modules[language].key}
+                self.place(target, "", "lang", compose.rename(
+                    child.context, lambda name, swapped=swapped: Part(swapped.get(name, name))), only=language)
+
+    def train(self, mixed: Mixture, *, title: str, parent: TrainJob | None = None, mode: str = "none",
+              over: Sequence[TrainJob] = (), more: int = 0) -> TrainJob:
+        """The job that trains a mixture: after `parent` in a mode, or as a fusion over modules. With a sweep, the
+        best of several."""
+        factors = self.plan.recipe.sweep or [1.0]
+        if not mixed.portions:
+            factors = [1.0]
+        tried = [module_job(self.plan, mixed, self.choice, self.rate, self.seed, title=title, parent=parent, mode=mode,
+                            over=over, more=more, factor=factor) for factor in factors]
+        return tried[0] if len(tried) == 1 else _best(self.plan, tried)
+
+    def place(self, target: Task, intermediate: str, mode: str, composition: Composition, *,
+              only: str | None = None) -> None:
+        """The cells of one row on one target, a language each; blocked where test items reached a part."""
+        for language in [only] if only else self.plan.recipe.tested(target):
+            entry, job = cell_of(self.plan, target, language, composition, self.seed)
+            if job is not None:
+                self.plan.score.setdefault(job.cell.key, job)
+            self.fill(target, intermediate, mode, language=language, **entry)
+
+    def fill(self, target: Task, intermediate: str, mode: str, *, language: str | None = None, **rest: Any) -> None:
+        """Entries of the grid, in one language or in all."""
+        for code in [language] if language else self.plan.recipe.tested(target):
+            self.plan.entries.append(Entry(method=self.choice.label, intermediate=intermediate, mode=mode,
+                                           target=target.name, language=code, seed=self.seed, **rest))
+
+
+def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: int, *, title: str,
+               parent: TrainJob | None = None, mode: str = "none", over: Sequence[TrainJob] = (), more: int = 0,
+               factor: float = 1.0) -> TrainJob:
+    """The job that makes one module; the same job for the same inputs."""
+    material = plan.material
+    settings, own_rate = material.settings(mixed)
+    settings = replace(settings, more_steps=more)
+    if over:
+        choice = fusion_of(choice)
+        rate, own_rate = choice.row.learning_rate, None
+    rate = (own_rate or rate) * factor
+    rows = {role: [found for part in mixed.portions for found in read(part, mixed)]
+            for role, read in (("trained", material.train), ("selected", material.selection))}
     own = []
-    for rows, role in ((train, "trained"), (selection, "selected")):
-        plan.data[rows.digest] = material.data_set(rows)
-        own.append(Exposure(row.name, rows.language, role, rows.digest))
+    for role, found in rows.items():
+        for one in found:
+            plan.data[one.digest] = material.data_set(one)
+            own.append(Exposure(one.task.name, one.language, role, one.digest))
+    below = tuple(part.key for part in over) or ((parent.key,) if parent and mode in ("stack", "sum") else ())
     start = parent.key if parent and mode == "sequential" else None
-    below = (parent.key,) if parent and mode in ("stack", "sum") else ()
     carry = bool(start and plan.recipe.carry_pooler)
-    lengths = material.lengths(row.name)
-    key = digests.key("train", {
-        "task": row.name, "labels": row.labels, "encoder": material.files.fingerprint, "method": choice.record(),
-        "learning_rate": rate, "seed": seed, "settings": settings.record(), "lengths": lengths.record(),
-        "train": train.digest, "selection": selection.digest, "start": start, "below": below,
-        "mode": mode if below else "", "carry_pooler": carry, "precision": plan.recipe.precision})
+    inputs = {
+        "mixture": mixed.record(), "labels": [part.record.labels for part in mixed.portions],
+        "lengths": [material.lengths(part.record.name).record() for part in mixed.portions],
+        "batches": [material.batch_size(part, mixed) for part in mixed.portions],
+        "trained": [one.digest for one in rows["trained"]], "selected": [one.digest for one in rows["selected"]],
+        "encoder": material.files.fingerprint, "method": choice.record(), "learning_rate": rate, "seed": seed,
+        "settings": settings.record(), "start": start, "below": below, "carry_pooler": carry,
+        "mode": "fuse" if over else mode if below else "", "precision": plan.recipe.precision}
+    key = digests.key("train", inputs)
     if key not in plan.train:
-        context: Composition = Part(key)
-        if below:
-            block = compose.Stack if mode == "stack" else compose.Sum
-            context = compose.rename(block((Part("below"), Part("own"))),
-                                     lambda name: parent.context if name == "below" else Part(key))
+        parents = [*over, *([parent] if parent else [])]
         plan.train[key] = TrainJob(
-            key=key, task=row, method=choice, learning_rate=rate, seed=seed,
-            title=f"{title}, {choice.label}, seed {seed}",
-            start=start, below=below, carry_pooler=carry, settings=settings, lengths=lengths, context=context,
-            exposure=lineage.merged([own, parent.exposure if parent else ()]),
-            chance=evaluate.majority(row, train.rows, selection.rows))
+            key=key, mixture=mixed, method=choice, learning_rate=rate, seed=seed,
+            title=f"{title}, {choice.label}, seed {seed}" + (f", rate {rate:g}" if factor != 1 else ""),
+            start=start, below=below, carry_pooler=carry, settings=settings,
+            context=_context(key, parent, over, mode if below else ""),
+            exposure=lineage.merged([own, *(one.exposure for one in parents)]), chance=_chance(plan, mixed))
     return plan.train[key]
 
 
-def _place(plan: Plan, choice: Choice, intermediate: str, mode: str, target: Task, seed: int,
-           composition: Composition) -> None:
-    """The cells of one row on one target, a language each; blocked where test items reached a part."""
+def _context(key: str, parent: TrainJob | None, over: Sequence[TrainJob], mode: str) -> Composition:
+    """The composition that a module trains in."""
+    if over:
+        return compose.Fuse(tuple(part.context for part in over), key)
+    if not parent or not mode:
+        return Part(key)
+    joined = compose.Stack if mode == "stack" else compose.Sum
+    return compose.rename(joined((Part("below"), Part("own"))),
+                          lambda name: parent.context if name == "below" else Part(key))
+
+
+def _chance(plan: Plan, mixed: Mixture) -> float | None:
+    """The selection score of always saying the commonest label, over a mixture's tasks; None where one has none."""
+    material = plan.material
+    found = [evaluate.majority(part.record, material.examples(part, mixed), material.selected(part, mixed))
+             for part in mixed.portions]
+    return None if not found or None in found else sum(found) / len(found)
+
+
+def _best(plan: Plan, tried: Sequence[TrainJob]) -> TrainJob:
+    """The job that keeps the best of several modules, by their score on the selection split."""
+    key = digests.key("best", {"candidates": [job.key for job in tried]})
+    first = tried[0]
+    context = compose.rename(first.context, lambda name: Part(key if name == first.key else name))
+    plan.train.setdefault(key, replace(
+        first, key=key, candidates=tuple(job.key for job in tried), context=context,
+        title=first.title.rpartition(", rate")[0] + f", best of {len(tried)} rates"))
+    return plan.train[key]
+
+
+def cell_of(plan: Plan, target: Task, language: str, composition: Composition, seed: int
+            ) -> tuple[dict[str, Any], ScoreJob | None]:
+    """What an entry of the grid says of one composition in one language, and the job that scores it; no job where it
+    is blocked."""
     material, recipe = plan.material, plan.recipe
     parts = [plan.train[name] for name in compose.names(composition)]
     exposure = lineage.merged(part.exposure for part in parts)
     seen = [plan.data[data] for data in dict.fromkeys(one.data for one in exposure)]
-    for language in recipe.tested(target):
-        rows = material.test(target.name, language)
-        overlap = material.overlap(rows, seen)
-        tag = lineage.tag(target, language, exposure, same_task=[material.sources.training_task(target)])
-        where = dict(choice=choice, intermediate=intermediate, mode=mode, target=target, seed=seed, language=language,
-                     tag=tag, overlap=overlap)
-        if reason := _blocked(rows, seen, overlap, material, recipe.block_overlap):
-            _fill(plan, **where, status=BLOCKED, reason=reason)
-            continue
-        cell = Cell(encoder=material.files.fingerprint, composition=compose.show(composition), task=target.name,
-                    language=language, split=rows.split, data=rows.digest,
-                    lengths=material.lengths(target.name).record(), seed=seed if parts else None,
-                    precision=recipe.precision,
-                    convention=evaluate.convention(target, material.files.layers, recipe.part(target.name).layer))
-        plan.score.setdefault(cell.key, ScoreJob(cell=cell, task=target, composition=composition, tag=tag,
-                                                 overlap=overlap))
-        _fill(plan, **where, key=cell.key)
+    rows = material.test(target.name, language)
+    overlap = material.overlap(rows, seen)
+    tag = lineage.tag(target, language, exposure, same_task=[material.sources.training_task(target)])
+    entry: dict[str, Any] = {"tag": tag, "overlap": overlap}
+    if reason := _blocked(rows, seen, overlap, material, recipe.block_overlap):
+        return {**entry, "status": BLOCKED, "reason": reason}, None
+    cell = Cell(encoder=material.files.fingerprint, composition=compose.show(composition), task=target.name,
+                language=language, split=rows.split, data=rows.digest,
+                lengths=material.lengths(target.name).record(), seed=seed if parts else None,
+                precision=recipe.precision,
+                convention=evaluate.convention(target, material.files.layers, recipe.part(target.name).layer))
+    return {**entry, "key": cell.key}, ScoreJob(cell=cell, task=target, composition=composition, tag=tag,
+                                                overlap=overlap)
 
 
 def _blocked(rows: Rows, seen: Sequence[DataSet], overlap: float, material: Material, most: float | None) -> str:
@@ -291,57 +331,54 @@ def _blocked(rows: Rows, seen: Sequence[DataSet], overlap: float, material: Mate
     return ""
 
 
-def _fill(plan: Plan, choice: Choice, intermediate: str, mode: str, target: Task, seed: int, *,
-          language: str | None = None, **rest: Any) -> None:
-    for code in [language] if language else plan.recipe.tested(target):
-        plan.entries.append(Entry(method=choice.label, intermediate=intermediate, mode=mode, target=target.name,
-                                  language=code, seed=seed, **rest))
-
-
-def one_module(plan: Plan, name: str, *, parent: TrainJob | None, mode: str) -> TrainJob:
-    """Adds the one job of training task `name` to an empty plan, after `parent` where there is one."""
-    row = task(name)
-    if not row.trains:
-        raise XittError(f"task {name} trains nothing: {row.about}")
+def one_module(plan: Plan, text: str, *, parent: TrainJob | None, mode: str) -> TrainJob:
+    """Adds the one job of training a portion, in its text form, to an empty plan, after `parent` where there is
+    one."""
     (choice, rate), *_ = plan.recipe.choices()
-    trained = task(plan.material.sources.training_task(row))
-    _check_tasks(plan, [trained.name], [])
-    title = name
+    mixed = _source(plan, mixture.single(text))
+    if mixed.portions:
+        part = mixed.portions[0]
+        mixed = replace(mixed, portions=(replace(part, examples=plan.recipe.part(part.task).examples),))
+    _check(plan, [mixed], [])
+    title = text
     if parent is not None:
         if reason := not_applicable(choice.row, mode):
             raise XittError(f"--mode {mode}: {reason}")
-        title = f"{parent.title} → {name} ({mode})"
-    return _train(plan, trained, choice, rate, plan.recipe.seeds[0], title=title, parent=parent, mode=mode)
+        title = f"{parent.title} → {text} ({mode})"
+    return module_job(plan, mixed, choice, rate, plan.recipe.seeds[0], title=title, parent=parent, mode=mode)
 
 
 def one_composition(plan: Plan, composition: Composition) -> None:
     """Adds the cells of one composition over stored modules on the recipe's targets to a plan that knows them."""
     parts = [plan.train[name] for name in compose.names(composition)]
     top = parts[-1] if parts else None
+    spaces = {mixture.space(part.record) for part in top.mixture.portions} if top else set()
     for name in plan.recipe.targets:
         target = task(name)
-        if target.trains and (top is None or (top.task.kind, top.task.labels) != (target.kind, target.labels)):
+        if target.trains and mixture.space(target) not in spaces:
             labels = " ".join(target.labels) or "(none)"
-            have = (f"the last part, {top.title}, was trained on {top.task.name} ({top.task.kind})" if top
+            have = (f"the last part, {top.title}, was trained on {top.mixture.name}" if top
                     else "the encoder alone has none")
             raise XittError(f"{name} needs a head for kind {target.kind!r}, labels {labels}; {have}")
     plan.lowered(composition)  # what has no proven form is refused before anything is read
-    _check_tasks(plan, [], plan.recipe.targets)
+    _check(plan, [], plan.recipe.targets)
+    choice = top.method if top else plan.recipe.choices()[0][0]
+    rows = _Rows(plan, choice, 0.0, top.seed if top else 0)
     for name in plan.recipe.targets:
-        target = task(name)
-        choice = top.method if top else plan.recipe.choices()[0][0]
-        _place(plan, choice, "", "none", target, top.seed if top else 0, composition)
+        rows.place(task(name), "", "none", composition)
 
 
 def known(plan: Plan, manifest: Manifest, choice: Choice) -> TrainJob:
     """A module that the store has already, as a job of the plan."""
-    training = manifest.training
+    training, record = manifest.training, manifest.mixture
+    portions = tuple(Portion(**{**part, "languages": tuple(part["languages"])}) for part in record["portions"])
+    mixed = Mixture(manifest.trained_on, **{**record, "portions": portions,
+                                            "shares": tuple((text, share) for text, share in record["shares"])})
     plan.train[manifest.key] = TrainJob(
-        key=manifest.key, task=task(manifest.task), method=choice, learning_rate=training["learning_rate"],
+        key=manifest.key, mixture=mixed, method=choice, learning_rate=training["learning_rate"],
         seed=manifest.seed, title=manifest.role, start=training["start"], below=tuple(training["below"]),
-        carry_pooler=training["carry_pooler"], settings=Settings(), lengths=Lengths(),
-        context=compose.parse(manifest.context), exposure=tuple(Exposure(**one) for one in manifest.exposure),
-        chance=manifest.chance)
+        carry_pooler=training["carry_pooler"], context=compose.parse(manifest.context),
+        exposure=tuple(Exposure(**one) for one in manifest.exposure), chance=manifest.chance)
     return plan.train[manifest.key]
 
 
@@ -357,29 +394,3 @@ def _effects(plan: Plan) -> Iterable[str]:
             told.add((label, job.task.name))
             yield (f"{job.task.name} reads layer {layer}; {label} adapts nothing below it, so its modules "
                    "can't change these numbers")
-
-
-def missing(plan: Plan, has_module: Callable[[str], bool], has_result: Callable[[str], bool]
-            ) -> tuple[list[TrainJob], list[ScoreJob]]:
-    """The jobs that the store can't answer yet: unscored cells, and the modules they and each other need."""
-    score = [job for key, job in plan.score.items() if not has_result(key)]
-    wanted: dict[str, TrainJob] = {}
-
-    def want(key: str) -> None:
-        if key not in wanted and not has_module(key):
-            wanted[key] = plan.train[key]
-            for parent in plan.train[key].parents:
-                want(parent)
-
-    for job in score:
-        for name in compose.names(job.composition):
-            want(name)
-    return [job for key, job in plan.train.items() if key in wanted], score
-
-
-def counts(entries: Sequence[Entry]) -> Mapping[str, int]:
-    """Entries decided by the plan, by status, and those to be scored."""
-    found: dict[str, int] = {}
-    for entry in entries:
-        found[entry.status or "to score"] = found.get(entry.status or "to score", 0) + 1
-    return found

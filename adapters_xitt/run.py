@@ -10,17 +10,18 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from adapters_xitt import compose, encoder, evaluate, formats, heads, records, train
+from adapters_xitt import compose, encoder, evaluate, formats, heads, train
 from adapters_xitt.compose import Composition
 from adapters_xitt.digests import tensors_digest
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Scored
+from adapters_xitt.jobs import Plan, ScoreCohort, ScoreJob, TrainCohort, TrainJob, fusion_parts
 from adapters_xitt.lower import Lowered, Rig, lower
-from adapters_xitt.material import ENGLISH
-from adapters_xitt.plan import Plan, ScoreCohort, ScoreJob, TrainCohort, TrainJob, missing
+from adapters_xitt.mixture import space
 from adapters_xitt.progress import Silent
-from adapters_xitt.records import DONE, Result
+from adapters_xitt.records import DONE, Result, versions
 from adapters_xitt.store import Store
+from adapters_xitt.tasks import Task
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}  # bf16: frozen weights in bf16, modules and moments in fp32
 SCORING_TOKENS = 8192  # tokens of a scoring batch: no graph is kept
@@ -61,26 +62,26 @@ class Bench:
     def put(self, module: formats.Module, choice: Any) -> None:
         """Mounts a stored module, once; it must have been made for this very encoder."""
         manifest, name = module.manifest, mounted(module.manifest.key)
+        over = tuple(mounted(part) for part in fusion_parts(compose.parse(manifest.context), manifest.key))
         if manifest.encoder != self.files.fingerprint:
             raise XittError(f"module {manifest.key[:12]} was made for the encoder {manifest.encoder_name} "
                             f"({manifest.encoder[:12]}), this one is {self.files.name} ({self.files.fingerprint[:12]})")
         if name not in self.rig.methods:
-            self.rig.mount(name, choice, tensors=module.part("encoder"))
+            self.rig.mount(name, choice, tensors=module.part("encoder"), over=over)
 
     def lowered(self, composition: Composition) -> Lowered:
         """The form of a composition over module keys."""
         named = compose.rename(composition, lambda key: compose.Part(mounted(key)))
         return lower(named, self.rig.methods, self.files.layers)
 
-    def head(self, kind: str, labels: Sequence[str], module: formats.Module | None, *, seed: int = 0
-             ) -> torch.nn.Module:
-        """A module's head, or a fresh one."""
-        head = heads.build(kind, self.files.width, len(labels), seed=seed)
-        if module is not None and kind != "retrieval":
-            stored, own = module.part("head"), head.state_dict()
+    def head(self, task: Task, module: formats.Module | None, *, seed: int = 0) -> torch.nn.Module:
+        """The head of a task's label space: a module's, or a fresh one."""
+        head = heads.build(task.kind, self.rig.encoder, len(task.labels), seed=seed)
+        if module is not None and task.trains:
+            stored, own = module.part(f"head.{space(task)}"), head.state_dict()
             if {name: value.shape for name, value in stored.items()} != {name: own[name].shape for name in own}:
-                raise XittError(f"module {module.manifest.key[:12]} ({module.manifest.role}): its head doesn't fit "
-                                f"kind {kind!r} with labels {' '.join(labels) or '(none)'}")
+                raise XittError(f"module {module.manifest.key[:12]} ({module.manifest.role}): it has no head that fits "
+                                f"kind {task.kind!r} with labels {' '.join(task.labels) or '(none)'}")
             head.load_state_dict(stored)
         return head.to(self.fabric.device)
 
@@ -104,7 +105,7 @@ class Runner:
     def run(self) -> None:
         """Trains and scores until the store answers every job; waits for what another process is at."""
         self.store.sweep()
-        modules, cells = missing(self.plan, self.store.has_module, self.store.has_result)
+        modules, cells = self.plan.missing(self.store.has_module, self.store.has_result)
         work = sum(map(self.plan.train_tokens, modules)) + sum(map(self.plan.score_tokens, cells))
         self.watch.begin(self.plan.recipe.name, work)
         try:
@@ -152,26 +153,35 @@ class Runner:
     # -- training ------------------------------------------------------------------------------------------------
 
     def _train(self, cohort: TrainCohort, mine: set[str]) -> None:
-        jobs = [job for job in cohort.jobs if job.key in mine]
         ready = []
-        for job in jobs:
+        for job in [job for job in cohort.jobs if job.key in mine]:
             broken = next((parent for parent in job.parents if parent in self.failed), None)
             if broken:
-                self.failed[job.key] = f"its intermediate module failed: {self.failed[broken]}"
+                self.failed[job.key] = f"a module that it needs failed: {self.failed[broken]}"
             elif all(self.store.has_module(parent) for parent in job.parents):
                 ready.append(job)
-        if not ready:
-            return
-        self.watch.stage(f"train {cohort.task.name}, seed {cohort.seed}, {len(ready)} modules",
+        for job in ready:
+            if job.candidates:
+                self._choose(job)
+            elif not job.trains:
+                self._draw(job)
+        ready = [job for job in ready if job.trains]
+        if ready:
+            self._train_rows(cohort, ready)
+
+    def _train_rows(self, cohort: TrainCohort, ready: Sequence[TrainJob]) -> None:
+        """Trains modules of one cohort side by side, and keeps each."""
+        self.watch.stage(f"train {cohort.mixture.name}, seed {cohort.seed}, {len(ready)} modules",
                          sum(map(self.plan.train_tokens, ready)))
         began = time.monotonic()
-        train_rows, selection = self.material.train(cohort.task.name), self.material.selection(cohort.task.name)
-        data = train.Data(cohort.task, self.material.units(train_rows), self.material.units(selection), selection.rows)
-        rows = self._rows(ready)
+        data = self.material.data(cohort.mixture)
+        rows = [self._row(job) for job in self._making_room(ready)]
+        extras = {job.key: self._frozen(job) for job in ready}
         journal = Journal(self.store, self.log, self.watch, rows)
         try:
             trained = train.train(rows, data, ready[0].settings, rig=self.bench.rig, fabric=self.fabric,
-                                  seed=cohort.seed, keeper=self.store, watch=journal, keep_every=self.keep_every)
+                                  seed=cohort.seed, total=self.plan.steps(ready[0]), keeper=self.store, watch=journal,
+                                  keep_every=self.keep_every)
         finally:
             journal.close()
             # What is mounted now stands at its last step; whoever needs these modules takes the stored ones, at their
@@ -183,46 +193,82 @@ class Runner:
                 self.failed[job.key] = result.failed
                 self.watch.say(f"{job.title}: {result.failed}")
             else:
-                self._save(job, result, seconds / len(ready))
+                self._save(job, {**result.tensors, **extras[job.key]},
+                           {**result.metrics, "seconds": round(seconds / len(ready), 2)})
             self.store.forget(job.key)
         self.watch.stage_done()
 
-    def _rows(self, jobs: Sequence[TrainJob]) -> list[train.Row]:
-        """Fresh or continued modules in the encoder, beside the frozen ones they train with."""
-        bench = self.bench
-        bench.clear(keep=[mounted(parent) for job in jobs for parent in job.below])
-        rows = []
-        for job in jobs:
-            for parent in job.below:
-                bench.put(self.store.load_module(parent), self.plan.train[parent].method)
-            start = self.store.load_module(job.start) if job.start else None
-            name = mounted(job.key)
-            # The same seed for every row of a task: rows are paired in their start as in their order of data.
-            bench.rig.mount(name, job.method, seed=train.derive(job.seed, "module", job.task.name),
-                            tensors=start.part("encoder") if start else None)
-            head = bench.head(job.task.kind, job.task.labels, None, seed=train.derive(job.seed, "head", job.task.name))
-            if job.carry_pooler and start:
-                _carry_pooler(head, start)
-            rows.append(train.Row(job.key, job.title, bench.lowered(job.context), bench.rig.parameters(name), head,
-                                  job.learning_rate))
-        return rows
+    def _making_room(self, jobs: Sequence[TrainJob]) -> Sequence[TrainJob]:
+        """The jobs, once the encoder holds what they stand on and nothing else."""
+        self.bench.clear(keep=[mounted(parent) for job in jobs for parent in job.below])
+        for parent in dict.fromkeys(parent for job in jobs for parent in job.below):
+            self.bench.put(self.store.load_module(parent), self.plan.train[parent].method)
+        return jobs
 
-    def _save(self, job: TrainJob, result: train.Trained, seconds: float) -> None:
+    def _row(self, job: TrainJob) -> train.Row:
+        """A fresh or continued module in the encoder, with its heads."""
+        bench = self.bench
+        start = self.store.load_module(job.start) if job.start else None
+        name, data = mounted(job.key), job.mixture.name
+        # The same seed for every row of a mixture: rows are paired in their start as in their order of data.
+        bench.rig.mount(name, job.method, seed=train.derive(job.seed, "module", data),
+                        tensors=start.part("encoder") if start else None,
+                        over=tuple(mounted(part) for part in fusion_parts(job.context, job.key)))
+        found = {}
+        for task in dict.fromkeys(part.record for part in job.mixture.portions):
+            if space(task) not in found:
+                head = bench.head(task, None, seed=train.derive(job.seed, "head", space(task)))
+                if job.carry_pooler and start:
+                    _carry_pooler(head, start)
+                found[space(task)] = head
+        return train.Row(job.key, job.title, bench.lowered(job.context), bench.rig.trainable(name), found,
+                         job.learning_rate)
+
+    def _frozen(self, job: TrainJob) -> dict[str, torch.Tensor]:
+        """What belongs to a mounted module and isn't trained."""
+        rig, name = self.bench.rig, mounted(job.key)
+        trained = rig.trainable(name)
+        return {f"encoder.{own}": value.detach().cpu().clone() for own, value in rig.parameters(name).items()
+                if own not in trained}
+
+    def _draw(self, job: TrainJob) -> None:
+        """The random module of the capacity control."""
+        self.bench.clear()
+        name = mounted(job.key)
+        self.bench.rig.mount(name, job.method, seed=train.derive(job.seed, "module", job.mixture.name), random=True)
+        tensors = {f"encoder.{own}": value.detach().cpu().clone()
+                   for own, value in self.bench.rig.parameters(name).items()}
+        self._save(job, tensors, {"score": None, "steps": 0})
+
+    def _choose(self, job: TrainJob) -> None:
+        """The candidate with the best selection score; the first of equals."""
+        tried = [self.store.load_module(key) for key in job.candidates]
+        best = max(tried, key=lambda module: module.manifest.metrics["score"])
+        metrics = {**best.manifest.metrics, "chosen": best.manifest.training["learning_rate"],
+                   "tried": {f"{module.manifest.training['learning_rate']:g}": module.manifest.metrics["score"]
+                             for module in tried}}
+        self._save(job, best.tensors, metrics)
+
+    def _save(self, job: TrainJob, tensors: dict[str, torch.Tensor], metrics: dict[str, Any]) -> None:
         for exposure in job.exposure:
             if exposure.data in self.plan.data:
                 self.store.save_data_set(self.plan.data[exposure.data])
+        records = dict.fromkeys(part.record for part in job.mixture.portions)
         manifest = formats.Manifest(
-            key=job.key, digest=tensors_digest(result.tensors), encoder=self.material.files.fingerprint,
-            encoder_name=self.material.files.name, method=job.method.record(), task=job.task.name,
-            labels=list(job.task.labels), kind=job.task.kind, languages=[ENGLISH], seed=job.seed,
-            context=compose.show(job.context), role=job.title,
+            key=job.key, digest=tensors_digest(tensors), encoder=self.material.files.fingerprint,
+            encoder_name=self.material.files.name, method=job.method.record(), trained_on=job.mixture.name,
+            mixture=job.mixture.record(),
+            heads={space(row): {"kind": row.kind, "labels": list(row.labels)} for row in records},
+            languages=list(dict.fromkeys(code for part in job.mixture.portions for code in part.languages)),
+            seed=job.seed, context=compose.show(job.context), role=job.title,
             exposure=[exposure.record() for exposure in job.exposure],
-            metrics={**result.metrics, "headline": job.task.headline, "seconds": round(seconds, 2)},
-            training={**job.settings.record(), **job.lengths.record(), "learning_rate": job.learning_rate,
+            metrics={**metrics, "headline": ", ".join(dict.fromkeys(row.headline for row in records))},
+            training={**job.settings.record(), "learning_rate": job.learning_rate,
+                      "lengths": {row.name: self.material.lengths(row.name).record() for row in records},
                       "precision": self.plan.recipe.precision, "start": job.start, "below": list(job.below),
-                      "carry_pooler": job.carry_pooler},
-            versions=records.versions(), chance=job.chance)
-        self.store.save_module(formats.Module(manifest, result.tensors))
+                      "candidates": list(job.candidates), "carry_pooler": job.carry_pooler},
+            versions=versions(), chance=job.chance)
+        self.store.save_module(formats.Module(manifest, tensors))
 
     # -- scoring -------------------------------------------------------------------------------------------------
 
@@ -253,7 +299,7 @@ class Runner:
         found = {}
         for composition in compositions:
             keys = compose.names(composition)
-            head = bench.head(cohort.task.kind, cohort.task.labels, modules[keys[-1]] if keys else None)
+            head = bench.head(cohort.task, modules[keys[-1]] if keys else None)
             found[composition] = Scored(bench.lowered(composition), head)
         return found
 
@@ -270,7 +316,7 @@ class Runner:
                 cell=job.cell, status=DONE, scores=found.scores, headline=cohort.task.headline,
                 examples=len(rows.rows), skipped=dict(rows.skipped), tag=job.tag, overlap=job.overlap,
                 predictions=self.store.predictions_digest(found.items, found.arrays),
-                provenance={"versions": records.versions(), "device": str(self.fabric.device), "file": str(rows.file),
+                provenance={"versions": versions(), "device": str(self.fabric.device), "file": str(rows.file),
                             "seconds": round(seconds, 3), "modules": {key: self.store.load_module(key).manifest.digest
                                                                       for key in compose.names(job.composition)}},
             ), found.items, found.arrays)
@@ -317,7 +363,8 @@ def _logger(folder: Path, log: str) -> Any:
 
 def _carry_pooler(head: torch.nn.Module, start: formats.Module) -> None:
     """Starts a head from an intermediate's pooler, where both have one."""
-    carried = {name: value for name, value in start.part("head").items() if name.startswith("pooler.")}
+    poolers = (name for name in start.part("head") if ".pooler." in name)
+    carried = {name.partition(".")[2]: start.part("head")[name] for name in poolers}
     own = head.state_dict()
     if carried and all(name in own for name in carried):
         head.load_state_dict({**own, **carried})

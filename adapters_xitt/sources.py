@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ _SLICE = re.compile(r"(?P<split>[a-z]+)(?:\[(?P<start>\d+%?)?:(?P<stop>\d+%?)?\]
 class Override:
     """What a recipe says of one task's data; an empty field leaves the task's own."""
 
-    files: Mapping[str, str] = field(default_factory=dict)  # split -> pattern
+    files: Mapping[str, str] = field(default_factory=dict)  # split, or split@language, -> pattern
     gold: Mapping[str, str] = field(default_factory=dict)
     train: str | None = None
     selection: str | None = None
@@ -53,6 +53,10 @@ class Rows:
     skipped: Mapping[str, int]
     file: Path
 
+    def only(self, kept: Sequence[dict[str, Any]]) -> Rows:
+        """Some of the rows, as a split of their own."""
+        return replace(self, rows=tuple(kept), digest=digest([self.task.name, list(kept)]))
+
     def data_set(self) -> DataSet:
         return DataSet(self.task.name, self.language, self.split, self.digest,
                        frozenset(row["id"] for row in self.rows),
@@ -71,10 +75,10 @@ class Sources:
         own = self.overrides.get(task.name, Override()).train
         return task.name if own or not task.trained_on else task.trained_on
 
-    def train(self, task: Task, language: str) -> Rows:
-        """The training rows, cut to the recipe's number of examples."""
+    def train(self, task: Task, language: str, *, most: int | None = None) -> Rows:
+        """The training rows, at most `most` of them."""
         override = self.overrides.get(task.name, Override())
-        return self._read(task, override.train or task.train, language, most=override.examples)
+        return self._read(task, override.train or task.train, language, most=most)
 
     def select(self, task: Task, language: str, *, most: int | None) -> Rows:
         """The rows that pick the best step, at most `most` of them."""
@@ -88,9 +92,9 @@ class Sources:
     def find(self, task: Task, split: str, language: str, *, gold: bool = False) -> Path | None:
         """The file of a split, or of the labels kept apart from it; None where the task has none to look for."""
         override = self.overrides.get(task.name, Override())
-        own = (override.gold if gold else override.files).get(split)
+        own = _named(override.gold if gold else override.files, split, language)
         patterns = (own,) if own else (task.gold if gold else task.files).get(split, ())
-        if not patterns or (gold and not own and override.files.get(split)):
+        if not patterns or (gold and not own and _named(override.files, split, language)):
             return None  # labels kept apart belong to the task's own file, not to one that a recipe names
         tried = [self._place(in_language(pattern, language)) for pattern in patterns]
         for path in tried:
@@ -136,6 +140,11 @@ class Sources:
         if task.labels:
             options["labels"] = task.labels
         return READERS[task.reader](path, split=split, **options)
+
+
+def _named(files: Mapping[str, str], split: str, language: str) -> str | None:
+    """The file that a recipe names for a split in a language, or for the split in all."""
+    return files.get(f"{split}@{language}") or files.get(split)
 
 
 def in_language(pattern: str, language: str) -> str:

@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from adapters_xitt import evaluate
+from adapters_xitt import evaluate, mixture
 from adapters_xitt.batches import Units, collate, epoch_batches, micro_batches, steps_per_epoch
 from adapters_xitt.evaluate import Scored
 from adapters_xitt.heads import HEADS
@@ -38,12 +38,13 @@ class Settings:
     tokens: int = 4096  # tokens a micro-batch may hold, padding included
     evaluate_every: int | None = None  # steps between looks at the selection split; None: ten looks in all
     patience: int | None = None  # looks without a better score before a row stops; None: never
+    more_steps: int = 0  # steps on top: the control that trains the target for the intermediate's steps too
     dropout: float | None = None  # of the encoder's own layers; None: as its configuration says
 
-    def steps(self, examples: int) -> int:
-        """Optimiser steps in all."""
-        steps = math.ceil(steps_per_epoch(examples, self.batch_size) * self.epochs)
-        return max(1, min(steps, self.max_steps or steps))
+    def steps(self, epoch: float) -> int:
+        """Optimiser steps in all, from those of one epoch."""
+        steps = math.ceil(epoch * self.epochs)
+        return max(1, min(steps, self.max_steps or steps)) + self.more_steps
 
     def look_every(self, steps: int) -> int:
         """Steps from one look at the selection split to the next."""
@@ -56,12 +57,20 @@ class Settings:
 
 @dataclass(frozen=True)
 class Data:
-    """What a cohort reads: encoded training and selection rows of one task."""
+    """One portion of what a cohort reads: encoded training and selection rows of one task."""
 
+    name: str  # the portion's text form
     task: Task
     train: Units
     selection: Units
     selection_rows: Sequence[dict] = field(repr=False)
+    batch_size: int = 32
+    share: float = 1.0  # of the optimiser steps
+
+    @property
+    def space(self) -> str:
+        """The name of the head that it trains."""
+        return mixture.space(self.task)
 
 
 @dataclass
@@ -72,7 +81,7 @@ class Row:
     title: str
     lowered: Lowered
     module: dict[str, nn.Parameter]  # what is trained in the encoder
-    head: nn.Module
+    heads: dict[str, nn.Module]  # by label space
     learning_rate: float
     optimizer: Any = None
     step: int = 0  # steps taken
@@ -83,7 +92,8 @@ class Row:
     def named(self) -> dict[str, nn.Parameter]:
         """Everything that is trained: `encoder.` and `head.` names."""
         return {**{f"encoder.{name}": value for name, value in self.module.items()},
-                **{f"head.{name}": value for name, value in self.head.named_parameters()}}
+                **{f"head.{space}.{name}": value for space, head in self.heads.items()
+                   for name, value in head.named_parameters()}}
 
 
 @dataclass(frozen=True)
@@ -118,15 +128,15 @@ def derive(seed: int, *what: Any) -> int:
     return int.from_bytes(hashlib.sha256(repr((seed, *what)).encode()).digest()[:8], "big") >> 1
 
 
-def train(rows: Sequence[Row], data: Data, settings: Settings, *, rig: Rig, fabric: Fabric, seed: int, keeper: Keeper,
-          watch: Watch, keep_every: float = 60.0) -> list[Trained]:
-    """Trains `rows` to the end, resuming those that `keeper` has half done; `keep_every` is in seconds."""
-    total = settings.steps(data.train.examples)
+def train(rows: Sequence[Row], data: Sequence[Data], settings: Settings, *, rig: Rig, fabric: Fabric, seed: int,
+          total: int, keeper: Keeper, watch: Watch, keep_every: float = 60.0) -> list[Trained]:
+    """Trains `rows` for `total` steps, one portion of `data` a step; resumes those that `keeper` has half done.
+    `keep_every` is in seconds."""
     every = settings.look_every(total)
     for row in rows:
         _prepare(row, settings, fabric)
         _resume(row, keeper)
-    stream = _Stream(data, settings, seed)
+    stream = _Stream(data, settings, seed, total)
     kept, pause = time.monotonic(), keep_every
     for step in range(min(row.step for row in rows), total):
         going = [row for row in rows if row.step <= step and not row.state["stopped"]]
@@ -135,7 +145,7 @@ def train(rows: Sequence[Row], data: Data, settings: Settings, *, rig: Rig, fabr
                 break
             continue
         with rig.training(settings.dropout):
-            _step(going, step, total, stream, settings, rig, fabric, seed)
+            _step(going, step, total, stream, settings, rig, fabric)
         going = [row for row in going if "failed" not in row.state]
         for row in going:
             watch.step(row.key, step=step + 1, loss=row.state["loss"], tokens=stream.tokens)
@@ -153,48 +163,72 @@ def train(rows: Sequence[Row], data: Data, settings: Settings, *, rig: Rig, fabr
 
 
 class _Stream:
-    """The examples of every step, from (seed, epoch) alone."""
+    """The examples of every step, from the seed and the step's number alone; one portion a step."""
 
-    def __init__(self, data: Data, settings: Settings, seed: int) -> None:
-        self.data, self.size, self.budget, self.seed = data, settings.batch_size, settings.tokens, seed
-        self.units = data.train.of_examples()
-        self.unit_lengths = data.train.lengths
-        self.lengths = np.array([self.unit_lengths[units].sum() for units in self.units])
-        self.per_epoch = steps_per_epoch(data.train.examples, settings.batch_size)
-        self.epoch, self.batches, self.tokens = -1, [], 0
+    def __init__(self, data: Sequence[Data], settings: Settings, seed: int, total: int) -> None:
+        self.budget, self.seed, self.tokens = settings.tokens, seed, 0
+        self.portions = [_Portion(one, seed) for one in data]
+        self.turns = mixture.schedule([one.share for one in data], total)
+        # How many steps of its own portion came before each step.
+        self.places = np.zeros(total, dtype=np.int64)
+        for at in range(len(data)):
+            mine = self.turns == at
+            self.places[mine] = np.arange(mine.sum())
 
-    def micro(self, step: int, pad: int) -> tuple[list[dict[str, np.ndarray]], int]:
-        """The micro-batches of a step and the weight of the whole: the loss's denominator."""
-        epoch = step // self.per_epoch
-        if epoch != self.epoch:
-            self.batches = epoch_batches(self.lengths, self.size, seed=derive(self.seed, "order"), epoch=epoch)
-            self.epoch = epoch
-        units = [unit for example in self.batches[step % self.per_epoch] for unit in self.units[example]]
-        arrays = [collate(self.data.train, chosen, pad=pad)
-                  for chosen in micro_batches(self.unit_lengths, units, self.budget)]
+    def step(self, step: int, pad: int) -> tuple[Data, list[dict[str, np.ndarray]], int]:
+        """The portion whose turn it is, its micro-batches, and the weight of the whole: the loss's denominator."""
+        portion = self.portions[self.turns[step]]
+        units = portion.units_of(int(self.places[step]))
+        arrays = [collate(portion.data.train, chosen, pad=pad,
+                          seed=derive(self.seed, portion.data.task.name, step, at, "drawn"))
+                  for at, chosen in enumerate(micro_batches(portion.data.train, units, self.budget))]
         self.tokens = int(sum(batch["mask"].sum() for batch in arrays))
-        return arrays, int(sum(batch["weight"].sum() for batch in arrays))
+        return portion.data, arrays, int(sum(batch["weight"].sum() for batch in arrays))
 
 
-def _step(rows: Sequence[Row], step: int, total: int, stream: _Stream, settings: Settings, rig: Rig, fabric: Fabric,
-          seed: int) -> None:
+class _Portion:
+    """The order of one portion's examples, from (seed, epoch) alone."""
+
+    def __init__(self, data: Data, seed: int) -> None:
+        self.data, self.seed = data, seed
+        self.units = data.train.of_examples()
+        lengths = data.train.lengths
+        self.lengths = np.array([lengths[units].sum() for units in self.units])
+        self.per_epoch = steps_per_epoch(data.train.examples, data.batch_size)
+        self.epoch, self.batches = -1, []
+
+    def units_of(self, place: int) -> list[int]:
+        """The units of the portion's step number `place`."""
+        epoch = place // self.per_epoch
+        if epoch != self.epoch:
+            self.batches = epoch_batches(self.lengths, self.data.batch_size, seed=derive(self.seed, "order"),
+                                         epoch=epoch)
+            self.epoch = epoch
+        return [unit for example in self.batches[place % self.per_epoch] for unit in self.units[example]]
+
+
+def _step(rows: Sequence[Row], step: int, total: int, stream: _Stream, settings: Settings, rig: Rig, fabric: Fabric
+          ) -> None:
     """One optimiser step of every row; the trunk runs once for all where no dropout acts in it."""
-    arrays, weight = stream.micro(step, rig.encoder.files.config["pad_token_id"])
+    data, arrays, weight = stream.step(step, rig.encoder.files.config["pad_token_id"])
     batches = [{name: torch.from_numpy(value).to(rig.encoder.device) for name, value in batch.items()}
                for batch in arrays]
     depth = _shared_depth(rows, settings, rig)
     trunks = [_trunk(batch, depth, rig, fabric) for batch in batches] if depth is not None else [None] * len(batches)
     for row in rows:
         rig.activate(row.lowered)
-        row.head.train()
-        row.optimizer.param_groups[0]["lr"] = row.optimizer.param_groups[1]["lr"] = (
-            row.learning_rate * _schedule(step, total, settings.warmup))
+        row.heads[data.space].train()
+        for group in row.optimizer.param_groups:
+            group["lr"] = row.learning_rate * _schedule(step, total, settings.warmup)
         summed = 0.0
         for at, (batch, trunk) in enumerate(zip(batches, trunks, strict=True)):
-            torch.manual_seed(derive(seed, stream.data.task.name, step, at))
-            loss = _loss(row, batch, trunk, depth, stream.data.task.kind, rig, fabric) / max(weight, 1)
+            torch.manual_seed(derive(stream.seed, data.task.name, step, at))
+            loss = _loss(row, batch, trunk, depth, data, rig, fabric) / max(weight, 1)
             fabric.backward(loss)
             summed += float(loss.detach())
+        penalty = rig.penalty(row.lowered)
+        if penalty is not None:
+            fabric.backward(penalty)
         if not math.isfinite(summed):
             row.state.update(stopped=True, failed=f"the loss is {summed} at step {step + 1}; try a lower learning "
                              f"rate (now {row.learning_rate:g}) or precision 32")
@@ -223,7 +257,7 @@ def _trunk(batch: dict[str, Tensor], depth: int, rig: Rig, fabric: Fabric) -> Te
         return rig.encoder.run(rig.encoder.embed(batch["ids"]), batch["mask"], 0, depth)
 
 
-def _loss(row: Row, batch: dict[str, Tensor], trunk: Tensor | None, depth: int | None, kind: str, rig: Rig,
+def _loss(row: Row, batch: dict[str, Tensor], trunk: Tensor | None, depth: int | None, data: Data, rig: Rig,
           fabric: Fabric) -> Tensor:
     encoder = rig.encoder_of(row.lowered)
     with fabric.autocast():
@@ -231,8 +265,8 @@ def _loss(row: Row, batch: dict[str, Tensor], trunk: Tensor | None, depth: int |
             hidden = encoder.run(encoder.embed(batch["ids"]), batch["mask"], 0, encoder.layers)
         else:
             hidden = encoder.run(trunk, batch["mask"], depth, encoder.layers)
-        logits = row.head(hidden, batch["mask"])
-    return HEADS[kind].loss(logits, batch)
+        logits = row.heads[data.space](hidden, batch)
+    return HEADS[data.task.kind].loss(logits, batch)
 
 
 def _schedule(step: int, total: int, warmup: float) -> float:
@@ -251,14 +285,21 @@ def _prepare(row: Row, settings: Settings, fabric: Fabric) -> None:
     row.optimizer = fabric.setup_optimizers(torch.optim.AdamW(groups, lr=row.learning_rate, eps=1e-8))
 
 
-def _look(rows: Sequence[Row], step: int, data: Data, settings: Settings, rig: Rig, fabric: Fabric,
+def _look(rows: Sequence[Row], step: int, data: Sequence[Data], settings: Settings, rig: Rig, fabric: Fabric,
           watch: Watch) -> None:
-    """Scores the selection split; keeps the tensors where the score is the best so far."""
-    said = evaluate.say(rig, [Scored(row.lowered, row.head) for row in rows], data.selection, data.task.kind,
-                        fabric=fabric, tokens=settings.tokens, stop=rig.encoder.layers, tick=watch.tick)
-    for row, spoken in zip(rows, said, strict=True):
-        scores = evaluate.decode(data.task, data.selection_rows, data.selection, spoken).scores
-        score, state = scores[data.task.headline], row.state
+    """Scores the selection split of every portion; keeps the tensors where the mean headline is the best so far."""
+    found: list[dict[str, float]] = [{} for _ in rows]
+    headlines: list[list[float]] = [[] for _ in rows]
+    for one in data:
+        said = evaluate.say(rig, [Scored(row.lowered, row.heads[one.space]) for row in rows], one.selection,
+                            one.task.kind, fabric=fabric, tokens=settings.tokens, stop=rig.encoder.layers,
+                            tick=watch.tick)
+        for scores, headline, spoken in zip(found, headlines, said, strict=True):
+            new = evaluate.decode(one.task, one.selection_rows, one.selection, spoken).scores
+            headline.append(new[one.task.headline])
+            scores.update(new if len(data) == 1 else {f"{one.name}.{name}": value for name, value in new.items()})
+    for row, scores, headline in zip(rows, found, headlines, strict=True):
+        score, state = sum(headline) / len(headline), row.state
         state["history"].append({"step": step, "loss": state["loss"], **scores})
         watch.look(row.key, step=step, scores={"loss": state["loss"], **scores})
         if state["best_score"] is None or score > state["best_score"]:
@@ -275,9 +316,8 @@ def _keep(row: Row, keeper: Keeper) -> None:
     tensors = {f"now.{name}": value.detach() for name, value in named.items()}
     tensors |= {f"best.{name}": value for name, value in row.best.items()}
     for name, parameter in named.items():
-        moments = row.optimizer.optimizer.state[parameter]
-        for moment in ("exp_avg", "exp_avg_sq", "step"):
-            tensors[f"{moment}.{name}"] = moments[moment]
+        moments = row.optimizer.optimizer.state.get(parameter, {})  # none for a head whose turn has not come yet
+        tensors |= {f"{moment}.{name}": value for moment, value in moments.items()}
     keeper.save(row.key, tensors, {"step": row.step, **row.state})
 
 
@@ -291,9 +331,11 @@ def _resume(row: Row, keeper: Keeper) -> None:
     row.best = {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
     for name, parameter in row.named().items():
         parameter.data.copy_(tensors[f"now.{name}"])
-        row.optimizer.optimizer.state[parameter] = {
-            moment: tensors[f"{moment}.{name}"].to("cpu" if moment == "step" else parameter.device)
-            for moment in ("exp_avg", "exp_avg_sq", "step")}
+        moments = {moment: tensors[f"{moment}.{name}"] for moment in ("exp_avg", "exp_avg_sq", "step")
+                   if f"{moment}.{name}" in tensors}
+        if moments:
+            row.optimizer.optimizer.state[parameter] = {
+                moment: value.to("cpu" if moment == "step" else parameter.device) for moment, value in moments.items()}
 
 
 def _finish(row: Row, total: int) -> Trained:

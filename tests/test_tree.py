@@ -20,10 +20,10 @@ PACKAGE = ROOT / "adapters_xitt"
 ROOMS = ("errors", "languages", "digests", "progress",  # words
          "metrics",  # scores
          "demo", "readers", "tasks", "lineage", "sources", "batches",  # data
-         "methods", "formats", "compose",  # modules
+         "mixture", "methods", "formats", "compose",  # modules
          "recipe", "records", "store", "hub",  # study
          "encoder", "lower", "heads", "evaluate", "train",  # engine
-         "material", "plan", "run", "grid",  # work
+         "material", "jobs", "plan", "run", "grid",  # work
          "analysis", "report",  # reading
          "doctor", "desk", "cli")  # doors
 

@@ -23,7 +23,8 @@ def ordered(grid: dict[str, Any]) -> list[dict[str, Any]]:
     Raises a `XittError` where two entries claim one place."""
     recipe = grid["recipe"]
     method = _rank([part if isinstance(part, str) else part["name"] for part in recipe.get("methods", ())])
-    intermediate, target = _rank(["", *recipe.get("intermediates", ())]), _rank(list(grid["headlines"]))
+    named = [entry if isinstance(entry, str) else entry["name"] for entry in recipe.get("intermediates", ())]
+    intermediate, target = _rank(["", *named]), _rank(list(grid["headlines"]))
     mode = _rank(list(MODES))
 
     def order(entry: dict[str, Any]) -> tuple:

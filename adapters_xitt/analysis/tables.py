@@ -33,6 +33,11 @@ class Row:
     places: Mapping[str, Place]  # by column
     average: Place | None = None  # over the columns, where they are targets and more than one
 
+    @property
+    def reference(self) -> bool:
+        """Whether it is the row that a method's others are compared with."""
+        return (self.intermediate, self.mode) == ("", "none")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -82,7 +87,7 @@ class Reading:
     @staticmethod
     def _base(blocks: Mapping[tuple[Name, str], Block], row: Name, target: str) -> Block | None:
         """The block of the `none` row that `row` is compared with; None for `none` itself."""
-        return None if row[2] == "none" else blocks.get(((row[0], "", "none"), target))
+        return None if row[1:] == ("", "none") else blocks.get(((row[0], "", "none"), target))
 
     def tag(self, row: Name, target: str, code: str) -> str:
         """The tag of a row on a language. A place that was not scored has none of its own: it takes that of the

@@ -44,7 +44,7 @@ def heat_map(grid: dict[str, Any], path: Path) -> None:
     """Writes the picture as PNG; it grows with the grid."""
     reading = Reading(grid)
     table = reading.table()
-    compared = {row.mode == "none" for row in table.rows} == {True, False}
+    compared = {row.reference for row in table.rows} == {True, False}
     each = {target: _only_compared(reading.by_language(target)) for target in reading.targets} if compared else {}
     limit = _limit([table, *each.values()])
     above = [_scores(table, reading)] + ([_differences(table, reading, limit)] if compared else [])
@@ -98,7 +98,7 @@ def _limit(tables: Sequence[Table]) -> float:
 
 def _only_compared(table: Table) -> Table:
     """The rows that a method has, `none` left out."""
-    return Table(table.columns, tuple(row for row in table.rows if row.mode != "none" and any(
+    return Table(table.columns, tuple(row for row in table.rows if not row.reference and any(
         place.status != NOT_APPLICABLE for place in row.places.values())))
 
 
@@ -133,7 +133,7 @@ def _scores(table: Table, reading: Reading) -> Panel:
 
 def _differences(table: Table, reading: Reading, limit: float) -> Panel:
     names, second = _columns(table, reading)
-    tiles = [[_change(place, limit, spread=True, reference=row.mode == "none") for place in _places(row)]
+    tiles = [[_change(place, limit, spread=True, reference=row.reference) for place in _places(row)]
              for row in table.rows]
     return Panel("Difference to none, in points", lines_of(table.rows), names, tiles, cell=CELL, second=second,
                  named=False, apart="average" in names[-1:])

@@ -1,0 +1,9 @@
+"""A recipe: the closed document that says what a grid asks. Validated whole; every problem is told at once, with its
+line, the nearest match and the choices."""
+
+from __future__ import annotations
+
+from adapters_xitt.recipe.document import CONTROLS, Recipe
+from adapters_xitt.recipe.reading import load, override, parse
+
+__all__ = ["CONTROLS", "Recipe", "load", "override", "parse"]

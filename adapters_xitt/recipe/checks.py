@@ -1,0 +1,146 @@
+"""What only the tables know of a recipe: names of tasks, languages, methods, modes and controls, splits, files."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from adapters_xitt.errors import XittError, unknown
+from adapters_xitt.languages import LANGUAGES
+from adapters_xitt.methods import METHODS, MODES, choose
+from adapters_xitt.mixture import single
+from adapters_xitt.recipe.document import CONTROLS, Recipe
+from adapters_xitt.sources import READERS, in_language, parse_slice
+from adapters_xitt.tasks import TASKS
+
+_GIVEN = ("path", "split", "labels", "gold")  # what a reader is told by the task's row and the recipe's other keys
+
+
+def check_names(values: dict[str, Any], tell: Any) -> None:
+    """Names that only the tables know: tasks, languages, methods, modes; and lists without repeats."""
+    for key, known in (("targets", TASKS), ("modes", MODES), ("controls", CONTROLS)):
+        for at, name in _strings(values.get(key), key, tell):
+            if name not in known:
+                tell(at, unknown(key.removesuffix("s"), name, known))
+    _check_intermediates(values.get("intermediates"), tell)
+    for at, name in _strings(values.get("languages"), "languages", tell):
+        if name not in LANGUAGES:
+            tell(at, unknown("language", name, LANGUAGES))
+    _check_tasks(values.get("tasks"), tell)
+    methods, labels = values.get("methods"), []
+    for n, entry in enumerate(methods if isinstance(methods, list) else []):
+        name, options = (entry, {}) if isinstance(entry, str) else (
+            (entry.get("name"), {k: v for k, v in entry.items() if k not in ("name", "learning_rate")})
+            if isinstance(entry, dict) else (None, {}))
+        if not isinstance(name, str):
+            continue
+        if name not in METHODS:
+            tell(("methods", n), unknown("method", name, METHODS))
+            continue
+        try:
+            label = choose(name, options).label
+            if label in labels:
+                tell(("methods", n), f"method {label} stands there twice; two learning rates are two recipes")
+            labels.append(label)
+        except XittError as error:
+            for line in str(error).splitlines()[1:]:
+                tell(("methods", n), f"method {name}: {line.strip()}")
+
+
+def _check_intermediates(entries: Any, tell: Any) -> None:
+    """Portions that can be read, mixtures whose shares are of their own portions, names that are told apart."""
+    def check(at: tuple, text: str) -> None:
+        try:
+            single(text)
+        except XittError as error:
+            tell(at, str(error))
+
+    names: list[str] = []
+    for n, entry in enumerate(entries if isinstance(entries, list) else []):
+        name = entry.get("name") if isinstance(entry, dict) else entry
+        if isinstance(name, str):
+            if name in names:
+                tell(("intermediates", n), f"intermediates: {name!r} stands there twice")
+            names.append(name)
+        if isinstance(entry, str):
+            check(("intermediates", n), entry)
+        elif isinstance(entry, dict):
+            portions = list(_strings(entry.get("tasks"), ("intermediates", n, "tasks"), tell))
+            for at, text in portions:
+                check(at, text)
+            shares = entry.get("shares") if isinstance(entry.get("shares"), dict) else {}
+            for text in shares:
+                if text not in [one for _, one in portions]:
+                    tell(("intermediates", n, "shares", text), unknown("portion", text, [one for _, one in portions]))
+            numbers = [value for value in shares.values() if isinstance(value, float)]
+            if sum(numbers) >= 1 or (shares and len(shares) == len(portions)):
+                tell(("intermediates", n, "shares"), "shares must leave something for a portion without one")
+
+
+def _check_tasks(tasks: Any, tell: Any) -> None:
+    for name, part in (tasks.items() if isinstance(tasks, dict) else ()):
+        if name not in TASKS:
+            tell(("tasks", name), unknown("task", str(name), TASKS))
+            continue
+        if not isinstance(part, dict):
+            continue
+        for at, code in _strings(part.get("languages"), ("tasks", name, "languages"), tell):
+            if code not in TASKS[name].languages:
+                tell(at, f"task {name}: {unknown('language', code, TASKS[name].languages)}")
+        for at, code in _strings(part.get("trained_in"), ("tasks", name, "trained_in"), tell):
+            if code not in LANGUAGES:
+                tell(at, f"task {name}: {unknown('language', code, LANGUAGES)}")
+        reader = READERS.get(TASKS[name].reader)
+        for option in part.get("options") or {} if reader else ():
+            taken = [word for word in inspect.signature(reader).parameters if word not in _GIVEN]
+            if option not in taken:
+                tell(("tasks", name, "options", option), f"task {name}: {unknown('reader option', option, taken)}")
+        for key in ("train", "selection", "test"):
+            reference = part.get(key)
+            if not isinstance(reference, str):
+                continue
+            try:
+                split, *_ = parse_slice(reference)
+            except XittError as error:
+                tell(("tasks", name, key), str(error))
+                continue
+            known = {*TASKS[name].files, *(split.partition("@")[0] for split in part.get("files") or {})}
+            if split not in known:
+                tell(("tasks", name, key), f"task {name}: {unknown('split', split, sorted(known))}")
+            elif key == "selection" and split == "test":
+                tell(("tasks", name, key), f"task {name}: selection never reads a test; name another split or slice")
+
+
+def check_files(recipe: Recipe, tell: Any) -> None:
+    """Files that the recipe itself names must be there; those that only the tables name may come later."""
+    root = recipe.data.root or os.environ.get("XITT_DATA")
+    for name, part in recipe.tasks.items():
+        for key, files in (("files", part.files), ("gold", part.gold)):
+            for split, pattern in files.items():
+                at = ("tasks", name, key, split)
+                _, _, language = split.partition("@")
+                language = language or (next(iter(recipe.tested(TASKS[name])), "en") if split == "test" else "en")
+                try:
+                    path = Path(in_language(pattern, language))
+                except XittError as error:
+                    tell(at, str(error))
+                    continue
+                if root == "demo" or (root is None and not path.is_absolute()):
+                    tell(at, f"{pattern}: where? Set data.root in the recipe or the environment variable XITT_DATA")
+                elif not (Path(root or "") / path).exists():
+                    tell(at, f"{Path(root or '') / path}: no such file")
+
+
+def _strings(value: Any, key: Any, tell: Any) -> Iterator[tuple[tuple, str]]:
+    """The strings of a list with their places; a repeat is a problem."""
+    base = key if isinstance(key, tuple) else (key,)
+    seen: list[str] = []
+    for n, item in enumerate(value if isinstance(value, list) else []):
+        if isinstance(item, str):
+            if item in seen:
+                tell((*base, n), f"{'.'.join(map(str, base))}: {item!r} stands there twice")
+            seen.append(item)
+            yield (*base, n), item

@@ -1,0 +1,176 @@
+"""The parts of a recipe: frozen, closed records, and what follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapters_xitt.methods import Choice, choose
+from adapters_xitt.mixture import RANDOM, VARIANTS, Mixture, Portion, portion, single
+from adapters_xitt.sources import Override, Sources
+from adapters_xitt.tasks import Task
+
+CONTROLS = {
+    "capacity": "a frozen random module in the intermediate's place (stack, sum, fuse)",
+    "steps": "the target's module trained on for the intermediate's steps (beside none)",
+    **VARIANTS,
+}
+
+
+Whole = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class Closed(BaseModel):
+    """A part of a recipe: frozen, no unknown key, no silent conversion of text to numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Training(Closed):
+    """How modules are trained; an unset field leaves the value above it (the recipe's, then the default)."""
+
+    batch_size: Whole | None = None  # examples per optimiser step
+    epochs: Rate | None = None
+    max_steps: Whole | None = None
+    warmup: Share | None = None
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    clip: Rate | None = None
+    tokens: Whole | None = None  # tokens of a micro-batch, padding included
+    evaluate_every: Whole | None = None  # steps
+    patience: Whole | None = None  # looks
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    selection_examples: Whole | None = None
+    learning_rate: Rate | None = None  # over the method's
+
+
+class LengthCaps(Closed):
+    """Caps in sub-word tokens."""
+
+    max_length: Whole | None = None
+    stride: Whole | None = None
+    question: Whole | None = None
+
+
+class TaskPart(Closed):
+    """What a recipe says of one task."""
+
+    languages: list[str] | None = None  # tested
+    trained_in: list[str] | None = None  # of a target; default: English
+    files: dict[str, str] = {}  # split or split@language -> pattern with {lang}, under data.root or absolute
+    gold: dict[str, str] = {}
+    train: str | None = None  # a split or slice: "dev[:80%]"
+    selection: str | None = None
+    test: str | None = None
+    examples: Whole | None = None  # training examples, at most
+    options: dict[str, Any] = {}  # for the reader of its files
+    layer: Whole | None = None  # that retrieval reads
+    training: Training = Training()
+    lengths: LengthCaps = LengthCaps()
+
+
+class MethodPart(Closed):
+    """A method with options; the options are checked against the method's row."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: str
+    learning_rate: Rate | None = None
+
+
+class MixturePart(Closed):
+    """Several portions trained as one intermediate module, one of them per optimiser step."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    tasks: Annotated[list[str], Field(min_length=1)]  # portions: squad, squad@es, xnli@de+ru
+    sampling: Literal["proportional", "even", "temperature"] = "proportional"
+    temperature: Annotated[float, Field(ge=1)] = 1.0
+    cap: Whole | None = None  # examples that a task counts as, at most
+    languages: Literal["proportional", "even"] = "proportional"  # even: each language cut to the smallest
+    shares: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}  # portion -> its fixed share of the steps
+    training: Training = Training()
+
+
+class Data(Closed):
+    """Where the data lies: a folder, or `demo` for the project's own small world."""
+
+    root: str | None = None  # default: XITT_DATA
+
+
+class Recipe(Closed):
+    """The whole document."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    encoder: str  # demo, a folder, a name below XITT_ENCODERS, or owner/name@revision
+    methods: Annotated[list[str | MethodPart], Field(min_length=1)]
+    intermediates: list[str | MixturePart]  # portions or mixtures of them
+    targets: Annotated[list[str], Field(min_length=1)]
+    modes: Annotated[list[str], Field(min_length=1)] = ["none", "sequential"]
+    controls: list[str] = []  # CONTROLS, each for every intermediate
+    examples: Whole | None = None  # cuts every intermediate to this many training examples: the control of size
+    sweep: Annotated[list[Rate], Field(min_length=2)] | None = None  # factors of the learning rate; the best is kept
+    language_modules: str = "text"  # the portion whose modules in each language mode `lang` swaps
+    languages: Literal["all"] | list[str] = "all"
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [1]
+    precision: Literal["32", "bf16"] = "32"
+    carry_pooler: bool = False  # sequential modules start from the intermediate's pooler, as the paper's models did
+    block_overlap: Share | None = None  # share of test items with a text seen in training above which a cell is blocked
+    training: Training = Training()
+    lengths: LengthCaps = LengthCaps()
+    tasks: dict[str, TaskPart] = {}
+    data: Data = Data()
+
+    def part(self, task: str) -> TaskPart:
+        return self.tasks.get(task, TaskPart())
+
+    def choices(self) -> list[tuple[Choice, float]]:
+        """The methods with their options, and the learning rate of each."""
+        found = []
+        for entry in self.methods:
+            part = MethodPart(name=entry) if isinstance(entry, str) else entry
+            choice = choose(part.name, part.model_extra or {})
+            found.append((choice, part.learning_rate or choice.row.learning_rate))
+        return found
+
+    def mixtures(self) -> list[Mixture]:
+        """The intermediates in order, then those that the controls ask for."""
+        found = []
+        for entry in self.intermediates:
+            if isinstance(entry, str):
+                found.append(single(entry, examples=self.examples))
+            else:
+                found.append(Mixture(entry.name, tuple(
+                    replace(portion(text), examples=self.examples) for text in entry.tasks), entry.sampling,
+                    entry.temperature, entry.cap, entry.languages, tuple(entry.shares.items())))
+        plain = [mixture.portions[0] for mixture in found if len(mixture.portions) == 1]
+        names = [f"{part.text}:{variant}" for variant in VARIANTS if variant in self.controls
+                 for part in plain if not part.variant]
+        names += [RANDOM] if "capacity" in self.controls else []
+        known = [mixture.name for mixture in found]
+        return [*found, *(single(name, examples=self.examples) for name in names if name not in known)]
+
+    def own_training(self, mixture: Mixture) -> Training:
+        """The training part of a mixture that the recipe spells out."""
+        for entry in self.intermediates:
+            if isinstance(entry, MixturePart) and entry.name == mixture.name:
+                return entry.training
+        return Training()
+
+    def training_portion(self, name: str) -> Portion:
+        """What trains a target by itself: task `name`, in English where the recipe says nothing."""
+        return Portion(name, tuple(self.part(name).trained_in or ("en",)), "", self.part(name).examples)
+
+    def tested(self, task: Task) -> tuple[str, ...]:
+        """The languages in which a target is tested."""
+        own = self.part(task.name).languages or (task.languages if self.languages == "all" else self.languages)
+        return tuple(code for code in task.languages if code in own)
+
+    def sources(self, root: Path | None) -> Sources:
+        overrides = {name: Override(part.files, part.gold, part.train, part.selection, part.test, part.examples,
+                                    part.options)
+                     for name, part in self.tasks.items()}
+        return Sources(root, overrides)
