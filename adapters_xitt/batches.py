@@ -45,6 +45,15 @@ class Units:
     def lengths(self) -> NDArray[np.int64]:
         return np.array([len(ids) for ids in self.columns["ids"]], dtype=np.int64)
 
+    def bundles(self, chosen: Sequence[int]) -> list[list[int]]:
+        """The chosen units in groups that must lie in one batch: the choices of an item; else each by itself."""
+        if "choice" not in self.columns:
+            return [[unit] for unit in chosen]
+        found: dict[int, list[int]] = {}
+        for unit in chosen:
+            found.setdefault(self.columns["example"][unit], []).append(unit)
+        return list(found.values())
+
     def of_examples(self) -> list[list[int]]:
         """The units of every example."""
         found: list[list[int]] = [[] for _ in range(self.examples)]
@@ -200,21 +209,23 @@ def epoch_batches(lengths: NDArray[np.int64], batch_size: int, *, seed: int, epo
     return [batches[i] for i in draw.permutation(len(batches))]
 
 
-def micro_batches(lengths: NDArray[np.int64], units: Sequence[int], tokens: int) -> list[list[int]]:
-    """`units` longest first, cut so that no micro-batch holds more than `tokens` tokens, padding included (a single
-    unit may). Longest first: where memory is short, it is short at once."""
-    order = sorted(units, key=lambda unit: (-lengths[unit], unit))
+def micro_batches(units: Units, chosen: Sequence[int], tokens: int) -> list[list[int]]:
+    """The chosen units longest first, cut so that no micro-batch holds more than `tokens` tokens, padding included (a
+    single bundle may). Longest first: where memory is short, it is short at once."""
+    lengths = units.lengths
+    bundles = [(int(max(lengths[unit] for unit in bundle)), bundle) for bundle in units.bundles(chosen)]
     found: list[list[int]] = []
-    for unit in order:
-        if found and (len(found[-1]) + 1) * lengths[found[-1][0]] <= tokens:
-            found[-1].append(unit)
+    for _, bundle in sorted(bundles, key=lambda pair: (-pair[0], pair[1])):
+        if found and (len(found[-1]) + len(bundle)) * lengths[found[-1]].max() <= tokens:
+            found[-1].extend(bundle)
         else:
-            found.append([unit])
+            found.append(list(bundle))
     return found
 
 
-def collate(units: Units, chosen: Sequence[int], *, pad: int) -> dict[str, NDArray]:
-    """The chosen units as arrays, [units] or [units, longest]; `mask` is 1 where there is a token."""
+def collate(units: Units, chosen: Sequence[int], *, pad: int, seed: int | None = None) -> dict[str, NDArray]:
+    """The chosen units as arrays, [units] or [units, longest]; `mask` is 1 where there is a token. What a kind draws
+    anew is drawn from `seed`; None is the fixed drawing of evaluation."""
     longest = max(len(units.columns["ids"][unit]) for unit in chosen)
     batch: dict[str, NDArray] = {"mask": np.zeros((len(chosen), longest), dtype=np.int64)}
     for name, column in units.columns.items():

@@ -1,6 +1,7 @@
 """Compositions: frozen expressions over named modules, their text form and its parser.
 
-`none` · `a` · `a > b` (stack, bottom first) · `a + b` (sum of low-rank updates) · parentheses."""
+`none` · `a` · `a > b` (stack, bottom first) · `a + b` (sum of low-rank updates) · `f(a, b)` (a trained fusion f over
+a and b) · parentheses."""
 
 from __future__ import annotations
 
@@ -37,7 +38,15 @@ class Sum:
     parts: tuple[Composition, ...]
 
 
-Composition = Nothing | Part | Stack | Sum
+@dataclass(frozen=True)
+class Fuse:
+    """Modules that see the same input, their outputs weighted by a trained fusion, the module `by`."""
+
+    parts: tuple[Composition, ...]
+    by: str
+
+
+Composition = Nothing | Part | Stack | Sum | Fuse
 
 
 def names(composition: Composition) -> tuple[str, ...]:
@@ -49,6 +58,8 @@ def names(composition: Composition) -> tuple[str, ...]:
             return (name,)
         case Stack(parts) | Sum(parts):
             return tuple(dict.fromkeys(name for part in parts for name in names(part)))
+        case Fuse(parts, by):  # the fusion last: the head on top is its own
+            return (*dict.fromkeys(name for part in parts for name in names(part)), by)
 
 
 def rename(composition: Composition, new: Callable[[str], Composition]) -> Composition:
@@ -62,6 +73,8 @@ def rename(composition: Composition, new: Callable[[str], Composition]) -> Compo
             return _flat(Stack, [rename(part, new) for part in parts])
         case Sum(parts):
             return _flat(Sum, [rename(part, new) for part in parts])
+        case Fuse(parts, by):
+            return Fuse(tuple(rename(part, new) for part in parts), new(by).name)
 
 
 def _flat(block: type[Stack] | type[Sum], parts: list[Composition]) -> Composition:
@@ -85,9 +98,11 @@ def show(composition: Composition) -> str:
             return " > ".join(show(part) for part in parts)
         case Sum(parts):
             return " + ".join(f"({show(part)})" if isinstance(part, Stack) else show(part) for part in parts)
+        case Fuse(parts, by):
+            return f"{by}({', '.join(show(part) for part in parts)})"
 
 
-_TOKEN = re.compile(r"\s*(?:(?P<name>[A-Za-z0-9_.@/-]+)|(?P<sign>[>+()]))")
+_TOKEN = re.compile(r"\s*(?:(?P<name>[A-Za-z0-9_.@/-]+)|(?P<sign>[>+(),]))")
 
 
 def parse(text: str) -> Composition:
@@ -128,6 +143,8 @@ def _chain(text: str, tokens: list, sign: str, block: type, below: Callable) -> 
 
 def _atom(text: str, tokens: list) -> tuple[Composition, list]:
     kind, value, at = tokens[0]
+    if kind == "name" and tokens[1][:2] == ("sign", "(") and value != "none":
+        return _fuse(text, value, tokens[2:])
     if kind == "name":
         return (Nothing() if value == "none" else Part(value)), tokens[1:]
     if (kind, value) == ("sign", "("):
@@ -138,6 +155,19 @@ def _atom(text: str, tokens: list) -> tuple[Composition, list]:
     raise _wrong(text, at, "a module's name, 'none' or '(' was expected")
 
 
+def _fuse(text: str, by: str, tokens: list) -> tuple[Composition, list]:
+    """The parts of a fusion up to its closing parenthesis."""
+    parts = []
+    while True:
+        part, tokens = _stack(text, tokens)
+        parts.append(part)
+        if tokens[0][:2] == ("sign", ")"):
+            return Fuse(tuple(parts), by), tokens[1:]
+        if tokens[0][:2] != ("sign", ","):
+            raise _wrong(text, tokens[0][2], "',' or ')' was expected")
+        tokens = tokens[1:]
+
+
 def _wrong(text: str, at: int, what: str) -> XittError:
     return XittError(f"composition: {what} at character {at + 1}\n  {text}\n  {' ' * at}^\n"
-                     "Write 'none', 'a', 'a > b' (stack, bottom first) or 'a + b' (sum).")
+                     "Write 'none', 'a', 'a > b' (stack, bottom first), 'a + b' (sum) or 'f(a, b)' (fusion f).")

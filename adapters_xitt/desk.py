@@ -109,7 +109,7 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
     """Trains one module and gives it a name."""
     where = Store(store or default_root())
     parent = where.load_module(where.resolve(after)).manifest if after else None
-    choice, rate = _method(method) if not parent else (_choice(parent.method), None)
+    choice, rate = _method(method) if not parent else (methods.recorded(parent.method), None)
     values = {"name": "train", "encoder": encoder or (parent.encoder_name if parent else "demo"),
               "methods": [{"name": choice.name, **_plain(choice), **({"learning_rate": rate} if rate else {})}],
               "intermediates": [], "targets": [task], "modes": ["none"], "seeds": [seed]}
@@ -172,11 +172,7 @@ def _known(work: Work, key: str) -> TrainJob:
             _known(work, part)
     for exposure in manifest.exposure:
         work.plan.data[exposure["data"]] = work.store.load_data_set(exposure["data"])
-    return plan.known(work.plan, manifest, _choice(manifest.method))
-
-
-def _choice(record: dict[str, Any]) -> methods.Choice:
-    return methods.choose(record["name"], {name: value for name, value in record.items() if name != "name"})
+    return plan.known(work.plan, manifest, methods.recorded(manifest.method))
 
 
 def _plain(choice: methods.Choice) -> dict[str, Any]:

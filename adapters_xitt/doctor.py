@@ -86,8 +86,8 @@ def _rig() -> tuple:
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
     from adapters_xitt.encoder import Encoder, EncoderFiles
-    from adapters_xitt.lower import Rig
     from adapters_xitt.methods import choose
+    from adapters_xitt.rig import Rig
 
     torch.manual_seed(0)
     shape = dict(vocab_size=50, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64,

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from adapters_xitt import hub
 from adapters_xitt.digests import canonical, tensors_digest
@@ -50,6 +52,11 @@ class EncoderFiles:
     @property
     def width(self) -> int:
         return self.config["hidden_size"]
+
+    @property
+    def wide(self) -> int:
+        """The width of the feed-forward blocks."""
+        return self.config.get("intermediate_size", 3072)  # the library's default
 
     @property
     def positions(self) -> int:
@@ -148,29 +155,64 @@ class Encoder:
     """An XLM-R with room for modules in its layers. Its own weights never need a gradient outside `full`."""
 
     def __init__(self, model: Any, files: EncoderFiles) -> None:
+        from adapters.context import ForwardContext
+
         self.model, self.files = model, files
         self.layers, self.width = files.layers, files.width
+        # What layers of adapters look up while they run; the library fills it in a model's own forward.
+        self._context = ForwardContext(None)
+        self._context.shared_parameters = model.shared_parameters
+        self.lm_head: dict[str, Tensor] = {}  # the checkpoint's own, where it has one
+        self.lm_bias = torch.zeros(files.config["vocab_size"])
 
     @property
     def device(self) -> torch.device:
         return self.model.embeddings.word_embeddings.weight.device
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Token ids [units, tokens] to hidden states [units, tokens, width]: depth 0."""
-        return self.model.embeddings(input_ids=ids)
+        """Token ids [units, tokens] to hidden states [units, tokens, width]: depth 0, before any module."""
+        config = self.model.adapters_config
+        active, config.active_setup = config.active_setup, None  # a hook of the library runs invertible modules here
+        try:
+            return self.model.embeddings(input_ids=ids)
+        finally:
+            config.active_setup = active
 
     def run(self, hidden: Tensor, mask: Tensor, start: int, stop: int) -> Tensor:
         """Hidden states at depth `start` to those at depth `stop`, under whatever modules are active.
 
-        `mask` [units, tokens] is 1 where there is a token. Depth d is the output of d layers: `hidden_states[d]`."""
+        `mask` [units, tokens] is 1 where there is a token. Depth d is the output of d layers: `hidden_states[d]`. An
+        active invertible module acts on what enters the first layer."""
         if start == stop:
             return hidden
+        if start == 0:
+            hidden = self.model.invertible_adapters_forward(hidden)
         bias = torch.zeros(mask.shape, dtype=hidden.dtype, device=hidden.device)
         bias = bias.masked_fill(mask == 0, torch.finfo(hidden.dtype).min)[:, None, None, :]
         bias = bias.expand(-1, 1, mask.shape[1], -1)
-        for layer in self.model.encoder.layer[start:stop]:
-            hidden = layer(hidden, bias)[0]  # positional: a hook of adapters reads it so
+        with self._context:
+            for layer in self.model.encoder.layer[start:stop]:
+                hidden = layer(hidden, bias)[0]  # positional: a hook of adapters reads it so
         return hidden
+
+    def unembed(self, features: Tensor) -> Tensor:
+        """Features of masked language modelling [tokens, width] to logits over the vocabulary, through the tied
+        embeddings; an active invertible module is undone first (MAD-X)."""
+        features = self.model.invertible_adapters_forward(features[None], rev=True)[0]
+        table = self.model.embeddings.word_embeddings.weight
+        return functional.linear(features, table, self.lm_bias.to(table.device, table.dtype))
+
+    @contextmanager
+    def attending(self) -> Iterator[dict[int, list[Tensor]]]:
+        """Collects, for the block, the attention of an active fusion: layer → arrays [units, tokens, parts], one for
+        each of a layer's bottlenecks and each run."""
+        found: dict[int, list[Any]] = {}
+        self._context.output_adapter_fusion_attentions = True
+        self._context.adapter_fusion_attentions = _Collected(found)
+        try:
+            yield found
+        finally:
+            self._context.output_adapter_fusion_attentions = None
 
     def set_dropout(self, probability: float | None) -> None:
         """Dropout of the encoder's own layers while training; None is what its configuration says."""
@@ -190,6 +232,34 @@ class Encoder:
     def copied(self) -> Encoder:
         """A second encoder with the same weights, for `full`."""
         return Encoder(copy.deepcopy(self.model), self.files)
+
+
+class _Collected:
+    """Takes what the library stores of a fusion, `found[fusion][layer][location] = attention`, in order of layers."""
+
+    def __init__(self, found: dict[int, list[Any]]) -> None:
+        self.found = found
+
+    def __getitem__(self, fusion: str) -> _Layers:
+        return _Layers(self.found)
+
+
+class _Layers(_Collected):
+    """The layers of one fusion; a location is written as an item of its layer."""
+
+    def __contains__(self, layer: int) -> bool:
+        return True
+
+    def __getitem__(self, layer: int) -> _Locations:
+        return _Locations(self.found.setdefault(layer, []))
+
+
+class _Locations:
+    def __init__(self, found: list[Any]) -> None:
+        self.found = found
+
+    def __setitem__(self, location: str, attention: Any) -> None:
+        self.found.append(attention)
 
 
 # Names that the two libraries give to what they put into a layer.

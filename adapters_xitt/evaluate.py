@@ -14,8 +14,9 @@ from torch import nn
 
 from adapters_xitt.batches import Units, collate, micro_batches
 from adapters_xitt.heads import HEADS
-from adapters_xitt.lower import Lowered, Rig
+from adapters_xitt.lower import Lowered
 from adapters_xitt.metrics import METRICS
+from adapters_xitt.rig import Rig
 from adapters_xitt.tasks import Task
 
 BEST, LONGEST = 20, 30  # starts and ends that are paired, tokens in an answer: SQuAD's own script
@@ -69,7 +70,7 @@ def say(rig: Rig, rows: Sequence[Scored], units: Units, kind: str, *, fabric: Fa
         row.head.eval()
     shared = [row for row in rows if not row.lowered.full]
     below = trunk_depth(shared, stop)
-    for chosen in micro_batches(units.lengths, range(len(units)), tokens):
+    for chosen in micro_batches(units, range(len(units)), tokens):
         arrays = collate(units, chosen, pad=rig.encoder.files.config["pad_token_id"])
         batch = {name: torch.from_numpy(value).to(rig.encoder.device) for name, value in arrays.items()}
         trunk = None
@@ -85,7 +86,7 @@ def say(rig: Rig, rows: Sequence[Scored], units: Units, kind: str, *, fabric: Fa
                     hidden = encoder.run(encoder.embed(batch["ids"]), batch["mask"], 0, stop)
                 else:
                     hidden = encoder.run(trunk, batch["mask"], below, stop)
-                said = HEADS[kind].say(row.head(hidden, batch["mask"]), batch)
+                said = HEADS[kind].say(row.head(hidden, batch), batch)
             for unit, value in zip(chosen, said, strict=True):
                 found[at][unit] = value
             tick(int(arrays["mask"].sum()))

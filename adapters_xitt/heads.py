@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adapters_xitt.batches import IGNORE
+from adapters_xitt.encoder import Encoder
 
 DROPOUT = 0.1
 Batch = Mapping[str, Tensor]
@@ -26,7 +27,7 @@ class PairHead(nn.Module):
         self.pooler = nn.Linear(width, width)
         self.out = nn.Linear(width, labels)
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """[units, tokens, width] to [units, labels]."""
         pooled = torch.tanh(self.pooler(self.dropout(hidden[:, 0])))
         return self.out(self.dropout(pooled))
@@ -40,7 +41,7 @@ class TokenHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(width, labels)
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """[units, tokens, width] to [units, tokens, labels]."""
         return self.out(self.dropout(hidden))
 
@@ -48,10 +49,14 @@ class TokenHead(nn.Module):
 class MeanPool(nn.Module):
     """The mean over the tokens, `<s>` and `</s>` among them (protocol of XTREME's Tatoeba); nothing is trained."""
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """[units, tokens, width] to [units, width]."""
-        weights = mask.to(hidden.dtype)[..., None]
+        weights = batch["mask"].to(hidden.dtype)[..., None]
         return (hidden * weights).sum(1) / weights.sum(1)
+
+
+def _pair_size(width: int, labels: int) -> int:
+    return (width + 1) * width + (width + 1) * labels
 
 
 def _pair_loss(logits: Tensor, batch: Batch) -> Tensor:
@@ -97,23 +102,26 @@ class Kind:
     """What a kind of task needs above the encoder. `loss` is summed over units; the caller divides by the weight of
     the whole effective batch."""
 
-    head: Callable[[int, int], nn.Module]
+    head: Callable[[Encoder, int], nn.Module]
+    size: Callable[[int, int], int]  # parameters that the head trains, from the encoder's width and the labels
     say: Callable[[Tensor, Batch], list[NDArray]]
     loss: Callable[[Tensor, Batch], Tensor] | None = None
 
 
 HEADS: dict[str, Kind] = {
-    "pair": Kind(PairHead, _pair_say, _pair_loss),
-    "tagging": Kind(TokenHead, _tagging_say, _tagging_loss),
-    "qa": Kind(lambda width, labels: TokenHead(width, 2), _qa_say, _qa_loss),
-    "retrieval": Kind(lambda width, labels: MeanPool(), _retrieval_say),
+    "pair": Kind(lambda encoder, labels: PairHead(encoder.width, labels), _pair_size, _pair_say, _pair_loss),
+    "tagging": Kind(lambda encoder, labels: TokenHead(encoder.width, labels),
+                    lambda width, labels: (width + 1) * labels, _tagging_say, _tagging_loss),
+    "qa": Kind(lambda encoder, labels: TokenHead(encoder.width, 2),
+               lambda width, labels: (width + 1) * 2, _qa_say, _qa_loss),
+    "retrieval": Kind(lambda encoder, labels: MeanPool(), lambda width, labels: 0, _retrieval_say),
 }
 
 
-def build(kind: str, width: int, labels: int, *, seed: int) -> nn.Module:
-    """A fresh head; weights N(0, 0.02) as the encoder's own, biases zero."""
+def build(kind: str, encoder: Encoder, labels: int, *, seed: int) -> nn.Module:
+    """A fresh head above an encoder; weights N(0, 0.02) as the encoder's own, biases zero."""
     torch.manual_seed(seed)
-    head = HEADS[kind].head(width, labels)
+    head = HEADS[kind].head(encoder, labels)
     for module in head.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.02)

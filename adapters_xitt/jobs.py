@@ -125,7 +125,7 @@ class Plan:
         files = self.material.files
         spaces = {(part.record.kind, len(part.record.labels)) for part in job.mixture.portions}
         heads = sum(HEADS[kind].size(files.width, labels) for kind, labels in spaces)
-        return job.method.parameters(files.width, files.layers, files.parameters) + heads
+        return job.method.parameters(files.width, files.wide, files.layers, files.parameters) + heads
 
     def steps(self, job: TrainJob) -> int:
         """Optimiser steps of a job."""

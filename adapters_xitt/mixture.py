@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -69,11 +70,16 @@ class Mixture:
     languages: str = "proportional"  # within a portion: all examples, or "even": each language cut to the smallest
     shares: tuple[tuple[str, float], ...] = ()  # a portion's text form and its share
 
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks trained, each once."""
+        return tuple({part.record.name: part.record for part in self.portions}.values())
+
     def record(self) -> dict[str, Any]:
         """As JSON, for keys and manifests; the name is people's and decides nothing."""
         found = asdict(self)
         del found["name"]
-        return found
+        return json.loads(json.dumps(found))  # lists, as a file gives them back
 
     def epoch(self, sizes: Sequence[int], batches: Sequence[int]) -> float:
         """Optimiser steps of one pass: every task's own, of `sizes` examples in batches of `batches`, added up; what
@@ -129,7 +135,7 @@ def space(row: Task) -> str:
 
 
 def schedule(probabilities: Sequence[float], steps: int) -> np.ndarray:
-    """Which portion each step trains [steps]: after every step, each has had its share to within one step.
+    """Which portion each step trains [steps]: after every step, each has had its share to within a step and a half.
 
     The portion furthest behind its share comes next, so that a resumed run needs nothing but the step's number."""
     shares, taken = np.asarray(probabilities), np.zeros(len(probabilities))

@@ -15,7 +15,7 @@ from adapters_xitt.heads import HEADS
 from adapters_xitt.jobs import Plan, ScoreJob, TrainJob
 from adapters_xitt.lineage import DataSet, Exposure
 from adapters_xitt.material import Material
-from adapters_xitt.methods import Choice, block, fusion_of, not_applicable
+from adapters_xitt.methods import Choice, above, block, fusion_of, not_applicable
 from adapters_xitt.metrics import METRICS
 from adapters_xitt.mixture import Mixture, Portion
 from adapters_xitt.recipe import Recipe
@@ -57,7 +57,8 @@ def _check(plan: Plan, trained: Sequence[Mixture], targets: Sequence[str]) -> No
     """What would stop the run later: kinds and metrics that are not there, unreadable data, splits that overlap."""
     material, problems = plan.material, Problems(f"recipe {plan.recipe.name}")
     sources = [_source(plan, mixed) for mixed in trained]
-    for row in dict.fromkeys([part.record for mixed in sources for part in mixed.portions] + list(map(task, targets))):
+    rows = [row for mixed in sources for row in mixed.tasks] + [task(name) for name in targets]
+    for row in {row.name: row for row in rows}.values():
         if row.kind not in HEADS:
             problems.add(f"task {row.name}: this version can't run kind {row.kind!r} yet; it runs {', '.join(HEADS)}")
         elif row.metric not in METRICS:
@@ -235,8 +236,10 @@ def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: in
     settings, own_rate = material.settings(mixed)
     settings = replace(settings, more_steps=more)
     if over:
-        choice = fusion_of(choice)
+        choice = fusion_of(choice, len(over))
         rate, own_rate = choice.row.learning_rate, None
+    elif parent and mode == "stack":
+        choice = above(choice)
     rate = (own_rate or rate) * factor
     rows = {role: [found for part in mixed.portions for found in read(part, mixed)]
             for role, read in (("trained", material.train), ("selected", material.selection))}

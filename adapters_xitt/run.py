@@ -16,10 +16,11 @@ from adapters_xitt.digests import tensors_digest
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Scored
 from adapters_xitt.jobs import Plan, ScoreCohort, ScoreJob, TrainCohort, TrainJob, fusion_parts
-from adapters_xitt.lower import Lowered, Rig, lower
+from adapters_xitt.lower import Lowered, lower
 from adapters_xitt.mixture import space
 from adapters_xitt.progress import Silent
 from adapters_xitt.records import DONE, Result, versions
+from adapters_xitt.rig import Rig
 from adapters_xitt.store import Store
 from adapters_xitt.tasks import Task
 
@@ -215,7 +216,7 @@ class Runner:
                         tensors=start.part("encoder") if start else None,
                         over=tuple(mounted(part) for part in fusion_parts(job.context, job.key)))
         found = {}
-        for task in dict.fromkeys(part.record for part in job.mixture.portions):
+        for task in job.mixture.tasks:
             if space(task) not in found:
                 head = bench.head(task, None, seed=train.derive(job.seed, "head", space(task)))
                 if job.carry_pooler and start:
@@ -253,18 +254,18 @@ class Runner:
         for exposure in job.exposure:
             if exposure.data in self.plan.data:
                 self.store.save_data_set(self.plan.data[exposure.data])
-        records = dict.fromkeys(part.record for part in job.mixture.portions)
+        rows = job.mixture.tasks
         manifest = formats.Manifest(
             key=job.key, digest=tensors_digest(tensors), encoder=self.material.files.fingerprint,
             encoder_name=self.material.files.name, method=job.method.record(), trained_on=job.mixture.name,
             mixture=job.mixture.record(),
-            heads={space(row): {"kind": row.kind, "labels": list(row.labels)} for row in records},
+            heads={space(row): {"kind": row.kind, "labels": list(row.labels)} for row in rows},
             languages=list(dict.fromkeys(code for part in job.mixture.portions for code in part.languages)),
             seed=job.seed, context=compose.show(job.context), role=job.title,
             exposure=[exposure.record() for exposure in job.exposure],
-            metrics={**metrics, "headline": ", ".join(dict.fromkeys(row.headline for row in records))},
+            metrics={**metrics, "headline": ", ".join(dict.fromkeys(row.headline for row in rows))},
             training={**job.settings.record(), "learning_rate": job.learning_rate,
-                      "lengths": {row.name: self.material.lengths(row.name).record() for row in records},
+                      "lengths": {row.name: self.material.lengths(row.name).record() for row in rows},
                       "precision": self.plan.recipe.precision, "start": job.start, "below": list(job.below),
                       "candidates": list(job.candidates), "carry_pooler": job.carry_pooler},
             versions=versions(), chance=job.chance)

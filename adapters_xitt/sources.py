@@ -37,7 +37,7 @@ class Override:
     train: str | None = None
     selection: str | None = None
     test: str | None = None
-    examples: int | None = None  # training examples kept, at most
+    trained_on: str | None = None  # the task whose data trains this one
     options: Mapping[str, Any] = field(default_factory=dict)  # for the reader
 
 
@@ -72,8 +72,9 @@ class Sources:
 
     def training_task(self, task: Task) -> str:
         """The task whose data trains `task`: itself where the recipe names its training split."""
-        own = self.overrides.get(task.name, Override()).train
-        return task.name if own or not task.trained_on else task.trained_on
+        override = self.overrides.get(task.name, Override())
+        own = task.name if override.train else task.trained_on
+        return override.trained_on or own or task.name
 
     def train(self, task: Task, language: str, *, most: int | None = None) -> Rows:
         """The training rows, at most `most` of them."""

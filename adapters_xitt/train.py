@@ -21,7 +21,8 @@ from adapters_xitt import evaluate, mixture
 from adapters_xitt.batches import Units, collate, epoch_batches, micro_batches, steps_per_epoch
 from adapters_xitt.evaluate import Scored
 from adapters_xitt.heads import HEADS
-from adapters_xitt.lower import Lowered, Rig
+from adapters_xitt.lower import Lowered
+from adapters_xitt.rig import Rig
 from adapters_xitt.tasks import Task
 
 
@@ -216,12 +217,12 @@ def _step(rows: Sequence[Row], step: int, total: int, stream: _Stream, settings:
     depth = _shared_depth(rows, settings, rig)
     trunks = [_trunk(batch, depth, rig, fabric) for batch in batches] if depth is not None else [None] * len(batches)
     for row in rows:
-        rig.activate(row.lowered)
         row.heads[data.space].train()
         for group in row.optimizer.param_groups:
             group["lr"] = row.learning_rate * _schedule(step, total, settings.warmup)
         summed = 0.0
         for at, (batch, trunk) in enumerate(zip(batches, trunks, strict=True)):
+            rig.activate(row.lowered)  # for every micro-batch: learned weights are part of its graph
             torch.manual_seed(derive(stream.seed, data.task.name, step, at))
             loss = _loss(row, batch, trunk, depth, data, rig, fabric) / max(weight, 1)
             fabric.backward(loss)

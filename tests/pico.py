@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from adapters_xitt import batches, compose, encoder, evaluate, heads, train
+from adapters_xitt import batches, compose, encoder, evaluate, heads, mixture, train
 from adapters_xitt.batches import Lengths, Units
-from adapters_xitt.lower import Lowered, Rig, lower
+from adapters_xitt.lower import Lowered, lower
 from adapters_xitt.methods import Choice, choose
+from adapters_xitt.rig import Rig, converted
 from adapters_xitt.tasks import Task
 
 LAYERS, WIDTH = 4, 32
@@ -118,20 +120,23 @@ def units(kind: str, found: list[dict[str, Any]], tokenizer: Any) -> Units:
     return batches.encode(kind, found, TASKS[kind].labels, tokenizer=tokenizer, lengths=CAPS)
 
 
-def data(kind: str, tokenizer: Any, *, count: int = 20) -> train.Data:
+def data(kind: str, tokenizer: Any, *, count: int = 20, batch_size: int = 32) -> train.Data:
     chosen, selection = rows(kind, count, seed=1), rows(kind, 6, seed=2)
-    return train.Data(TASKS[kind], units(kind, chosen, tokenizer), units(kind, selection, tokenizer), selection)
+    return train.Data(kind, TASKS[kind], units(kind, chosen, tokenizer), units(kind, selection, tokenizer), selection,
+                      batch_size)
 
 
 # -- methods, modules, rigs
 
 CHOICES: dict[str, Choice] = {
-    "seq_bn": choose("seq_bn", {"reduction": 4}),
-    "lora": choose("lora", {"rank": 4, "alpha": 8}),
-    "full": choose("full", {}),
-    "head": choose("head", {}),
-}
-RATES = {"seq_bn": 1e-2, "lora": 1e-2, "full": 1e-3, "head": 1e-2}
+    name: choose(name, options) for name, options in {
+        "seq_bn": {"reduction": 4}, "double_seq_bn": {"reduction": 4}, "par_bn": {"reduction": 4},
+        "seq_bn_inv": {"reduction": 4}, "compacter": {"reduction": 4, "factors": 2}, "ia3": {},
+        "lora": {"rank": 4, "alpha": 8}, "rslora": {"rank": 4, "alpha": 8}, "dora": {"rank": 4, "alpha": 8},
+        "pissa": {"rank": 4, "alpha": 8}, "full": {}, "head": {}}.items()}
+NECKS = ("seq_bn", "double_seq_bn", "par_bn", "seq_bn_inv", "compacter", "ia3")  # of the engine adapters
+LOW = ("lora", "rslora", "pissa")  # whose updates add up
+RATES = {**dict.fromkeys(CHOICES, 1e-2), "full": 1e-3, "ia3": 5e-2, "compacter": 5e-2, "pissa": 3e-3}
 
 
 def fabric(kind: type[Fabric] = Fabric) -> Fabric:
@@ -144,7 +149,8 @@ def rig(files: encoder.EncoderFiles) -> Rig:
 
 def head(kind: str, *, seed: int = 5, labels: int | None = None) -> nn.Module:
     """A head whose weights are large enough for probabilities to differ."""
-    found = heads.build(kind, WIDTH, len(TASKS[kind].labels) if labels is None else labels, seed=seed)
+    found = heads.build(kind, SimpleNamespace(width=WIDTH), len(TASKS[kind].labels) if labels is None else labels,
+                        seed=seed)
     with torch.no_grad():
         for parameter in found.parameters():
             parameter.mul_(10)
@@ -157,8 +163,10 @@ def randomise(parameters: Mapping[str, Tensor], method: str, *, seed: int) -> No
     with torch.no_grad():
         for name in sorted(parameters):
             noise = torch.randn(parameters[name].shape, generator=draw)
-            if method == "full":
+            if method == "full" or ".start." in name:
                 parameters[name].add_(0.05 * noise)
+            elif method in ("ia3", "pissa") or "magnitude" in name or "phm_rule" in name:
+                parameters[name].add_(0.2 * noise)  # where a module starts decides what it is
             else:
                 parameters[name].copy_(0.2 * noise)
 
@@ -171,11 +179,17 @@ def module(files: encoder.EncoderFiles, tokenizer: Any, method: Choice, *, seed:
     if state == "random":
         randomise(own, method.name, seed=seed)
     elif state == "trained":
-        row = train.Row("made", "made", lowered(made, "made"), own, head("pair", seed=seed), RATES[method.name])
-        settings = train.Settings(batch_size=8, max_steps=4, epochs=9, evaluate_every=4, warmup=0.0)
-        train.train([row], data("pair", tokenizer), settings, rig=made, fabric=fabric(), seed=seed, keeper=Keeper(),
-                    watch=Watch())
+        row = train.Row("made", "made", lowered(made, "made"), made.trainable("made"),
+                        {space("pair"): head("pair", seed=seed)}, RATES[method.name])
+        settings = train.Settings(evaluate_every=4, warmup=0.0)
+        train.train([row], [data("pair", tokenizer, batch_size=8)], settings, rig=made, fabric=fabric(), seed=seed,
+                    total=4, keeper=Keeper(), watch=Watch())
     return {name: value.detach().clone() for name, value in own.items()}
+
+
+def space(kind: str) -> str:
+    """The name of the head of a kind."""
+    return mixture.space(TASKS[kind])
 
 
 def lowered(made: Rig, text: str) -> Lowered:
@@ -282,43 +296,69 @@ def fill(model: nn.Module, name: str, tensors: Mapping[str, Tensor], *, prefix: 
     return own
 
 
+LIBRARY = {  # what a method is in the library's own words
+    "seq_bn": ("SeqBnConfig", {"reduction_factor": 4}), "double_seq_bn": ("DoubleSeqBnConfig", {"reduction_factor": 4}),
+    "par_bn": ("ParBnConfig", {"reduction_factor": 4}), "seq_bn_inv": ("SeqBnInvConfig", {"reduction_factor": 4}),
+    "compacter": ("CompacterConfig", {"reduction_factor": 4, "phm_dim": 2}), "ia3": ("IA3Config", {}),
+    "lora": {}, "rslora": {"use_rslora": True}, "dora": {"use_dora": True},
+}
+
+
 def with_adapters(model: Any, modules: Mapping[str, Mapping[str, Tensor]], methods: Mapping[str, Choice],
                   active: Any) -> Any:
-    """`adapters` alone: bottlenecks added, filled and activated by its documented calls."""
+    """`adapters` alone: modules added, filled and activated by its documented calls."""
     import adapters
 
     adapters.init(model)
     for name, tensors in modules.items():
-        config = adapters.SeqBnConfig(reduction_factor=methods[name]["reduction"],
-                                      leave_out=list(methods[name]["leave_out"]))
-        model.add_adapter(name, config=config)
+        config, fields = LIBRARY[methods[name].name]
+        if "reduction_factor" in fields:
+            fields = {**fields, "reduction_factor": methods[name]["reduction"]}
+        model.add_adapter(name, config=getattr(adapters, config)(leave_out=list(methods[name]["leave_out"]), **fields))
         fill(model, name, tensors)
     model.set_active_adapters(active)
     return model.eval()
 
 
+def lora_config(method: Choice) -> Any:
+    """peft's configuration, written by hand."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=method["rank"], lora_alpha=method["alpha"], lora_dropout=0.0,
+                      target_modules=list(method["places"]), **LIBRARY[method.name])
+
+
+def plainly(modules: Mapping[str, Mapping[str, Tensor]], methods: Mapping[str, Choice]) -> tuple[dict, dict]:
+    """The modules with every PiSSA as the plain LoRA it is shared as."""
+    found = {name: converted(tensors, methods[name]) if methods[name].name == "pissa" else (tensors, methods[name])
+             for name, tensors in modules.items()}
+    return {name: pair[0] for name, pair in found.items()}, {name: pair[1] for name, pair in found.items()}
+
+
 def with_peft(model: Any, modules: Mapping[str, Mapping[str, Tensor]], methods: Mapping[str, Choice]) -> Any:
     """`peft` alone: every update added, filled, and all of them active."""
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
     found = None
+    modules, methods = plainly(modules, methods)
     for name, tensors in modules.items():
-        config = LoraConfig(r=methods[name]["rank"], lora_alpha=methods[name]["alpha"], lora_dropout=0.0,
-                            target_modules=list(methods[name]["places"]))
         if found is None:
-            found = get_peft_model(model, config, adapter_name=name)
+            found = get_peft_model(model, lora_config(methods[name]), adapter_name=name)
         else:
-            found.add_adapter(name, config)
+            found.add_adapter(name, lora_config(methods[name]))
         fill(found, name, tensors, prefix="base_model.model.")
     found.base_model.set_adapter(list(modules))
     return found.eval()
 
 
-def by_hand(model: Any, modules: Mapping[str, Mapping[str, Tensor]], methods: Mapping[str, Choice]) -> Any:
-    """W + Σ scaling·B·A written into plain weights."""
+def by_hand(model: Any, modules: Mapping[str, Mapping[str, Tensor]], methods: Mapping[str, Choice],
+            weights: Mapping[str, float] | None = None) -> Any:
+    """W + Σ weight·scaling·B·A written into plain weights."""
+    modules, methods = plainly(modules, methods)
     with torch.no_grad():
         for name, tensors in modules.items():
-            scaling = methods[name]["alpha"] / methods[name]["rank"]
+            root = methods[name]["rank"] ** (0.5 if methods[name].name == "rslora" else 1)
+            scaling = methods[name]["alpha"] / root * (weights or {}).get(name, 1.0)
             for a in [short for short in tensors if ".lora_A." in short]:
                 place = model.get_submodule(a.split(".lora_A.")[0])
                 place.weight += scaling * tensors[a.replace("lora_A", "lora_B")] @ tensors[a]

@@ -19,15 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
 
-from adapters_xitt import compose, encoder, evaluate, formats, lineage, plan, recipe, records, tasks, train
-from adapters_xitt.compose import Nothing, Part, Stack, Sum
+from adapters_xitt import compose, encoder, evaluate, formats, lineage, mixture, plan, recipe, records, tasks, train
+from adapters_xitt.compose import Fuse, Nothing, Part, Stack, Sum
 from adapters_xitt.digests import tensors_digest
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Scored
 from adapters_xitt.lineage import DataSet, Exposure
-from adapters_xitt.lower import Lowered, Rig, lower
-from adapters_xitt.methods import METHODS, choose
+from adapters_xitt.lower import Lowered, lower
+from adapters_xitt.methods import FUSIONS, METHODS, MODES, above, choose, fusion_of, not_applicable
 from adapters_xitt.records import BLOCKED
+from adapters_xitt.rig import Rig
 from adapters_xitt.run import Bench, mounted
 from adapters_xitt.store import Store
 
@@ -85,25 +86,29 @@ class Spy(Fabric):
 
 
 def trainable(rig: Rig, name: str, text: str, kind: str, seed: int = 3) -> train.Row:
-    return train.Row(name, name, pico.lowered(rig, text), rig.parameters(name), pico.head(kind, seed=seed),
-                     pico.RATES[rig.methods[name].name])
+    return train.Row(name, name, pico.lowered(rig, text), rig.trainable(name),
+                     {pico.space(kind): pico.head(kind, seed=seed)}, pico.RATES.get(rig.methods[name].name, 1e-2))
 
 
 def run_training(rows, data, rig, *, keeper=None, watch=None, fabric=None, keep_every=60.0, seed=11, **changes):
-    chosen = {"batch_size": 6, "epochs": 9, "max_steps": 6, "evaluate_every": 2, "tokens": 96, **changes}
+    chosen = {"evaluate_every": 2, "tokens": 96, **changes}
+    total = chosen.pop("max_steps", 6)
+    data = [dataclasses.replace(data, batch_size=6)]
     return train.train(rows, data, train.Settings(**chosen), rig=rig, fabric=fabric or pico.fabric(), seed=seed,
-                       keeper=keeper or pico.Keeper(), watch=watch or pico.Watch(), keep_every=keep_every)
+                       total=total, keeper=keeper or pico.Keeper(), watch=watch or pico.Watch(), keep_every=keep_every)
 
 
-LIVES = {  # what is trained, and what stands frozen below or beside it
-    "seq_bn": ("t", {}), "lora": ("t", {}), "full": ("t", {}), "head": ("t", {}),
+LIVES = {  # what is trained, and what stands frozen below, beside or under it
+    **{name: ("t", {}) for name in METHODS},
+    "fusion": ("t(f, g)", {"f": "seq_bn", "g": "seq_bn"}), "weights": ("t(f, g)", {"f": "lora", "g": "pissa"}),
+    "seq_bn above seq_bn_inv": ("f > t", {"f": "seq_bn_inv"}), "ia3 above seq_bn": ("f > t", {"f": "seq_bn"}),
     "seq_bn above seq_bn": ("f > t", {"f": "seq_bn"}), "lora beside lora": ("f + t", {"f": "lora"}),
     "lora in seq_bn": ("f > t", {"f": "seq_bn"}), "seq_bn over two loras": ("(f + g) > t", {"f": "lora", "g": "lora"}),
 }
 
 
 def test_every_method_lives():
-    assert {name.split()[0] for name in LIVES} == set(METHODS)
+    assert {name.split()[0] for name in LIVES} == {*METHODS, *FUSIONS}
 
 
 @pytest.mark.parametrize("life", LIVES)
@@ -118,18 +123,20 @@ def test_encoder_keeps_its_bits(life, rig, modules, pico_dir, pico_tokenizer, wo
     untouched = pico.states(rig, pico.lowered(rig, "none"), *words)
     for name, kind in frozen.items():
         rig.mount(name, CHOICES[kind], tensors=modules(kind, name, "random"))
-    rig.mount("t", CHOICES[method], seed=1)
+    rig.mount("t", CHOICES[method] if method in METHODS else fusion_of(CHOICES[frozen["f"]], 2), seed=1,
+              over=tuple(frozen) if method in FUSIONS else ())
     data, row = pico.data("pair", pico_tokenizer), trainable(rig, "t", text, "pair")
     start = {name: value.detach().clone() for name, value in row.named().items()}
 
-    pico.said(rig, [Scored(row.lowered, row.head)], data.selection, "pair")
+    head = row.heads[pico.space("pair")]
+    pico.said(rig, [Scored(row.lowered, head)], data.selection, "pair")
     spy = pico.fabric(Spy)
     copies = [copy.model for copy in rig._copies.values()]
     spy.watched = [*rig.encoder.model.parameters(), *(p for model in copies for p in model.parameters()),
-                   *row.head.parameters()]
+                   *rig._weights.values(), *head.parameters()]
     spy.touched = {}
     run_training([row], data, rig, fabric=spy, max_steps=3)
-    pico.said(rig, [Scored(row.lowered, row.head)], data.selection, "pair")
+    pico.said(rig, [Scored(row.lowered, head)], data.selection, "pair")
 
     assert set(spy.touched) == {id(parameter) for parameter in row.named().values()}
     for name, parameter in row.named().items():
@@ -185,19 +192,37 @@ def mount(rig, modules, state, **methods):
 
 
 def silent(m, rig, modules, words, pico_dir, state):
-    """A fresh module changes no bit."""
+    """A fresh module changes no bit; PiSSA adds and takes away the same, compacter starts at almost nothing."""
     none = out(rig, "none", words)
     rig.mount("a", CHOICES[m], seed=1)
-    assert torch.equal(out(rig, "a", words), none)
+    if m in ("pissa", "compacter"):
+        assert pico.gap(out(rig, "a", words), none) < CLOSE
+    else:
+        assert torch.equal(out(rig, "a", words), none)
     assert METHODS[m].silent
 
 
 def bounded(m, rig, modules, words, pico_dir, state):
-    """A fresh bottleneck has weights N(0, 0.02): it changes the outputs, by less than a tenth of them."""
+    """A fresh module of this method changes the outputs, by less than a tenth of them."""
     none = out(rig, "none", words)
     rig.mount("a", CHOICES[m], seed=1)
     assert 0 < pico.gap(out(rig, "a", words), none) < 0.1
     assert not METHODS[m].silent
+
+
+def drawn(m, rig, modules, words, pico_dir, state):
+    """A random module has an effect, though nothing trained it, and the same one for the same seed."""
+    none = out(rig, "none", words)
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        rig.mount(name, CHOICES[m], seed=seed, random=True)
+    assert pico.gap(out(rig, "a", words), none) > 1e-4
+    assert torch.equal(out(rig, "a", words), out(rig, "b", words))
+    assert pico.gap(out(rig, "a", words), out(rig, "c", words)) > 1e-4
+
+
+def nothing_to_draw(m, rig, modules, words, pico_dir, state):
+    """What puts no module into the encoder, or replaces it, has no row in the control of capacity."""
+    assert not_applicable(METHODS[m], "stack") and not_applicable(METHODS[m], "sum")
 
 
 def alone_bottleneck(m, rig, modules, words, pico_dir, state):
@@ -235,53 +260,109 @@ def alone_head(m, rig, modules, words, pico_dir, state):
 
 
 def ordered(m, n, rig, modules, words, pico_dir, state):
-    """a > b is the library's own stack, and not b > a."""
+    """a > b is the library's own stack, and not b > a; scalings of (IA)³ are a product, in places of their own."""
     tensors, methods = mount(rig, modules, state, a=m, b=n)
     ours = out(rig, "a > b", words)
     reference = pico.with_adapters(pico.plain(pico_dir), tensors, methods, LibraryStack("a", "b"))
     assert pico.gap(ours, pico.ran(reference, *words)) < CLOSE
-    assert pico.gap(ours, out(rig, "b > a", words)) > 1e-4
+    if m not in ("seq_bn_inv", "par_bn"):  # which stand at the bottom only
+        assert (pico.gap(ours, out(rig, "b > a", words)) > 1e-4) == ("ia3" not in (m, n)), "scalings commute"
     for part in ("a", "b"):
         assert pico.gap(ours, out(rig, part, words)) > 0.003
+
+
+def alone_dora(m, rig, modules, words, pico_dir, state):
+    tensors, methods = mount(rig, modules, state, a=m, b=m)
+    ours = out(rig, "a", words)
+    assert pico.gap(ours, pico.ran(pico.with_peft(pico.plain(pico_dir), {"a": tensors["a"]}, methods), *words)) < CLOSE
+    assert pico.gap(ours, out(rig, "none", words)) > 0.01
 
 
 def both(m, n, rig, modules, words, pico_dir, state):
-    """An update under a bottleneck, or the other way: both libraries active in one model, in either order."""
-    from peft import LoraConfig, inject_adapter_in_model
+    """An update under a module of adapters, or the other way: both libraries active in one model, in either order."""
+    from peft import inject_adapter_in_model
 
     tensors, methods = mount(rig, modules, state, a=m, b=n)
-    low, neck = ("a", "b") if m == "lora" else ("b", "a")
+    low, neck = ("b", "a") if m in pico.NECKS else ("a", "b")
     reference = pico.with_adapters(pico.plain(pico_dir), {neck: tensors[neck]}, methods, neck)
-    inject_adapter_in_model(LoraConfig(r=methods[low]["rank"], lora_alpha=methods[low]["alpha"], lora_dropout=0.0,
-                                       target_modules=["query", "value"]), reference, adapter_name=low)
-    pico.fill(reference, low, tensors[low])
+    plain, choices = pico.plainly({low: tensors[low]}, methods)
+    inject_adapter_in_model(pico.lora_config(choices[low]), reference, adapter_name=low)
+    pico.fill(reference, low, {name.replace(".base_layer.", "."): value for name, value in plain[low].items()})
     ours = out(rig, "a > b", words)
     assert pico.gap(ours, pico.ran(reference.eval(), *words)) < CLOSE
-    written = pico.with_adapters(pico.by_hand(pico.plain(pico_dir), {low: tensors[low]}, methods),
-                                 {neck: tensors[neck]}, methods, neck)
-    assert pico.gap(ours, pico.ran(written, *words)) < CLOSE
+    if neck != "ia3" and methods[low].name != "dora" and methods[neck].name != "ia3":
+        written = pico.with_adapters(pico.by_hand(pico.plain(pico_dir), {low: tensors[low]}, methods),
+                                     {neck: tensors[neck]}, methods, neck)
+        assert pico.gap(ours, pico.ran(written, *words)) < CLOSE
     assert torch.equal(ours, out(rig, "b > a", words))
     for part in ("a", "b"):
-        assert pico.gap(ours, out(rig, part, words)) > 0.003
+        assert pico.gap(ours, out(rig, part, words)) > 1e-3
 
 
 def summed(m, n, rig, modules, words, pico_dir, state):
-    """a + b commutes, is peft's two active updates, is W + Σ ΔW by hand; an update whose B is zero adds nothing."""
+    """a + b commutes, is peft's two active updates, is W + Σ ΔW by hand; a fresh update adds nothing; two halves of
+    an update are the update."""
     tensors, methods = mount(rig, modules, state, a=m, b=n)
-    rig.mount("zero", CHOICES["lora"], seed=9)
-    assert any(value.any() for name, value in rig.parameters("zero").items() if "lora_A" in name)
+    rig.mount("zero", CHOICES[m], seed=9)
     ours = out(rig, "a + b", words)
     assert pico.gap(ours, out(rig, "b + a", words)) < CLOSE
     assert pico.gap(ours, pico.ran(pico.with_peft(pico.plain(pico_dir), tensors, methods), *words)) < CLOSE
     assert pico.gap(ours, pico.ran(pico.by_hand(pico.plain(pico_dir), tensors, methods), *words)) < CLOSE
     for part in ("a", "b"):
         assert pico.gap(ours, out(rig, part, words)) > 0.003
-        assert torch.equal(out(rig, f"{part} + zero", words), out(rig, part, words))
-    rig.mount("twin", CHOICES["lora"], tensors={name: value / 2 if "lora_B" in name else value
-                                                for name, value in tensors["a"].items()})
-    rig.mount("other", CHOICES["lora"], tensors={name: value / 2 if "lora_B" in name else value
-                                                 for name, value in tensors["a"].items()})
+        assert pico.gap(out(rig, f"{part} + zero", words), out(rig, part, words)) < CLOSE
+    half = {name: value / 2 if "lora_B" in name else value for name, value in tensors["a"].items()}
+    rig.mount("twin", CHOICES[m], tensors=half)
+    rig.mount("other", CHOICES[m], tensors=half)
     assert pico.gap(out(rig, "twin + other", words), out(rig, "a", words)) < CLOSE
+
+
+def fused(m, rig, modules, words, pico_dir, state):
+    """A fusion of bottlenecks is the library's own; over twins, with its value matrices at the identity, it is the
+    twin; the order of its parts matters to what they are, not to what it says when its parts are permuted twice."""
+    from adapters.composition import Fuse as LibraryFuse
+
+    tensors, methods = mount(rig, modules, state, a=m, b=m)
+    rig.mount("f", fusion_of(CHOICES[m], 2), seed=4, over=("a", "b"))
+    pico.randomise(rig.parameters("f"), "fusion", seed=5)
+    ours = out(rig, "f(a, b)", words)
+    reference = pico.with_adapters(pico.plain(pico_dir), tensors, methods, None)
+    reference.add_adapter_fusion(["a", "b"], config="dynamic")
+    with torch.no_grad():
+        for name, parameter in reference.named_parameters():
+            if ".a,b." in name:
+                parameter.copy_(rig.parameters("f")[name.replace(".a,b.", ".")])
+    reference.set_active_adapters(LibraryFuse("a", "b"))
+    assert pico.gap(ours, pico.ran(reference.eval(), *words)) < CLOSE
+    for part in ("a", "b"):
+        assert pico.gap(ours, out(rig, part, words)) > 1e-3
+    rig.mount("twin", CHOICES[m], tensors=tensors["a"])
+    rig.mount("same", fusion_of(CHOICES[m], 2), seed=4, over=("a", "twin"))
+    for name, parameter in rig.parameters("same").items():
+        if name.endswith("value.weight"):
+            parameter.data.copy_(torch.eye(pico.WIDTH))
+    assert pico.gap(out(rig, "same(a, twin)", words), out(rig, "a", words)) < 1e-4
+
+
+def weighted(m, rig, modules, words, pico_dir, state):
+    """Learned weights start at the last part alone; any weights are W + Σ wᵢ ΔWᵢ by hand, ranks may differ."""
+    tensors, methods = mount(rig, modules, state, a=m, b="lora")
+    rig.mount("f", fusion_of(CHOICES[m], 2), over=("a", "b"))
+    assert torch.equal(out(rig, "f(a, b)", words), out(rig, "b", words))
+    rig.parameters("f")["weights"].data.copy_(torch.tensor([0.3, -1.2]).expand_as(rig.parameters("f")["weights"]))
+    reference = pico.by_hand(pico.plain(pico_dir), tensors, methods, {"a": 0.3, "b": -1.2})
+    assert pico.gap(out(rig, "f(a, b)", words), pico.ran(reference, *words)) < CLOSE
+    alone = pico.ran(pico.by_hand(pico.plain(pico_dir), {"a": tensors["a"]}, methods), *words)
+    assert pico.gap(out(rig, "a", words), alone) < CLOSE, "inactive weights leave nothing behind"
+
+
+def not_fused(m, rig, modules, words, pico_dir, state):
+    """Refused: by the method's row, with the reason, and where somebody writes it down."""
+    assert not_applicable(METHODS[m], "fuse")
+    made = "weights" if METHODS[m].engine == "peft" else "fusion"
+    chosen = {"a": CHOICES[m], "b": CHOICES[m], "f": fusion_of(CHOICES["lora" if made == "weights" else "seq_bn"], 2)}
+    with pytest.raises(XittError, match="fus|composes with nothing"):
+        lower(compose.parse("f(a, b)"), chosen, pico.LAYERS)
 
 
 def adds_nothing(m, n, rig, modules, words, pico_dir, state):
@@ -303,56 +384,74 @@ def refused(text, m, n, rig, modules, words, pico_dir, state, *, sign):
         lower(instead, {"a": CHOICES[m], "b": CHOICES[n]}, pico.LAYERS)
 
 
-WRITE_SUM, WRITE_STACK = partial(refused, "write a + b"), partial(refused, "write a > b")
-ALONE_ONLY = partial(refused, "composes with nothing")
+WRITE_SUM, WRITE_STACK = partial(refused, "write a + b", sign=">"), partial(refused, "write a > b", sign="+")
+ALONE_ONLY, BOTTOM = "composes with nothing", partial(refused, "at the bottom", sign=">")
 
-# Every method × operator: what holds. A fresh module, one module alone, and the two signs between every two methods.
+
+def stack_law(m, n):
+    """What holds of `a > b`, a of method m below b of method n."""
+    if "full" in (m, n):
+        return partial(refused, ALONE_ONLY, sign=">")
+    if "head" in (m, n):
+        return adds_nothing
+    if METHODS[m].engine == METHODS[n].engine == "peft":
+        return WRITE_SUM if "dora" not in (m, n) else partial(refused, "don't stack", sign=">")
+    if METHODS[m].engine != METHODS[n].engine:
+        return both
+    return BOTTOM if n in ("seq_bn_inv", "par_bn") else ordered
+
+
+def sum_law(m, n):
+    """What holds of `a + b`."""
+    if "full" in (m, n):
+        return partial(refused, ALONE_ONLY, sign="+")
+    if not METHODS[m].engine == METHODS[n].engine == "peft":
+        return WRITE_STACK if n not in ("seq_bn_inv", "par_bn") else partial(refused, "needs low-rank updates", sign="+")
+    return partial(refused, "do not add up", sign="+") if "dora" in (m, n) else summed
+
+
+# Every method × operator: what holds. A fresh module, a random one, one module alone, a fusion, and the two signs
+# between every two methods.
 TABLE = {
-    ("fresh", "seq_bn"): bounded,
-    ("fresh", "lora"): silent,
-    ("fresh", "full"): silent,
-    ("fresh", "head"): silent,
-    ("alone", "seq_bn"): alone_bottleneck,
-    ("alone", "lora"): alone_update,
+    **{("fresh", m): silent if METHODS[m].silent else bounded for m in METHODS},
+    **{("random", m): nothing_to_draw if m in ("full", "head") else drawn for m in METHODS},
+    **{("alone", m): alone_bottleneck for m in pico.NECKS},
+    **{("alone", m): alone_update for m in pico.LOW},
+    ("alone", "dora"): alone_dora,
     ("alone", "full"): alone_full,
     ("alone", "head"): alone_head,
-    ("seq_bn", ">", "seq_bn"): ordered,
-    ("seq_bn", ">", "lora"): both,
-    ("lora", ">", "seq_bn"): both,
-    ("lora", ">", "lora"): partial(WRITE_SUM, sign=">"),
-    ("seq_bn", "+", "seq_bn"): partial(WRITE_STACK, sign="+"),
-    ("seq_bn", "+", "lora"): partial(WRITE_STACK, sign="+"),
-    ("lora", "+", "seq_bn"): partial(WRITE_STACK, sign="+"),
-    ("lora", "+", "lora"): summed,
-    ("head", ">", "head"): adds_nothing,
-    ("head", ">", "seq_bn"): adds_nothing,
-    ("seq_bn", ">", "head"): adds_nothing,
-    ("head", ">", "lora"): adds_nothing,
-    ("lora", ">", "head"): adds_nothing,
-    ("head", "+", "head"): partial(WRITE_STACK, sign="+"),
-    ("head", "+", "seq_bn"): partial(WRITE_STACK, sign="+"),
-    ("seq_bn", "+", "head"): partial(WRITE_STACK, sign="+"),
-    ("head", "+", "lora"): partial(WRITE_STACK, sign="+"),
-    ("lora", "+", "head"): partial(WRITE_STACK, sign="+"),
-    **{("full", sign, other): partial(ALONE_ONLY, sign=sign)
-       for sign in (">", "+") for other in ("seq_bn", "lora", "full", "head")},
-    **{(other, sign, "full"): partial(ALONE_ONLY, sign=sign)
-       for sign in (">", "+") for other in ("seq_bn", "lora", "head")},
+    **{("fuse", m): fused if m in ("seq_bn", "double_seq_bn", "compacter") else weighted if m in pico.LOW
+       else not_fused for m in METHODS},
+    **{(m, ">", n): stack_law(m, n) for m, n in product(METHODS, METHODS)},
+    **{(m, "+", n): sum_law(m, n) for m, n in product(METHODS, METHODS)},
 }
 
 
 def test_table_is_whole():
     """Every method and every operator that `compose` has, each with each: nothing is left out in silence."""
-    assert set(compose.Composition.__args__) == {Nothing, Part, Stack, Sum}
+    assert set(compose.Composition.__args__) == {Nothing, Part, Stack, Sum, Fuse}
     pairs = product(METHODS, (">", "+"), METHODS)
-    assert set(TABLE) == {*product(("fresh", "alone"), METHODS), *pairs}
+    assert set(TABLE) == {*product(("fresh", "random", "alone", "fuse"), METHODS), *pairs}
+    assert set(CHOICES) == set(METHODS)
+
+
+def test_modes_are_those_whose_operators_hold():
+    """A method has a mode exactly where the table holds the operator that the mode runs."""
+    for name, row in METHODS.items():
+        over = above(CHOICES[name]).name
+        assert ("stack" in row.modes) == (TABLE[name, ">", over] is ordered)
+        assert ("sum" in row.modes) == (TABLE[name, "+", name] is summed)
+        assert ("fuse" in row.modes) == (TABLE["fuse", name] in (fused, weighted))
+        assert ("lang" in row.modes) == ("stack" in row.modes or "sum" in row.modes)
+        for mode in MODES:
+            assert (mode in row.modes) == (not_applicable(row, mode) is None)
 
 
 @pytest.mark.parametrize("state", ["random", "trained"])
 @pytest.mark.parametrize("entry", TABLE, ids=" ".join)
 def test_table(entry, state, rig, modules, words, pico_dir):
     law = TABLE[entry]
-    if state == "trained" and (entry[0] == "fresh" or isinstance(law, partial)):
+    if state == "trained" and (entry[0] in ("fresh", "random") or isinstance(law, partial)):
         return  # nothing trained takes part in these
     law(*(word for word in entry if word in METHODS), rig, modules, words, pico_dir, state)
 
@@ -519,14 +618,16 @@ def test_dropout_acts(pico_files, modules, pico_tokenizer):
 
 # -- law 5: save, load, refuse
 
+NLI = mixture.space(tasks.task("mnli"))
+
 
 def stored(files, tensors, head, method="seq_bn", **changes) -> formats.Module:
     whole = {**{f"encoder.{name}": value for name, value in tensors.items()},
-             **{f"head.{name}": value.detach() for name, value in head.state_dict().items()}}
+             **{f"head.{NLI}.{name}": value.detach() for name, value in head.state_dict().items()}}
     values = dict(
         key="ab" * 32, digest=tensors_digest(whole), encoder=files.fingerprint, encoder_name=files.name,
-        method=CHOICES[method].record(), task="mnli", labels=list(tasks.task("mnli").labels), kind="pair",
-        languages=["en"], seed=1, context="ab" * 32, role="mnli", exposure=[], metrics={"score": 1.0}, training={},
+        method=CHOICES[method].record(), trained_on="mnli", mixture=mixture.single("mnli").record(),
+        heads={NLI: {"kind": "pair", "labels": list(tasks.task("mnli").labels)}}, languages=["en"], seed=1, context="ab" * 32, role="mnli", exposure=[], metrics={"score": 1.0}, training={},
         versions=records.versions())
     return formats.Module(formats.Manifest(**{**values, **changes}), whole)
 
@@ -559,8 +660,7 @@ def test_saved_and_loaded(method, pico_files, modules, pico_tokenizer, store):
     assert tensors_digest(loaded.tensors) == made.manifest.digest
     there = bench(pico_files, store)
     there.put(loaded, CHOICES[method])
-    scored = Scored(there.lowered(compose.parse(loaded.manifest.context)), there.head("pair", loaded.manifest.labels,
-                                                                                     loaded))
+    scored = Scored(there.lowered(compose.parse(loaded.manifest.context)), there.head(tasks.task("mnli"), loaded))
     after = pico.said(there.rig, [scored], found, "pair")
     assert all(np.array_equal(one, two) for one, two in zip(before[0], after[0], strict=True))
     store.save_module(loaded)
@@ -612,8 +712,8 @@ def test_files_are_strict(pico_files, modules, store):
         kept = {name: value for name, value in values.items() if value != "gone"}
         (folder / formats.MANIFEST).write_text(json.dumps(kept))
 
-    manifest(format=2)
-    refuse("format 2", f"format {formats.FORMAT}")
+    manifest(format=99)
+    refuse("format 99", f"format {formats.FORMAT}")
     manifest(author="me")
     refuse("author")
     manifest(seed="gone")

@@ -22,7 +22,7 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "demo", "readers", "tasks", "lineage", "sources", "batches",  # data
          "mixture", "methods", "formats", "compose",  # modules
          "recipe", "records", "store", "hub",  # study
-         "encoder", "lower", "heads", "evaluate", "train",  # engine
+         "encoder", "lower", "rig", "heads", "evaluate", "train",  # engine
          "material", "jobs", "plan", "run", "grid",  # work
          "analysis", "report",  # reading
          "doctor", "desk", "cli")  # doors

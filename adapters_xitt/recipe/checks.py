@@ -93,6 +93,13 @@ def _check_tasks(tasks: Any, tell: Any) -> None:
         for at, code in _strings(part.get("trained_in"), ("tasks", name, "trained_in"), tell):
             if code not in LANGUAGES:
                 tell(at, f"task {name}: {unknown('language', code, LANGUAGES)}")
+        trained_on = part.get("trained_on")
+        if isinstance(trained_on, str):
+            other = TASKS.get(trained_on)
+            if other is None:
+                tell(("tasks", name, "trained_on"), f"task {name}: {unknown('task', trained_on, TASKS)}")
+            elif (other.kind, other.labels) != (TASKS[name].kind, TASKS[name].labels):
+                tell(("tasks", name, "trained_on"), f"task {name}: {trained_on} has another kind or other labels")
         reader = READERS.get(TASKS[name].reader)
         for option in part.get("options") or {} if reader else ():
             taken = [word for word in inspect.signature(reader).parameters if word not in _GIVEN]

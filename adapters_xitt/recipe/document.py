@@ -60,7 +60,8 @@ class TaskPart(Closed):
     """What a recipe says of one task."""
 
     languages: list[str] | None = None  # tested
-    trained_in: list[str] | None = None  # of a target; default: English
+    trained_on: str | None = None  # of a target: the task whose data trains it
+    trained_in: list[str] | None = None  # of a target: the languages; default: English
     files: dict[str, str] = {}  # split or split@language -> pattern with {lang}, under data.root or absolute
     gold: dict[str, str] = {}
     train: str | None = None  # a split or slice: "dev[:80%]"
@@ -170,7 +171,7 @@ class Recipe(Closed):
         return tuple(code for code in task.languages if code in own)
 
     def sources(self, root: Path | None) -> Sources:
-        overrides = {name: Override(part.files, part.gold, part.train, part.selection, part.test, part.examples,
+        overrides = {name: Override(part.files, part.gold, part.train, part.selection, part.test, part.trained_on,
                                     part.options)
                      for name, part in self.tasks.items()}
         return Sources(root, overrides)

@@ -1,0 +1,304 @@
+"""One encoder with modules in its layers: mounted, activated as a lowered composition, trained, taken out again."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adapters_xitt.encoder import Encoder
+from adapters_xitt.errors import XittError
+from adapters_xitt.lower import Lowered
+from adapters_xitt.methods import PLACES, Choice
+
+START = "_start"  # of the mount of PiSSA's frozen start, which takes the principal components back out
+NOISE = 0.02  # standard deviation of what makes a silent module random: that of the encoder's own initialisation
+REGULARISATION = 0.01  # of a fusion's value matrices towards the identity: AdapterFusion's own
+
+
+class Rig:
+    """One encoder, the modules in it, and which of them are active. A module's tensors are those a mount made:
+    loading gives a new copy, nothing is ever merged into the encoder."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.methods: dict[str, Choice] = {}
+        self.over: dict[str, tuple[str, ...]] = {}  # fusion -> the modules it weights
+        self._copies: dict[str, Encoder] = {}
+        self._weights: dict[str, nn.Parameter] = {}
+        self._updated: list[tuple[int, str, Any]] = []  # layer, place and peft's layer there
+
+    # -- in and out ----------------------------------------------------------------------------------------------
+
+    def mount(self, name: str, method: Choice, *, seed: int | None = None, random: bool = False,
+              tensors: Mapping[str, Tensor] | None = None, over: Sequence[str] = ()) -> None:
+        """Puts a module into the encoder under `name`: fresh from `seed`, or with `tensors`, whose names and shapes
+        must be exactly those of the method. `random` draws a module that has an effect though it is not trained; a
+        fusion is mounted `over` modules that are there already, in the order it was trained in."""
+        if name in self.methods:
+            raise ValueError(f"{name} is mounted already")
+        if method.row.per_layer and method.row.engine != "head" and not method.adapted(self.encoder.layers):
+            raise XittError(f"method {method.label}: it puts no parameter into this encoder of "
+                            f"{self.encoder.layers} layers; does leave_out name them all?")
+        if seed is not None:
+            torch.manual_seed(seed)  # both libraries draw from the global generator when they add a module
+        self.over[name] = tuple(over)
+        _MOUNT[method.row.engine](self, name, method)
+        self.methods[name] = method
+        self._refresh()
+        own = self.parameters(name)
+        for parameter in own.values():
+            parameter.data = parameter.data.float()
+            parameter.requires_grad_(False)
+        if method.name == "pissa" and tensors is None:
+            self._principal(name)
+        if random and method.row.silent:
+            for parameter in self.trainable(name).values():
+                parameter.data.add_(torch.randn(parameter.shape).to(parameter.device), alpha=NOISE)
+        if tensors is not None:
+            try:
+                _copy_strictly(own, tensors, f"module {name} ({method.label})")
+            except XittError:
+                self.unmount(name)
+                raise
+
+    def unmount(self, name: str) -> None:
+        """Takes a module out again."""
+        method = self.methods.pop(name)
+        self.activate(Lowered((), (), None, 0))
+        _UNMOUNT[method.row.engine](self, name)
+        del self.over[name]
+        self._refresh()
+
+    def _refresh(self) -> None:
+        from peft.tuners.lora import LoraLayer
+
+        self._updated = []
+        for path, module in self.encoder.model.named_modules():
+            if isinstance(module, LoraLayer):
+                layer = int(path.split(".")[2])
+                place = next(name for name, (end, _) in PLACES.items() if path == f"encoder.layer.{layer}.{end}")
+                self._updated.append((layer, place, module))
+
+    # -- its tensors ---------------------------------------------------------------------------------------------
+
+    def parameters(self, name: str) -> dict[str, nn.Parameter]:
+        """Everything of a module that is saved, by names without the mount's; of `full`, the encoder's own names."""
+        if name in self._weights:
+            return {"weights": self._weights[name]}
+        if name in self._copies:
+            named = self._copies[name].model.named_parameters()
+            return {own: parameter for full, parameter in named if (own := full.replace(".base_layer.", "."))}
+        found = {}
+        for full, parameter in self.encoder.model.named_parameters():
+            for mark, short in ((f".{name}.", "."), (f".{name}{START}.", ".start.")):
+                if mark in full:
+                    found[full.replace(mark, short).replace(".base_layer.", ".")] = parameter
+        return found
+
+    def trainable(self, name: str) -> dict[str, nn.Parameter]:
+        """The parameters of a module that training changes."""
+        return {own: parameter for own, parameter in self.parameters(name).items() if ".start." not in own}
+
+    def encoder_of(self, lowered: Lowered) -> Encoder:
+        """The shared encoder, or the copy that `full` trained."""
+        return self._copies[lowered.full] if lowered.full else self.encoder
+
+    def _principal(self, name: str) -> None:
+        """Starts PiSSA (Meng et al. 2024): the factors of each weight's leading singular values, and beside them the
+        same product taken away, so that the encoder itself keeps its bits."""
+        rank, scaling = self.methods[name]["rank"], self.methods[name].scaling
+        for _, _, layer in self._updated:
+            if name not in layer.lora_A:
+                continue
+            left, values, right = _leading(layer.get_base_layer().weight.detach().float(), rank)
+            root = (values / scaling).sqrt()
+            for mount, sign in ((name, 1.0), (name + START, -1.0)):
+                layer.lora_A[mount].weight.data.copy_(root[:, None] * right)
+                layer.lora_B[mount].weight.data.copy_(sign * left * root)
+
+    # -- which are active ----------------------------------------------------------------------------------------
+
+    def activate(self, lowered: Lowered) -> None:
+        """Makes `lowered` what the layers compute. Sets no gradient flags: a library's own switch would."""
+        from adapters.composition import Fuse, Stack
+
+        setup = None
+        if lowered.bottlenecks:
+            setup = (Fuse(*lowered.bottlenecks, name=lowered.fusion) if lowered.fusion
+                     else Stack(*lowered.bottlenecks))
+        self.encoder.model.adapters_config.active_setup = setup
+        weights = self._weights.get(lowered.fusion or "")
+        rows = self._rows(lowered.fusion) if weights is not None else {}
+        for layer, place, module in self._updated:
+            active = [name for name in lowered.updates if name in module.lora_A]
+            module._active_adapter = [mount for name in active for mount in (name, name + START)
+                                      if mount in module.lora_A]
+            for at, name in enumerate(lowered.updates):
+                if name in active:
+                    weight = weights[rows[layer, place], at] if (layer, place) in rows else 1.0
+                    for mount in (name, name + START):
+                        if mount in module.lora_A:
+                            module.scaling[mount] = self.methods[name].scaling * weight
+
+    def _rows(self, fusion: str) -> dict[tuple[int, str], int]:
+        """The row of a weights fusion's tensor for each layer and place."""
+        choice = self.methods[fusion]
+        pairs = [(layer, place) for layer in choice.adapted(self.encoder.layers) for place in choice["places"]]
+        return {pair: at for at, pair in enumerate(pairs)}
+
+    def penalty(self, lowered: Lowered) -> Tensor | None:
+        """What a fusion adds to the loss: its value matrices' squared distance to the identity (AdapterFusion)."""
+        if not lowered.fusion or lowered.fusion in self._weights:
+            return None
+        values = [value for own, value in self.parameters(lowered.fusion).items() if own.endswith("value.weight")]
+        eye = torch.eye(self.encoder.width, device=self.encoder.device)
+        return REGULARISATION * sum((eye - value).pow(2).sum() for value in values)
+
+    @contextmanager
+    def training(self, dropout: float | None) -> Iterator[None]:
+        """The encoder and its copies in training mode, with this dropout, and back in evaluation mode after; dropout
+        of frozen modules stays off."""
+        encoders = (self.encoder, *self._copies.values())
+        for encoder in encoders:
+            encoder.set_dropout(dropout)
+            encoder.model.train()
+        frozen = {mount for name, choice in self.methods.items() if dict(choice.options).get("dropout")
+                  and not any(one.requires_grad for one in self.parameters(name).values())
+                  for mount in (name, name + START)}
+        if frozen:
+            for path, module in self.encoder.model.named_modules():
+                if frozen & set(path.split(".")):
+                    module.eval()
+        try:
+            yield
+        finally:
+            for encoder in encoders:
+                encoder.model.eval()
+
+
+def converted(tensors: Mapping[str, Tensor], choice: Choice) -> tuple[dict[str, Tensor], Choice]:
+    """A PiSSA module as a plain LoRA of twice the rank, for whoever knows nothing of its start: the trained factors
+    and the frozen ones side by side."""
+    found = {}
+    for name, value in tensors.items():
+        if ".start." not in name:
+            start = tensors[name.replace(".weight", ".start.weight")]
+            found[name] = torch.cat([value, start], dim=0 if ".lora_A" in name else 1)
+    doubled = {"rank": 2 * choice["rank"], "alpha": 2 * choice["alpha"]}
+    return found, Choice("lora", tuple((option, doubled.get(option, value)) for option, value in choice.options))
+
+
+def _leading(weight: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Leading singular vectors and values of [out, in]: [out, rank], [rank], [rank, in]."""
+    if min(weight.shape) <= 256:
+        left, values, right = torch.linalg.svd(weight, full_matrices=False)
+        return left[:, :rank], values[:rank], right[:rank]
+    left, values, right = torch.svd_lowrank(weight, q=rank, niter=16)  # a hundredth of the time at 1,024 × 1,024
+    return left, values, right.T
+
+
+def _copy_strictly(own: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor], what: str) -> None:
+    missing, extra = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
+    if missing or extra:
+        raise XittError(f"{what}: {len(missing)} tensors missing {missing[:2]}, {len(extra)} too many {extra[:2]}; "
+                        "it was made for another encoder or with other options")
+    for name, parameter in own.items():
+        if parameter.shape != tensors[name].shape:
+            raise XittError(f"{what}: {name} has shape {tuple(tensors[name].shape)}, "
+                            f"this encoder needs {tuple(parameter.shape)}")
+        parameter.data.copy_(tensors[name])
+
+
+# -- one mount per engine --------------------------------------------------------------------------------------------
+
+def _fields(method: Choice) -> dict[str, Any]:
+    """The library's fields, from the row and the options."""
+    own = {field: method[option] for option, field in method.row.fields.items()}
+    return {**method.row.constants, **{name: list(value) if isinstance(value, tuple) else value
+                                       for name, value in own.items()}}
+
+
+def _mount_bottleneck(rig: Rig, name: str, method: Choice) -> None:
+    import adapters
+
+    factors = dict(method.options).get("factors")
+    if factors and (rig.encoder.width % factors or rig.encoder.width // method["reduction"] % factors
+                    or rig.encoder.width < method["reduction"]):
+        raise XittError(f"method {method.label}: factors must divide the encoder's width, {rig.encoder.width}, and "
+                        f"that over reduction, {rig.encoder.width // method['reduction']}; write a smaller reduction")
+    rig.encoder.model.add_adapter(name, config=getattr(adapters, method.row.config)(**_fields(method)))
+    rig.encoder.model.adapters_config.active_setup = None
+    rig.encoder.model.to(rig.encoder.device)
+
+
+def _unmount_bottleneck(rig: Rig, name: str) -> None:
+    rig.encoder.model.delete_adapter(name)
+
+
+def _mount_update(rig: Rig, name: str, method: Choice) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    layers = "|".join(map(str, method.adapted(rig.encoder.layers)))
+    ends = "|".join(re.escape(PLACES[place][0]) for place in method["places"])
+    config = LoraConfig(target_modules=rf"encoder\.layer\.({layers})\.({ends})", **_fields(method))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several in one model is the point
+        for mount in (name, name + START) if method.name == "pissa" else (name,):
+            inject_adapter_in_model(config, rig.encoder.model, adapter_name=mount)
+
+
+def _unmount_update(rig: Rig, name: str) -> None:
+    for _, _, module in rig._updated:
+        for mount in (name, name + START):
+            if mount in module.lora_A:
+                module.delete_adapter(mount)
+
+
+def _mount_fusion(rig: Rig, name: str, method: Choice) -> None:
+    rig.encoder.model.add_adapter_fusion(list(rig.over[name]), config="dynamic", name=name)
+    rig.encoder.model.adapters_config.active_setup = None
+    rig.encoder.model.to(rig.encoder.device)
+
+
+def _unmount_fusion(rig: Rig, name: str) -> None:
+    rig.encoder.model.delete_adapter_fusion(name)
+
+
+def _mount_weights(rig: Rig, name: str, method: Choice) -> None:
+    """One weight per layer, place and module: 1 for the last module, 0 for the others: where `none` ended."""
+    if len(rig.over[name]) != method["parts"]:
+        raise XittError(f"{name} weights {method['parts']} modules, not {len(rig.over[name])}")
+    rows = len(method.adapted(rig.encoder.layers)) * len(method["places"])
+    start = torch.zeros(rows, method["parts"])
+    start[:, -1] = 1.0
+    rig._weights[name] = nn.Parameter(start.to(rig.encoder.device))
+
+
+def _unmount_weights(rig: Rig, name: str) -> None:
+    del rig._weights[name]
+
+
+def _mount_full(rig: Rig, name: str, method: Choice) -> None:
+    if len(rig.methods):
+        raise ValueError("a fully fine-tuned encoder is mounted alone")
+    rig._copies[name] = rig.encoder.copied()
+
+
+def _unmount_full(rig: Rig, name: str) -> None:
+    del rig._copies[name]
+
+
+def _nothing(rig: Rig, name: str, method: Choice | None = None) -> None:
+    """The head alone puts nothing into the encoder."""
+
+
+_MOUNT: dict[str, Any] = {"adapters": _mount_bottleneck, "peft": _mount_update, "full": _mount_full, "head": _nothing,
+                          "fusion": _mount_fusion, "weights": _mount_weights}
+_UNMOUNT: dict[str, Any] = {"adapters": _unmount_bottleneck, "peft": _unmount_update, "full": _unmount_full,
+                            "head": _nothing, "fusion": _unmount_fusion, "weights": _unmount_weights}
