@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +162,9 @@ class Material:
 
     def encoded(self, row: Task, rows: Sequence[dict[str, Any]]) -> Units:
         """Rows encoded for a task; a large split is kept as Arrow beside the store."""
-        encode = partial(batches.encode, row.kind, rows, row.labels, tokenizer=self.tokenizer,
-                         lengths=self.lengths(row.name))
+        def encode() -> Units:
+            return batches.encode(row.kind, rows, row.labels, tokenizer=self.tokenizer, lengths=self.lengths(row.name))
+
         if not self.store or len(rows) < CACHED:
             return encode()
         name = digests.key("tokens", {

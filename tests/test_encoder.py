@@ -24,8 +24,8 @@ from torch import Tensor
 
 from adapters_xitt import encoder, heads, hub
 from adapters_xitt.errors import XittError
-from adapters_xitt.methods import Choice, choose
-from adapters_xitt.plan import Plan
+from adapters_xitt.methods import Choice, choose, fusion_of
+from adapters_xitt.jobs import Plan
 from adapters_xitt.tasks import TASKS
 
 # What a hostile or merely foreign config.json may carry.
@@ -522,6 +522,13 @@ CHOICES = [
     *(_choice("lora", rank=rank, alpha=alpha) for rank, alpha in ((1, 1), (4, 8), (40, 3))),
     *(_choice("lora", places=places) for places in (["query"], ["value", "key"], ["query", "key", "value"])),
     *(_choice("lora", places=["key"], leave_out=left) for left in ([0], [0, 1, 2], [3, 1], [1, 1, 9])),
+    *(_choice("lora", places=places) for places in (["attention"], ["up", "down"], ["query", "up"])),
+    *(_choice(name, rank=3, places=["value", "down"]) for name in ("rslora", "dora", "pissa")),
+    *(_choice(name, reduction=reduction, leave_out=[1]) for reduction in (2, 5)
+      for name in ("double_seq_bn", "par_bn", "seq_bn_inv")),
+    *(_choice("compacter", reduction=reduction, factors=factors) for reduction, factors in ((2, 4), (4, 2), (8, 1))),
+    _choice("ia3"),
+    _choice("ia3", leave_out=[0, 3]),
     _choice("full"),
     _choice("head"),
 ]
@@ -530,17 +537,43 @@ CHOICES = [
 def _mounted(files: encoder.EncoderFiles, choice: Choice) -> int:
     rig = pico.rig(files)
     rig.mount("m", choice, seed=1)
-    return sum(parameter.numel() for parameter in rig.parameters("m").values())
+    return sum(parameter.numel() for parameter in rig.trainable("m").values())
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_parameters_are_counted_as_they_are_built(pico_files, choice):
-    assert choice.parameters(pico_files.width, pico_files.layers, pico_files.parameters) == _mounted(pico_files, choice)
+    assert choice.parameters(pico_files.width, pico_files.wide, pico_files.layers, pico_files.parameters) == _mounted(pico_files, choice)
+
+
+@pytest.mark.parametrize(("name", "options", "count"), [  # measured on the libraries' own modules, in millions
+    ("lora", {}, 0.786), ("dora", {}, 0.836), ("seq_bn", {}, 3.172), ("double_seq_bn", {}, 6.344),
+    ("par_bn", {}, 25.216), ("ia3", {}, 0.147),
+    ("lora", {"rank": 16, "places": ["query", "key", "value", "up", "down"]}, 6.291)])
+def test_parameters_at_the_size_of_xlm_r_large(name, options, count):
+    assert choose(name, options).parameters(1024, 4096, 24, 0) == pytest.approx(count * 1e6, rel=5e-3)
+
+
+def test_a_fusion_is_counted_as_it_is_built(pico_files):
+    for name, made in (("seq_bn", "fusion"), ("double_seq_bn", "fusion"), ("lora", "weights")):
+        rig, own = pico.rig(pico_files), choose(name, {})
+        for part in "ab":
+            rig.mount(part, own, seed=1)
+        choice = fusion_of(own, 2)
+        assert choice.name == made
+        rig.mount("f", choice, seed=1, over=("a", "b"))
+        counted = choice.parameters(pico_files.width, pico_files.wide, pico_files.layers, pico_files.parameters)
+        assert counted == sum(parameter.numel() for parameter in rig.parameters("f").values())
+    assert fusion_of(choose("seq_bn", {}), 9).parameters(1024, 4096, 24, 0) == pytest.approx(75.5e6, rel=1e-3)
+
+
+def test_factors_that_do_not_divide_are_told(pico_files):
+    with pytest.raises(XittError, match="factors must divide"):
+        pico.rig(pico_files).mount("m", choose("compacter", {"reduction": 4, "factors": 3}), seed=1)
 
 
 def test_a_reduction_over_the_width_is_counted_as_it_is_built(pico_files):
     choice = choose("seq_bn", {"reduction": 2 * pico.WIDTH})
-    assert choice.parameters(pico_files.width, pico_files.layers, pico_files.parameters) == _mounted(pico_files, choice)
+    assert choice.parameters(pico_files.width, pico_files.wide, pico_files.layers, pico_files.parameters) == _mounted(pico_files, choice)
 
 
 def test_a_place_is_named_once():
@@ -553,7 +586,7 @@ def test_a_place_is_named_once():
     pytest.param(choose("lora", {"leave_out": [0, 1, 2, 3]}), id="lora"),
 ])
 def test_a_method_that_adapts_no_layer_is_refused(pico_files, choice):
-    assert choice.parameters(pico_files.width, pico_files.layers, pico_files.parameters) == 0
+    assert choice.parameters(pico_files.width, pico_files.wide, pico_files.layers, pico_files.parameters) == 0
     with pytest.raises(XittError, match="no parameter"):
         _mounted(pico_files, choice)
 
@@ -562,8 +595,9 @@ def test_a_method_that_adapts_no_layer_is_refused(pico_files, choice):
 def test_a_plan_counts_heads_as_they_are_built(pico_files, name):
     row, choice = TASKS[name], choose("lora", {})
     labels = row.labels or (("A", "B", "C") if row.kind == "tagging" else ())
-    job = SimpleNamespace(task=SimpleNamespace(kind=row.kind, labels=labels), method=choice)
-    head = heads.build(row.kind, pico_files.width, len(labels), seed=1)
-    own = choice.parameters(pico_files.width, pico_files.layers, pico_files.parameters)
+    part = SimpleNamespace(record=SimpleNamespace(kind=row.kind, labels=labels))
+    job = SimpleNamespace(mixture=SimpleNamespace(portions=[part, part]), method=choice)  # one space, one head
+    head = heads.build(row.kind, pico_files, len(labels), seed=1)
+    own = choice.parameters(pico_files.width, pico_files.wide, pico_files.layers, pico_files.parameters)
     plan = Plan(None, SimpleNamespace(files=pico_files))
     assert plan.module_parameters(job) - own == sum(parameter.numel() for parameter in head.parameters())

@@ -189,8 +189,8 @@ def test_a_recipe_names_files_splits_and_options(tmp_path):
     # options belong to the reader of every file of the task
     with pytest.raises(DataError, match="columns"):
         sources.train(TASKS["xnli"], "en")
-    sliced = Sources(tmp_path / "data", {"xnli": Override(train="dev[:6]", selection="dev[6:]", examples=4)})
-    train, select = (found.rows for found in (sliced.train(TASKS["xnli"], "en"),
+    sliced = Sources(tmp_path / "data", {"xnli": Override(train="dev[:6]", selection="dev[6:]")})
+    train, select = (found.rows for found in (sliced.train(TASKS["xnli"], "en", most=4),
                                               sliced.select(TASKS["xnli"], "en", most=None)))
     assert (len(train), len(select)) == (4, 6)
     assert not {row["id"] for row in train} & {row["id"] for row in select}

@@ -40,7 +40,8 @@ def module(key: str = KEY) -> Module:
     tensors = {"encoder.a": torch.randn(3, 4).T, "encoder.b": torch.tensor(2.0), "head.out.bias": torch.zeros(0)}
     return Module(Manifest(
         key=key, digest=tensors_digest(tensors), encoder=digest("encoder"), encoder_name="pico",
-        method={"name": "lora"}, task="xnli", labels=["a", "ß"], kind="pair", languages=["en"], seed=1, context=key,
+        method={"name": "lora"}, trained_on="xnli", mixture={"portions": []},
+        heads={"pair2": {"kind": "pair", "labels": ["a", "ß"]}}, languages=["en"], seed=1, context=key,
         role="xnli", exposure=[{"task": "xnli", "language": "en", "role": "trained", "data": digest("rows")}],
         metrics={"accuracy": 0.5}, training={"learning_rate": 1e-4}, versions=records.versions()), tensors)
 
