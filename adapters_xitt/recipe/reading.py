@@ -59,7 +59,7 @@ def parse(values: dict[str, Any], *, where: str, lines: dict[tuple, str] | None 
     except ValidationError as error:
         for found in error.errors():
             at = tuple(step for step in found["loc"] if not str(step).startswith(_BRANCHES))
-            if "methods" in at[:1] and found["loc"][-1] == "str":
+            if at[:1] in (("methods",), ("intermediates",)) and found["loc"][-1] == "str":
                 continue  # a mapping is as good as a name; the other branch tells what is wrong
             tell(at, _message(at, found))
     check_names(values, tell)
@@ -85,6 +85,8 @@ def _keys(at: tuple) -> list[str]:
     for step in at:
         if get_origin(model) is dict:
             model = get_args(model)[1]
+        elif get_origin(model) is list:  # of names or of a part with keys
+            model = next((one for one in get_args(get_args(model)[0]) if hasattr(one, "model_fields")), None)
         elif step in getattr(model, "model_fields", {}):
             model = model.model_fields[step].annotation
         else:

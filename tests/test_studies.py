@@ -1,0 +1,158 @@
+"""Grids beyond the plain one, end to end: mixtures, controls, fusions, sweeps, language modules, other languages."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pico_world as world
+import pytest
+from test_run import outcome, xitt
+
+from adapters_xitt import formats
+from adapters_xitt.store import Store
+
+RECIPE = """# Does everything that a recipe can ask finish?
+encoder: {encoder}
+data: {{root: {root}}}
+methods: [{{name: seq_bn, reduction: 4, learning_rate: 1.0e-2}}, {{name: lora, learning_rate: 1.0e-2}}]
+intermediates:
+  - demo-nli
+  - {{name: all, tasks: [demo-nli, demo-qa], sampling: even, training: {{max_steps: 9}}}}
+targets: [demo-pairs, demo-pos, demo-retrieval]
+modes: [none, sequential, stack, sum, fuse]
+controls: [capacity, steps, permuted]
+languages: [en, de]
+seeds: [1, 2]
+lengths: {{max_length: 40, stride: 8, question: 8}}
+training: {{batch_size: 8, max_steps: 6, evaluate_every: 3, selection_examples: 6, tokens: 160}}
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, pico_dir, pico_world) -> tuple[Path, Path, str]:
+    folder = tmp_path_factory.mktemp("study")
+    recipe = folder / "study.yaml"
+    recipe.write_text(RECIPE.format(encoder=pico_dir, root=pico_world))
+    return recipe, folder / "store", xitt("run", recipe, "--store", folder / "store", "--device", "cpu")
+
+
+def grid(store: Path, name: str = "study") -> list[dict]:
+    return json.loads((store / "runs" / name / "grid.json").read_text())["entries"]
+
+
+def test_every_row_is_there_and_done_or_says_why_not(finished) -> None:
+    _, store, _ = finished
+    entries = grid(store)
+    assert {entry["status"] for entry in entries} == {"done", "not applicable"}
+    rows = Counter((entry["method"].partition("(")[0], entry["intermediate"], entry["mode"]) for entry in entries
+                   if entry["target"] == "demo-pos" and entry["status"] == "done")
+    joined = {"seq_bn": "stack", "lora": "sum"}
+    wanted = {(method, "", "none") for method in joined}
+    for method, mode in joined.items():
+        wanted |= {(method, name, one) for name in ("demo-nli", "all", "demo-nli:permuted")
+                   for one in ("sequential", mode)}
+        wanted |= {(method, "random", mode), (method, "all of them", "fuse"), (method, "random", "fuse"),
+                   (method, "demo-nli's steps", "none"), (method, "all's steps", "none")}
+    assert set(rows) == wanted
+    assert set(rows.values()) == {2 * 2}, "two seeds in two languages"
+
+
+def test_a_mixture_keeps_a_head_for_every_label_space_and_the_shares_asked(finished) -> None:
+    _, store, _ = finished
+    mixed = [found for found in Store(store).manifests() if found.trained_on == "all"]
+    assert mixed and all({head["kind"] for head in found.heads.values()} == {"pair", "qa"} for found in mixed)
+    for found in mixed:
+        assert found.metrics["planned_steps"] == 9
+        assert {name.partition(".")[0] for name in found.metrics["history"][-1]} == {"step", "loss", "demo-nli",
+                                                                                     "demo-qa"}
+        assert {(one["task"], one["role"]) for one in found.exposure} == {
+            (task, role) for task in ("demo-nli", "demo-qa") for role in ("trained", "selected")}
+
+
+def test_the_control_of_steps_takes_the_steps_of_both(finished) -> None:
+    _, store, _ = finished
+    steps = {found.role.partition(",")[0]: found.metrics["planned_steps"] for found in Store(store).manifests()
+             if "steps" in found.role}
+    assert steps["demo-pos with demo-nli's steps"] == 12 and steps["demo-pos with all's steps"] == 15
+
+
+def test_random_modules_are_random_and_stay(finished) -> None:
+    _, store, _ = finished
+    random = [found for found in Store(store).manifests() if found.trained_on == "random"]
+    assert len(random) == 2 * 2
+    assert all(found.metrics["steps"] == 0 and not found.exposure for found in random)
+
+
+def test_fusions_come_back_from_the_store(finished) -> None:
+    """A second store with the modules alone: scoring loads every one of them, fusions with their parts."""
+    recipe, store, _ = finished
+    fusions = [found for found in Store(store).manifests() if found.method["name"] in ("fusion", "weights")]
+    assert {found.method["name"] for found in fusions} == {"fusion", "weights"}
+    before = outcome(store)
+    results = store / "results"
+    kept = results.rename(store / "kept")
+    xitt("run", recipe, "--store", store, "--device", "cpu")
+    assert outcome(store) == before
+    __import__("shutil").rmtree(kept)
+
+
+def test_the_report_shows_every_row(finished) -> None:
+    _, store, printed = finished
+    page = (store / "runs" / "study" / "report.md").read_text()
+    for word in ("demo-nli:permuted", "all of them", "random", "demo-nli's steps"):
+        assert word in page and word in printed
+
+
+def test_a_sweep_keeps_the_best_of_equals(finished, tmp_path: Path) -> None:
+    recipe, _, _ = finished
+    words = ("sweep=[0.1, 1.0]", "modes=[none, sequential]", "controls=[]", "intermediates=[demo-nli]", "seeds=[1]",
+             "targets=[demo-pairs]", "name=swept")
+    xitt("run", recipe, *words, "--store", tmp_path / "s", "--device", "cpu")
+    store = Store(tmp_path / "s")
+    chosen = [found for found in store.manifests() if found.training["candidates"]]
+    assert len(chosen) == 3 * 2, "the target alone, the intermediate, the target after it; two methods"
+    for found in chosen:
+        tried = [formats.read_manifest(store.module_folder(key)) for key in found.training["candidates"]]
+        assert [one.training["learning_rate"] for one in tried] == pytest.approx([1e-3, 1e-2])
+        best = max(tried, key=lambda one: one.metrics["score"])
+        assert (found.metrics["score"], found.digest) == (best.metrics["score"], best.digest)
+
+
+def test_training_in_other_languages_is_tagged(tmp_path: Path, pico_dir) -> None:
+    root = world.write(tmp_path / "data")
+    for language in ("de", "fi"):
+        for split in ("train", "dev"):
+            text = (root / "demo-nli" / f"{split}-en.tsv").read_text()
+            (root / "demo-nli" / f"{split}-{language}.tsv").write_text(text)
+    recipe = tmp_path / "study.yaml"
+    recipe.write_text(RECIPE.format(encoder=pico_dir, root=root))
+    xitt("run", recipe, "intermediates=[demo-nli@de+fi, demo-nli@fi]", "modes=[none, sequential]", "controls=[]",
+         "seeds=[1]", "targets=[demo-pos]", "languages=[en, de, fi]", "--store", tmp_path / "s", "--device", "cpu")
+    tags = {(entry["intermediate"], entry["language"]): entry["tag"] for entry in grid(tmp_path / "s")
+            if entry["method"] == "lora"}
+    assert tags == {
+        ("", "en"): "task+language-seen", ("", "de"): "zero-shot", ("", "fi"): "zero-shot",
+        ("demo-nli@de+fi", "en"): "task+language-seen", ("demo-nli@de+fi", "de"): "language-seen",
+        ("demo-nli@de+fi", "fi"): "language-seen", ("demo-nli@fi", "en"): "task+language-seen",
+        ("demo-nli@fi", "de"): "zero-shot", ("demo-nli@fi", "fi"): "language-seen"}
+    both = next(found for found in Store(tmp_path / "s").manifests() if found.trained_on == "demo-nli@de+fi")
+    assert both.languages == ["de", "fi"]
+
+
+@pytest.mark.parametrize(("words", "part"), [
+    ("intermediates=[demo-nlo]", "Did you mean 'demo-nli'"),
+    ("intermediates=[demo-nli@xx]", "unknown language 'xx'"),
+    ("intermediates=[demo-nli:permutd]", "Did you mean 'permuted'"),
+    ("intermediates=[demo-retrieval]", "trains nothing"),
+    ("intermediates=[{name: m, tasks: [demo-nli], shares: {demo-nli: 0.5}}]", "must leave something"),
+    ("intermediates=[{name: m, tasks: [demo-nli, demo-qa], shares: {demo-qo: 0.5}}]", "Did you mean 'demo-qa'"),
+    ("intermediates=[{name: m, tasks: [demo-nli], samplin: even}]", "Did you mean 'sampling'"),
+    ("controls=[capacty]", "Did you mean 'capacity'"),
+    ("intermediates=[demo-nli@fi]", "train-fi.tsv: no such file"),
+])
+def test_wrong_studies_are_told(finished, words: str, part: str, tmp_path: Path) -> None:
+    printed = xitt("run", finished[0], words, "--store", tmp_path / "none", code=2)
+    assert part in printed and "Traceback" not in printed
+    assert not (tmp_path / "none").exists()
