@@ -10,12 +10,14 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from adapters_xitt import hub
 from adapters_xitt.digests import canonical, tensors_digest
@@ -132,6 +134,27 @@ def _stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
             raise XittError(f"{path}: not a whole safetensors file ({error})") from None
 
 
+def read_lm_head(files: EncoderFiles) -> dict[str, Tensor]:
+    """The checkpoint's head for masked language modelling, float32 on the CPU: `dense.*`, `layer_norm.*` and `bias`
+    [vocabulary], each where its file has one."""
+    from safetensors import safe_open
+
+    wide = files.width
+    shapes = {"dense.weight": (wide, wide), "dense.bias": (wide,), "layer_norm.weight": (wide,),
+              "layer_norm.bias": (wide,), "bias": (files.config.get("vocab_size"),)}
+    found = {}
+    for path in _weight_files(files.folder):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():
+                prefix, _, short = name.rpartition("lm_head.")
+                if prefix not in PREFIXES or short not in shapes or not name.startswith(f"{prefix}lm_head."):
+                    continue
+                found[short] = file.get_tensor(name).to(torch.float32)
+                if shapes[short] not in ((None,), tuple(found[short].shape)):
+                    raise XittError(f"{path}: {name} is {tuple(found[short].shape)}, not {shapes[short]}")
+    return found
+
+
 def load_tokenizer(files: EncoderFiles) -> Any:
     """The fast tokenizer, built from tokenizer.json alone."""
     from transformers import XLMRobertaTokenizerFast
@@ -171,6 +194,23 @@ class Encoder:
         for layer in self.model.encoder.layer[start:stop]:
             hidden = layer(hidden, bias)[0]  # positional: a hook of adapters reads it so
         return hidden
+
+    def unembed(self, hidden: Tensor) -> Tensor:
+        """States of the masked-language-model head [tokens, width] to logits [tokens, vocabulary]: its decoder is
+        the embedding table."""
+        table = self.model.embeddings.word_embeddings.weight
+        return functional.linear(hidden.to(table.dtype), table, self.lm_bias.to(table))
+
+    @cached_property
+    def lm_head(self) -> dict[str, Tensor]:
+        """`read_lm_head`, once."""
+        return read_lm_head(self.files)
+
+    @cached_property
+    def lm_bias(self) -> Tensor:
+        """The bias of the decoder [vocabulary], zeros where the checkpoint has none."""
+        table = self.model.embeddings.word_embeddings.weight
+        return self.lm_head.get("bias", torch.zeros(len(table))).to(table)
 
     def set_dropout(self, probability: float | None) -> None:
         """Dropout of the encoder's own layers while training; None is what its configuration says."""

@@ -75,7 +75,7 @@ class Bench:
     def head(self, kind: str, labels: Sequence[str], module: formats.Module | None, *, seed: int = 0
              ) -> torch.nn.Module:
         """A module's head, or a fresh one."""
-        head = heads.build(kind, self.files.width, len(labels), seed=seed)
+        head = heads.build(kind, self.rig.encoder, len(labels), seed=seed)
         if module is not None and kind != "retrieval":
             stored, own = module.part("head"), head.state_dict()
             if {name: value.shape for name, value in stored.items()} != {name: own[name].shape for name in own}:

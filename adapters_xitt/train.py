@@ -158,7 +158,7 @@ class _Stream:
     def __init__(self, data: Data, settings: Settings, seed: int) -> None:
         self.data, self.size, self.budget, self.seed = data, settings.batch_size, settings.tokens, seed
         self.units = data.train.of_examples()
-        self.unit_lengths = data.train.lengths
+        self.unit_lengths, self.bundles = data.train.lengths, data.train.bundles()
         self.lengths = np.array([self.unit_lengths[units].sum() for units in self.units])
         self.per_epoch = steps_per_epoch(data.train.examples, settings.batch_size)
         self.epoch, self.batches, self.tokens = -1, [], 0
@@ -170,8 +170,9 @@ class _Stream:
             self.batches = epoch_batches(self.lengths, self.size, seed=derive(self.seed, "order"), epoch=epoch)
             self.epoch = epoch
         units = [unit for example in self.batches[step % self.per_epoch] for unit in self.units[example]]
-        arrays = [collate(self.data.train, chosen, pad=pad)
-                  for chosen in micro_batches(self.unit_lengths, units, self.budget)]
+        drawn = derive(self.seed, "mask", self.data.task.name, step)
+        arrays = [collate(self.data.train, chosen, pad=pad, seed=drawn)
+                  for chosen in micro_batches(self.unit_lengths, units, self.budget, bundles=self.bundles)]
         self.tokens = int(sum(batch["mask"].sum() for batch in arrays))
         return arrays, int(sum(batch["weight"].sum() for batch in arrays))
 
@@ -231,7 +232,7 @@ def _loss(row: Row, batch: dict[str, Tensor], trunk: Tensor | None, depth: int |
             hidden = encoder.run(encoder.embed(batch["ids"]), batch["mask"], 0, encoder.layers)
         else:
             hidden = encoder.run(trunk, batch["mask"], depth, encoder.layers)
-        logits = row.head(hidden, batch["mask"])
+        logits = row.head(hidden, batch)
     return HEADS[kind].loss(logits, batch)
 
 
