@@ -4,6 +4,7 @@ A unit is one sequence the encoder reads. A long text has several; each knows it
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,10 @@ IGNORE = -100  # the label of a token that is not scored
 # Columns with one value per token, and what fills them up to the longest unit of a batch. The encoder's pad id
 # fills "ids" and is passed in.
 PER_TOKEN = {"labels": IGNORE, "word": -1, "open": 0}
+
+# Masked language modelling (BERT, RoBERTa): the share of the tokens that is guessed; of these, the share that is
+# turned into `<mask>` and the share that is turned into a random token; the rest stay as they are.
+MASKED, TO_MASK, TO_RANDOM = 0.15, 0.8, 0.1
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,35 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class Vocabulary:
+    """What masking needs to know of a tokenizer: how many tokens there are, and which are never guessed or drawn."""
+
+    size: int
+    mask: int
+    special: tuple[int, ...]  # rising
+
+    def draw(self, count: int, draw: np.random.Generator) -> NDArray[np.int64]:
+        """`count` tokens, every one that is not special as likely as any other."""
+        found = draw.integers(self.size - len(self.special), size=count)
+        for token in self.special:
+            found += found >= token
+        return found
+
+
+def vocabulary(tokenizer: Any) -> Vocabulary:
+    """The vocabulary of a tokenizer; `<unk>` is special too, as in transformers."""
+    return Vocabulary(len(tokenizer), tokenizer.mask_token_id, tuple(sorted(set(tokenizer.all_special_ids))))
+
+
+@dataclass(frozen=True)
 class Units:
-    """Encoded rows: one entry per unit in every column. `weight` is what a unit counts in the loss's denominator."""
+    """Encoded rows: one entry per unit in every column. `weight` is what a unit counts in the loss's denominator.
+
+    Units with a `vocabulary` are masked when they are collated: their labels and weights are known only then."""
 
     columns: dict[str, list]
     examples: int
+    vocabulary: Vocabulary | None = None
 
     def __len__(self) -> int:
         return len(self.columns["ids"])
@@ -45,15 +74,6 @@ class Units:
     def lengths(self) -> NDArray[np.int64]:
         return np.array([len(ids) for ids in self.columns["ids"]], dtype=np.int64)
 
-    def bundles(self, chosen: Sequence[int]) -> list[list[int]]:
-        """The chosen units in groups that must lie in one batch: the choices of an item; else each by itself."""
-        if "choice" not in self.columns:
-            return [[unit] for unit in chosen]
-        found: dict[int, list[int]] = {}
-        for unit in chosen:
-            found.setdefault(self.columns["example"][unit], []).append(unit)
-        return list(found.values())
-
     def of_examples(self) -> list[list[int]]:
         """The units of every example."""
         found: list[list[int]] = [[] for _ in range(self.examples)]
@@ -61,10 +81,15 @@ class Units:
             found[example].append(unit)
         return found
 
+    def bundles(self) -> NDArray[np.int64]:
+        """The bundle of every unit. Units of one bundle lie in one micro-batch: an item's choices, or a unit alone."""
+        return np.array(self.columns["example"] if "choice" in self.columns else range(len(self)), dtype=np.int64)
+
 
 def encode(kind: str, rows: Sequence[dict], labels: Sequence[str], *, tokenizer: Any, lengths: Lengths) -> Units:
     """The units of `rows`; `tokenizer` is a fast tokenizer of the XLM-R layout."""
-    return Units(ENCODERS[kind](rows, labels, tokenizer, lengths), len(rows))
+    return Units(ENCODERS[kind](rows, labels, tokenizer, lengths), len(rows),
+                 vocabulary(tokenizer) if kind == "mlm" else None)
 
 
 def _pair(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths) -> dict[str, list]:
@@ -185,7 +210,32 @@ def _retrieval(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, leng
     return {"ids": encoded["input_ids"], "example": list(range(len(rows))) * 2, "weight": [1] * len(sides)}
 
 
-ENCODERS = {"pair": _pair, "tagging": _tagging, "qa": _qa, "retrieval": _retrieval}
+def _choice(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths) -> dict[str, list]:
+    """A unit per choice, the prompt before it. What is too long loses the start of its prompt, and the end of its
+    choice only where that alone is too long. An item's weight lies on its first choice."""
+    columns: dict[str, list] = {name: [] for name in ("ids", "example", "weight", "choice", "label")}
+    room = lengths.max_length - 4
+    prompts = tokenizer([row["prompt"] for row in rows], add_special_tokens=False)["input_ids"]
+    choices = iter(tokenizer([choice for row in rows for choice in row["choices"]],
+                             add_special_tokens=False)["input_ids"])
+    start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    for example, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
+        for at in range(len(row["choices"])):
+            choice = next(choices)[:room]
+            kept = prompt[max(len(prompt) + len(choice) - room, 0) :]
+            unit = ([start, *kept, end, end, *choice, end], example, int(at == 0), at,
+                    IGNORE if row["label"] is None else row["label"])
+            for name, value in zip(columns, unit, strict=True):
+                columns[name].append(value)
+    return columns
+
+
+def _mlm(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths) -> dict[str, list]:
+    encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=lengths.max_length)
+    return {"ids": encoded["input_ids"], "example": list(range(len(rows)))}
+
+
+ENCODERS = {"pair": _pair, "tagging": _tagging, "qa": _qa, "retrieval": _retrieval, "choice": _choice, "mlm": _mlm}
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
@@ -209,35 +259,66 @@ def epoch_batches(lengths: NDArray[np.int64], batch_size: int, *, seed: int, epo
     return [batches[i] for i in draw.permutation(len(batches))]
 
 
-def micro_batches(units: Units, chosen: Sequence[int], tokens: int) -> list[list[int]]:
-    """The chosen units longest first, cut so that no micro-batch holds more than `tokens` tokens, padding included (a
-    single bundle may). Longest first: where memory is short, it is short at once."""
-    lengths = units.lengths
-    bundles = [(int(max(lengths[unit] for unit in bundle)), bundle) for bundle in units.bundles(chosen)]
+def micro_batches(lengths: NDArray[np.int64], units: Sequence[int], tokens: int, *,
+                  bundles: NDArray[np.int64] | None = None) -> list[list[int]]:
+    """`units` longest first, cut so that no micro-batch holds more than `tokens` tokens, padding included (a single
+    unit may, or bundle: `Units.bundles`). Longest first: where memory is short, it is short at once."""
+    together: dict[int, list[int]] = {}
+    for unit in sorted(units):
+        together.setdefault(unit if bundles is None else int(bundles[unit]), []).append(unit)
+    longest = {name: max(lengths[unit] for unit in bundle) for name, bundle in together.items()}
     found: list[list[int]] = []
-    for _, bundle in sorted(bundles, key=lambda pair: (-pair[0], pair[1])):
-        if found and (len(found[-1]) + len(bundle)) * lengths[found[-1]].max() <= tokens:
-            found[-1].extend(bundle)
+    width = 0
+    for name in sorted(together, key=lambda name: (-longest[name], together[name][0])):
+        if found and (len(found[-1]) + len(together[name])) * width <= tokens:
+            found[-1].extend(together[name])
         else:
-            found.append(list(bundle))
+            found.append(together[name])
+            width = longest[name]
     return found
 
 
 def collate(units: Units, chosen: Sequence[int], *, pad: int, seed: int | None = None) -> dict[str, NDArray]:
-    """The chosen units as arrays, [units] or [units, longest]; `mask` is 1 where there is a token. What a kind draws
-    anew is drawn from `seed`; None is the fixed drawing of evaluation."""
-    longest = max(len(units.columns["ids"][unit]) for unit in chosen)
+    """The chosen units as arrays, [units] or [units, longest]; `mask` is 1 where there is a token.
+
+    What a kind draws anew is drawn from `seed` and the unit itself, whatever its companions; None is the drawing of
+    every evaluation."""
+    # Decoding reads offsets, which count characters, from the units.
+    columns = {name: [column[unit] for unit in chosen] for name, column in units.columns.items() if name != "offsets"}
+    if units.vocabulary is not None:
+        drawn = [masked(ids, units.vocabulary, seed=seed) for ids in columns["ids"]]
+        columns["ids"], columns["labels"] = [ids for ids, _ in drawn], [labels for _, labels in drawn]
+        columns["weight"] = [int((labels != IGNORE).sum()) for labels in columns["labels"]]
+    longest = max(len(ids) for ids in columns["ids"])
     batch: dict[str, NDArray] = {"mask": np.zeros((len(chosen), longest), dtype=np.int64)}
-    for name, column in units.columns.items():
-        if name == "offsets":
-            continue  # characters, not tokens: decoding reads them from the units
+    for name, column in columns.items():
         if name == "ids" or name in PER_TOKEN:
             filled = np.full((len(chosen), longest), pad if name == "ids" else PER_TOKEN[name], dtype=np.int64)
-            for at, unit in enumerate(chosen):
-                filled[at, : len(column[unit])] = column[unit]
+            for at, values in enumerate(column):
+                filled[at, : len(values)] = values
                 if name == "ids":
-                    batch["mask"][at, : len(column[unit])] = 1
+                    batch["mask"][at, : len(values)] = 1
             batch[name] = filled
         else:
-            batch[name] = np.array([column[unit] for unit in chosen], dtype=np.int64)
+            batch[name] = np.array(column, dtype=np.int64)
     return batch
+
+
+def masked(ids: Sequence[int], words: Vocabulary, *, seed: int | None = None
+           ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ids with some turned to `<mask>` or a random token, and the labels: the true token where one is guessed,
+    else IGNORE. At least one token is guessed where one is not special."""
+    tokens = np.array(ids, dtype="<i8")
+    own = int.from_bytes(hashlib.sha256(tokens.tobytes()).digest()[:8], "big")
+    draw = np.random.default_rng([own] if seed is None else [own, seed + 1])
+    free = np.flatnonzero(~np.isin(tokens, words.special))
+    chosen = free[draw.random(len(free)) < MASKED]
+    if len(free) and not len(chosen):
+        chosen = free[[draw.integers(len(free))]]
+    labels = np.full(len(tokens), IGNORE, dtype=np.int64)
+    labels[chosen] = tokens[chosen]
+    fate = draw.random(len(chosen))
+    tokens[chosen[fate < TO_MASK]] = words.mask
+    at_random = chosen[fate >= 1 - TO_RANDOM]
+    tokens[at_random] = words.draw(len(at_random), draw)
+    return tokens, labels

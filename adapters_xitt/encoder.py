@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,27 @@ def _stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
             raise XittError(f"{path}: not a whole safetensors file ({error})") from None
 
 
+def read_lm_head(files: EncoderFiles) -> dict[str, Tensor]:
+    """The checkpoint's head for masked language modelling, float32 on the CPU: `dense.*`, `layer_norm.*` and `bias`
+    [vocabulary], each where its file has one."""
+    from safetensors import safe_open
+
+    wide = files.width
+    shapes = {"dense.weight": (wide, wide), "dense.bias": (wide,), "layer_norm.weight": (wide,),
+              "layer_norm.bias": (wide,), "bias": (files.config.get("vocab_size"),)}
+    found = {}
+    for path in _weight_files(files.folder):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():
+                prefix, _, short = name.rpartition("lm_head.")
+                if prefix not in PREFIXES or short not in shapes or not name.startswith(f"{prefix}lm_head."):
+                    continue
+                found[short] = file.get_tensor(name).to(torch.float32)
+                if shapes[short] not in ((None,), tuple(found[short].shape)):
+                    raise XittError(f"{path}: {name} is {tuple(found[short].shape)}, not {shapes[short]}")
+    return found
+
+
 def load_tokenizer(files: EncoderFiles) -> Any:
     """The fast tokenizer, built from tokenizer.json alone."""
     from transformers import XLMRobertaTokenizerFast
@@ -162,8 +184,6 @@ class Encoder:
         # What layers of adapters look up while they run; the library fills it in a model's own forward.
         self._context = ForwardContext(None)
         self._context.shared_parameters = model.shared_parameters
-        self.lm_head: dict[str, Tensor] = {}  # the checkpoint's own, where it has one
-        self.lm_bias = torch.zeros(files.config["vocab_size"])
 
     @property
     def device(self) -> torch.device:
@@ -196,14 +216,25 @@ class Encoder:
         return hidden
 
     def unembed(self, features: Tensor) -> Tensor:
-        """Features of masked language modelling [tokens, width] to logits over the vocabulary, through the tied
-        embeddings; an active invertible module is undone first (MAD-X)."""
+        """Features of masked language modelling [tokens, width] to logits [tokens, vocabulary]: the decoder is the
+        embedding table. An active invertible module is undone first (MAD-X)."""
         features = self.model.invertible_adapters_forward(features[None], rev=True)[0]
         table = self.model.embeddings.word_embeddings.weight
-        return functional.linear(features, table, self.lm_bias.to(table.device, table.dtype))
+        return functional.linear(features.to(table.dtype), table, self.lm_bias.to(table))
+
+    @cached_property
+    def lm_head(self) -> dict[str, Tensor]:
+        """`read_lm_head`, once."""
+        return read_lm_head(self.files)
+
+    @cached_property
+    def lm_bias(self) -> Tensor:
+        """The bias of the decoder [vocabulary], zeros where the checkpoint has none."""
+        table = self.model.embeddings.word_embeddings.weight
+        return self.lm_head.get("bias", torch.zeros(len(table))).to(table)
 
     @contextmanager
-    def attending(self) -> Iterator[dict[int, list[Tensor]]]:
+    def attending(self) -> Iterator[dict[int, list[Any]]]:
         """Collects, for the block, the attention of an active fusion: layer → arrays [units, tokens, parts], one for
         each of a layer's bottlenecks and each run."""
         found: dict[int, list[Any]] = {}

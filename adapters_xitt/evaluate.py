@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from adapters_xitt.batches import Units, collate, micro_batches
+from adapters_xitt.errors import XittError
 from adapters_xitt.heads import HEADS
 from adapters_xitt.lower import Lowered
 from adapters_xitt.metrics import METRICS
@@ -51,7 +52,8 @@ def convention(task: Task, layers: int, layer: int | None = None) -> str:
     """The name of the choices a score depends on where sources disagree; part of the cell's identity."""
     if task.kind == "retrieval":
         return f"mean over tokens at layer {layer_of(task, layers, layer)} of {layers}, cosine"
-    return {"tagging": "first sub-token, spans of equal tags", "qa": "SQuAD v1.1 on characters"}.get(task.kind, "plain")
+    return {"tagging": "first sub-token, spans of equal tags", "qa": "SQuAD v1.1 on characters",
+            "mlm": "15 % of the tokens, one drawing"}.get(task.kind, "plain")
 
 
 def trunk_depth(rows: Sequence[Scored], stop: int) -> int:
@@ -70,7 +72,7 @@ def say(rig: Rig, rows: Sequence[Scored], units: Units, kind: str, *, fabric: Fa
         row.head.eval()
     shared = [row for row in rows if not row.lowered.full]
     below = trunk_depth(shared, stop)
-    for chosen in micro_batches(units, range(len(units)), tokens):
+    for chosen in micro_batches(units.lengths, range(len(units)), tokens, bundles=units.bundles()):
         arrays = collate(units, chosen, pad=rig.encoder.files.config["pad_token_id"])
         batch = {name: torch.from_numpy(value).to(rig.encoder.device) for name, value in arrays.items()}
         trunk = None
@@ -175,15 +177,47 @@ def _retrieval(task: Task, rows: Sequence[Mapping], units: Units, said: Sequence
     return items, arrays, chosen, [row["gold"] for row in rows]
 
 
-_DECODERS = {"pair": _pair, "tagging": _tagging, "qa": _qa, "retrieval": _retrieval}
+def _choice(task: Task, rows: Sequence[Mapping], units: Units, said: Sequence[NDArray]) -> tuple:
+    """Probabilities over the choices of each item, one item after another; `choices` counts them."""
+    by_example = units.of_examples()
+    shares = [_softmax(np.concatenate([said[unit] for unit in by_example[at]])) for at in range(len(rows))]
+    chosen, gold = [int(share.argmax()) for share in shares], [_gold(task, row) for row in rows]
+    items = [{"id": row["id"], "label": label, "gold": true}
+             for row, label, true in zip(rows, chosen, gold, strict=True)]
+    sizes = np.array([len(share) for share in shares], dtype=np.int64)
+    return items, {"probabilities": np.concatenate(shares), "choices": sizes}, chosen, gold
+
+
+def _gold(task: Task, row: Mapping) -> int:
+    """The index of the right choice."""
+    if row["label"] is None:
+        raise XittError(f"task {task.name}: item {row['id']} has no label to be scored by; name a file with labels "
+                        f"under tasks.{task.name}.files, or their own file under gold")
+    return row["label"]
+
+
+def _mlm(task: Task, rows: Sequence[Mapping], units: Units, said: Sequence[NDArray]) -> tuple:
+    """Per row how many tokens were guessed, how many rightly, and the log-likelihood of the gold ones in nats; the
+    arrays have the tokens, one row after another, and `tokens` counts them."""
+    table = np.concatenate(said)
+    hits = table[:, 1] == table[:, 2]
+    sizes = np.array([len(found) for found in said], dtype=np.int64)
+    items = [{"id": row["id"], "tokens": len(found), "hits": int((found[:, 1] == found[:, 2]).sum()),
+              "log_likelihood": float(found[:, 0].sum())} for row, found in zip(rows, said, strict=True)]
+    predictions = [{"token": int(token), "log_probability": float(log)} for log, token, _ in table]
+    arrays = {"log_probabilities": table[:, 0].astype(np.float32), "hits": hits.astype(np.uint8), "tokens": sizes}
+    return items, arrays, predictions, table[:, 2].astype(np.int64).tolist()
+
+
+_DECODERS = {"pair": _pair, "tagging": _tagging, "qa": _qa, "retrieval": _retrieval, "choice": _choice, "mlm": _mlm}
 
 
 def majority(task: Task, train_rows: Sequence[Mapping], test_rows: Sequence[Mapping]) -> float | None:
-    """The headline score of always saying the training data's commonest label; None for kinds without labels."""
-    if task.kind == "pair":
-        labels = [row["label"] for row in train_rows]
+    """The headline score of always saying the training data's commonest label, or index; None for kinds without."""
+    if task.kind in ("pair", "choice"):
+        labels = [_gold(task, row) for row in train_rows]
         said = [max(sorted(set(labels)), key=labels.count)] * len(test_rows)
-        gold: list = [row["label"] for row in test_rows]
+        gold: list = [_gold(task, row) for row in test_rows]
     elif task.kind == "tagging":
         tags = [tag for row in train_rows for tag in row["tags"]]
         top = task.labels[int(np.bincount(tags).argmax())]

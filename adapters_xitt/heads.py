@@ -55,8 +55,21 @@ class MeanPool(nn.Module):
         return (hidden * weights).sum(1) / weights.sum(1)
 
 
-def _pair_size(width: int, labels: int) -> int:
-    return (width + 1) * width + (width + 1) * labels
+class MaskedHead(nn.Module):
+    """XLM-R's own masked-language-model head, at the tokens that are guessed: dense → gelu → layer norm → the
+    encoder's embeddings as decoder, and its bias. Decoder and bias are the encoder's: frozen, and no part of the
+    module, which would otherwise carry a vocabulary."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder  # not an nn.Module: its tensors stay out of this one's
+        self.dense = nn.Linear(encoder.width, encoder.width)
+        self.layer_norm = nn.LayerNorm(encoder.width, eps=encoder.model.config.layer_norm_eps)
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """[units, tokens, width] to [guessed tokens, vocabulary], unit by unit."""
+        guessed = hidden[batch["labels"] != IGNORE]
+        return self.encoder.unembed(self.layer_norm(functional.gelu(self.dense(guessed))))
 
 
 def _pair_loss(logits: Tensor, batch: Batch) -> Tensor:
@@ -73,6 +86,20 @@ def _qa_loss(logits: Tensor, batch: Batch) -> Tensor:
     scores = logits.float().masked_fill(batch["mask"][..., None] == 0, float("-inf"))
     return sum(functional.cross_entropy(scores[..., at], batch[name], reduction="sum")
                for at, name in enumerate(("start", "end"))) / 2
+
+
+def _choice_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy over the choices of each item; an item lies in one batch, whole."""
+    _, item = batch["example"].unique(return_inverse=True)
+    size = (int(item.max()) + 1, int(batch["choice"].max()) + 1)
+    scores = logits.new_full(size, float("-inf"), dtype=torch.float32)
+    scores = scores.index_put((item, batch["choice"]), logits[:, 0].float())
+    labels = batch["label"].new_zeros(size[0]).scatter(0, item, batch["label"])
+    return functional.cross_entropy(scores, labels, ignore_index=IGNORE, reduction="sum")
+
+
+def _mlm_loss(logits: Tensor, batch: Batch) -> Tensor:
+    return functional.cross_entropy(logits.float(), batch["labels"][batch["labels"] != IGNORE], reduction="sum")
 
 
 def _pair_say(logits: Tensor, batch: Batch) -> list[NDArray]:
@@ -97,33 +124,62 @@ def _retrieval_say(logits: Tensor, batch: Batch) -> list[NDArray]:
     return list(logits.float().cpu().numpy())
 
 
+def _choice_say(logits: Tensor, batch: Batch) -> list[NDArray]:
+    """Per unit: the score of the choice [1]."""
+    return list(logits.float().cpu().numpy())
+
+
+def _mlm_say(logits: Tensor, batch: Batch) -> list[NDArray]:
+    """Per unit: log-probability of the gold token, the likeliest token and the gold one [guessed tokens, 3]."""
+    gold = batch["labels"][batch["labels"] != IGNORE]
+    scores = logits.float()
+    log = scores.gather(1, gold[:, None])[:, 0] - scores.logsumexp(1)
+    found = torch.stack([log.double(), scores.argmax(1).double(), gold.double()], 1).cpu().numpy()
+    return np.split(found, np.cumsum((batch["labels"] != IGNORE).sum(1).cpu().numpy())[:-1])
+
+
 @dataclass(frozen=True)
 class Kind:
     """What a kind of task needs above the encoder. `loss` is summed over units; the caller divides by the weight of
-    the whole effective batch."""
+    the whole effective batch. `size` counts the parameters of the head from width and number of labels."""
 
     head: Callable[[Encoder, int], nn.Module]
-    size: Callable[[int, int], int]  # parameters that the head trains, from the encoder's width and the labels
+    size: Callable[[int, int], int]
     say: Callable[[Tensor, Batch], list[NDArray]]
     loss: Callable[[Tensor, Batch], Tensor] | None = None
 
 
+def _pair_size(width: int, labels: int) -> int:
+    return width * (width + 1) + _token_size(width, labels)
+
+
+def _token_size(width: int, labels: int) -> int:
+    return (width + 1) * labels
+
+
 HEADS: dict[str, Kind] = {
     "pair": Kind(lambda encoder, labels: PairHead(encoder.width, labels), _pair_size, _pair_say, _pair_loss),
-    "tagging": Kind(lambda encoder, labels: TokenHead(encoder.width, labels),
-                    lambda width, labels: (width + 1) * labels, _tagging_say, _tagging_loss),
-    "qa": Kind(lambda encoder, labels: TokenHead(encoder.width, 2),
-               lambda width, labels: (width + 1) * 2, _qa_say, _qa_loss),
+    "tagging": Kind(lambda encoder, labels: TokenHead(encoder.width, labels), _token_size, _tagging_say, _tagging_loss),
+    "qa": Kind(lambda encoder, labels: TokenHead(encoder.width, 2), lambda width, labels: _token_size(width, 2),
+               _qa_say, _qa_loss),
     "retrieval": Kind(lambda encoder, labels: MeanPool(), lambda width, labels: 0, _retrieval_say),
+    "choice": Kind(lambda encoder, labels: PairHead(encoder.width, 1), lambda width, labels: _pair_size(width, 1),
+                   _choice_say, _choice_loss),
+    "mlm": Kind(lambda encoder, labels: MaskedHead(encoder), lambda width, labels: width * (width + 3), _mlm_say,
+                _mlm_loss),
 }
 
 
 def build(kind: str, encoder: Encoder, labels: int, *, seed: int) -> nn.Module:
-    """A fresh head above an encoder; weights N(0, 0.02) as the encoder's own, biases zero."""
+    """A fresh head; weights N(0, 0.02) as the encoder's own, biases zero. That of masked language modelling starts
+    from the checkpoint's, where its file has one."""
     torch.manual_seed(seed)
     head = HEADS[kind].head(encoder, labels)
     for module in head.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
+    if isinstance(head, MaskedHead):
+        own = head.state_dict()
+        head.load_state_dict({name: encoder.lm_head.get(name, value) for name, value in own.items()})
     return head

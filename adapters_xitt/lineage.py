@@ -54,7 +54,8 @@ def texts(row: dict) -> tuple[str, ...]:
     """The texts of a row, whatever its kind."""
     if "words" in row:
         return (" ".join(row["words"]),)
-    return tuple(row[name] for name in ("a", "b", "question", "context", "query", "candidate") if name in row)
+    single = ("a", "b", "question", "context", "query", "candidate", "prompt", "text")
+    return (*(row[name] for name in single if name in row), *row.get("choices", ()))
 
 
 def text_hash(text: str) -> str:

@@ -170,9 +170,9 @@ class Material:
         name = digests.key("tokens", {
             "rows": digests.digest(list(rows)), "labels": row.labels, "encoder": self.files.fingerprint,
             "kind": row.kind, "lengths": self.lengths(row.name).record()})
-        return self._cached(name, encode, len(rows))
+        return self._cached(name, row.kind, encode, len(rows))
 
-    def _cached(self, name: str, encode: Callable[[], Units], examples: int) -> Units:
+    def _cached(self, name: str, kind: str, encode: Callable[[], Units], examples: int) -> Units:
         from datasets import Dataset
 
         folder = self.store.root / "tokens" / name
@@ -180,7 +180,8 @@ class Material:
             with self.store.whole_folder(folder) as work:
                 Dataset.from_dict(encode().columns).save_to_disk(work)
         kept = Dataset.load_from_disk(str(folder))
-        return Units({column: list(kept[column]) for column in kept.column_names}, examples)
+        words = batches.vocabulary(self.tokenizer) if kind == "mlm" else None
+        return Units({column: list(kept[column]) for column in kept.column_names}, examples, words)
 
     def layer(self, name: str) -> int:
         """The depth that a task reads."""

@@ -23,6 +23,12 @@ READERS: dict[str, Callable[..., readers.Reading]] = {
     "conllu": readers.conllu,
     "squad_json": readers.squad_json,
     "parallel_lines": readers.parallel_lines,
+    "hellaswag_jsonl": readers.hellaswag_jsonl,
+    "cosmosqa_csv": readers.cosmosqa_csv,
+    "commonsenseqa_jsonl": readers.commonsenseqa_jsonl,
+    "socialiqa_jsonl": readers.socialiqa_jsonl,
+    "copa_jsonl": readers.copa_jsonl,
+    "text_lines": readers.text_lines,
 }
 
 _SLICE = re.compile(r"(?P<split>[a-z]+)(?:\[(?P<start>\d+%?)?:(?P<stop>\d+%?)?\])?")

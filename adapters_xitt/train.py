@@ -180,9 +180,9 @@ class _Stream:
         """The portion whose turn it is, its micro-batches, and the weight of the whole: the loss's denominator."""
         portion = self.portions[self.turns[step]]
         units = portion.units_of(int(self.places[step]))
-        arrays = [collate(portion.data.train, chosen, pad=pad,
-                          seed=derive(self.seed, portion.data.task.name, step, at, "drawn"))
-                  for at, chosen in enumerate(micro_batches(portion.data.train, units, self.budget))]
+        drawn = derive(self.seed, "mask", portion.data.task.name, step)
+        arrays = [collate(portion.data.train, chosen, pad=pad, seed=drawn)
+                  for chosen in micro_batches(portion.unit_lengths, units, self.budget, bundles=portion.bundles)]
         self.tokens = int(sum(batch["mask"].sum() for batch in arrays))
         return portion.data, arrays, int(sum(batch["weight"].sum() for batch in arrays))
 
@@ -193,8 +193,8 @@ class _Portion:
     def __init__(self, data: Data, seed: int) -> None:
         self.data, self.seed = data, seed
         self.units = data.train.of_examples()
-        lengths = data.train.lengths
-        self.lengths = np.array([lengths[units].sum() for units in self.units])
+        self.unit_lengths, self.bundles = data.train.lengths, data.train.bundles()
+        self.lengths = np.array([self.unit_lengths[units].sum() for units in self.units])
         self.per_epoch = steps_per_epoch(data.train.examples, data.batch_size)
         self.epoch, self.batches = -1, []
 

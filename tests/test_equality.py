@@ -119,7 +119,7 @@ def test_one_step(method, kind, pico_dir, pico_files, pico_tokenizer):
     """Loss and gradients of one step over several micro-batches of unequal size equal those of one padded batch."""
     data = pico.data(kind, pico_tokenizer, count=COUNT, batch_size=COUNT)
     budget = 200 if kind == "qa" else 96  # two windows and more of every kind fit
-    parts = micro_batches(data.train, range(len(data.train)), budget)
+    parts = micro_batches(data.train.lengths, range(len(data.train)), budget)
     weights = [sum(data.train.columns["weight"][unit] for unit in part) for part in parts]
     assert len(parts) > 2 and len(set(weights)) > 1
     tensors = pico.module(pico_files, pico_tokenizer, pico.CHOICES[method], seed=4, state="random")

@@ -9,19 +9,33 @@ characters that Unicode calls line ends occur inside fields. A file that can't b
 from __future__ import annotations
 
 from adapters_xitt.readers.base import Reading
+from adapters_xitt.readers.choice import (
+    commonsenseqa_jsonl,
+    copa_jsonl,
+    cosmosqa_csv,
+    hellaswag_jsonl,
+    socialiqa_jsonl,
+)
 from adapters_xitt.readers.pairs import pairs_tsv, sick_txt, snli_jsonl
 from adapters_xitt.readers.qa import squad_json
 from adapters_xitt.readers.retrieval import parallel_lines
 from adapters_xitt.readers.tagging import PRECEDENCE, conllu, tags_tsv
+from adapters_xitt.readers.text import text_lines
 
 __all__ = [
     "PRECEDENCE",
     "Reading",
+    "commonsenseqa_jsonl",
     "conllu",
+    "copa_jsonl",
+    "cosmosqa_csv",
+    "hellaswag_jsonl",
     "pairs_tsv",
     "parallel_lines",
     "sick_txt",
     "snli_jsonl",
+    "socialiqa_jsonl",
     "squad_json",
     "tags_tsv",
+    "text_lines",
 ]

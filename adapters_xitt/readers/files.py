@@ -12,7 +12,7 @@ from typing import Any
 
 from adapters_xitt.errors import DataError, nearest
 
-KINDS = {str: "a string", int: "an integer", list: "a list"}
+KINDS = {str: "a string", int: "an integer", list: "a list", dict: "an object"}
 
 
 def lines_of(path: Path) -> list[str]:
@@ -65,19 +65,19 @@ def blocks_of(lines: Sequence[str]) -> list[list[tuple[int, str]]]:
     return blocks
 
 
-def csv_rows(path: Path, lines: Sequence[str]) -> list[tuple[int, list[str]]]:
+def csv_rows(path: Path, lines: Sequence[str], *, delimiter: str = "\t") -> list[tuple[int, list[str]]]:
     """Rows as (line on which the row starts, cells)."""
     rows, start = [], 1
     limit = csv.field_size_limit(2**31 - 1)  # the limit is the process's: set for this file only
     try:
-        reader = csv.reader((f"{line}\n" for line in lines), delimiter="\t", strict=True)
+        reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, strict=True)
         for cells in reader:
             rows.append((start, cells))
             start = reader.line_num + 1
     except csv.Error as error:
+        hint = "; if quotes are plain text here, read it with quoting=False" if delimiter == "\t" else ""
         raise DataError(
-            f"{path}:{start}: expected quotes as csv writes them, found a row with: {error}; "
-            "if quotes are plain text here, read it with quoting=False"
+            f"{path}:{start}: expected quotes as csv writes them, found a row with: {error}{hint}"
         ) from error
     finally:
         csv.field_size_limit(limit)

@@ -9,10 +9,11 @@ from adapters_xitt.tasks.demo import DEMO
 from adapters_xitt.tasks.intermediate import INTERMEDIATE
 from adapters_xitt.tasks.record import KINDS, Task
 from adapters_xitt.tasks.xtreme import XTREME
+from adapters_xitt.tasks.xtreme_r import XTREME_R
 
 __all__ = ["KINDS", "TASKS", "Task", "task"]
 
-TASKS: dict[str, Task] = {row.name: row for row in (*INTERMEDIATE, *XTREME, *DEMO)}
+TASKS: dict[str, Task] = {row.name: row for row in (*INTERMEDIATE, *XTREME, *XTREME_R, *DEMO)}
 
 
 def task(name: str) -> Task:

@@ -1,7 +1,9 @@
-"""The nine intermediate tasks of Phang et al. 2020 and the small SICK: sizes and formats after jiant (daa5a258)."""
+"""The nine intermediate tasks of Phang et al. 2020, plain text for their masked language modelling, and the small SICK:
+sizes and formats after jiant (daa5a258)."""
 
 from __future__ import annotations
 
+from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.tasks.record import Task
 
 # jiant's order for every inference task, so that heads can be compared; files carry words or letters, never ids.
@@ -95,7 +97,8 @@ INTERMEDIATE = (
         about="which of four endings continues a description",
         languages=("en",),
         reader="hellaswag_jsonl",
-        files={"train": ("hellaswag/hellaswag_train.jsonl",), "dev": ("hellaswag/hellaswag_val.jsonl",)},
+        files={"train": ("hellaswag/hellaswag_train.jsonl", "hellaswag/data/hellaswag_train.jsonl"),
+               "dev": ("hellaswag/hellaswag_val.jsonl", "hellaswag/data/hellaswag_val.jsonl")},
         metric="accuracy",
         headline="accuracy",
         origin="hellaswag",
@@ -121,7 +124,8 @@ INTERMEDIATE = (
         about="commonsense reading comprehension, four answers",
         languages=("en",),
         reader="cosmosqa_csv",
-        files={"train": ("cosmosqa/train.csv",), "dev": ("cosmosqa/valid.csv",)},
+        files={"train": ("cosmosqa/data/train.csv", "cosmosqa/train.csv"),
+               "dev": ("cosmosqa/data/valid.csv", "cosmosqa/valid.csv")},
         metric="accuracy",
         headline="accuracy",
         origin="cosmosqa",
@@ -134,11 +138,28 @@ INTERMEDIATE = (
         about="commonsense questions, five answers",
         languages=("en",),
         reader="commonsenseqa_jsonl",
-        files={"train": ("commonsenseqa/train_rand_split.jsonl",), "dev": ("commonsenseqa/dev_rand_split.jsonl",)},
+        files={"train": ("commonsenseqa/train_rand_split.jsonl", "commonsenseqa/train.jsonl"),
+               "dev": ("commonsenseqa/dev_rand_split.jsonl", "commonsenseqa/valid.jsonl")},
         metric="accuracy",
         headline="accuracy",
         origin="commonsenseqa",
         source="tau-nlp CommonsenseQA v1.11, random split",
+    ),
+    Task(
+        name="text",
+        kind="mlm",
+        group="language_modelling",
+        about="plain text, one a line: masked language modelling, for language modules and as an intermediate task",
+        languages=tuple(LANGUAGES),
+        reader="text_lines",
+        files={"train": ("text/{lang}.txt", "text/{lang}.txt.gz"),
+               "test": ("text/test-{lang}.txt", "text/test-{lang}.txt.gz")},
+        metric="masked_tokens",
+        headline="accuracy",
+        train="train[:95%]",
+        selection="train[95%:]",
+        origin="text",
+        source="bring your own files",
     ),
     Task(
         name="sick",

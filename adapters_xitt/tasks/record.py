@@ -23,7 +23,7 @@ class Task:
 
     name: str
     kind: str  # a key of KINDS
-    group: str  # classification | tagging | qa | retrieval | multi_choice
+    group: str  # classification | tagging | qa | retrieval | multi_choice | language_modelling
     about: str  # one line for people
     languages: tuple[str, ...]  # tested languages, in the benchmark's order
     reader: str  # a key of sources.READERS

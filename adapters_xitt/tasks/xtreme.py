@@ -13,7 +13,7 @@ UPOS = ("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART
 NER = ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")
 
 
-def _xtreme(folder: str, name: str) -> tuple[str, ...]:
+def in_xtreme(folder: str, name: str) -> tuple[str, ...]:
     """The two places of a file: in a data folder that holds the XTREME tree, or in the tree itself."""
     return f"xtreme/{folder}/{name}", f"{folder}/{name}"
 
@@ -26,7 +26,7 @@ XTREME = (
         about="natural language inference, professionally translated (XNLI)",
         languages=("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"),
         reader="pairs_tsv",
-        files={split: _xtreme("xnli", split + "-{lang}.tsv") for split in ("dev", "test")},
+        files={split: in_xtreme("xnli", split + "-{lang}.tsv") for split in ("dev", "test")},
         gold={"test": ("xtreme_labels/xnli/test-{lang}.tsv",)},
         labels=NLI,
         metric="accuracy",
@@ -43,7 +43,7 @@ XTREME = (
         about="paraphrase or not, with high word overlap (PAWS-X)",
         languages=("de", "en", "es", "fr", "ja", "ko", "zh"),
         reader="pairs_tsv",
-        files={split: _xtreme("pawsx", split + "-{lang}.tsv") for split in ("train", "dev", "test")},
+        files={split: in_xtreme("pawsx", split + "-{lang}.tsv") for split in ("train", "dev", "test")},
         gold={"test": ("xtreme_labels/pawsx/test-{lang}.tsv",)},
         labels=("0", "1"),
         metric="accuracy",
@@ -61,7 +61,7 @@ XTREME = (
                    "it", "ja", "kk", "ko", "mr", "nl", "pt", "ru", "ta", "te", "th", "tl", "tr", "ur", "vi", "yo",
                    "zh"),
         reader="tags_tsv",
-        files={split: _xtreme("udpos", split + "-{lang}.tsv") for split in ("train", "dev", "test")},
+        files={split: in_xtreme("udpos", split + "-{lang}.tsv") for split in ("train", "dev", "test")},
         gold={"test": ("xtreme_labels/udpos/test-{lang}.tsv",)},
         labels=UPOS,
         metric="tag_f1",
@@ -78,7 +78,7 @@ XTREME = (
                    "id", "it", "ja", "jv", "ka", "kk", "ko", "ml", "mr", "ms", "my", "nl", "pt", "ru", "sw", "ta",
                    "te", "th", "tl", "tr", "ur", "vi", "yo", "zh"),
         reader="tags_tsv",
-        files={split: _xtreme("panx", split + "-{lang}.tsv") for split in ("train", "dev", "test")},
+        files={split: in_xtreme("panx", split + "-{lang}.tsv") for split in ("train", "dev", "test")},
         gold={"test": ("xtreme_labels/panx/test-{lang}.tsv",)},
         labels=NER,
         metric="tag_f1",
@@ -93,7 +93,7 @@ XTREME = (
         about="1,190 questions of SQuAD dev, translated (XQuAD)",
         languages=("en", "es", "de", "el", "ru", "tr", "ar", "vi", "th", "zh", "hi"),
         reader="squad_json",
-        files={"test": _xtreme("xquad", "xquad.{lang}.json")},
+        files={"test": in_xtreme("xquad", "xquad.{lang}.json")},
         gold={"test": ("xtreme_labels/xquad/test-{lang}.json",)},
         metric="squad",
         headline="mean",
@@ -127,8 +127,8 @@ XTREME = (
         about="questions by people who did not know the answer (TyDiQA-GoldP); XTREME's test is its dev",
         languages=("en", "ar", "bn", "fi", "id", "ko", "ru", "sw", "te"),
         reader="squad_json",
-        files={"train": _xtreme("tydiqa", "tydiqa-goldp-v1.1-train/tydiqa.goldp.{lang}.train.json"),
-               "test": _xtreme("tydiqa", "tydiqa-goldp-v1.1-dev/tydiqa.goldp.{lang}.dev.json")},
+        files={"train": in_xtreme("tydiqa", "tydiqa-goldp-v1.1-train/tydiqa.goldp.{lang}.train.json"),
+               "test": in_xtreme("tydiqa", "tydiqa-goldp-v1.1-dev/tydiqa.goldp.{lang}.dev.json")},
         gold={"test": ("xtreme_labels/tydiqa/test-{lang}.json",)},
         metric="squad",
         headline="mean",
@@ -145,7 +145,7 @@ XTREME = (
         about="parallel sentences hidden in two large collections (BUCC 2018)",
         languages=("de", "fr", "ru", "zh"),
         reader="bucc_tsv",
-        files={split: _xtreme("bucc2018", "{lang}-en." + split + ".{lang}") for split in ("dev", "test")},
+        files={split: in_xtreme("bucc2018", "{lang}-en." + split + ".{lang}") for split in ("dev", "test")},
         metric="bucc",
         headline="f1",
         origin="bucc2018",
@@ -160,7 +160,7 @@ XTREME = (
                    "it", "ja", "jv", "ka", "kk", "ko", "ml", "mr", "nl", "pt", "ru", "sw", "ta", "te", "th", "tl",
                    "tr", "ur", "vi", "zh"),
         reader="parallel_lines",
-        files={"test": _xtreme("tatoeba", "{lang}-en.{lang}")},
+        files={"test": in_xtreme("tatoeba", "{lang}-en.{lang}")},
         gold={"test": ("xtreme_labels/tatoeba/test-{lang}.tsv",)},
         options={"other": "{lang}-en.en"},
         metric="retrieval_accuracy",

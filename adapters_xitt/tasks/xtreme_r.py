@@ -1,0 +1,62 @@
+"""What XTREME-R (Ruder et al. 2021) adds here: XCOPA, and the two English tasks that train it, one after the other.
+
+Packing after `third_party/run_xcopa.py` of google-research/xtreme (838c13b)."""
+
+from __future__ import annotations
+
+from adapters_xitt.tasks.record import Task
+from adapters_xitt.tasks.xtreme import in_xtreme
+
+XTREME_R = (
+    Task(
+        name="socialiqa",
+        kind="choice",
+        group="multi_choice",
+        about="what people do, want and feel, three answers (Social IQa)",
+        languages=("en",),
+        reader="socialiqa_jsonl",
+        files={"train": ("socialiqa/train.jsonl", *in_xtreme("siqa", "socialIQa_v1.4_trn.jsonl")),
+               "dev": ("socialiqa/dev.jsonl", *in_xtreme("siqa", "socialIQa_v1.4_dev.jsonl")),
+               "test": ("socialiqa/test.jsonl", *in_xtreme("siqa", "socialIQa_v1.4_tst.jsonl"))},
+        gold={split: (f"socialiqa/{split}-labels.lst",) for split in ("train", "dev")},
+        metric="accuracy",
+        headline="accuracy",
+        origin="socialiqa",
+        source="storage.googleapis.com/ai2-mosaic/public/socialiqa/socialiqa-train-dev.zip",
+    ),
+    Task(
+        name="copa",
+        kind="choice",
+        group="multi_choice",
+        about="which of two sentences is the cause or the effect of another (COPA, SuperGLUE's split)",
+        languages=("en",),
+        reader="copa_jsonl",
+        files={"train": (*in_xtreme("xcopa", "train-{lang}.jsonl"), "copa/train.jsonl"),
+               "dev": (*in_xtreme("xcopa", "val-{lang}.jsonl"), "copa/val.jsonl"),
+               "test": ("copa/test.jsonl", *in_xtreme("xcopa", "test-{lang}.jsonl"))},
+        metric="accuracy",
+        headline="accuracy",
+        origin="copa",
+        parallel=True,
+        source="SuperGLUE COPA.zip",
+    ),
+    Task(
+        name="xcopa",
+        kind="choice",
+        group="multi_choice",
+        about="COPA's dev and test items, translated into languages of eleven families (XCOPA)",
+        languages=("et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh"),
+        reader="copa_jsonl",
+        # XTREME's own tree comes last: its test labels are blanked.
+        files={"dev": ("xcopa/data/{lang}/val.{lang}.jsonl", *in_xtreme("xcopa", "val-{lang}.jsonl")),
+               "test": ("xcopa/data/{lang}/test.{lang}.jsonl", *in_xtreme("xcopa", "test-{lang}.jsonl"))},
+        gold={"test": ("xtreme_labels/xcopa/test-{lang}.jsonl",)},
+        metric="accuracy",
+        headline="accuracy",
+        trained_on="copa",
+        origin="copa",
+        derived_from=("copa",),
+        parallel=True,
+        source="cambridgeltl/xcopa data/",
+    ),
+)
