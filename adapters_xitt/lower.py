@@ -13,7 +13,6 @@ from adapters_xitt.compose import Composition
 from adapters_xitt.errors import XittError
 from adapters_xitt.methods import Choice
 
-
 # Methods that a stack may have at its bottom only, and why.
 BOTTOM = {
     "seq_bn_inv": "the library runs the invertible module of the first of a stack only",

@@ -156,3 +156,36 @@ def test_wrong_studies_are_told(finished, words: str, part: str, tmp_path: Path)
     printed = xitt("run", finished[0], words, "--store", tmp_path / "none", code=2)
     assert part in printed and "Traceback" not in printed
     assert not (tmp_path / "none").exists()
+
+
+def test_language_modules_are_swapped_and_text_trains_beside_tasks(tmp_path: Path, pico_dir) -> None:
+    """MAD-X: one target module per seed, above English; in German it stands above the German module, and has seen
+    the language; Finnish has no text and says so. Masked words take the share of the steps that was asked."""
+    root = world.write(tmp_path / "data")
+    for language in ("en", "de"):
+        (root / "text").mkdir(exist_ok=True)
+        lines = [f"the {word} cat sees a tree and the old {word} house" for word in "red blue green small large".split()]
+        (root / "text" / f"{language}.txt").write_text("\n".join(f"{n} {line}" for n in range(8) for line in lines))
+    recipe = tmp_path / "study.yaml"
+    recipe.write_text(RECIPE.format(encoder=pico_dir, root=root))
+    xitt("run", recipe, "modes=[none, sequential, lang]", "controls=[text]", "seeds=[1]", "targets=[demo-pos]",
+         "languages=[en, de, fi]", "methods=[{name: seq_bn_inv, reduction: 4}, lora, ia3]", "training.max_steps=8",
+         "intermediates=[demo-nli, {name: mixed, tasks: [demo-nli, text], shares: {text: 0.25}}]",
+         "--store", tmp_path / "s", "--device", "cpu", "--log", "csv")
+    entries, store = grid(tmp_path / "s"), Store(tmp_path / "s")
+    swapped = {(entry["method"], entry["language"]): entry for entry in entries if entry["mode"] == "lang"}
+    for method in ("seq_bn_inv(reduction=4)", "lora", "ia3"):
+        assert [swapped[method, language]["status"] for language in ("en", "de", "fi")] == [
+            "done", "done", "not applicable"]
+        assert swapped[method, "de"]["tag"] == "language-seen"
+        keys = {language: store.load_result(swapped[method, language]["key"]).cell.composition
+                for language in ("en", "de")}
+        assert keys["en"] != keys["de"] and keys["en"].split()[-1] == keys["de"].split()[-1]
+    above = next(found for found in store.manifests() if "(lang), seq_bn(" in found.role)
+    assert above.method["name"] == "seq_bn" and above.method["reduction"] == 4
+    texts = [found for found in store.manifests() if found.trained_on == "demo-nli:text"]
+    assert texts and all(found.heads == {"mlm": {"kind": "mlm", "labels": []}} for found in texts)
+    assert all("mlm.decoder" not in name for found in texts for name in store.load_module(found.key).tensors)
+    mixed = next(found for found in store.manifests() if found.trained_on == "mixed")
+    assert set(mixed.heads) == {"mlm", next(name for name in mixed.heads if name.startswith("pair3"))}
+    assert {entry["status"] for entry in entries} == {"done", "not applicable"}
