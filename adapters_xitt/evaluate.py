@@ -24,12 +24,32 @@ BEST, LONGEST = 20, 30  # starts and ends that are paired, tokens in an answer: 
 KEPT = 5  # candidate answers and neighbours kept with their probabilities
 
 
+class Attention:
+    """What a fusion gives each of its parts: the mean over tokens of every layer, bottleneck by bottleneck."""
+
+    def __init__(self) -> None:
+        self.total: dict[int, list[NDArray]] = {}
+        self.tokens = 0
+
+    def add(self, found: Mapping[int, Sequence[Any]], mask: NDArray) -> None:
+        """Adds a batch: layer → arrays [units, tokens, parts], one for each bottleneck of the layer."""
+        self.tokens += int(mask.sum())
+        for layer, arrays in found.items():
+            sums = [np.einsum("utp,ut->p", np.asarray(one, dtype=np.float64), mask) for one in arrays]
+            self.total[layer] = [a + b for a, b in zip(self.total.get(layer, [0.0] * len(sums)), sums, strict=True)]
+
+    def mean(self) -> list[list[float]]:
+        """[bottlenecks from the lowest layer up, parts]; each sums to one."""
+        return [(total / self.tokens).tolist() for layer in sorted(self.total) for total in self.total[layer]]
+
+
 @dataclass(frozen=True)
 class Scored:
-    """One composition of a cohort and the head above it."""
+    """One composition of a cohort and the head above it; `attention` collects what a fusion attends to."""
 
     lowered: Lowered
     head: nn.Module
+    attention: Attention | None = None
 
 
 @dataclass(frozen=True)
@@ -83,11 +103,14 @@ def say(rig: Rig, rows: Sequence[Scored], units: Units, kind: str, *, fabric: Fa
         for at, row in enumerate(rows):
             rig.activate(row.lowered)
             encoder = rig.encoder_of(row.lowered)
+            start, depth = (encoder.embed(batch["ids"]), 0) if row.lowered.full else (trunk, below)
             with fabric.autocast():
-                if row.lowered.full:
-                    hidden = encoder.run(encoder.embed(batch["ids"]), batch["mask"], 0, stop)
+                if row.attention is None:
+                    hidden = encoder.run(start, batch["mask"], depth, stop)
                 else:
-                    hidden = encoder.run(trunk, batch["mask"], below, stop)
+                    with encoder.attending() as attended:
+                        hidden = encoder.run(start, batch["mask"], depth, stop)
+                    row.attention.add(attended, arrays["mask"])
                 said = HEADS[kind].say(row.head(hidden, batch), batch)
             for unit, value in zip(chosen, said, strict=True):
                 found[at][unit] = value

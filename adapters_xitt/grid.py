@@ -23,6 +23,9 @@ def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any
                 result = store.load_result(entry.key)
                 found |= {"status": DONE, "scores": result.scores, "score": result.scores[result.headline],
                           "examples": result.examples}
+                if result.parts:
+                    found["fusion"] = {"parts": [plan.train[key].mixture.name for key in result.parts],
+                                       "weights": result.weights}
             else:
                 found |= {"status": FAILED, "reason": failed.get(entry.key, "not run yet")}
         entries.append(found)

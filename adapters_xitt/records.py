@@ -49,6 +49,8 @@ class Result:
     overlap: float = 0.0  # share of tested items with a text seen in training or selection
     reason: str = ""
     predictions: str = ""  # digest of what was stored
+    parts: list[str] = field(default_factory=list)  # of a fusion, the keys of the modules it weights
+    weights: list[list[float]] = field(default_factory=list)  # and how: [layers and places from the lowest up, parts]
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:

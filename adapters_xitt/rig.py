@@ -152,9 +152,13 @@ class Rig:
         pairs = [(layer, place) for layer in choice.adapted(self.encoder.layers) for place in choice["places"]]
         return {pair: at for at, pair in enumerate(pairs)}
 
+    def attends(self, lowered: Lowered) -> bool:
+        """Whether a composition weights its parts token by token, so that evaluation has something to collect."""
+        return bool(lowered.fusion) and lowered.fusion not in self._weights
+
     def penalty(self, lowered: Lowered) -> Tensor | None:
         """What a fusion adds to the loss: its value matrices' squared distance to the identity (AdapterFusion)."""
-        if not lowered.fusion or lowered.fusion in self._weights:
+        if not self.attends(lowered):
             return None
         values = [value for own, value in self.parameters(lowered.fusion).items() if own.endswith("value.weight")]
         eye = torch.eye(self.encoder.width, device=self.encoder.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from adapters_xitt import compose, encoder, evaluate, formats, heads, train
 from adapters_xitt.compose import Composition
 from adapters_xitt.digests import tensors_digest
 from adapters_xitt.errors import XittError
-from adapters_xitt.evaluate import Scored
+from adapters_xitt.evaluate import Attention, Scored
 from adapters_xitt.jobs import Plan, ScoreCohort, ScoreJob, TrainCohort, TrainJob, fusion_parts
 from adapters_xitt.lower import Lowered, lower
 from adapters_xitt.mixture import space
@@ -308,19 +309,31 @@ class Runner:
                         scored: Sequence[Scored]) -> None:
         rows = self.material.test(cohort.task.name, language)
         units, began = self.material.units(rows), time.monotonic()
-        said = evaluate.say(self.bench.rig, scored, units, cohort.task.kind, fabric=self.fabric, tokens=SCORING_TOKENS,
+        rig = self.bench.rig
+        scored = [replace(one, attention=Attention()) if rig.attends(one.lowered) else one for one in scored]
+        said = evaluate.say(rig, scored, units, cohort.task.kind, fabric=self.fabric, tokens=SCORING_TOKENS,
                             stop=self.material.layer(cohort.task.name), tick=self.watch.tick)
         seconds = (time.monotonic() - began) / len(jobs)
-        for job, spoken in zip(jobs, said, strict=True):
+        for job, one, spoken in zip(jobs, scored, said, strict=True):
             found = evaluate.decode(cohort.task, rows.rows, units, spoken)
             self.store.save_result(Result(
                 cell=job.cell, status=DONE, scores=found.scores, headline=cohort.task.headline,
                 examples=len(rows.rows), skipped=dict(rows.skipped), tag=job.tag, overlap=job.overlap,
-                predictions=self.store.predictions_digest(found.items, found.arrays),
+                predictions=self.store.predictions_digest(found.items, found.arrays), **self._fused(job, one),
                 provenance={"versions": versions(), "device": str(self.fabric.device), "file": str(rows.file),
                             "seconds": round(seconds, 3), "modules": {key: self.store.load_module(key).manifest.digest
                                                                       for key in compose.names(job.composition)}},
             ), found.items, found.arrays)
+
+
+    def _fused(self, job: ScoreJob, scored: Scored) -> dict[str, Any]:
+        """How a fusion weighted its parts, as fields of the result."""
+        if not scored.lowered.fusion:
+            return {}
+        *parts, _ = compose.names(job.composition)
+        weights = (scored.attention.mean() if scored.attention else
+                   self.bench.rig.parameters(scored.lowered.fusion)["weights"].tolist())
+        return {"parts": parts, "weights": weights}
 
 
 class Journal:

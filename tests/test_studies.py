@@ -90,6 +90,13 @@ def test_fusions_come_back_from_the_store(finished) -> None:
     recipe, store, _ = finished
     fusions = [found for found in Store(store).manifests() if found.method["name"] in ("fusion", "weights")]
     assert {found.method["name"] for found in fusions} == {"fusion", "weights"}
+    for entry in grid(store):
+        if entry["mode"] == "fuse" and entry["status"] == "done":
+            assert entry["fusion"]["parts"][-1] == entry["target"]
+            weights = entry["fusion"]["weights"]
+            assert len(weights) == 4 * (1 if entry["method"].startswith("seq_bn") else 2)
+            if entry["method"].startswith("seq_bn"):
+                assert all(sum(row) == pytest.approx(1, abs=1e-5) and min(row) > 0 for row in weights)
     before = outcome(store)
     results = store / "results"
     kept = results.rename(store / "kept")
