@@ -563,7 +563,7 @@ def test_a_plan_counts_heads_as_they_are_built(pico_files, name):
     row, choice = TASKS[name], choose("lora", {})
     labels = row.labels or (("A", "B", "C") if row.kind == "tagging" else ())
     job = SimpleNamespace(task=SimpleNamespace(kind=row.kind, labels=labels), method=choice)
-    head = heads.build(row.kind, pico_files.width, len(labels), seed=1)
+    head = heads.build(row.kind, pico_files, len(labels), seed=1)  # a width is all that these heads read
     own = choice.parameters(pico_files.width, pico_files.layers, pico_files.parameters)
     plan = Plan(None, SimpleNamespace(files=pico_files))
     assert plan.module_parameters(job) - own == sum(parameter.numel() for parameter in head.parameters())
