@@ -261,7 +261,8 @@ def test_hellaswag(data_dir):
     assert distinct(reading.rows)
     for row, original in zip(reading.rows, originals, strict=True):
         # `ctx` is the authors' own join of both parts; WikiHow's rows (87 here) have one part only.
-        assert f"{row['prompt']} {row['choices'][2]}" == f"{original['ctx']} {original['endings'][2]}".replace("  ", " ")
+        joined = f"{original['ctx']} {original['endings'][2]}"
+        assert f"{row['prompt']} {row['choices'][2]}" == joined.replace("  ", " ")
     assert sum(not original["ctx_b"] for original in originals) == 87
     assert reading.rows[0] == {
         "id": "dev/20022",
