@@ -80,6 +80,8 @@ TASKS = {
     "tagging": _task("pico-tagging", "tagging", ("DET", "ADJ", "NOUN", "VERB"), "tag_f1", "f1"),
     "qa": _task("pico-qa", "qa", (), "squad", "mean"),
     "retrieval": _task("pico-retrieval", "retrieval", (), "retrieval_accuracy", "accuracy"),
+    "choice": _task("pico-choice", "choice", (), "accuracy", "accuracy"),
+    "mlm": _task("pico-mlm", "mlm", (), "masked_tokens", "accuracy"),
 }
 
 
@@ -111,6 +113,14 @@ def rows(kind: str, count: int, *, seed: int = 0) -> list[dict[str, Any]]:
             start, answer = len(" ".join(words[:at])) + (at > 0), " ".join(words[at : at + 2])
             found.append(row | {"question": f"what {draw.choice(VERBS)} {answer}", "context": " ".join(words),
                                 "answers": [{"text": answer, "start": start}]})
+        elif kind == "choice":  # two to five choices, the right one repeats the noun of the prompt
+            prompt, choices = text(3), [text(2) for _ in range(draw.integers(2, 6))]
+            label = int(draw.integers(len(choices)))
+            choices[label][2] = prompt[2]
+            found.append(row | {"prompt": " ".join(prompt), "choices": [" ".join(words) for words in choices],
+                                "label": label})
+        elif kind == "mlm":
+            found.append(row | {"text": " ".join(text(5))})
         else:
             found.append(row | {"query": " ".join(text(2)), "candidate": " ".join(text(2)), "gold": n})
     return found
@@ -147,10 +157,10 @@ def rig(files: encoder.EncoderFiles) -> Rig:
     return Rig(encoder.load(files))
 
 
-def head(kind: str, *, seed: int = 5, labels: int | None = None) -> nn.Module:
-    """A head whose weights are large enough for probabilities to differ."""
-    found = heads.build(kind, SimpleNamespace(width=WIDTH), len(TASKS[kind].labels) if labels is None else labels,
-                        seed=seed)
+def head(kind: str, *, seed: int = 5, labels: int | None = None, above: Any = None) -> nn.Module:
+    """A head whose weights are large enough for probabilities to differ; that of `mlm` stands `above` an encoder."""
+    found = heads.build(kind, above or SimpleNamespace(width=WIDTH),
+                        len(TASKS[kind].labels) if labels is None else labels, seed=seed)
     with torch.no_grad():
         for parameter in found.parameters():
             parameter.mul_(10)

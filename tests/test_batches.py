@@ -36,6 +36,43 @@ def tokenizer(request):
     return request.getfixturevalue({"pico": "pico_tokenizer", "lab": "lab"}[request.param])
 
 
+# -- multiple choice
+
+
+def items(*found):
+    return [{"id": str(n), "prompt": prompt, "choices": list(choices), "label": label}
+            for n, (prompt, choices, label) in enumerate(found)]
+
+
+def test_choices(tokenizer):
+    """A unit per choice, each the tokenizer's own pair; one weight an item."""
+    rows = items(("the red cat", ("a dog", "two birds", "a river"), 1), ("", ("the tree", "a river"), None))
+    units = encode("choice", rows, (), tokenizer=tokenizer, lengths=Lengths(40))
+    assert units.columns["ids"] == [tokenizer(row["prompt"], choice)["input_ids"]
+                                    for row in rows for choice in row["choices"]]
+    assert units.columns["choice"] == [0, 1, 2, 0, 1] and units.columns["weight"] == [1, 0, 0, 1, 0]
+    assert units.columns["label"] == [1, 1, 1, IGNORE, IGNORE]
+    assert units.of_examples() == [[0, 1, 2], [3, 4]] and units.bundles().tolist() == [0, 0, 0, 1, 1]
+
+
+def test_a_long_prompt_loses_its_start(tokenizer):
+    """And the choice nothing, unless it alone is too long."""
+    long, short, longer = "the red cat " * 9 + "a dog", "two old houses", "the river " * 20
+    units = encode("choice", items((long, (short, longer), 0)), (), tokenizer=tokenizer, lengths=Lengths(20))
+    a, b, c = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (long, short, longer))
+    assert len(a) + len(b) > 16 and len(c) > 16
+    assert units.columns["ids"] == [[0, *a[len(b) - 16 :], 2, 2, *b, 2], [0, 2, 2, *c[:16], 2]]
+    assert set(units.lengths) == {20}
+
+
+def test_a_prompt_that_just_fits_is_whole(tokenizer):
+    sizes = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in ("the red cat", "a dog")]
+    for spare in (0, 1):
+        units = encode("choice", items(("the red cat", ("a dog", "a dog"), 0)), (), tokenizer=tokenizer,
+                       lengths=Lengths(sum(sizes) + 4 + spare))
+        assert units.columns["ids"][0] == tokenizer("the red cat", "a dog")["input_ids"]
+
+
 # -- pairs and retrieval
 
 
@@ -220,6 +257,24 @@ def test_small_micro_batches():
     assert micro_batches(lengths, [4], 10) == [[4]]
     assert micro_batches(lengths, [0, 1, 2, 3, 4], 18) == [[4], [1, 2], [0, 3]]
     assert micro_batches(lengths, [0, 1, 2], 17) == [[1], [2], [0]]
+
+
+@settings(max_examples=150, deadline=None)
+@given(LENGTHS, st.integers(1, 2000), st.integers(1, 6))
+def test_micro_batches_of_bundles(lengths, budget, size):
+    """A bundle is never parted; no more tokens than allowed but for a single bundle, the longest first."""
+    bundles = np.random.default_rng(0).permutation(len(lengths)) // size
+    found = micro_batches(lengths, range(len(lengths)), budget, bundles=bundles)
+    assert sorted(unit for part in found for unit in part) == list(range(len(lengths)))
+    inside = [set(bundles[part]) for part in found]
+    assert sum(map(len, inside)) == len(set(bundles))
+    assert all(len(own) == 1 or len(part) * max(lengths[part]) <= budget
+               for part, own in zip(found, inside, strict=True))
+    longest = [max(lengths[part]) for part in found]
+    assert longest == sorted(longest, reverse=True)
+    alone = np.arange(len(lengths))
+    assert micro_batches(lengths, range(len(lengths)), budget, bundles=alone) == micro_batches(
+        lengths, range(len(lengths)), budget)
 
 
 @settings(max_examples=100, deadline=None)

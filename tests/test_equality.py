@@ -71,6 +71,13 @@ class Plain(torch.nn.Module):
             pooled = torch.tanh(functional.linear(hidden[:, 0], self.head["pooler_weight"], self.head["pooler_bias"]))
             logits = functional.linear(pooled, self.head["out_weight"], self.head["out_bias"])
             return functional.cross_entropy(logits, torch.tensor(columns["label"]))
+        if self.kind == "choice":  # item by item: [1, choices] against its label
+            pooled = torch.tanh(functional.linear(hidden[:, 0], self.head["pooler_weight"], self.head["pooler_bias"]))
+            scores = functional.linear(pooled, self.head["out_weight"], self.head["out_bias"])[:, 0]
+            items = sorted(set(columns["example"]))
+            units = [[unit for unit, own in enumerate(columns["example"]) if own == item] for item in items]
+            return sum(functional.cross_entropy(scores[None, own], torch.tensor([columns["label"][own[0]]]))
+                       for own in units) / len(items)
         logits = functional.linear(hidden, self.head["out_weight"], self.head["out_bias"])
         if self.kind == "tagging":
             labels = pad_sequence([torch.tensor(one) for one in columns["labels"]], True, -100)
@@ -113,13 +120,13 @@ def widest(one, two):
             / max(float(value.abs().max()) for value in two.values()))
 
 
-@pytest.mark.parametrize("kind", ["pair", "tagging", "qa"])
+@pytest.mark.parametrize("kind", ["pair", "tagging", "qa", "choice"])
 @pytest.mark.parametrize("method", [method for method in pico.CHOICES if method != "pissa"])
 def test_one_step(method, kind, pico_dir, pico_files, pico_tokenizer):
     """Loss and gradients of one step over several micro-batches of unequal size equal those of one padded batch."""
     data = pico.data(kind, pico_tokenizer, count=COUNT, batch_size=COUNT)
-    budget = 200 if kind == "qa" else 96  # two windows and more of every kind fit
-    parts = micro_batches(data.train.lengths, range(len(data.train)), budget)
+    budget = {"qa": 200, "choice": 300}.get(kind, 96)  # two windows, or items, and more of every kind fit
+    parts = micro_batches(data.train.lengths, range(len(data.train)), budget, bundles=data.train.bundles())
     weights = [sum(data.train.columns["weight"][unit] for unit in part) for part in parts]
     assert len(parts) > 2 and len(set(weights)) > 1
     tensors = pico.module(pico_files, pico_tokenizer, pico.CHOICES[method], seed=4, state="random")

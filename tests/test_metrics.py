@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score
 
 from adapters_xitt.errors import XittError
-from adapters_xitt.metrics import METRICS, Accuracy, RetrievalAccuracy, SquadF1, TagF1
+from adapters_xitt.metrics import METRICS, Accuracy, MaskedTokens, RetrievalAccuracy, SquadF1, TagF1
 from adapters_xitt.metrics.qa import exact, normalize, token_f1
 from adapters_xitt.metrics.tagging import spans
 
@@ -36,6 +36,27 @@ def test_accuracy_is_sklearns(pairs, as_text):
     assert Accuracy().score(preds, golds)["accuracy"] == pytest.approx(want, abs=1e-9)
     if not as_text:
         assert RetrievalAccuracy().score(np.array(preds), np.array(golds))["accuracy"] == pytest.approx(want, abs=1e-9)
+
+
+# -- masked tokens
+
+guesses = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.floats(-30, 0)), min_size=1, max_size=20)
+
+
+@many
+@given(guesses)
+def test_masked_tokens_are_sklearns_and_the_definition(rows):
+    tokens, golds, logs = (list(column) for column in zip(*rows, strict=True))
+    scores = MaskedTokens().score([{"token": token, "log_probability": log}
+                                   for token, log in zip(tokens, logs, strict=True)], golds)
+    want = {"accuracy": 100 * accuracy_score(golds, tokens), "perplexity": np.exp(-np.mean(logs))}
+    assert scores == pytest.approx(want, rel=1e-9)
+
+
+def test_a_model_that_knows_nothing_is_as_perplexed_as_its_vocabulary_is_large():
+    rows = [{"token": 0, "log_probability": -np.log(250_002)}] * 7
+    assert MaskedTokens().compute(predictions=rows, references=[0] * 7) == pytest.approx(
+        {"accuracy": 100, "perplexity": 250_002})
 
 
 # -- tags: seqeval's rule said declaratively
@@ -256,6 +277,9 @@ def said(qid):
         ("accuracy", [None], [1], "found None"),
         ("accuracy", [0.5], [1], "found 0.5"),
         ("retrieval_accuracy", ["1"], ["1"], "an index is an integer"),
+        ("masked_tokens", [], [], "nothing to score"),
+        ("masked_tokens", [{"token": 1, "log_probability": 0.5}], [1], "at most 0, found 0.5"),
+        ("masked_tokens", [{"token": 1, "log_probability": -0.5}], [1, 2], "1 predictions for 2 references"),
         ("tag_f1", [["O"]], [["O", "O"]], "row 0 has 1 predicted tags for 2"),
         ("tag_f1", [[""]], [["O"]], "is empty"),
         ("squad", [said("1"), said("1")], [answer("1", "x")], "'1' occurs more than once"),

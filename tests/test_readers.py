@@ -15,13 +15,19 @@ from adapters_xitt.errors import DataError, XittError
 from adapters_xitt.languages import LANGUAGES, language
 from adapters_xitt.readers import (
     PRECEDENCE,
+    commonsenseqa_jsonl,
     conllu,
+    copa_jsonl,
+    cosmosqa_csv,
+    hellaswag_jsonl,
     pairs_tsv,
     parallel_lines,
     sick_txt,
     snli_jsonl,
+    socialiqa_jsonl,
     squad_json,
     tags_tsv,
+    text_lines,
 )
 
 NLI = ("entailment", "neutral", "contradiction")
@@ -241,6 +247,130 @@ def test_sorted_queries_need_gold(data_dir):
         parallel_lines(folder / "de-en.de", split="test", other=folder / "de-en.en")
 
 
+def labels_of(reading):
+    return [row["label"] for row in reading.rows]
+
+
+def test_hellaswag(data_dir):
+    path = data_dir / "hellaswag/hellaswag_val_subset.jsonl"
+    reading = hellaswag_jsonl(path, split="dev")
+    originals = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert (len(reading.rows), reading.skipped) == (1000, {})
+    assert labels_of(reading) == [row["label"] for row in originals]
+    assert len({row["group"] for row in reading.rows}) == 704
+    assert distinct(reading.rows)
+    for row, original in zip(reading.rows, originals, strict=True):
+        # `ctx` is the authors' own join of both parts; WikiHow's rows (87 here) have one part only.
+        joined = f"{original['ctx']} {original['endings'][2]}"
+        assert f"{row['prompt']} {row['choices'][2]}" == joined.replace("  ", " ")
+    assert sum(not original["ctx_b"] for original in originals) == 87
+    assert reading.rows[0] == {
+        "id": "dev/20022",
+        "group": "activitynet~v_xftFhOCEqFs",
+        "prompt": "Pole vault is a sport where you run with a pole and stop and swing your body.",
+        "choices": [
+            "a few women go down a rock and stop.",
+            "a few women watch from around a pole vault.",
+            "a few women are in the wading pool.",
+            "a few women are in the gym practicing to do this pole vault, trying to do their best.",
+        ],
+        "label": 3,
+    }
+
+
+def test_cosmosqa(data_dir):
+    path = data_dir / "cosmosqa/data/valid.csv"
+    assert path.read_bytes().count(b"\r\n") == 1201
+    reading = cosmosqa_csv(path, split="dev")
+    with path.open(encoding="utf-8", newline="") as file:
+        originals = list(csv.DictReader(file))
+    assert (len(reading.rows), reading.skipped) == (1200, {})
+    assert len({row["group"] for row in reading.rows}) == len({row["context"] for row in originals}) == 989
+    for row, original in zip(reading.rows, originals, strict=True):
+        assert row["id"] == original["id"]
+        assert row["prompt"] == f"{original['context']} {original['question']}"
+        assert row["choices"] == [original[f"answer{n}"] for n in range(4)]
+        assert str(row["label"]) == original["label"]
+
+
+def test_commonsenseqa_in_both_schemas(data_dir):
+    folder = data_dir / "commonsenseqa"
+    whole = commonsenseqa_jsonl(folder / "fairseq_layout/valid.jsonl", split="dev")
+    flat = commonsenseqa_jsonl(folder / "flattened/dev_rand_split.jsonl", split="dev")
+    assert (len(whole.rows), len(flat.rows)) == (1221, 300)
+    assert flat.rows == whole.rows[:300]
+    assert [labels_of(whole).count(n) for n in range(5)] == [239, 255, 241, 251, 235]
+    assert flat.rows[0]["choices"] == ["bank", "library", "department store", "mall", "new york"]
+    assert flat.rows[0]["label"] == 0
+    test = commonsenseqa_jsonl(folder / "fairseq_layout/test.jsonl", split="test")
+    assert (labels_of(test), test.skipped) == ([None] * 300, {})
+
+
+def test_socialiqa(data_dir, tmp_path):
+    path = data_dir / "socialiqa/dev.jsonl"
+    dev = socialiqa_jsonl(path, split="dev")
+    assert (len(dev.rows), dev.skipped) == (1954, {})
+    assert [labels_of(dev).count(n) for n in range(3)] == [643, 654, 657]
+    assert len({row["group"] for row in dev.rows}) == 1930
+    assert dev.rows[0]["prompt"] == (
+        "Tracy didn't go home that evening and resisted Riley's attacks. What does Tracy need to do before this?"
+    )
+    # The archive of its authors has no `correct`, but a file of numbers from 1.
+    bare = "\n".join(
+        json.dumps({key: value for key, value in json.loads(line).items() if key != "correct"})
+        for line in path.read_text(encoding="utf-8").splitlines()
+    )
+    gold = write(tmp_path, "".join(f"{label + 1}\n" for label in labels_of(dev)), "dev-labels.lst")
+    assert socialiqa_jsonl(write(tmp_path, bare, "dev.jsonl"), split="dev", gold=gold).rows == dev.rows
+    assert labels_of(socialiqa_jsonl(tmp_path / "dev.jsonl", split="dev")) == [None] * 1954
+
+
+def test_copa_and_its_translations(data_dir, tmp_path):
+    folder = data_dir / "xtreme/xcopa"
+    train, dev = (copa_jsonl(folder / f"{name}-en.jsonl", split=split)
+                  for name, split in (("train", "train"), ("val", "dev")))
+    assert (len(train.rows), len(dev.rows)) == (400, 100)
+    assert train.rows[0]["prompt"] == "My body cast a shadow over the grass. What was the cause?"
+    assert train.rows[0]["choices"] == ["The sun was rising.", "The grass was cut."]
+    test = copa_jsonl(data_dir / "copa/test.jsonl", split="test")
+    assert [labels_of(test).count(n) for n in range(2)] == [250, 250]
+    for code in ("et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh"):
+        original = copa_jsonl(data_dir / f"xcopa/data/{code}/test.{code}.jsonl", split="test")
+        assert len(original.rows) == 200
+        assert [row["id"] for row in original.rows] == [row["id"] for row in test.rows[:200]]
+        assert labels_of(original) == labels_of(test)[:200], "a translation keeps its item's answer"
+        assert labels_of(copa_jsonl(folder / f"val-{code}.jsonl", split="dev")) == labels_of(dev)
+        blank = folder / f"test-{code}.jsonl"
+        with pytest.raises(DataError, match=rf"test-{code}\.jsonl:1: .*only 0, as XTREME leaves .*give its gold file"):
+            copa_jsonl(blank, split="test")
+        gold = write(tmp_path, "".join(f'{{"label": {label}}}\n' for label in labels_of(test)[:150]), "gold")
+        # The two copies spell some items differently; ids and labels are the same.
+        keys = [[(row["id"], row["label"]) for row in rows]
+                for rows in (copa_jsonl(blank, split="test", gold=gold).rows, original.rows[:150])]
+        assert keys[0] == keys[1]
+
+
+def test_plain_text(data_dir, tmp_path):
+    for code in ("en", "de", "zh", "th"):
+        path = data_dir / f"parallel/pud_text/{code}.tsv.gz"
+        reading = text_lines(path, split="train", column=1)
+        assert (len(reading.rows), reading.skipped) == (1000, {})
+        assert not any("\t" in row["text"] for row in reading.rows)
+    assert reading.rows[7]["id"] == "train/7"
+    path = write(tmp_path, "  one \n\n \ntwo\tb\r\n", "x.txt")
+    reading = text_lines(path, split="x")
+    assert [(row["id"], row["group"], row["text"]) for row in reading.rows] == [
+        ("x/0", "x/0", "one"), ("x/3", "x/3", "two\tb")]
+    assert reading.skipped == {"blank line": 2}
+
+
+def test_rows_without_a_label_or_a_choice_are_counted(tmp_path):
+    lines = [copa(idx=5), copa(label=None), copa(choice2=" "), copa(label=1)]
+    reading = copa_jsonl(write(tmp_path, "\n".join(lines), "x"), split="x")
+    assert [(row["id"], row["label"]) for row in reading.rows] == [("x/5", 0), ("x/3", 1)]
+    assert reading.skipped == {"no label": 1, "empty choice": 1}
+
+
 def test_every_code_of_the_data_has_a_language(data_dir):
     codes = {path.stem.split("-")[1] for path in (data_dir / "xtreme/panx").iterdir()}
     codes |= {path.name.split("_")[0] for path in (data_dir / "ud").glob("UD_*/*.conllu")}
@@ -361,6 +491,45 @@ def questions(path, **options):
     return squad_json(path, split="x", **options)
 
 
+def jsonl(read):
+    def reading(path, **options):
+        return read(path, split="x", **options)
+
+    return reading
+
+
+hellaswag, cosmos, commonsense = jsonl(hellaswag_jsonl), jsonl(cosmosqa_csv), jsonl(commonsenseqa_jsonl)
+social, causes, plain = jsonl(socialiqa_jsonl), jsonl(copa_jsonl), jsonl(text_lines)
+
+
+def row_of(base, changed):
+    return json.dumps({key: value for key, value in {**base, **changed}.items() if value != "-"})
+
+
+def swag(**changed):
+    base = {"ind": 4, "ctx_a": "a", "ctx_b": "b", "endings": ["x", "y"], "label": 1, "source_id": "s"}
+    return row_of(base, changed)
+
+
+def copa(**changed):
+    return row_of({"premise": "p", "choice1": "x", "choice2": "y", "question": "cause", "label": 0}, changed)
+
+
+def siqa(**changed):
+    base = {"context": "c", "question": "q", "answerA": "x", "answerB": "y", "answerC": "z", "correct": "A"}
+    return row_of(base, changed)
+
+
+def csqa(answer, *choices, **changed):
+    nodes = [{"label": letter, "text": text} for letter, text in zip("ABCDE", choices, strict=False)]
+    return json.dumps({"id": "1", "answerKey": answer, "question": {"stem": "q", "choices": nodes}} | changed)
+
+
+def flat(labels, texts):
+    return json.dumps({"id": "1", "answerKey": "A", "question": "q", "choices": {"label": labels, "text": texts}})
+
+
+COSMOS = "id,context,question,answer0,answer1,answer2,answer3,label\r\n"
 SICK = "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment\n"
 BROKEN = [
     (pairs, "", ["f:1: ", "empty file"]),
@@ -405,6 +574,37 @@ BROKEN = [
     (questions, squad([{"text": "cat", "answer_start": -1}]), ["answers[0].answer_start: ", "found -1"]),
     (questions, squad([], context=None), ["f: data[0].paragraphs[0].context: expected a string"]),
     (questions, "", ["f:1: ", "expected JSON"]),
+    (hellaswag, "", ["f:1: ", "empty file"]),
+    (hellaswag, swag() + "\n[]\n", ["f:2: ", "expected an object, found a list"]),
+    (hellaswag, swag(ctx_b="-"), ["f:1: ctx_b: expected a string, found only ind, ctx_a, endings"]),
+    (hellaswag, swag(endings=["x", 3]), ["f:1: endings[1]: expected a string, found '3'"]),
+    (hellaswag, swag(endings=["x"], label=0), ["f:1: ", "two choices or more, found 1"]),
+    (hellaswag, swag(label=2), ["f:1: label: expected 0 to 1, found '2'"]),
+    (hellaswag, swag(label="-1"), ["f:1: label: expected 0 to 1, found '-1'"]),
+    (hellaswag, swag() + "\n" + swag(), ["f:2: expected distinct ids, found 'x/4' of ", "f:1 again"]),
+    (hellaswag, swag() + '\n{"ind', ["f:2: ", "cut short"]),
+    (cosmos, "id,context,question,answer0,answer1,answer2,label\r\n", ["f:1: ", "answer3", "found id, context"]),
+    (cosmos, COSMOS, ["f: ", "expected rows below the header"]),
+    (cosmos, COSMOS + "1,c,q,a,b,c,d\r\n", ["f:2: ", "expected 8 columns", "found 7", "stray comma"]),
+    (cosmos, COSMOS + "1,c,q,a,b,c,d,4\r\n", ["f:2: label: expected 0 to 3, found '4'"]),
+    (cosmos, COSMOS + '1,"c\r\nc",q,a,b,c,d,3\r\n2,c,q,a,b,c,d,x\r\n', ["f:4: label: expected 0 to 3, found 'x'"]),
+    (cosmos, COSMOS + '1,"c,q,a,b,c,d,3\r\n', ["f:2: ", "unexpected end of data"]),
+    (commonsense, csqa("F", "x", "y"), ["f:1: answerKey: unknown label 'F'", "Choices: A, B"]),
+    (commonsense, csqa("A", "x", "y", id=3), ["f:1: id: expected a string, found 3"]),
+    (commonsense, csqa("A", "x", "y", question={"stem": "q"}), ["f:1: question.choices: expected a list"]),
+    (commonsense, csqa("A", "x", None), ["f:1: question.choices[1].text: expected a string, found None"]),
+    (commonsense, flat(["A"], ["x", "y"]), ["f:1: choices: expected as many labels as texts, found 1 and 2"]),
+    (commonsense, json.dumps({"id": "1", "question": "q", "choices": []}), ["f:1: choices: expected an object"]),
+    (social, siqa(answerC="-"), ["f:1: answerC: expected a string"]),
+    (social, siqa() + "\n" + siqa(correct="D"), ["f:2: correct: expected 1 to 3, found 'D'"]),
+    (causes, copa(question="why"), ["f:1: question: unknown label 'why'", "cause, effect"]),
+    (causes, copa(label=2), ["f:1: label: expected 0 to 1, found '2'"]),
+    (causes, copa(choice2="-"), ["f:1: choice2: expected a string"]),
+    (causes, copa(idx="a"), ["f:1: idx: expected an integer, found 'a'"]),
+    (plain, "", ["f:1: ", "empty file"]),
+    (plain, " \n\t\n", ["f: ", "found only blanks"]),
+    (plain, b"a\n\xff\n", ["f:2: ", "UTF-8", "0xff"]),
+    (lambda path: plain(path, column=1), "a\tb\nc\n", ["f:2: ", "a column 1, counted from 0, found 1"]),
 ]
 
 
@@ -430,6 +630,11 @@ BROKEN_GOLD = [
     (tags, "a\nb\n", "a\tNOUN\nc\tNOUN\n", ["g:2: ", "expected token 'b'", "found 'c'"]),
     (tags, "a\n", "NUON\n", ["g:1: ", "unknown label 'NUON'"]),
     (tags, "a\n", "a\tb\tNOUN\n", ["g:1: ", "found 3 columns"]),
+    (social, siqa(), "1\n2\n", ["g:2: ", "expected 1 rows", "found 2"]),
+    (social, siqa() + "\n" + siqa(), "1\n", ["g:2: ", "expected 2 rows", "found 1"]),
+    (social, siqa(), "0\n", ["g:1: expected 1 to 3, found '0'"]),
+    (causes, copa(), '{"label": 0}\n{"label": 1}\n', ["g:2: ", "expected 1 rows", "found 2"]),
+    (causes, copa(), '{"label": 2}\n', ["g:1: label: expected 0 to 1, found '2'"]),
     (questions, squad([], []), squad([]), ["g: ", "1 are missing, first 'q1'"]),
 ]
 
@@ -465,7 +670,9 @@ def test_broken_parallel_lines(tmp_path, other, gold, named, parts):
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize("read", [pairs, sick, snli, tags, words, questions])
+@pytest.mark.parametrize(
+    "read", [pairs, sick, snli, tags, words, questions, hellaswag, cosmos, commonsense, social, causes, plain]
+)
 def test_files_that_are_not_there(tmp_path, read):
     write(tmp_path, "x", "dev-en.tsv")
     with pytest.raises(DataError, match=r"dev-em\.tsv: no such file; did you mean .*dev-en\.tsv\?"):

@@ -286,6 +286,10 @@ def _check(rows: Rows) -> None:
             assert len(row["words"]) == len(row["tags"]) and set(row["tags"]) <= set(labels)
         elif rows.task.kind == "qa":
             assert row["answers"], row["id"]
+        elif rows.task.kind == "choice":
+            assert row["prompt"] and row["label"] in range(len(row["choices"]))
+        elif rows.task.kind == "mlm":
+            assert row["text"]
         else:
             assert 0 <= row["gold"] < len(rows.rows)
 
