@@ -201,12 +201,12 @@ def test_every_training_step_draws_anew(pico_files, pico_tokenizer):
         rig, watch = pico.rig(pico_files), pico.Watch()
         rig.mount("m", pico.CHOICES["lora"], seed=1)
         head = pico.head(kind, above=rig.encoder)
-        row = train.Row("m", "m", pico.lowered(rig, "m"), rig.parameters("m"), head, 0.0)
+        row = train.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 0.0)
         if kind == "choice":
             head.dropout.p = 0.0
-        settings = train.Settings(batch_size=8, epochs=3, dropout=0.0, tokens=64, evaluate_every=3)
-        train.train([row], pico.data(kind, pico_tokenizer, count=8), settings, rig=rig, fabric=pico.fabric(),
-                    seed=seed, keeper=pico.Keeper(), watch=watch)
+        settings = train.Settings(dropout=0.0, tokens=64, evaluate_every=3)
+        train.train([row], [pico.data(kind, pico_tokenizer, count=8, batch_size=8)], settings, rig=rig,
+                    fabric=pico.fabric(), seed=seed, total=3, keeper=pico.Keeper(), watch=watch)
         return [loss for _, _, loss in watch.losses]
 
     assert max(losses("choice", 1)) == pytest.approx(min(losses("choice", 1)), rel=CLOSE)
@@ -358,10 +358,11 @@ def test_training_learns(kind, pico_files, pico_tokenizer):
     head = heads.build(kind, rig.encoder, 0, seed=1)
     rows = pico.rows(kind, 24, seed=1)
     units = pico.units(kind, rows, pico_tokenizer)
-    row = train.Row("m", "m", pico.lowered(rig, "m"), rig.parameters("m"), head, 1e-2)
-    settings = train.Settings(batch_size=8, epochs=20, dropout=0.0, evaluate_every=15)
-    (trained,) = train.train([row], train.Data(pico.TASKS[kind], units, units, rows), settings, rig=rig,
-                             fabric=pico.fabric(), seed=1, keeper=pico.Keeper(), watch=pico.Watch())
+    row = train.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 1e-2)
+    settings = train.Settings(dropout=0.0, evaluate_every=15)
+    (trained,) = train.train([row], [train.Data(kind, pico.TASKS[kind], units, units, rows, batch_size=8)], settings,
+                             rig=rig, fabric=pico.fabric(), seed=1, total=60, keeper=pico.Keeper(),
+                             watch=pico.Watch())
     assert not trained.failed
     scores = [look["accuracy"] for look in trained.metrics["history"]]
     start = {"choice": 100 / 3, "mlm": 100 / len(pico_tokenizer)}[kind]
