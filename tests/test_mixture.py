@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
+import pico
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters_xitt import mixture
+from adapters_xitt import mixture, train
 from adapters_xitt.errors import XittError
 from adapters_xitt.mixture import Mixture, Portion, portion
 from adapters_xitt.tasks import TASKS
@@ -97,3 +99,51 @@ def test_tasks_with_the_same_labels_share_a_head_and_others_do_not() -> None:
     assert mixture.space(TASKS["mnli"]) == mixture.space(TASKS["xnli"]) == mixture.space(TASKS["sick"])
     spaces = {mixture.space(TASKS[name]) for name in ("mnli", "pawsx", "udpos", "panx", "squad")}
     assert len(spaces) == 5
+
+
+# -- several kinds trained as one module
+
+
+KINDS = {"pair": 0.5, "tagging": 0.2, "mlm": 0.3}
+
+
+def trained(pico_files, pico_tokenizer, keeper, *, stop: int | None = None):
+    """A module on three kinds of task, 20 steps; gives what came out and how many steps each head was trained."""
+    rig, counted = pico.rig(pico_files), dict.fromkeys(KINDS, 0)
+    rig.mount("m", pico.CHOICES["seq_bn"], seed=1)
+    heads = {kind: pico.head(kind, above=rig.encoder) for kind in KINDS}
+    for kind, head in heads.items():
+        def count(module, inputs, output, kind=kind) -> None:
+            counted[kind] += module.training
+
+        head.register_forward_hook(count)
+    row = train.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"),
+                    {pico.space(kind): head for kind, head in heads.items()}, 1e-2)
+    data = [replace(pico.data(kind, pico_tokenizer, batch_size=4), share=share) for kind, share in KINDS.items()]
+    found = train.train([row], data, train.Settings(evaluate_every=10, tokens=4096), rig=rig, fabric=pico.fabric(),
+                        seed=5, total=20, keeper=keeper, watch=pico.Watch(stop=stop), keep_every=0.0)
+    return found[0], counted
+
+
+def test_every_kind_gets_its_share_of_the_steps(pico_files, pico_tokenizer) -> None:
+    found, counted = trained(pico_files, pico_tokenizer, pico.Keeper())
+    assert counted == {"pair": 10, "tagging": 4, "mlm": 6}
+    assert {name.split(".")[0] for name in found.metrics["history"][0]} == {"step", "loss", *KINDS}
+
+
+@pytest.mark.parametrize("stops", [[1], [3, 11], [10, 19]], ids=str)
+def test_a_stopped_mixture_goes_on_where_it_was(stops, pico_files, pico_tokenizer, monkeypatch) -> None:
+    """Heads whose turn had not come yet among them: the same tensors, history and shares as without a stop."""
+    monkeypatch.setattr(train, "time", pico.Clock)
+    want, _ = trained(pico_files, pico_tokenizer, pico.Keeper())
+    keeper, taken = pico.Keeper(), dict.fromkeys(KINDS, 0)
+    for stop in stops:
+        with pytest.raises(pico.Stopped):
+            trained(pico_files, pico_tokenizer, keeper, stop=stop)
+    found, counted = trained(pico_files, pico_tokenizer, keeper)
+    kept = stops[-1] - 1  # the step that was stopped at was not kept
+    for kind, turn in zip(KINDS, range(3), strict=True):
+        taken[kind] = int((mixture.schedule(list(KINDS.values()), 20)[kept:] == turn).sum())
+    assert counted == taken
+    assert pico.same(found.tensors, want.tensors)
+    assert found.metrics == want.metrics
