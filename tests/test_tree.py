@@ -22,7 +22,7 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "demo", "readers", "tasks", "lineage", "sources", "batches",  # data
          "methods", "formats", "compose",  # modules
          "recipe", "records", "store", "hub",  # study
-         "encoder", "lower", "heads", "evaluate", "train",  # engine
+         "frozen", "encoder", "lower", "heads", "memory", "evaluate", "train",  # engine
          "material", "plan", "run", "grid",  # work
          "analysis", "report",  # reading
          "doctor", "desk", "cli")  # doors
