@@ -34,6 +34,7 @@ _KINDS = {"hidden_size": int, "num_hidden_layers": int, "max_position_embeddings
 PREFIXES = ("roberta.", "model.", "")  # under which checkpoints keep the encoder
 # Where the word table is: on the device whole, there with the rows of some ids only, or on the host.
 EMBEDDINGS = ("whole", "cut", "host")
+SPECIAL = 4  # XLM-R's special tokens: <s>, <pad>, </s>, <unk> are the first ids, <mask> is the last
 
 
 @dataclass(frozen=True)
@@ -295,8 +296,8 @@ def _furnished(model: Any, files: EncoderFiles, dtype: torch.dtype, bits: int | 
         pack(model.encoder, bits)
     words = model.embeddings.word_embeddings
     if ids is not None:
-        special = [files.config.get(f"{name}_token_id", usual) for name, usual in (("bos", 0), ("pad", 1), ("eos", 2))]
-        model.embeddings.word_embeddings = CutTable(words, torch.cat([ids.cpu(), torch.tensor(special, device="cpu")]))
+        special = torch.tensor([*range(SPECIAL), words.num_embeddings - 1], device="cpu")
+        model.embeddings.word_embeddings = CutTable(words, torch.cat([ids.cpu(), special]))
     elif embeddings == "host":
         model.embeddings.word_embeddings = HostTable(words)
     adapters.init(model)

@@ -120,15 +120,14 @@ class CutTable(nn.Embedding):
     """A word table that keeps the rows of some ids only; rows and their order are invisible outside."""
 
     def __init__(self, table: nn.Embedding, ids: Tensor) -> None:
-        ids = torch.unique(ids.to(table.weight.device, torch.long))  # sorted
-        rows = ids.clamp_max(table.num_embeddings - 1)
-        if not table.weight.is_meta and len(ids) and (int(ids[0]) < 0 or int(ids[-1]) >= table.num_embeddings):
+        ids = torch.unique(ids.cpu().long())  # sorted
+        if int(ids[0]) < 0 or int(ids[-1]) >= table.num_embeddings:
             raise ValueError(f"ids from {int(ids[0])} to {int(ids[-1])}; the table has {table.num_embeddings} rows")
-        super().__init__(len(ids), table.embedding_dim, _weight=table.weight.detach()[rows])
-        place = torch.full((table.num_embeddings,), -1, dtype=torch.int32, device=table.weight.device)
-        if not place.is_meta:
-            place[rows] = torch.arange(len(ids), dtype=torch.int32)
-        self.register_buffer("place", place, persistent=False)
+        device = table.weight.device
+        super().__init__(len(ids), table.embedding_dim, _weight=table.weight.detach()[ids.to(device)])
+        place = torch.full((table.num_embeddings,), -1, dtype=torch.int32, device="cpu")
+        place[ids] = torch.arange(len(ids), dtype=torch.int32, device="cpu")
+        self.register_buffer("place", place.to(device), persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
         """[units, tokens] to [units, tokens, width]; an id that was cut away is an error, never another id's row."""
