@@ -271,6 +271,12 @@ def hollow(files: EncoderFiles, *, dtype: torch.dtype = torch.float32, bits: int
         return _furnished(_blank(files), files, dtype, bits, embeddings, ids, checkpointing)
 
 
+def random(files: EncoderFiles, *, dtype: torch.dtype = torch.float32, bits: int | None = None,
+           embeddings: str = "whole", ids: Tensor | None = None, checkpointing: int | None = None) -> Encoder:
+    """What `load` gives, with random weights: for measuring, where no checkpoint is at hand."""
+    return _furnished(_blank(files), files, dtype, bits, embeddings, ids, checkpointing)
+
+
 def _blank(files: EncoderFiles) -> Any:
     """The library's model, untouched and with weights that mean nothing."""
     from transformers import XLMRobertaConfig, XLMRobertaModel

@@ -50,7 +50,7 @@ class Packed(nn.Parameter):
         from bitsandbytes.functional import dequantize_4bit
 
         self.state.to(self.device)  # in place; a parameter is moved without what hangs on it
-        return dequantize_4bit(data, self.state).to(dtype)
+        return dequantize_4bit(data, self.state).view(self.whole).to(dtype)
 
     def nbytes_held(self) -> int:
         """Bytes of the packed weight and its scales."""
@@ -80,7 +80,9 @@ def _pack4(weight: Tensor) -> tuple[Tensor, Any]:
         return torch.empty((weight.numel() + 1) // 2, 1, dtype=torch.uint8, device="meta"), None
     from bitsandbytes.functional import quantize_4bit
 
-    return quantize_4bit(weight, blocksize=BLOCK, compress_statistics=True, quant_type="nf4")
+    # In rows of one block, which is the same packing: bitsandbytes 0.50 on the CPU is wrong for rows shorter than that.
+    rows = weight.reshape(-1, BLOCK) if weight.numel() % BLOCK == 0 else weight
+    return quantize_4bit(rows, blocksize=BLOCK, compress_statistics=True, quant_type="nf4")
 
 
 _PACK = {8: _pack8, 4: _pack4}

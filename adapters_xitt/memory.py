@@ -116,16 +116,15 @@ class Account:
     weights: int  # the frozen encoder but for its word table
     embeddings: int  # the word table, as far as it is on the device
     module: int  # what is trained, the head among it, fp32
-    gradients: int
     moments: int
+    gradients: int  # of all that is trained
     saved: int  # what autograd keeps from the forward for the backward pass, each storage once
-    other: int  # the rest of the peak: recomputed layers, temporaries of the backward pass, logits
+    alive: int  # the most at once of what a step makes: saved, gradients, layers run again, temporaries, logits
 
     @property
     def total(self) -> int:
         """The most bytes alive at once."""
-        return (self.weights + self.embeddings + self.module + self.gradients + self.moments + self.saved
-                + self.other)
+        return self.weights + self.embeddings + self.module + self.moments + max(self.alive, self.gradients)
 
 
 def account(files: EncoderFiles, choice: Choice, means: Means, *, kind: str = "pair", labels: int = 3,
@@ -150,28 +149,28 @@ def account(files: EncoderFiles, choice: Choice, means: Means, *, kind: str = "p
         parameter.requires_grad_(True)
     batch = _batch(kind, max(1, means.tokens // length), length)
     rig.activate(form)
-    held = [rig.encoder_of(form).model, *({rig.encoder.model} - {rig.encoder_of(form).model}), head]
-    alive, saved = _Alive(_tensors(held)), _Saved(_tensors(held))
+    made = rig.encoder_of(form)
+    held = _tensors([rig.encoder.model, made.model, head])
+    alive, saved = _Alive(held), _Saved(held)
     with rig.training(dropout):
         head.train()
-        _as_on(device, means.autocast, rig.encoder_of(form).model, head)
+        _as_on(device, means.autocast, made.model, head)
         for _ in range(2 if means.tokens < step_tokens else 1):  # a second micro-batch finds the first's gradients
             saved.sizes.clear()
             with alive:
                 with saved.counting():
-                    loss = _loss(rig.encoder_of(form), head, batch, kind)
+                    loss = _loss(made, head, batch, kind)
                 saved.kept.clear()
                 torch.autograd.backward(loss)
                 del loss
-    gradients = sum(parameter.nbytes for parameter in trained)
     table = rig.encoder.model.embeddings.word_embeddings
-    on_device = 0 if isinstance(table, HostTable) else _bytes(_tensors([table]))
-    frozen = [tensor for tensor in _tensors([rig.encoder.model]) if not getattr(tensor, "requires_grad", False)]
+    frozen = [tensor for tensor in _tensors([rig.encoder.model]) if not tensor.requires_grad]
+    size = sum(parameter.nbytes for parameter in trained)
     return Account(
-        weights=_bytes(frozen) - _bytes(_tensors([table])), embeddings=on_device,
-        module=sum(parameter.nbytes for parameter in trained), gradients=gradients,
-        moments=sum(_moments(parameter.numel(), means.optimizer) for parameter in trained),
-        saved=sum(saved.sizes.values()), other=max(0, alive.peak - gradients - sum(saved.sizes.values())))
+        weights=_bytes(frozen) - _bytes(_tensors([table])),
+        embeddings=0 if isinstance(table, HostTable) else _bytes(_tensors([table])),
+        module=size, moments=sum(_moments(parameter.numel(), means.optimizer) for parameter in trained),
+        gradients=size, saved=sum(saved.sizes.values()), alive=alive.peak)
 
 
 def _batch(kind: str, units: int, length: int) -> dict[str, Tensor]:

@@ -288,7 +288,7 @@ def test_a_packed_encoder_is_the_plain_one_with_rounded_weights(pico_files, pico
     with torch.no_grad():
         for name, layer in found.items():
             unpacked = layer.weight.unpack(torch.float32)
-            assert 0 < pico.gap(unpacked, own[name]) < (0.01 if bits == 8 else 0.3)
+            assert 0 < pico.gap(unpacked, own[name]) < (0.01 if bits == 8 else 0.17)
             own[name].copy_(unpacked)
     loss, one = gradients(plain, setup, ids, mask, dropout=0.0)
     again, two = gradients(packed, setup, ids, mask, dropout=0.0)
@@ -418,9 +418,11 @@ def test_what_autograd_saves_is_counted_as_it_is(pico_files, method, dropout, ba
     means = Means(base=base, tokens=480)
     found = account(pico_files, CHOICES[method], means, length=40, step_tokens=480, dropout=dropout, device="cpu")
     saved, peak = counted(pico_files, method, means, dropout=dropout, units=12, length=40)
-    assert found.saved == saved > 0
-    alive = found.saved + found.other + found.gradients
-    assert alive == pytest.approx(peak, rel=0.1)
+    # Above the first parameter that is trained, every layer norm keeps a mean and a deviation for each token, on the
+    # meta device in fp32 as CUDA does; the CPU's keep them in bf16.
+    norms = {"seq_bn": 3 * LAYERS - 2, "lora": 2 * LAYERS, "head": 0}[method] if base == "bf16" else 0
+    assert found.saved - norms * 2 * 2 * 480 == saved > 0
+    assert found.alive == pytest.approx(peak, rel=0.02 if base == "bf16" else 1e-3)
 
 
 @pytest.mark.parametrize("every", [1, 2])
@@ -430,7 +432,8 @@ def test_a_checkpointed_layer_is_counted_as_it_is(pico_files, method, every):
     found = account(pico_files, CHOICES[method], means, length=40, step_tokens=480, dropout=0.1, device="cpu")
     saved, peak = counted(pico_files, method, means, dropout=0.1, units=12, length=40)
     assert found.saved == saved > 0
-    assert found.saved + found.other + found.gradients == pytest.approx(peak, rel=0.1)
+    states = (LAYERS // every + 1) * torch.get_rng_state().nbytes  # the generator's, kept to draw the same dropout
+    assert found.alive + states == pytest.approx(peak, rel=1e-3)
     plain = account(pico_files, CHOICES[method], replace(means, checkpointing=None), length=40, step_tokens=480,
                     dropout=0.1, device="cpu")
     assert found.total < plain.total
@@ -470,6 +473,30 @@ def test_moments_in_8_bits_are_counted_as_bitsandbytes_makes_them():
         state = optimizer.state[parameter]
         held = sum(state[name].nbytes for name in ("state1", "state2", "absmax1", "absmax2") if name in state)
         assert memory._moments(size, "8bit") == held
+
+
+def test_moments_in_8_bits_resume_to_the_bit():
+    """What a checkpoint needs of them: the tensors by name, and the step, a plain number."""
+    bnb = pytest.importorskip("bitsandbytes")
+    torch.manual_seed(1)
+    steps = [torch.randn(5000) for _ in range(6)]
+
+    def run(kept: dict | None, parameter: torch.Tensor, gradients: list[torch.Tensor]):
+        parameter = nn.Parameter(parameter.clone())
+        optimizer = bnb.optim.AdamW8bit([parameter], lr=1e-2)
+        if kept:
+            optimizer.state[parameter] = {name: value.clone() if isinstance(value, torch.Tensor) else value
+                                          for name, value in kept.items()}
+        for gradient in gradients:
+            parameter.grad = gradient.clone()
+            optimizer.step()
+        return parameter.detach(), optimizer.state[parameter]
+
+    whole, state = run(None, torch.ones(5000), steps)
+    assert set(state) == {"step", "state1", "state2", "qmap1", "qmap2", "absmax1", "absmax2"} and state["step"] == 6
+    half, kept = run(None, torch.ones(5000), steps[:3])
+    assert torch.equal(run(kept, half, steps[3:])[0], whole)
+    assert not torch.equal(run(None, half, steps[3:])[0], whole)
 
 
 def test_a_packed_weight_is_counted_as_bitsandbytes_holds_it():
