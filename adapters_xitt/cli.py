@@ -47,7 +47,7 @@ DATA = click.option("--data", help="The data folder, or demo. Default: XITT_DATA
 ENCODER = click.option("--encoder", help="demo, a folder, a name below XITT_ENCODERS, or owner/name@revision.")
 MACHINE = _shared(
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True),
-    click.option("--precision", type=click.Choice(["32", "bf16"]), help="Over the recipe's."),
+    click.option("--precision", type=click.Choice(["32", "bf16", "16", "8bit", "4bit"]), help="Over the recipe's."),
     click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: one per core."),
     click.option("--log", type=click.Choice(["csv", "tensorboard", "none"]), default="csv", show_default=True,
                  help="Losses and scores of every module, under logs/ in the store."),

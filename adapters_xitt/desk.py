@@ -81,7 +81,7 @@ def _runner(work: Work, *, device: str, threads: int | None, log: str = "none", 
         torch.set_num_threads(threads)
     watch = progress.Bars(Console(stderr=True)) if sys.stderr.isatty() else progress.Lines(
         lambda line: print(line, file=sys.stderr, flush=True))
-    fabric = make_fabric(device, work.plan.recipe.precision)
+    fabric = make_fabric(device, work.plan.material.means.base)
     return Runner(work.plan, work.store, fabric, watch=watch, log=log, keep_every=keep_every)
 
 

@@ -23,6 +23,7 @@ from torch.nn import functional
 from adapters_xitt import hub
 from adapters_xitt.digests import canonical, tensors_digest
 from adapters_xitt.errors import XittError, nearest
+from adapters_xitt.frozen import CutTable, HostTable, Packed, pack
 
 # The keys of config.json that shape an XLM-R; every other key is dropped, `auto_map` and `_attn_…` among them.
 CONFIG_KEYS = ("attention_probs_dropout_prob", "bos_token_id", "eos_token_id", "hidden_act", "hidden_dropout_prob",
@@ -34,6 +35,9 @@ COMPUTES = ("hidden_act", "layer_norm_eps", "num_attention_heads", "pad_token_id
 _KINDS = {"hidden_size": int, "num_hidden_layers": int, "max_position_embeddings": int, "pad_token_id": int,
           "num_attention_heads": int, "intermediate_size": int, "vocab_size": int, "type_vocab_size": int}
 PREFIXES = ("roberta.", "model.", "")  # under which checkpoints keep the encoder
+# Where the word table is: on the device whole, there with the rows of some ids only, or on the host.
+EMBEDDINGS = ("whole", "cut", "host")
+SPECIAL = 4  # XLM-R's special tokens: <s>, <pad>, </s>, <unk> are the first ids, <mask> is the last
 
 
 @dataclass(frozen=True)
@@ -174,12 +178,15 @@ def load_tokenizer(files: EncoderFiles) -> Any:
 
 
 class Encoder:
-    """An XLM-R with room for modules in its layers. Its own weights never need a gradient outside `full`."""
+    """An XLM-R with room for modules in its layers. Its own weights never need a gradient outside `full`.
 
-    def __init__(self, model: Any, files: EncoderFiles) -> None:
+    With `checkpointing` n, every n-th layer keeps only its input for the backward pass and runs once more in it. The
+    modules active then must be those of the forward pass: one forward, its backward, then the next setup."""
+
+    def __init__(self, model: Any, files: EncoderFiles, *, checkpointing: int | None = None) -> None:
         from adapters.context import ForwardContext
 
-        self.model, self.files = model, files
+        self.model, self.files, self.checkpointing = model, files, checkpointing
         self.layers, self.width = files.layers, files.width
         # What layers of adapters look up while they run; the library fills it in a model's own forward.
         self._context = ForwardContext(None)
@@ -187,7 +194,20 @@ class Encoder:
 
     @property
     def device(self) -> torch.device:
-        return self.model.embeddings.word_embeddings.weight.device
+        return self.model.embeddings.position_embeddings.weight.device  # the word table may be on the host
+
+    @property
+    def table(self) -> Tensor:
+        """The word table [vocabulary, width] on the encoder's device, for a decoder tied to it."""
+        if isinstance(self.model.embeddings.word_embeddings, CutTable):
+            raise XittError("masked language modelling needs every row of the word table: its softmax is over the "
+                            "whole vocabulary; keep embeddings whole or on the host, not cut")
+        return self.model.embeddings.word_embeddings.weight.to(self.device)
+
+    @property
+    def packed(self) -> bool:
+        """Whether its products are held in 8 or 4 bits; then their weights can't be read, trained or merged."""
+        return any(isinstance(parameter, Packed) for parameter in self.model.parameters())
 
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids [units, tokens] to hidden states [units, tokens, width]: depth 0, before any module."""
@@ -210,16 +230,29 @@ class Encoder:
         bias = torch.zeros(mask.shape, dtype=hidden.dtype, device=hidden.device)
         bias = bias.masked_fill(mask == 0, torch.finfo(hidden.dtype).min)[:, None, None, :]
         bias = bias.expand(-1, 1, mask.shape[1], -1)
-        with self._context:
-            for layer in self.model.encoder.layer[start:stop]:
-                hidden = layer(hidden, bias)[0]  # positional: a hook of adapters reads it so
+        for at, layer in enumerate(self.model.encoder.layer[start:stop], start):
+            hidden = self._layer(at, layer, hidden, bias)
         return hidden
+
+    def _layer(self, at: int, layer: Any, hidden: Tensor, bias: Tensor) -> Tensor:
+        """One layer; counted from the ground, so that a trunk below changes nothing about which are checkpointed."""
+        def ran(hidden: Tensor) -> Tensor:
+            with self._context:  # also when it runs again in the backward pass
+                return layer(hidden, bias)[0]  # positional: a hook of adapters reads it so
+
+        if self.checkpointing and (at + 1) % self.checkpointing == 0 and torch.is_grad_enabled():
+            from torch.utils.checkpoint import checkpoint
+
+            # Not the library's own switch, which makes the embeddings need a gradient: layers below the first module
+            # would then keep what they never need.
+            return checkpoint(ran, hidden, use_reentrant=False, preserve_rng_state=True)
+        return ran(hidden)
 
     def unembed(self, features: Tensor) -> Tensor:
         """Features of masked language modelling [tokens, width] to logits [tokens, vocabulary]: the decoder is the
         embedding table. An active invertible module is undone first (MAD-X)."""
         features = self.model.invertible_adapters_forward(features[None], rev=True)[0]
-        table = self.model.embeddings.word_embeddings.weight
+        table = self.table
         return functional.linear(features.to(table.dtype), table, self.lm_bias.to(table))
 
     @cached_property
@@ -230,8 +263,7 @@ class Encoder:
     @cached_property
     def lm_bias(self) -> Tensor:
         """The bias of the decoder [vocabulary], zeros where the checkpoint has none."""
-        table = self.model.embeddings.word_embeddings.weight
-        return self.lm_head.get("bias", torch.zeros(len(table))).to(table)
+        return self.lm_head.get("bias", torch.zeros(len(self.table)))
 
     @contextmanager
     def attending(self) -> Iterator[dict[int, list[Any]]]:
@@ -262,7 +294,10 @@ class Encoder:
 
     def copied(self) -> Encoder:
         """A second encoder with the same weights, for `full`."""
-        return Encoder(copy.deepcopy(self.model), self.files)
+        if self.packed or isinstance(self.model.embeddings.word_embeddings, (CutTable, HostTable)):
+            raise XittError("method full trains every weight of the encoder: its base can't be packed in 8 or 4 bits "
+                            "and its embeddings must be whole")
+        return Encoder(copy.deepcopy(self.model), self.files, checkpointing=self.checkpointing)
 
 
 class _Collected:
@@ -305,25 +340,20 @@ def own_name(name: str) -> str | None:
     return name.replace(".base_layer.", ".")
 
 
-def load(files: EncoderFiles, *, dtype: torch.dtype = torch.float32,
+def load(files: EncoderFiles, *, dtype: torch.dtype = torch.float32, bits: int | None = None,
+         embeddings: str = "whole", ids: Tensor | None = None, checkpointing: int | None = None,
          progress: Callable[[str], None] | None = None) -> Encoder:
-    """The encoder on the CPU, frozen, in evaluation mode, with its weights in `dtype`."""
-    import adapters
-    from transformers import XLMRobertaConfig, XLMRobertaModel
-    from transformers.utils import logging as transformers_logging
+    """The encoder on the CPU, frozen, in evaluation mode, with its weights in `dtype`, its products in 8 or 4 `bits`.
 
+    `embeddings` is one of `EMBEDDINGS`; `cut` keeps the rows of `ids` and of the special tokens."""
     if find_spec("kernels"):
-        # A config key can send transformers to a hub repository of compiled kernels where this package is present.
+        # A config key can send transformers to a hub repository of compiled kernels where this package is present,
+        # and bitsandbytes fetches some by itself.
         raise XittError("the package 'kernels' is installed; it lets a checkpoint's configuration load code. "
                         "Uninstall it: pip uninstall kernels")
     if progress:
         progress(f"loading {files.name}")
-    transformers_logging.set_verbosity_error()
-    config = XLMRobertaConfig(**files.config, attn_implementation="sdpa")
-    try:
-        model = XLMRobertaModel(config, add_pooling_layer=False)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise XittError(f"{files.folder / 'config.json'}: no XLM-R can be built from it ({error})") from None
+    model = _blank(files)
     stored = {name: tensor.to(torch.float32) for name, tensor in _stored(files.folder)}
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     if wrong := [f"{name} is {tuple(value.shape)}, not {shapes[name]}" for name, value in stored.items()
@@ -334,8 +364,52 @@ def load(files: EncoderFiles, *, dtype: torch.dtype = torch.float32,
     if missing or found.unexpected_keys:
         raise XittError(f"{files.folder}: its weights don't fit its configuration; "
                         f"missing: {missing[:3]}, too many: {found.unexpected_keys[:3]}")
+    return _furnished(model, files, dtype, bits, embeddings, ids, checkpointing)
+
+
+def hollow(files: EncoderFiles, *, dtype: torch.dtype = torch.float32, bits: int | None = None,
+           embeddings: str = "whole", ids: Tensor | None = None, checkpointing: int | None = None) -> Encoder:
+    """What `load` gives, on the meta device: sizes without values, read from `files.config` alone."""
+    with torch.device("meta"):
+        return _furnished(_blank(files), files, dtype, bits, embeddings, ids, checkpointing)
+
+
+def random(files: EncoderFiles, *, dtype: torch.dtype = torch.float32, bits: int | None = None,
+           embeddings: str = "whole", ids: Tensor | None = None, checkpointing: int | None = None) -> Encoder:
+    """What `load` gives, with random weights: for measuring, where no checkpoint is at hand."""
+    return _furnished(_blank(files), files, dtype, bits, embeddings, ids, checkpointing)
+
+
+def _blank(files: EncoderFiles) -> Any:
+    """The library's model, untouched and with weights that mean nothing."""
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    config = XLMRobertaConfig(**files.config, attn_implementation="sdpa")
+    try:
+        return XLMRobertaModel(config, add_pooling_layer=False)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise XittError(f"{files.folder / 'config.json'}: no XLM-R can be built from it ({error})") from None
+
+
+def _furnished(model: Any, files: EncoderFiles, dtype: torch.dtype, bits: int | None, embeddings: str,
+               ids: Tensor | None, checkpointing: int | None) -> Encoder:
+    """The plain model in its precision and with its table as asked; then, last, with room for modules."""
+    import adapters
+
+    if embeddings not in EMBEDDINGS or (embeddings == "cut") != (ids is not None):
+        raise ValueError(f"embeddings {embeddings!r}: one of {EMBEDDINGS}, and ids where they are cut")
     model.to(dtype)
+    if bits:
+        pack(model.encoder, bits)
+    words = model.embeddings.word_embeddings
+    if ids is not None:
+        special = torch.tensor([*range(SPECIAL), words.num_embeddings - 1], device="cpu")
+        model.embeddings.word_embeddings = CutTable(words, torch.cat([ids.cpu(), special]))
+    elif embeddings == "host":
+        model.embeddings.word_embeddings = HostTable(words)
     adapters.init(model)
     model.requires_grad_(False)
     model.eval()
-    return Encoder(model, files)
+    return Encoder(model, files, checkpointing=checkpointing)

@@ -33,7 +33,7 @@ def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any
     return {
         "recipe": recipe.model_dump(exclude_defaults=True), "name": recipe.name, "protocol_notes": plan.notes,
         "encoder": {"name": material.files.name, "fingerprint": material.files.fingerprint},
-        "precision": recipe.precision, "versions": records.versions(), "entries": entries,
+        "precision": material.means.base, "versions": records.versions(), "entries": entries,
         "headlines": {name: task(name).headline for name in recipe.targets},
         "majority": _majority(plan), "weak": _weak(plan, store),
     }

@@ -11,6 +11,7 @@ from typing import Any
 from adapters_xitt import batches, demo, digests, encoder, evaluate, lineage, mixture
 from adapters_xitt.batches import Lengths, Units
 from adapters_xitt.lineage import DataSet
+from adapters_xitt.memory import Means
 from adapters_xitt.mixture import Mixture, Portion
 from adapters_xitt.recipe import Recipe
 from adapters_xitt.sources import Rows, sample
@@ -30,6 +31,7 @@ class Material:
     def __init__(self, recipe: Recipe, root: Path | None, store: Store | None = None) -> None:
         self.recipe, self.store = recipe, store
         self.files = encoder.inspect(recipe.encoder)
+        self.means = Means()  # until the plan has decided
         self.sources = recipe.sources(root)
         self._rows: dict[tuple, Rows] = {}
         self._units: dict[tuple, Units] = {}
@@ -51,6 +53,8 @@ class Material:
         merged |= self.recipe.own_training(mixed).model_dump(exclude_none=True)
         rate = merged.pop("learning_rate", None)
         merged.pop("selection_examples", None)
+        if self.recipe.memory is not None:
+            merged |= {"tokens": self.means.tokens, "optimizer": self.means.optimizer}
         return Settings(**merged), rate
 
     def _own(self, part: Portion, mixed: Mixture, field: str, default: Any) -> Any:

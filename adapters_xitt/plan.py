@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adapters_xitt import compose, digests, evaluate, lineage, mixture
+from adapters_xitt import compose, digests, evaluate, lineage, means, mixture
 from adapters_xitt.compose import Composition, Nothing, Part
 from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.formats import Manifest
@@ -31,6 +31,11 @@ def make(recipe: Recipe, material: Material) -> Plan:
     plan = Plan(recipe, material)
     targets = [_own(plan, task(name)) for name in recipe.targets if task(name).trains]
     _check(plan, [*targets, *recipe.mixtures()], recipe.targets)
+    read = [_source(plan, mixed) for mixed in (*targets, *recipe.mixtures())]
+    if "lang" in recipe.modes:
+        read.append(mixture.single(recipe.language_modules))
+    material.means, said = means.decide(material, [mixed for mixed in read if mixed.portions], recipe.targets)
+    plan.notes.extend(said)
     for choice, rate in recipe.choices():
         for seed in recipe.seeds:
             row = _Rows(plan, choice, rate, seed)
@@ -258,7 +263,7 @@ def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: in
         "trained": [one.digest for one in rows["trained"]], "selected": [one.digest for one in rows["selected"]],
         "encoder": material.files.fingerprint, "method": choice.record(), "learning_rate": rate, "seed": seed,
         "settings": settings.record(), "start": start, "below": below, "carry_pooler": carry,
-        "mode": "fuse" if over else mode if below else "", "precision": plan.recipe.precision}
+        "mode": "fuse" if over else mode if below else "", "precision": material.means.base}
     key = digests.key("train", inputs)
     if key not in plan.train:
         parents = [*over, *([parent] if parent else [])]
@@ -318,7 +323,7 @@ def cell_of(plan: Plan, target: Task, language: str, composition: Composition, s
     cell = Cell(encoder=material.files.fingerprint, composition=compose.show(composition), task=target.name,
                 language=language, split=rows.split, data=rows.digest,
                 lengths=material.lengths(target.name).record(), seed=seed if parts else None,
-                precision=recipe.precision,
+                precision=material.means.base,
                 convention=evaluate.convention(target, material.files.layers, recipe.part(target.name).layer))
     return {**entry, "key": cell.key}, ScoreJob(cell=cell, task=target, composition=composition, tag=tag,
                                                 overlap=overlap)
@@ -343,6 +348,8 @@ def one_module(plan: Plan, text: str, *, parent: TrainJob | None, mode: str) -> 
         part = mixed.portions[0]
         mixed = replace(mixed, portions=(replace(part, examples=plan.recipe.part(part.task).examples),))
     _check(plan, [mixed], [])
+    plan.material.means, said = means.decide(plan.material, [mixed] if mixed.portions else [], [])
+    plan.notes.extend(said)
     title = text
     if parent is not None:
         if reason := not_applicable(choice.row, mode):
@@ -365,6 +372,7 @@ def one_composition(plan: Plan, composition: Composition) -> None:
             raise XittError(f"{name} needs a head for kind {target.kind!r}, labels {labels}; {have}")
     plan.lowered(composition)  # what has no proven form is refused before anything is read
     _check(plan, [], plan.recipe.targets)
+    plan.material.means, _ = means.decide(plan.material, [], plan.recipe.targets)
     choice = top.method if top else plan.recipe.choices()[0][0]
     rows = _Rows(plan, choice, 0.0, top.seed if top else 0)
     for name in plan.recipe.targets:

@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 
-from adapters_xitt import compose, encoder, evaluate, formats, heads, train
+from adapters_xitt import compose, encoder, evaluate, formats, heads, means, train
+from adapters_xitt.batches import Units
 from adapters_xitt.compose import Composition
 from adapters_xitt.digests import tensors_digest
 from adapters_xitt.errors import XittError
@@ -25,7 +27,8 @@ from adapters_xitt.rig import Rig
 from adapters_xitt.store import Store
 from adapters_xitt.tasks import Task
 
-PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}  # bf16: frozen weights in bf16, modules and moments in fp32
+# Modules and moments are fp32 throughout; 8 and 4 bits compute in bf16.
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "8bit": "bf16-mixed", "4bit": "bf16-mixed"}
 SCORING_TOKENS = 8192  # tokens of a scoring batch: no graph is kept
 
 
@@ -37,21 +40,26 @@ def make_fabric(device: str, precision: str) -> Fabric:
     if device in there and not there[device]():
         raise XittError(f"device {device!r}: torch {torch.__version__} finds none on this machine; "
                         "`xitt doctor` says what it sees")
-    return Fabric(accelerator=device, devices=1, precision=PRECISIONS[precision])
+    if precision != "16":
+        return Fabric(accelerator=device, devices=1, precision=PRECISIONS[precision])
+    # Every row scales its own loss, so that none depends on its companions; Fabric's one scaler stays off.
+    kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    off = torch.amp.GradScaler(kind, enabled=False)
+    return Fabric(accelerator=device, devices=1, plugins=[MixedPrecision("16-mixed", kind, scaler=off)])
 
 
 class Bench:
     """The encoder on its device with the modules a cohort needs; built when the first job needs it."""
 
-    def __init__(self, files: encoder.EncoderFiles, fabric: Fabric, store: Store, precision: str) -> None:
-        self.files, self.fabric, self.store = files, fabric, store
-        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    def __init__(self, files: encoder.EncoderFiles, fabric: Fabric, store: Store,
+                 loading: Callable[[], dict[str, Any]] = dict) -> None:
+        self.files, self.fabric, self.store, self.loading = files, fabric, store, loading
         self._rig: Rig | None = None
 
     @property
     def rig(self) -> Rig:
         if self._rig is None:
-            loaded = encoder.load(self.files, dtype=self.dtype)
+            loaded = encoder.load(self.files, **self.loading())
             loaded.model.to(self.fabric.device)
             self._rig = Rig(loaded)
         return self._rig
@@ -101,8 +109,16 @@ class Runner:
         self.plan, self.store, self.fabric = plan, store, fabric
         self.watch, self.log, self.keep_every = watch or Silent(), log, keep_every
         self.material = plan.material
-        self.bench = Bench(self.material.files, fabric, store, plan.recipe.precision)
+        self.bench = Bench(self.material.files, fabric, store, lambda: means.loading(self.material.means, self._read))
         self.failed: dict[str, str] = {}  # job key -> reason
+
+    def _read(self) -> list[Units]:
+        """Everything that the encoder is to read in this run."""
+        mixtures = dict.fromkeys(job.mixture for job in self.plan.train.values()
+                                 if job.trains and not self.store.has_module(job.key))
+        tests = {(job.task.name, job.cell.language) for job in self.plan.score.values()}
+        return [*means.units_read(self.material, list(mixtures), []),
+                *(self.material.units(self.material.test(*test)) for test in sorted(tests))]
 
     def run(self) -> None:
         """Trains and scores until the store answers every job; waits for what another process is at."""
@@ -267,7 +283,7 @@ class Runner:
             metrics={**metrics, "headline": ", ".join(dict.fromkeys(row.headline for row in rows))},
             training={**job.settings.record(), "learning_rate": job.learning_rate,
                       "lengths": {row.name: self.material.lengths(row.name).record() for row in rows},
-                      "precision": self.plan.recipe.precision, "start": job.start, "below": list(job.below),
+                      "precision": self.material.means.base, "start": job.start, "below": list(job.below),
                       "candidates": list(job.candidates), "carry_pooler": job.carry_pooler},
             versions=versions(), chance=job.chance)
         self.store.save_module(formats.Module(manifest, tensors))
@@ -311,7 +327,9 @@ class Runner:
         units, began = self.material.units(rows), time.monotonic()
         rig = self.bench.rig
         scored = [replace(one, attention=Attention()) if rig.attends(one.lowered) else one for one in scored]
-        said = evaluate.say(rig, scored, units, cohort.task.kind, fabric=self.fabric, tokens=SCORING_TOKENS,
+        # Where memory is short, scoring takes no more at once than training does.
+        tokens = SCORING_TOKENS if self.plan.recipe.memory is None else self.material.means.tokens
+        said = evaluate.say(rig, scored, units, cohort.task.kind, fabric=self.fabric, tokens=tokens,
                             stop=self.material.layer(cohort.task.name), tick=self.watch.tick)
         seconds = (time.monotonic() - began) / len(jobs)
         for job, one, spoken in zip(jobs, scored, said, strict=True):
@@ -354,6 +372,9 @@ class Journal:
 
     def tick(self, tokens: int) -> None:
         self.watch.tick(tokens)
+
+    def say(self, text: str) -> None:
+        self.watch.say(text)
 
     def close(self) -> None:
         for logger in self.loggers.values():

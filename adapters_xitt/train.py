@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,13 +18,17 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from adapters_xitt import evaluate, mixture
+from adapters_xitt import evaluate, memory, mixture
 from adapters_xitt.batches import Units, collate, epoch_batches, micro_batches, steps_per_epoch
+from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Scored
 from adapters_xitt.heads import HEADS
 from adapters_xitt.lower import Lowered
 from adapters_xitt.rig import Rig
 from adapters_xitt.tasks import Task
+
+# What AdamW keeps of a parameter: torch's, and bitsandbytes'.
+MOMENTS = ("exp_avg", "exp_avg_sq", "step", "state1", "state2", "qmap1", "qmap2", "absmax1", "absmax2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,7 @@ class Settings:
     tokens: int = 4096  # tokens a micro-batch may hold, padding included
     evaluate_every: int | None = None  # steps between looks at the selection split; None: ten looks in all
     patience: int | None = None  # looks without a better score before a row stops; None: never
+    optimizer: str = "32"  # AdamW's moments; 8bit: bitsandbytes'
     more_steps: int = 0  # steps on top: the control that trains the target for the intermediate's steps too
     dropout: float | None = None  # of the encoder's own layers; None: as its configuration says
 
@@ -53,7 +59,10 @@ class Settings:
 
     def record(self) -> dict[str, Any]:
         """What decides the numbers, for keys; a micro-batch's size does within rounding, so it does too."""
-        return asdict(self)
+        found = asdict(self)
+        if self.optimizer == "32":
+            del found["optimizer"]  # keys from before there was a choice
+        return found
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,7 @@ class Row:
     heads: dict[str, nn.Module]  # by label space
     learning_rate: float
     optimizer: Any = None
+    scaler: Any = None  # of the loss, in fp16; its own for every row, so that rows stay apart
     step: int = 0  # steps taken
     best: dict[str, Tensor] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=lambda: {"best_score": None, "best_step": 0, "worse": 0,
@@ -123,6 +133,8 @@ class Watch(Protocol):
 
     def tick(self, tokens: int) -> None: ...
 
+    def say(self, text: str) -> None: ...
+
 
 def derive(seed: int, *what: Any) -> int:
     """A 63-bit seed for one purpose, from the recipe's seed."""
@@ -145,8 +157,7 @@ def train(rows: Sequence[Row], data: Sequence[Data], settings: Settings, *, rig:
             if all(row.state["stopped"] for row in rows):
                 break
             continue
-        with rig.training(settings.dropout):
-            _step(going, step, total, stream, settings, rig, fabric)
+        _fitting_step(going, step, total, stream, settings, rig, fabric, watch)
         going = [row for row in going if "failed" not in row.state]
         for row in going:
             watch.step(row.key, step=step + 1, loss=row.state["loss"], tokens=stream.tokens)
@@ -175,6 +186,14 @@ class _Stream:
         for at in range(len(data)):
             mine = self.turns == at
             self.places[mine] = np.arange(mine.sum())
+
+    def halve(self) -> None:
+        """Micro-batches of half the tokens from now on."""
+        longest = max(int(portion.unit_lengths.max()) for portion in self.portions)
+        if self.budget <= longest:
+            raise XittError(f"out of memory with one sequence of {longest} tokens; name the memory there is in "
+                            "the recipe (memory: 4GiB), or a smaller lengths.max_length")
+        self.budget = max(self.budget // 2, longest)
 
     def step(self, step: int, pad: int) -> tuple[Data, list[dict[str, np.ndarray]], int]:
         """The portion whose turn it is, its micro-batches, and the weight of the whole: the loss's denominator."""
@@ -208,6 +227,27 @@ class _Portion:
         return [unit for example in self.batches[place % self.per_epoch] for unit in self.units[example]]
 
 
+def _fitting_step(rows: Sequence[Row], step: int, total: int, stream: _Stream, settings: Settings, rig: Rig,
+                  fabric: Fabric, watch: Watch) -> None:
+    """One step of every row; where memory runs out, again in micro-batches of half the size: the same effective batch,
+    summed in another order. Rows that had taken the step already don't take it twice."""
+    while True:
+        left = [row for row in rows if row.step <= step and not row.state["stopped"]]
+        try:
+            with rig.training(settings.dropout):
+                return _step(left, step, total, stream, settings, rig, fabric)
+        except (RuntimeError, MemoryError) as error:
+            if not memory.out_of_memory(error):
+                raise
+        # Here the error is gone, and with it what its traceback held.
+        for row in left:
+            row.optimizer.zero_grad(set_to_none=True)
+        if rig.encoder.device.type == "cuda":
+            torch.cuda.empty_cache()
+        stream.halve()
+        watch.say(f"out of memory at step {step + 1}: going on with micro-batches of {stream.budget} tokens")
+
+
 def _step(rows: Sequence[Row], step: int, total: int, stream: _Stream, settings: Settings, rig: Rig, fabric: Fabric
           ) -> None:
     """One optimiser step of every row; the trunk runs once for all where no dropout acts in it."""
@@ -225,18 +265,20 @@ def _step(rows: Sequence[Row], step: int, total: int, stream: _Stream, settings:
             rig.activate(row.lowered)  # for every micro-batch: learned weights are part of its graph
             torch.manual_seed(derive(stream.seed, data.task.name, step, at))
             loss = _loss(row, batch, trunk, depth, data, rig, fabric) / max(weight, 1)
-            fabric.backward(loss)
+            fabric.backward(row.scaler.scale(loss))
             summed += float(loss.detach())
         penalty = rig.penalty(row.lowered)
         if penalty is not None:
-            fabric.backward(penalty)
+            fabric.backward(row.scaler.scale(penalty))
         if not math.isfinite(summed):
             row.state.update(stopped=True, failed=f"the loss is {summed} at step {step + 1}; try a lower learning "
                              f"rate (now {row.learning_rate:g}) or precision 32")
             row.optimizer.zero_grad(set_to_none=True)
             continue
+        row.scaler.unscale_(row.optimizer.optimizer)
         torch.nn.utils.clip_grad_norm_(list(row.named().values()), settings.clip)
-        row.optimizer.step()
+        row.scaler.step(row.optimizer.optimizer)  # no step where half precision overflowed, but a smaller scale
+        row.scaler.update()
         row.optimizer.zero_grad(set_to_none=True)
         row.step, row.state["loss"] = step + 1, summed
 
@@ -283,7 +325,19 @@ def _prepare(row: Row, settings: Settings, fabric: Fabric) -> None:
         parameter.requires_grad_(True)
         (decay if parameter.ndim > 1 else plain).append(parameter)
     groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    row.optimizer = fabric.setup_optimizers(torch.optim.AdamW(groups, lr=row.learning_rate, eps=1e-8))
+    row.optimizer = fabric.setup_optimizers(_adamw(settings)(groups, lr=row.learning_rate, eps=1e-8))
+    half = fabric.strategy.precision.precision == "16-mixed"
+    row.scaler = torch.amp.GradScaler(fabric.device.type, enabled=half)
+
+
+def _adamw(settings: Settings) -> Any:
+    if settings.optimizer == "32":
+        return torch.optim.AdamW
+    if not find_spec("bitsandbytes"):
+        raise XittError("optimizer 8bit needs the package bitsandbytes: pip install 'adapters-xitt[quant]'")
+    from bitsandbytes.optim import AdamW8bit
+
+    return AdamW8bit
 
 
 def _look(rows: Sequence[Row], step: int, data: Sequence[Data], settings: Settings, rig: Rig, fabric: Fabric,
@@ -318,8 +372,8 @@ def _keep(row: Row, keeper: Keeper) -> None:
     tensors |= {f"best.{name}": value for name, value in row.best.items()}
     for name, parameter in named.items():
         moments = row.optimizer.optimizer.state.get(parameter, {})  # none for a head whose turn has not come yet
-        tensors |= {f"{moment}.{name}": value for moment, value in moments.items()}
-    keeper.save(row.key, tensors, {"step": row.step, **row.state})
+        tensors |= {f"{moment}.{name}": torch.as_tensor(value) for moment, value in moments.items()}
+    keeper.save(row.key, tensors, {"step": row.step, "scaler": row.scaler.state_dict(), **row.state})
 
 
 def _resume(row: Row, keeper: Keeper) -> None:
@@ -328,15 +382,18 @@ def _resume(row: Row, keeper: Keeper) -> None:
         return
     tensors, state = kept
     row.step = state.pop("step")
+    row.scaler.load_state_dict(state.pop("scaler"))
     row.state = state
     row.best = {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
     for name, parameter in row.named().items():
         parameter.data.copy_(tensors[f"now.{name}"])
-        moments = {moment: tensors[f"{moment}.{name}"] for moment in ("exp_avg", "exp_avg_sq", "step")
-                   if f"{moment}.{name}" in tensors}
+        moments = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in tensors}
         if moments:
-            row.optimizer.optimizer.state[parameter] = {
-                moment: value.to("cpu" if moment == "step" else parameter.device) for moment, value in moments.items()}
+            moments = {moment: value.to("cpu" if moment == "step" else parameter.device)
+                       for moment, value in moments.items()}
+            if "state1" in moments:
+                moments["step"] = int(moments["step"])  # bitsandbytes counts in plain numbers
+            row.optimizer.optimizer.state[parameter] = moments
 
 
 def _finish(row: Row, total: int) -> Trained:

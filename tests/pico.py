@@ -284,6 +284,9 @@ class Watch:
     def tick(self, tokens: int) -> None:
         pass
 
+    def say(self, text: str) -> None:
+        self.said = [*getattr(self, "said", []), text]
+
 
 # -- the same things by the libraries alone
 

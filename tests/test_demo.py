@@ -282,7 +282,7 @@ def test_encoder_has_xlmr_layout(folder, tokenizer):
     from transformers import XLMRobertaForMaskedLM, XLMRobertaModel
 
     model = XLMRobertaModel.from_pretrained(encoder_dir(), attn_implementation="sdpa", add_pooling_layer=False)
-    whole, report = XLMRobertaForMaskedLM.from_pretrained(encoder_dir(), output_loading_info=True)
+    _, report = XLMRobertaForMaskedLM.from_pretrained(encoder_dir(), output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
     assert model.config.max_position_embeddings == 130 and len(tokenizer) == model.config.vocab_size
     special = tokenizer.convert_tokens_to_ids(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from adapters_xitt import encoder, heads, hub
 from adapters_xitt.errors import XittError
-from adapters_xitt.methods import Choice, choose, fusion_of
 from adapters_xitt.jobs import Plan
+from adapters_xitt.methods import Choice, choose, fusion_of
 from adapters_xitt.tasks import TASKS
 
 # What a hostile or merely foreign config.json may carry.
@@ -542,7 +542,8 @@ def _mounted(files: encoder.EncoderFiles, choice: Choice) -> int:
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_parameters_are_counted_as_they_are_built(pico_files, choice):
-    assert choice.parameters(pico_files.width, pico_files.wide, pico_files.layers, pico_files.parameters) == _mounted(pico_files, choice)
+    files = pico_files
+    assert choice.parameters(files.width, files.wide, files.layers, files.parameters) == _mounted(files, choice)
 
 
 @pytest.mark.parametrize(("name", "options", "count"), [  # measured on the libraries' own modules, in millions
@@ -573,7 +574,8 @@ def test_factors_that_do_not_divide_are_told(pico_files):
 
 def test_a_reduction_over_the_width_is_counted_as_it_is_built(pico_files):
     choice = choose("seq_bn", {"reduction": 2 * pico.WIDTH})
-    assert choice.parameters(pico_files.width, pico_files.wide, pico_files.layers, pico_files.parameters) == _mounted(pico_files, choice)
+    files = pico_files
+    assert choice.parameters(files.width, files.wide, files.layers, files.parameters) == _mounted(files, choice)
 
 
 def test_a_place_is_named_once():

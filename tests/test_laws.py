@@ -361,7 +361,7 @@ def not_fused(m, rig, modules, words, pico_dir, state):
     assert not_applicable(METHODS[m], "fuse")
     made = "weights" if METHODS[m].engine == "peft" else "fusion"
     chosen = {"a": CHOICES[m], "b": CHOICES[m], "f": fusion_of(CHOICES["lora" if made == "weights" else "seq_bn"], 2)}
-    with pytest.raises(XittError, match="fus|composes with nothing"):
+    with pytest.raises(XittError, match=r"fus|composes with nothing"):
         lower(compose.parse("f(a, b)"), chosen, pico.LAYERS)
 
 
@@ -406,7 +406,8 @@ def sum_law(m, n):
     if "full" in (m, n):
         return partial(refused, ALONE_ONLY, sign="+")
     if not METHODS[m].engine == METHODS[n].engine == "peft":
-        return WRITE_STACK if n not in ("seq_bn_inv", "par_bn") else partial(refused, "needs low-rank updates", sign="+")
+        plain = n not in ("seq_bn_inv", "par_bn")
+        return WRITE_STACK if plain else partial(refused, "needs low-rank updates", sign="+")
     return partial(refused, "do not add up", sign="+") if "dora" in (m, n) else summed
 
 
@@ -487,7 +488,7 @@ def test_three_parts(rig, modules, words, pico_dir):
                                   "l + m + l", "(l + m) > l"])
 def test_a_module_stands_once(text):
     methods = {"a": CHOICES["seq_bn"], "b": CHOICES["seq_bn"], "l": CHOICES["lora"], "m": CHOICES["lora"]}
-    with pytest.raises(XittError, match="twice|write"):
+    with pytest.raises(XittError, match=r"twice|write"):
         lower(compose.parse(text), methods, pico.LAYERS)
 
 
@@ -570,7 +571,8 @@ def test_full_in_a_scoring_cohort(pico_files, modules, pico_tokenizer):
 
 
 COHORT = {"one": ("seq_bn", "one", ()), "two": ("seq_bn", "two", ()),
-          "above": ("seq_bn", "frozen > above", ("frozen",)), "lora": ("lora", "lora", ()), "beside": ("lora", "beside + still", ("still",))}
+          "above": ("seq_bn", "frozen > above", ("frozen",)), "lora": ("lora", "lora", ()),
+          "beside": ("lora", "beside + still", ("still",))}
 FROZEN = {"frozen": "seq_bn", "still": "lora"}
 
 
@@ -627,7 +629,8 @@ def stored(files, tensors, head, method="seq_bn", **changes) -> formats.Module:
     values = dict(
         key="ab" * 32, digest=tensors_digest(whole), encoder=files.fingerprint, encoder_name=files.name,
         method=CHOICES[method].record(), trained_on="mnli", mixture=mixture.single("mnli").record(),
-        heads={NLI: {"kind": "pair", "labels": list(tasks.task("mnli").labels)}}, languages=["en"], seed=1, context="ab" * 32, role="mnli", exposure=[], metrics={"score": 1.0}, training={},
+        heads={NLI: {"kind": "pair", "labels": list(tasks.task("mnli").labels)}}, languages=["en"],
+        seed=1, context="ab" * 32, role="mnli", exposure=[], metrics={"score": 1.0}, training={},
         versions=records.versions())
     return formats.Module(formats.Manifest(**{**values, **changes}), whole)
 
@@ -638,7 +641,7 @@ def store(tmp_path) -> Store:
 
 
 def bench(files, store) -> Bench:
-    return Bench(files, pico.fabric(), store, "32")
+    return Bench(files, pico.fabric(), store)
 
 
 def test_a_made_module_has_the_key_its_parts_have():

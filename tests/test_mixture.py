@@ -55,7 +55,8 @@ def test_shares_are_those_of_the_definitions() -> None:
     assert mixed().probabilities(sizes) == pytest.approx([0.8, 0.1, 0.1])
     assert mixed(sampling="even").probabilities(sizes) == pytest.approx([1 / 3] * 3)
     roots = np.sqrt(sizes)
-    assert mixed(sampling="temperature", temperature=2.0).probabilities(sizes) == pytest.approx(list(roots / roots.sum()))
+    assert mixed(sampling="temperature", temperature=2.0).probabilities(sizes) == pytest.approx(
+        list(roots / roots.sum()))
     assert mixed(cap=200).probabilities(sizes) == pytest.approx([0.5, 0.25, 0.25])
     assert mixed(shares=(("squad", 0.25),)).probabilities(sizes) == pytest.approx([0.25, 0.375, 0.375])
 

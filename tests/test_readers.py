@@ -422,7 +422,7 @@ def test_columns_header_quotes_and_aliases(tmp_path):
     kind = {"split": "x", "labels": NLI, "columns": (1, 2, 3), "header": True}
     rows = pairs_tsv(path, **kind, quoting=False, aliases={"contradictory": "contradiction"}).rows
     assert [(row["id"], row["a"], row["label"]) for row in rows] == [("x/0", '"a', 2), ("x/1", "c", 1)]
-    with pytest.raises(XittError, match="'contradicton'. Did you mean 'contradiction'"):
+    with pytest.raises(XittError, match=r"'contradicton'. Did you mean 'contradiction'"):
         pairs_tsv(path, **kind, quoting=False, aliases={"c": "contradicton"})
 
 
@@ -443,7 +443,7 @@ def test_multiword_tokens_and_empty_nodes(tmp_path):
     assert [UPOS[tag] for tag in fused[0]["tags"]] == ["ADP", "VERB"]
     equals = write(tmp_path, RANGE + WORD.format(1, 1, 0).replace("NOUN", "ADP") + WORD.format(2, 2, 0), "y.conllu")
     assert UPOS[conllu(equals, **split, multiword="fused").rows[0]["tags"][0]] == "NOUN"
-    with pytest.raises(XittError, match="unknown multiword 'fuse'. Did you mean 'fused'"):
+    with pytest.raises(XittError, match=r"unknown multiword 'fuse'. Did you mean 'fused'"):
         conllu(path, **split, multiword="fuse")
 
 

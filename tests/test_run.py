@@ -260,7 +260,7 @@ def test_broken_data_stops_before_anything_runs(tmp_path: Path, pico_dir) -> Non
 
 
 def test_bf16_runs_and_stays_near(finished, tmp_path: Path) -> None:
-    recipe, store, _ = finished
+    recipe, *_ = finished
     xitt("run", recipe, "seeds=[1]", "targets=[demo-retrieval]", "--precision", "bf16", "--store", tmp_path / "s",
          "--device", "cpu")
     results = Store(tmp_path / "s").results()

@@ -171,7 +171,8 @@ def test_language_modules_are_swapped_and_text_trains_beside_tasks(tmp_path: Pat
     root = world.write(tmp_path / "data")
     for language in ("en", "de"):
         (root / "text").mkdir(exist_ok=True)
-        lines = [f"the {word} cat sees a tree and the old {word} house" for word in "red blue green small large".split()]
+        lines = [f"the {word} cat sees a tree and the old {word} house"
+                 for word in "red blue green small large".split()]
         (root / "text" / f"{language}.txt").write_text("\n".join(f"{n} {line}" for n in range(8) for line in lines))
     recipe = tmp_path / "study.yaml"
     recipe.write_text(RECIPE.format(encoder=pico_dir, root=root))

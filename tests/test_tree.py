@@ -22,8 +22,8 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "demo", "readers", "tasks", "lineage", "sources", "batches",  # data
          "mixture", "methods", "formats", "compose",  # modules
          "recipe", "records", "store", "hub",  # study
-         "encoder", "lower", "rig", "heads", "evaluate", "train",  # engine
-         "material", "jobs", "plan", "run", "grid",  # work
+         "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate", "train",  # engine
+         "material", "means", "jobs", "plan", "run", "grid",  # work
          "analysis", "report",  # reading
          "doctor", "desk", "cli")  # doors
 

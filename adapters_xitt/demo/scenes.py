@@ -88,8 +88,8 @@ def adjectives(noun: str) -> tuple[str, ...]:
     if noun in READING:
         return ("big", "small", "new", "old")
     if noun == "flower":
-        return ("big", "small") + COLOURS
-    return ("big", "small", "new", "old", "clean", "dirty") + COLOURS
+        return ("big", "small", *COLOURS)
+    return ("big", "small", "new", "old", "clean", "dirty", *COLOURS)
 
 
 def opposites(word: str) -> tuple[str, ...]:

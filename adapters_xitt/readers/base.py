@@ -31,7 +31,7 @@ def runs(values: Sequence[Hashable]) -> list[int]:
 def index_of(labels: Sequence[str] | None, aliases: Mapping[str, str] = MappingProxyType({})) -> dict[str, int]:
     """The number of each label and of its aliases; empty where no labels are read."""
     index = {label: n for n, label in enumerate(labels or ())}
-    for alias, label in aliases.items():
+    for label in aliases.values():
         if label not in index:
             raise XittError(unknown("label", label, index))
     return index | {alias: index[label] for alias, label in aliases.items()}

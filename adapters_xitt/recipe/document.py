@@ -46,6 +46,7 @@ class Training(Closed):
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     selection_examples: Whole | None = None
     learning_rate: Rate | None = None  # over the method's
+    optimizer: Literal["32", "8bit"] | None = None  # AdamW's moments; 8bit rounds them (bitsandbytes)
 
 
 class LengthCaps(Closed):
@@ -117,7 +118,12 @@ class Recipe(Closed):
     language_modules: str = "text"  # the portion whose modules in each language mode `lang` swaps
     languages: Literal["all"] | list[str] = "all"
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [1]
-    precision: Literal["32", "bf16"] = "32"
+    # Of the frozen encoder; modules and moments stay fp32. 8bit and 4bit need bitsandbytes.
+    precision: Literal["32", "bf16", "16", "8bit", "4bit"] = "32"
+    memory: str | None = None  # "4GiB": the cheapest means below are chosen with which training fits
+    checkpointing: Whole | None = None  # every n-th layer runs again in the backward pass; the same numbers
+    # Of the word table: all of it, the rows of the data, or on the host; the same numbers. Default: what is cheap.
+    embeddings: Literal["whole", "cut", "host"] | None = None
     carry_pooler: bool = False  # sequential modules start from the intermediate's pooler, as the paper's models did
     block_overlap: Share | None = None  # share of test items with a text seen in training above which a cell is blocked
     training: Training = Training()

@@ -1,0 +1,89 @@
+"""The means by which a recipe is held in memory: what it says itself, or the cheapest that fit the memory it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adapters_xitt import memory
+from adapters_xitt.batches import Units
+from adapters_xitt.errors import XittError
+from adapters_xitt.material import Material
+from adapters_xitt.memory import BASES, Means
+from adapters_xitt.mixture import Mixture
+from adapters_xitt.tasks import task
+from adapters_xitt.train import Settings
+
+READS_WEIGHTS = ("dora", "pissa", "full")  # methods that can't stand over products in 8 or 4 bits
+
+
+def decide(material: Material, mixtures: Sequence[Mixture], targets: Iterable[str]) -> tuple[Means, list[str]]:
+    """The means of a recipe, and what is to be said of them; `mixtures` and `targets` are all that it reads."""
+    recipe = material.recipe
+    choices = [choice for choice, _ in recipe.choices()]
+    names = [choice.name for choice in choices]
+    mlm = any(row.kind == "mlm" for mixed in mixtures for row in mixed.tasks)
+    packs = not any(name in READS_WEIGHTS for name in names)
+    if recipe.precision in ("8bit", "4bit") and not packs:
+        raise XittError(f"precision {recipe.precision}: {', '.join(n for n in names if n in READS_WEIGHTS)} read or "
+                        "train the encoder's weights, which are packed then; use bf16 or 32")
+    whole = mlm or "full" in names
+    if recipe.embeddings in ("cut", "host") and "full" in names:
+        raise XittError("embeddings: full fine-tuning trains the word table; it must be whole")
+    if recipe.embeddings == "cut" and mlm:
+        raise XittError("embeddings: cut: masked language modelling needs every row of the word table; use host")
+    if recipe.memory is None:
+        default = "whole" if whole or recipe.precision == "32" else "cut"
+        return Means(checkpointing=recipe.checkpointing, base=recipe.precision,
+                     embeddings=recipe.embeddings or default, optimizer=recipe.training.optimizer or "32",
+                     tokens=recipe.training.tokens or Settings().tokens), []
+    return _within(memory.parse(recipe.memory), material, mixtures, targets, packs=packs, mlm=mlm)
+
+
+def _within(budget: int, material: Material, mixtures: Sequence[Mixture], targets: Iterable[str], *, packs: bool,
+            mlm: bool) -> tuple[Means, list[str]]:
+    """The cheapest means with which every method of the recipe fits."""
+    recipe = material.recipe
+    tokens = recipe.training.tokens or Settings().tokens
+    length = max(material.lengths(row.name).max_length for mixed in mixtures for row in mixed.tasks)
+    bases = [base for base in BASES if packs or base not in ("8bit", "4bit")]
+    vocabulary = None if mlm else len(ids_of(units_read(material, mixtures, targets)))
+    found: list[tuple[int, Means, list[str]]] = []
+    for choice, _ in recipe.choices():
+        if choice.row.engine == "head":
+            continue
+        means, lines = memory.choose(budget, material.files, choice, tokens=tokens, vocabulary=vocabulary, bases=bases,
+                                     mlm=mlm, least=min(tokens, max(length, memory.LEAST)), length=min(length, tokens),
+                                     dropout=recipe.training.dropout)
+        found.append((len(lines), means, [f"memory, {choice.label}: {line}" for line in lines]))
+    if not found:
+        raise XittError(f"memory {recipe.memory}: the head alone trains nothing in the encoder; leave the key out")
+    _, means, lines = max(found, key=lambda one: one[0])  # further down the same ladder fits the others too
+    return means, lines
+
+
+def units_read(material: Material, mixtures: Sequence[Mixture], targets: Iterable[str]) -> list[Units]:
+    """Everything that the encoder will read: training, selection and test units."""
+    found = [units for mixed in mixtures for one in material.data(mixed) for units in (one.train, one.selection)]
+    for name in targets:
+        for language in material.recipe.tested(task(name)):
+            found.append(material.units(material.test(name, language)))
+    return found
+
+
+def ids_of(units: Iterable[Units]) -> NDArray[np.int64]:
+    """The distinct token ids, rising."""
+    found: set[int] = set()
+    for one in units:
+        found.update(*one.columns["ids"])
+    return np.array(sorted(found), dtype=np.int64)
+
+
+def loading(means: Means, units: Any) -> dict[str, Any]:
+    """The keywords of `encoder.load`; `units` gives what will be read where the word table is cut to it."""
+    ids = {"ids": torch.from_numpy(ids_of(units()))} if means.embeddings == "cut" else {}
+    return {**means.loading(), **ids}

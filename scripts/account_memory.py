@@ -1,0 +1,114 @@
+"""Prints what training one module on XLM-R Large takes at 4,096 tokens a step; with --device cuda it measures too.
+
+    python scripts/account_memory.py                      the account: sizes on the meta device, no weights, no GPU
+    python scripts/account_memory.py --device cuda        beside it, torch.cuda.max_memory_allocated of the real code
+    python scripts/account_memory.py --budget 2GiB        what a recipe's `memory: 2GiB` would choose
+
+The configuration is the public one of xlm-roberta-large; the weights are random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import torch
+
+from adapters_xitt import compose, encoder, heads, memory
+from adapters_xitt.encoder import EncoderFiles
+from adapters_xitt.errors import XittError
+from adapters_xitt.lower import lower
+from adapters_xitt.memory import Means
+from adapters_xitt.methods import choose
+from adapters_xitt.rig import Rig
+
+XLMR_LARGE = {"vocab_size": 250002, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+              "intermediate_size": 4096, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1,
+              "bos_token_id": 0, "eos_token_id": 2, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
+              "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+FILES = EncoderFiles(Path("."), "xlm-roberta-large", "", XLMR_LARGE, 559_890_432)
+STEP, LABELS = 4096, 3
+
+# what is asked of it, and the means
+ROWS = [
+    ("", Means()),
+    ("", Means(base="bf16")),
+    ("4GiB", Means(base="bf16", embeddings="cut")),
+    ("", Means(base="bf16", embeddings="host")),
+    ("", Means(base="bf16", embeddings="cut", checkpointing=2)),
+    ("", Means(base="bf16", checkpointing=1)),
+    ("1.6GiB", Means(base="bf16", embeddings="cut", checkpointing=1)),
+    ("", Means(base="8bit", embeddings="host", checkpointing=1)),
+    ("0.8GiB", Means(base="4bit", embeddings="host", checkpointing=1)),
+    ("0.8GiB", Means(base="4bit", embeddings="host", checkpointing=1, optimizer="8bit")),
+    ("0.8GiB", Means(base="4bit", embeddings="host", checkpointing=1, tokens=2048)),
+]
+
+
+def measure(method: str, means: Means, *, length: int, vocabulary: int) -> int:
+    """The most bytes torch had allocated in the second of two steps of the real code, everything on the device."""
+    torch.cuda.empty_cache()
+    ids = {"ids": torch.arange(vocabulary)} if means.embeddings == "cut" else {}
+    made = encoder.random(FILES, **means.loading(), **ids)
+    made.model.to("cuda")
+    rig = Rig(made)
+    rig.mount("module", choose(method, {}), seed=1)
+    head = heads.build("pair", rig.encoder, LABELS, seed=1).to("cuda")
+    trained = [*rig.parameters("module").values(), *head.parameters()]
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    rig.activate(lower(compose.Part("module"), rig.methods, rig.encoder.layers))
+    optimizer = torch.optim.AdamW(trained, lr=1e-4)
+    if means.optimizer == "8bit":
+        from bitsandbytes.optim import AdamW8bit
+
+        optimizer = AdamW8bit(trained, lr=1e-4)
+    units = means.tokens // length
+    tokens = torch.randint(4, vocabulary, (units, length), device="cuda")
+    mask, label = torch.ones_like(tokens), torch.zeros(units, dtype=torch.long, device="cuda")
+    for _ in range(2):
+        torch.cuda.reset_peak_memory_stats()
+        with rig.training(None):
+            for _ in range(STEP // means.tokens):
+                with torch.autocast("cuda", means.autocast or torch.bfloat16, enabled=means.autocast is not None):
+                    hidden = made.run(made.embed(tokens), mask, 0, made.layers)
+                    logits = head(hidden, mask)
+                heads.HEADS["pair"].loss(logits, {"label": label}).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return torch.cuda.max_memory_allocated()
+
+
+@click.command()
+@click.option("--device", type=click.Choice(["none", "cuda"]), default="none", help="where to measure as well")
+@click.option("--method", "methods", multiple=True, default=("seq_bn", "lora"), show_default=True)
+@click.option("--length", default=128, show_default=True, help="tokens in every sequence")
+@click.option("--vocabulary", default=50_000, show_default=True, help="distinct ids in the data, for cut embeddings")
+@click.option("--budget", help="choose for this much memory, and say how")
+def main(device: str, methods: tuple[str, ...], length: int, vocabulary: int, budget: str | None) -> None:
+    """One row per method and means; MiB, and the total in GiB."""
+    if budget:
+        for method in methods:
+            try:
+                _, lines = memory.choose(memory.parse(budget), FILES, choose(method, {}), tokens=STEP,
+                                         vocabulary=vocabulary, length=length)
+            except XittError as error:
+                raise click.ClickException(str(error)) from None
+            click.echo("\n".join([method, *(f"  {line}" for line in lines)]))
+        return
+    names = ("weights", "embeddings", "module", "moments", "gradients", "saved", "alive")
+    head = ["method", *(f"{name:>10}" for name in names), "total GiB", "limit", "measured" if device == "cuda" else ""]
+    click.echo("  ".join(head) + "  means")
+    for method in methods:
+        for limit, means in ROWS:
+            found = memory.account(FILES, choose(method, {}), means, vocabulary=vocabulary, length=length,
+                                   step_tokens=STEP)
+            cells = [f"{method:6}", *(f"{getattr(found, name) / 2**20:10.0f}" for name in names),
+                     f"{found.total / 2**30:9.3f}", f"{limit:>6}" + ("" if not limit else
+                     " ok" if found.total <= memory.parse(limit) else " over")]
+            if device == "cuda":
+                cells.append(f"{measure(method, means, length=length, vocabulary=vocabulary) / 2**30:8.3f}")
+            click.echo("  ".join(cells) + f"  {memory.describe(means)}")
+
+
+if __name__ == "__main__":
+    main()
