@@ -197,7 +197,7 @@ class Encoder:
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """States of the masked-language-model head [tokens, width] to logits [tokens, vocabulary]: its decoder is
-        the embedding table."""
+        the embedding table, also where a checkpoint stores another (`tie_word_embeddings: false`)."""
         table = self.model.embeddings.word_embeddings.weight
         return functional.linear(hidden.to(table.dtype), table, self.lm_bias.to(table))
 
