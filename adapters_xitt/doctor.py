@@ -85,7 +85,8 @@ def _rig() -> tuple:
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
-    from adapters_xitt.encoder import Encoder, EncoderFiles
+    from adapters_xitt.checkpoint import EncoderFiles
+    from adapters_xitt.encoder import Encoder
     from adapters_xitt.methods import choose
     from adapters_xitt.rig import Rig
 

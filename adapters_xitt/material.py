@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import batches, demo, digests, encoder, evaluate, lineage, mixture
+from adapters_xitt import batches, checkpoint, demo, digests, evaluate, lineage, mixture
 from adapters_xitt.batches import Lengths, Units
 from adapters_xitt.lineage import DataSet
 from adapters_xitt.memory import Means
@@ -30,7 +30,7 @@ class Material:
 
     def __init__(self, recipe: Recipe, root: Path | None, store: Store | None = None) -> None:
         self.recipe, self.store = recipe, store
-        self.files = encoder.inspect(recipe.encoder)
+        self.files = checkpoint.inspect(recipe.encoder)
         self.means = Means()  # until the plan has decided
         self.sources = recipe.sources(root)
         self._rows: dict[tuple, Rows] = {}
@@ -42,7 +42,7 @@ class Material:
 
     @cached_property
     def tokenizer(self) -> Any:
-        return encoder.load_tokenizer(self.files)
+        return checkpoint.load_tokenizer(self.files)
 
     def settings(self, mixed: Mixture) -> tuple[Settings, float | None]:
         """The settings of a mixture, and a learning rate over the method's. A single task's own part of the recipe

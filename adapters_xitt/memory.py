@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from adapters_xitt import compose, encoder, heads
-from adapters_xitt.encoder import EncoderFiles
+from adapters_xitt.checkpoint import EncoderFiles
 from adapters_xitt.errors import XittError
 from adapters_xitt.frozen import HostTable, Packed
 from adapters_xitt.lower import lower

@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
-from adapters_xitt import compose, encoder, evaluate, formats, heads, means, train
+from adapters_xitt import checkpoint, compose, encoder, evaluate, formats, heads, means, train
 from adapters_xitt.batches import Units
 from adapters_xitt.compose import Composition
 from adapters_xitt.digests import tensors_digest
@@ -51,7 +51,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
 class Bench:
     """The encoder on its device with the modules a cohort needs; built when the first job needs it."""
 
-    def __init__(self, files: encoder.EncoderFiles, fabric: Fabric, store: Store,
+    def __init__(self, files: checkpoint.EncoderFiles, fabric: Fabric, store: Store,
                  loading: Callable[[], dict[str, Any]] = dict) -> None:
         self.files, self.fabric, self.store, self.loading = files, fabric, store, loading
         self._rig: Rig | None = None

@@ -14,7 +14,7 @@ import click
 import torch
 
 from adapters_xitt import compose, encoder, heads, memory
-from adapters_xitt.encoder import EncoderFiles
+from adapters_xitt.checkpoint import EncoderFiles
 from adapters_xitt.errors import XittError
 from adapters_xitt.lower import lower
 from adapters_xitt.memory import Means

@@ -43,16 +43,16 @@ def pico_dir(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def pico_files(pico_dir):
     """The pico encoder, inspected."""
-    from adapters_xitt import encoder
+    from adapters_xitt import checkpoint
 
-    return encoder.inspect(str(pico_dir))
+    return checkpoint.inspect(str(pico_dir))
 
 
 @pytest.fixture(scope="session")
 def pico_tokenizer(pico_files):
-    from adapters_xitt import encoder
+    from adapters_xitt import checkpoint
 
-    return encoder.load_tokenizer(pico_files)
+    return checkpoint.load_tokenizer(pico_files)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from adapters_xitt import batches, compose, encoder, evaluate, heads, mixture, train
+from adapters_xitt import batches, checkpoint, compose, encoder, evaluate, heads, mixture, train
 from adapters_xitt.batches import Lengths, Units
 from adapters_xitt.lower import Lowered, lower
 from adapters_xitt.methods import Choice, choose
@@ -153,7 +153,7 @@ def fabric(kind: type[Fabric] = Fabric) -> Fabric:
     return kind(accelerator="cpu", devices=1, precision="32-true")
 
 
-def rig(files: encoder.EncoderFiles) -> Rig:
+def rig(files: checkpoint.EncoderFiles) -> Rig:
     return Rig(encoder.load(files))
 
 
@@ -181,7 +181,8 @@ def randomise(parameters: Mapping[str, Tensor], method: str, *, seed: int) -> No
                 parameters[name].copy_(0.2 * noise)
 
 
-def module(files: encoder.EncoderFiles, tokenizer: Any, method: Choice, *, seed: int, state: str) -> dict[str, Tensor]:
+def module(files: checkpoint.EncoderFiles, tokenizer: Any, method: Choice, *, seed: int,
+           state: str) -> dict[str, Tensor]:
     """The tensors of a module: `fresh`, with `random` values, or `trained` for a few steps."""
     made = rig(files)
     made.mount("made", method, seed=seed)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters_xitt import encoder, evaluate, readers, tasks
+from adapters_xitt import checkpoint, evaluate, readers, tasks
 from adapters_xitt.batches import IGNORE, Lengths, collate, encode, epoch_batches, micro_batches, steps_per_epoch
 from adapters_xitt.evaluate import LONGEST
 from adapters_xitt.heads import HEADS
@@ -27,7 +27,7 @@ def lab(encoders_dir):
     folder = encoders_dir / "lab-xlmr"
     if not folder.is_dir():
         pytest.skip(f"no {folder}")
-    return encoder.load_tokenizer(encoder.inspect(str(folder)))
+    return checkpoint.load_tokenizer(checkpoint.inspect(str(folder)))
 
 
 @pytest.fixture(params=["pico", "lab"])

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from adapters_xitt import encoder, heads, hub
+from adapters_xitt import checkpoint, encoder, heads, hub
 from adapters_xitt.errors import XittError
 from adapters_xitt.jobs import Plan
 from adapters_xitt.methods import Choice, choose, fusion_of
@@ -99,8 +99,8 @@ def wires(monkeypatch) -> Iterator[list[str]]:
 
 
 def test_only_the_shape_of_a_configuration_is_read(tmp_path, pico_dir, pico_files, pico_tokenizer, tensors, wires):
-    files = encoder.inspect(str(write_folder(tmp_path / "poisoned", pico_dir, tensors, config=POISON)))
-    assert set(files.config) <= set(encoder.CONFIG_KEYS)
+    files = checkpoint.inspect(str(write_folder(tmp_path / "poisoned", pico_dir, tensors, config=POISON)))
+    assert set(files.config) <= set(checkpoint.CONFIG_KEYS)
     assert (files.config, files.fingerprint) == (pico_files.config, pico_files.fingerprint)
     loaded = encoder.load(files)
     config = loaded.model.config
@@ -121,7 +121,7 @@ def test_the_tokenizer_is_built_from_its_own_file_alone(tmp_path, pico_dir, pico
         {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil/repo--code.Tokenizer", None]},
          "model_max_length": 3, "additional_special_tokens": ["cat"]}))
     (folder / "special_tokens_map.json").write_text('{"pad_token": "dog"}')
-    found = encoder.load_tokenizer(encoder.inspect(str(folder)))
+    found = checkpoint.load_tokenizer(checkpoint.inspect(str(folder)))
     text = [row["a"] for row in pico.rows("pair", 8)]
     assert found(text).input_ids == pico_tokenizer(text).input_ids
     assert (found.pad_token_id, found.model_max_length) == (1, 10**9)
@@ -149,7 +149,7 @@ def test_the_longest_sequence_has_positions(pico_files):
 
 def test_a_checkpoint_in_half_precision_runs_in_full(tmp_path, pico_dir, tensors):
     half = {name: value.half() for name, value in tensors.items()}
-    loaded = encoder.load(encoder.inspect(str(write_folder(tmp_path / "half", pico_dir, half))))
+    loaded = encoder.load(checkpoint.inspect(str(write_folder(tmp_path / "half", pico_dir, half))))
     assert pico.same(loaded.weights(), {name: value.float() for name, value in half.items()})
 
 
@@ -167,7 +167,7 @@ def test_a_fingerprint_is_blind_to_names_around_the_encoder_and_to_order(tmp_pat
     stored = {prefix + name: value for name, value in {**tensors, **(INSIDE if extra else {})}.items()}
     stored |= EXTRAS if extra else {}
     stored = {name: stored[name] for name in sorted(stored, reverse=order == "reversed")}
-    files = encoder.inspect(str(write_folder(tmp_path / "e", pico_dir, stored)))
+    files = checkpoint.inspect(str(write_folder(tmp_path / "e", pico_dir, stored)))
     assert (files.fingerprint, files.parameters) == (pico_files.fingerprint, pico_files.parameters)
     assert pico.same(encoder.load(files).weights(), tensors)
 
@@ -179,7 +179,7 @@ def test_a_fingerprint_is_blind_to_names_around_the_encoder_and_to_order(tmp_pat
 ], ids=["none", "roberta"])
 def test_a_fingerprint_is_blind_to_shards(tmp_path, pico_dir, pico_files, tensors, prefix, shards):
     stored = {prefix + name: value for name, value in tensors.items()} | EXTRAS
-    files = encoder.inspect(str(write_folder(tmp_path / "e", pico_dir, stored, shards=shards)))
+    files = checkpoint.inspect(str(write_folder(tmp_path / "e", pico_dir, stored, shards=shards)))
     assert (files.fingerprint, files.parameters) == (pico_files.fingerprint, pico_files.parameters)
     assert pico.same(encoder.load(files).weights(), tensors)
 
@@ -187,7 +187,7 @@ def test_a_fingerprint_is_blind_to_shards(tmp_path, pico_dir, pico_files, tensor
 def test_weights_beside_the_checkpoint_are_not_read(tmp_path, pico_dir, pico_files, tensors):
     folder = write_folder(tmp_path / "e", pico_dir, tensors)
     write_raw(folder / "model_old.safetensors", {name: value + 1 for name, value in tensors.items()})
-    assert encoder.inspect(str(folder)).fingerprint == pico_files.fingerprint
+    assert checkpoint.inspect(str(folder)).fingerprint == pico_files.fingerprint
 
 
 def _one_value(tensors: dict[str, Tensor]) -> None:
@@ -213,7 +213,7 @@ def _shape(tensors: dict[str, Tensor]) -> None:
 def test_a_fingerprint_sees_every_tensor(tmp_path, pico_dir, pico_files, tensors, change):
     stored = dict(tensors)
     change(stored)
-    assert encoder.inspect(str(write_folder(tmp_path / "e", pico_dir, stored))).fingerprint != pico_files.fingerprint
+    assert checkpoint.inspect(str(write_folder(tmp_path / "e", pico_dir, stored))).fingerprint != pico_files.fingerprint
 
 
 def test_a_fingerprint_sees_the_tokenizer(tmp_path, pico_dir, pico_files, tensors):
@@ -221,12 +221,12 @@ def test_a_fingerprint_sees_the_tokenizer(tmp_path, pico_dir, pico_files, tensor
     changed = json.loads((folder / "tokenizer.json").read_text())
     changed["model"]["vocab"][9][1] -= 0.5
     (folder / "tokenizer.json").write_text(json.dumps(changed))
-    assert encoder.inspect(str(folder)).fingerprint != pico_files.fingerprint
+    assert checkpoint.inspect(str(folder)).fingerprint != pico_files.fingerprint
 
 
 def test_a_fingerprint_sees_what_the_configuration_does_to_outputs(tmp_path, pico_dir, pico_files, tensors):
     folder = write_folder(tmp_path / "e", pico_dir, tensors, config={"num_attention_heads": 2})
-    assert encoder.inspect(str(folder)).fingerprint != pico_files.fingerprint
+    assert checkpoint.inspect(str(folder)).fingerprint != pico_files.fingerprint
 
 
 # -- what is refused, by name
@@ -279,7 +279,7 @@ def test_a_broken_folder_is_refused_by_name(tmp_path, pico_dir, tensors, name):
     folder = write_folder(tmp_path / "e", pico_dir, tensors)
     change(folder)
     with pytest.raises(XittError) as caught:
-        encoder.inspect(str(folder))
+        checkpoint.inspect(str(folder))
     assert str(folder / file) in str(caught.value) and words in str(caught.value)
     assert not (folder / "ran").exists()
 
@@ -309,7 +309,7 @@ def test_tensors_that_do_not_fit_are_refused_by_name(tmp_path, pico_dir, tensors
     named = change(stored)
     folder = write_folder(tmp_path / "e", pico_dir, stored)
     with pytest.raises(XittError) as caught:
-        encoder.load(encoder.inspect(str(folder)))
+        encoder.load(checkpoint.inspect(str(folder)))
     assert str(folder) in str(caught.value) and named in str(caught.value)
 
 
@@ -317,7 +317,7 @@ def test_a_shard_that_is_not_there_is_refused(tmp_path, pico_dir, tensors):
     folder = write_folder(tmp_path / "e", pico_dir, tensors, shards=2)
     (folder / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(XittError, match="missing"):
-        encoder.load(encoder.inspect(str(folder)))
+        encoder.load(checkpoint.inspect(str(folder)))
 
 
 TRACEBACKS: dict[str, Callable[[Path], None]] = {
@@ -335,27 +335,27 @@ def test_broken_files_are_no_tracebacks(tmp_path, pico_dir, tensors, name):
     folder = write_folder(tmp_path / "e", pico_dir, tensors, config=VALUES.get(name))
     TRACEBACKS.get(name, lambda folder: None)(folder)
     with pytest.raises(XittError, match=str(folder)):
-        files = encoder.inspect(str(folder))
+        files = checkpoint.inspect(str(folder))
         assert files.positions > 0
-        encoder.load_tokenizer(files)
+        checkpoint.load_tokenizer(files)
         encoder.load(files)
 
 
 def test_names_below_the_folder_of_encoders(monkeypatch, tmp_path, pico_dir, pico_files, tensors):
     monkeypatch.setenv("XITT_ENCODERS", str(tmp_path))
     write_folder(tmp_path / "little-xlmr", pico_dir, tensors)
-    assert encoder.inspect("little-xlmr").fingerprint == pico_files.fingerprint
+    assert checkpoint.inspect("little-xlmr").fingerprint == pico_files.fingerprint
     with pytest.raises(XittError, match="did you mean 'little-xlmr'"):
-        encoder.inspect("litle-xlmr")
+        checkpoint.inspect("litle-xlmr")
     monkeypatch.delenv("XITT_ENCODERS")
     with pytest.raises(XittError, match="not set"):
-        encoder.inspect("little-xlmr")
+        checkpoint.inspect("little-xlmr")
 
 
 def test_a_folder_of_encoders_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("XITT_ENCODERS", str(tmp_path / "nowhere"))
     with pytest.raises(XittError, match="nowhere"):
-        encoder.inspect("little-xlmr")
+        checkpoint.inspect("little-xlmr")
 
 
 # -- the hub, imitated on the loopback
@@ -460,7 +460,7 @@ def test_of_a_hub_only_named_files_are_fetched_and_the_cache_serves_them(shop, t
     assert {path.removeprefix(resolved) for _, path in shop.asked if path.startswith(resolved)} == {
         "config.json", "tokenizer.json", "model.safetensors"}
     assert {path for _, path in shop.asked if not path.startswith(resolved)} == {f"/api/models/{REPO}/revision/{SHA}"}
-    files = encoder.inspect(str(folder))
+    files = checkpoint.inspect(str(folder))
     assert files.fingerprint == pico_files.fingerprint
     assert pico.same(encoder.load(files).weights(), tensors)
 
@@ -481,7 +481,7 @@ def test_a_revision_is_a_whole_commit(reference):
 
 def test_a_branch_is_refused_before_anything_is_asked(shop, tmp_path, wires):
     with pytest.raises(XittError, match="40-digit commit"):
-        encoder.inspect(f"{REPO}@main")
+        checkpoint.inspect(f"{REPO}@main")
     assert "40-digit commit" in refused(fetch(shop, tmp_path, f"{REPO}@main"))
     assert not shop.asked
 
@@ -534,7 +534,7 @@ CHOICES = [
 ]
 
 
-def _mounted(files: encoder.EncoderFiles, choice: Choice) -> int:
+def _mounted(files: checkpoint.EncoderFiles, choice: Choice) -> int:
     rig = pico.rig(files)
     rig.mount("m", choice, seed=1)
     return sum(parameter.numel() for parameter in rig.trainable("m").values())

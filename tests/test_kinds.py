@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from adapters_xitt import encoder, evaluate, heads, lineage, tasks, train
+from adapters_xitt import checkpoint, encoder, evaluate, heads, lineage, tasks, train
 from adapters_xitt.batches import IGNORE, Units, collate, masked, micro_batches, vocabulary
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Scored
@@ -217,27 +217,28 @@ def test_every_training_step_draws_anew(pico_files, pico_tokenizer):
 # -- the head of masked language modelling, by transformers alone
 
 
-def language_model(folder, pico_dir):
-    """The pico encoder with a random head, as transformers saves it."""
+def language_model(folder, pico_dir, *, tied=True):
+    """The pico encoder with a random head, as transformers saves it; its decoder the word table or one of its own."""
     from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 
     torch.manual_seed(3)
-    made = XLMRobertaForMaskedLM(XLMRobertaConfig.from_pretrained(pico_dir))
+    made = XLMRobertaForMaskedLM(XLMRobertaConfig.from_pretrained(pico_dir, tie_word_embeddings=tied))
     made.roberta.load_state_dict(pico.plain(pico_dir).state_dict())
     with torch.no_grad():
         for parameter in made.lm_head.parameters():
-            if parameter is not made.lm_head.decoder.weight:
+            if parameter is not made.roberta.embeddings.word_embeddings.weight:
                 parameter.add_(0.3 * torch.randn_like(parameter))
     made.save_pretrained(folder)
     shutil.copy(pico_dir / "tokenizer.json", folder)
     return folder
 
 
-@pytest.fixture(params=["pico", "lab"])
+@pytest.fixture(params=["pico", "untied", "lab"])
 def spoken(request, tmp_path, pico_dir):
     """An encoder's folder with a masked-language-model head, and texts that it can read."""
-    if request.param == "pico":
-        return language_model(tmp_path / "lm", pico_dir), [row["text"] for row in pico.rows("mlm", 9, seed=2)]
+    if request.param != "lab":
+        made = language_model(tmp_path / "lm", pico_dir, tied=request.param == "pico")
+        return made, [row["text"] for row in pico.rows("mlm", 9, seed=2)]
     folder = request.getfixturevalue("encoders_dir") / "lab-xlmr"
     if not folder.is_dir():
         pytest.skip(f"no {folder}")
@@ -250,8 +251,8 @@ def test_loss_and_gradients_are_transformers(spoken):
     from transformers import XLMRobertaForMaskedLM
 
     folder, texts = spoken
-    files = encoder.inspect(str(folder))
-    ours, tokenizer = encoder.load(files), encoder.load_tokenizer(files)
+    files = checkpoint.inspect(str(folder))
+    ours, tokenizer = encoder.load(files), checkpoint.load_tokenizer(files)
     units = pico.units("mlm", [{"text": text} for text in texts], tokenizer)
     batch = whole(units, seed=4)
     head = heads.build("mlm", ours, 0, seed=1)
@@ -285,7 +286,7 @@ def test_the_checkpoints_head_is_found_under_its_prefix(prefix, tmp_path, pico_d
     assert "lm_head.dense.weight" in head and "lm_head.bias" in head
     renamed = {prefix + name if name in head else name: value for name, value in stored.items()}
     save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
-    loaded = encoder.load(encoder.inspect(str(folder)))
+    loaded = encoder.load(checkpoint.inspect(str(folder)))
     found = heads.build("mlm", loaded, 0, seed=1).state_dict()
     assert found and all(torch.equal(value, head[f"lm_head.{name}"]) for name, value in found.items())
     assert torch.equal(loaded.lm_bias, head["lm_head.bias"])
@@ -304,7 +305,7 @@ def test_a_head_of_another_width_is_told(tmp_path, pico_dir):
     stored["lm_head.dense.bias"] = torch.zeros(7)
     save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(XittError, match=r"lm_head\.dense\.bias is \(7,\), not \(32,\)"):
-        heads.build("mlm", encoder.load(encoder.inspect(str(folder))), 0, seed=1)
+        heads.build("mlm", encoder.load(checkpoint.inspect(str(folder))), 0, seed=1)
 
 
 def test_the_decoder_is_the_encoders_and_no_part_of_the_module(pico_files, pico_tokenizer):

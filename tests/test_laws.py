@@ -19,7 +19,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
 
-from adapters_xitt import compose, encoder, evaluate, formats, lineage, mixture, plan, recipe, records, tasks, train
+from adapters_xitt import (
+    checkpoint,
+    compose,
+    evaluate,
+    formats,
+    lineage,
+    mixture,
+    plan,
+    recipe,
+    records,
+    tasks,
+    train,
+)
 from adapters_xitt.compose import Fuse, Nothing, Part, Stack, Sum
 from adapters_xitt.digests import tensors_digest
 from adapters_xitt.errors import XittError
@@ -743,12 +755,12 @@ def test_files_are_strict(pico_files, modules, store):
 def test_fingerprint(pico_dir, pico_files, tmp_path):
     """The fingerprint is of the tensors and the tokenizer: another weight or another piece gives another one."""
     again = pico.write(tmp_path / "again")
-    assert encoder.inspect(str(again)).fingerprint == pico_files.fingerprint
+    assert checkpoint.inspect(str(again)).fingerprint == pico_files.fingerprint
     other = pico.write(tmp_path / "other", seed=8)
-    assert encoder.inspect(str(other)).fingerprint != pico_files.fingerprint
+    assert checkpoint.inspect(str(other)).fingerprint != pico_files.fingerprint
     text = (again / "tokenizer.json").read_text()
     (again / "tokenizer.json").write_text(text.replace("▁teacher", "▁preacher"))
-    assert encoder.inspect(str(again)).fingerprint != pico_files.fingerprint
+    assert checkpoint.inspect(str(again)).fingerprint != pico_files.fingerprint
 
 
 # -- law 6: the same again, and stopped and resumed

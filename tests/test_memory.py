@@ -16,7 +16,7 @@ from pico import CHOICES, LAYERS, RATES
 from torch import nn
 
 from adapters_xitt import encoder, frozen, heads, memory, train
-from adapters_xitt.encoder import EncoderFiles
+from adapters_xitt.checkpoint import EncoderFiles
 from adapters_xitt.errors import XittError
 from adapters_xitt.memory import Means, account, parse
 from adapters_xitt.methods import choose

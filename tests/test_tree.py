@@ -22,7 +22,7 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "demo", "readers", "tasks", "lineage", "sources", "batches",  # data
          "mixture", "methods", "formats", "compose",  # modules
          "recipe", "records", "store", "hub",  # study
-         "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate", "train",  # engine
+         "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate", "train",  # engine
          "material", "means", "jobs", "plan", "run", "grid",  # work
          "analysis", "report",  # reading
          "doctor", "desk", "cli")  # doors

@@ -1,0 +1,168 @@
+"""An encoder's files: finding them, reading them safely, and the fingerprint of what they hold.
+
+XLM-R checkpoints only (Conneau et al. 2020). Nothing in them chooses code, kernels or further files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adapters_xitt import hub
+from adapters_xitt.digests import canonical, tensors_digest
+from adapters_xitt.errors import XittError, nearest
+
+# The keys of config.json that shape an XLM-R; every other key is dropped, `auto_map` and `_attn_…` among them.
+CONFIG_KEYS = ("attention_probs_dropout_prob", "bos_token_id", "eos_token_id", "hidden_act", "hidden_dropout_prob",
+               "hidden_size", "initializer_range", "intermediate_size", "layer_norm_eps", "max_position_embeddings",
+               "num_attention_heads", "num_hidden_layers", "pad_token_id", "position_embedding_type",
+               "type_vocab_size", "vocab_size")
+# Those of them that decide what the same tensors compute.
+COMPUTES = ("hidden_act", "layer_norm_eps", "num_attention_heads", "pad_token_id", "position_embedding_type")
+_KINDS = {"hidden_size": int, "num_hidden_layers": int, "max_position_embeddings": int, "pad_token_id": int,
+          "num_attention_heads": int, "intermediate_size": int, "vocab_size": int, "type_vocab_size": int}
+PREFIXES = ("roberta.", "model.", "")  # under which checkpoints keep the encoder
+
+
+@dataclass(frozen=True)
+class EncoderFiles:
+    """Where an encoder lies, what people call it, and its fingerprint (tensors as stored, and the tokenizer)."""
+
+    folder: Path
+    name: str
+    fingerprint: str
+    config: dict[str, Any]
+    parameters: int
+
+    @property
+    def layers(self) -> int:
+        return self.config["num_hidden_layers"]
+
+    @property
+    def width(self) -> int:
+        return self.config["hidden_size"]
+
+    @property
+    def wide(self) -> int:
+        """The width of the feed-forward blocks."""
+        return self.config.get("intermediate_size", 3072)  # the library's default
+
+    @property
+    def positions(self) -> int:
+        """Tokens a sequence may have; XLM-R counts positions from pad_token_id + 1."""
+        return self.config["max_position_embeddings"] - self.config["pad_token_id"] - 1
+
+
+def locate(name: str) -> Path:
+    """The folder of an encoder: `demo`, a folder, a name below XITT_ENCODERS, or a hub id with its revision."""
+    if name == "demo":
+        from adapters_xitt import demo
+
+        return demo.encoder_dir()
+    beside = os.environ.get("XITT_ENCODERS")
+    for folder in (Path(name), *([Path(beside) / name] if beside else [])):
+        if (folder / "config.json").is_file():
+            return folder
+    if "@" in name:
+        return hub.fetch_encoder(name)
+    known = sorted(path.parent.name for path in Path(beside).glob("*/config.json")) if beside else []
+    near = nearest(name, ["demo", *known])
+    raise XittError(f"encoder {name!r}: no such folder" + (f" (did you mean {near!r}?)" if near else "")
+                    + f", and none of that name below XITT_ENCODERS ({beside or 'not set'}); "
+                    "a hub encoder is written owner/name@revision, the revision a 40-digit commit")
+
+
+def inspect(name: str) -> EncoderFiles:
+    """Finds an encoder and reads its configuration and fingerprint; builds no model."""
+    folder = locate(name)
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise XittError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
+    except UnicodeDecodeError as error:
+        raise XittError(f"{path}: not UTF-8 ({error})") from None
+    if not isinstance(config, dict):
+        raise XittError(f"{path}: an object is needed, not {type(config).__name__}")
+    if config.get("model_type") != "xlm-roberta":
+        raise XittError(f"{path}: model_type is {config.get('model_type')!r}; only xlm-roberta encoders run here")
+    missing = [key for key in ("hidden_size", "num_hidden_layers", "max_position_embeddings", "vocab_size") if key not in config]
+    if missing:
+        raise XittError(f"{path}: {', '.join(missing)} missing")
+    config = {"pad_token_id": 1, **{key: config[key] for key in CONFIG_KEYS if key in config}}
+    for key, kind in _KINDS.items():
+        if key in config and (isinstance(config[key], bool) or not isinstance(config[key], kind)):
+            raise XittError(f"{path}: {key} is {config[key]!r}; expected {kind.__name__}")
+    if not (folder / "tokenizer.json").is_file():
+        raise XittError(f"{folder}: tokenizer.json is missing; the fast tokenizer is needed for its offsets")
+    tensors = dict(stored(folder))
+    sha = hashlib.sha256((folder / "tokenizer.json").read_bytes())
+    sha.update(tensors_digest(tensors).encode())
+    sha.update(canonical({key: config.get(key) for key in COMPUTES}).encode())
+    return EncoderFiles(folder, name, sha.hexdigest(), config, sum(tensor.numel() for tensor in tensors.values()))
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    whole = folder / "model.safetensors"
+    files = [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
+    if not files:
+        raise XittError(f"{folder}: no model.safetensors; pickled weights are not read")
+    return files
+
+
+def stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """The encoder's tensors as stored, names without prefix; heads, pooler and position buffers left out."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in _weight_files(folder):
+        try:
+            with safe_open(path, "pt") as file:
+                names = list(file.keys())
+                prefix = next(p for p in PREFIXES if not p or any(
+                    name.startswith((p + "embeddings.", p + "encoder.")) for name in names))
+                for name in names:
+                    short = name.removeprefix(prefix)
+                    if short.startswith(("embeddings.", "encoder.")) and not short.endswith("position_ids"):
+                        yield short, file.get_tensor(name)
+        except SafetensorError as error:
+            raise XittError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def read_lm_head(files: EncoderFiles) -> dict[str, Tensor]:
+    """The checkpoint's head for masked language modelling, float32 on the CPU: `dense.*`, `layer_norm.*`, `bias`
+    [vocabulary] and `decoder.weight` [vocabulary, width], each where its file has one."""
+    from safetensors import safe_open
+
+    wide, many = files.width, files.config["vocab_size"]
+    shapes = {"dense.weight": (wide, wide), "dense.bias": (wide,), "layer_norm.weight": (wide,),
+              "layer_norm.bias": (wide,), "bias": (many,), "decoder.weight": (many, wide)}
+    found = {}
+    for path in _weight_files(files.folder):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():
+                prefix, _, short = name.rpartition("lm_head.")
+                if prefix not in PREFIXES or short not in shapes or not name.startswith(f"{prefix}lm_head."):
+                    continue
+                found[short] = file.get_tensor(name).to(torch.float32)
+                if shapes[short] != tuple(found[short].shape):
+                    raise XittError(f"{path}: {name} is {tuple(found[short].shape)}, not {shapes[short]}")
+    return found
+
+
+def load_tokenizer(files: EncoderFiles) -> Any:
+    """The fast tokenizer, built from tokenizer.json alone."""
+    from transformers import XLMRobertaTokenizerFast
+
+    # No length of its own: encoding cuts to the lengths it is told, and says so nowhere else.
+    path = files.folder / "tokenizer.json"
+    try:
+        return XLMRobertaTokenizerFast(tokenizer_file=str(path), model_max_length=10**9)
+    except Exception as error:  # the library raises nothing narrower
+        raise XittError(f"{path}: not a tokenizer ({error})") from None
