@@ -93,7 +93,8 @@ def inspect(name: str) -> EncoderFiles:
         raise XittError(f"{path}: an object is needed, not {type(config).__name__}")
     if config.get("model_type") != "xlm-roberta":
         raise XittError(f"{path}: model_type is {config.get('model_type')!r}; only xlm-roberta encoders run here")
-    missing = [key for key in ("hidden_size", "num_hidden_layers", "max_position_embeddings", "vocab_size") if key not in config]
+    needed = ("hidden_size", "num_hidden_layers", "max_position_embeddings", "vocab_size")
+    missing = [key for key in needed if key not in config]
     if missing:
         raise XittError(f"{path}: {', '.join(missing)} missing")
     config = {"pad_token_id": 1, **{key: config[key] for key in CONFIG_KEYS if key in config}}

@@ -62,6 +62,13 @@ def names(composition: Composition) -> tuple[str, ...]:
             return (*dict.fromkeys(name for part in parts for name in names(part)), by)
 
 
+def fused(composition: Composition, fusion: str) -> tuple[str, ...]:
+    """The modules that a fusion of the composition is over, in order; none where it is not one of its parts."""
+    if isinstance(composition, Fuse) and composition.by == fusion:
+        return tuple(name for part in composition.parts for name in names(part))
+    return next(filter(None, (fused(part, fusion) for part in getattr(composition, "parts", ()))), ())
+
+
 def rename(composition: Composition, new: Callable[[str], Composition]) -> Composition:
     """The composition with every part replaced by `new(name)`; a stack within a stack becomes one stack."""
     match composition:

@@ -18,12 +18,13 @@ from rich.console import Console
 from rich.table import Table
 
 from adapters_xitt import compose, formats, methods, plan, progress, recipe, tasks
+from adapters_xitt.bench import make_fabric
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.grid import read_grid
 from adapters_xitt.jobs import Plan, TrainJob, counts
 from adapters_xitt.material import Material, data_root
 from adapters_xitt.records import BLOCKED, DONE, NOT_APPLICABLE
-from adapters_xitt.run import Runner, make_fabric
+from adapters_xitt.run import Runner
 from adapters_xitt.store import Store, default_root
 
 

@@ -16,8 +16,9 @@ from adapters_xitt.mixture import Mixture, Portion
 from adapters_xitt.recipe import Recipe
 from adapters_xitt.sources import Rows, sample
 from adapters_xitt.store import Store
+from adapters_xitt.stream import Data
 from adapters_xitt.tasks import Task, task
-from adapters_xitt.train import Data, Settings
+from adapters_xitt.train import Settings
 
 CACHED = 20_000  # rows from which reading Arrow is quicker than tokenising again
 SELECTION = 500  # selection examples read, where the recipe says nothing

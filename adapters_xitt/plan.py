@@ -7,20 +7,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adapters_xitt import compose, digests, evaluate, lineage, means, mixture
+from adapters_xitt import compose, means, mixture
 from adapters_xitt.compose import Composition, Nothing, Part
 from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.formats import Manifest
 from adapters_xitt.heads import HEADS
-from adapters_xitt.jobs import Plan, ScoreJob, TrainJob
-from adapters_xitt.lineage import DataSet, Exposure
+from adapters_xitt.jobs import Plan, TrainJob, best_of, cell_of, module_job
+from adapters_xitt.lineage import Exposure
 from adapters_xitt.material import Material
-from adapters_xitt.methods import Choice, above, block, fusion_of, not_applicable
+from adapters_xitt.methods import Choice, block, not_applicable
 from adapters_xitt.metrics import METRICS
 from adapters_xitt.mixture import Mixture, Portion
 from adapters_xitt.recipe import Recipe
-from adapters_xitt.records import BLOCKED, NOT_APPLICABLE, Cell, Entry
-from adapters_xitt.sources import Rows
+from adapters_xitt.records import NOT_APPLICABLE, Entry
 from adapters_xitt.tasks import Task, task
 
 FUSED = "all of them"  # the row of mode fuse: every intermediate and the target's own module
@@ -215,7 +214,7 @@ class _Rows:
             factors = [1.0]
         tried = [module_job(self.plan, mixed, self.choice, self.rate, self.seed, title=title, parent=parent, mode=mode,
                             over=over, more=more, factor=factor) for factor in factors]
-        return tried[0] if len(tried) == 1 else _best(self.plan, tried)
+        return tried[0] if len(tried) == 1 else best_of(self.plan, tried)
 
     def place(self, target: Task, intermediate: str, mode: str, composition: Composition, *,
               only: str | None = None) -> None:
@@ -231,112 +230,6 @@ class _Rows:
         for code in [language] if language else self.plan.recipe.tested(target):
             self.plan.entries.append(Entry(method=self.choice.label, intermediate=intermediate, mode=mode,
                                            target=target.name, language=code, seed=self.seed, **rest))
-
-
-def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: int, *, title: str,
-               parent: TrainJob | None = None, mode: str = "none", over: Sequence[TrainJob] = (), more: int = 0,
-               factor: float = 1.0) -> TrainJob:
-    """The job that makes one module; the same job for the same inputs."""
-    material = plan.material
-    settings, own_rate = material.settings(mixed)
-    settings = replace(settings, more_steps=more)
-    if over:
-        choice = fusion_of(choice, len(over))
-        rate, own_rate = choice.row.learning_rate, None
-    elif parent and mode == "stack":
-        choice = above(choice)
-    rate = (own_rate or rate) * factor
-    rows = {role: [found for part in mixed.portions for found in read(part, mixed)]
-            for role, read in (("trained", material.train), ("selected", material.selection))}
-    own = []
-    for role, found in rows.items():
-        for one in found:
-            plan.data[one.digest] = material.data_set(one)
-            own.append(Exposure(one.task.name, one.language, role, one.digest))
-    below = tuple(part.key for part in over) or ((parent.key,) if parent and mode in ("stack", "sum") else ())
-    start = parent.key if parent and mode == "sequential" else None
-    carry = bool(start and plan.recipe.carry_pooler)
-    inputs = {
-        "mixture": mixed.record(), "labels": [part.record.labels for part in mixed.portions],
-        "lengths": [material.lengths(part.record.name).record() for part in mixed.portions],
-        "batches": [material.batch_size(part, mixed) for part in mixed.portions],
-        "trained": [one.digest for one in rows["trained"]], "selected": [one.digest for one in rows["selected"]],
-        "encoder": material.files.fingerprint, "method": choice.record(), "learning_rate": rate, "seed": seed,
-        "settings": settings.record(), "start": start, "below": below, "carry_pooler": carry,
-        "mode": "fuse" if over else mode if below else "", "precision": material.means.base}
-    key = digests.key("train", inputs)
-    if key not in plan.train:
-        parents = [*over, *([parent] if parent else [])]
-        plan.train[key] = TrainJob(
-            key=key, mixture=mixed, method=choice, learning_rate=rate, seed=seed,
-            title=f"{title}, {choice.label}, seed {seed}" + (f", rate {rate:g}" if factor != 1 else ""),
-            start=start, below=below, carry_pooler=carry, settings=settings,
-            context=_context(key, parent, over, mode if below else ""),
-            exposure=lineage.merged([own, *(one.exposure for one in parents)]), chance=_chance(plan, mixed))
-    return plan.train[key]
-
-
-def _context(key: str, parent: TrainJob | None, over: Sequence[TrainJob], mode: str) -> Composition:
-    """The composition that a module trains in."""
-    if over:
-        return compose.Fuse(tuple(part.context for part in over), key)
-    if not parent or not mode:
-        return Part(key)
-    joined = compose.Stack if mode == "stack" else compose.Sum
-    return compose.rename(joined((Part("below"), Part("own"))),
-                          lambda name: parent.context if name == "below" else Part(key))
-
-
-def _chance(plan: Plan, mixed: Mixture) -> float | None:
-    """The selection score of always saying the commonest label, over a mixture's tasks; None where one has none."""
-    material = plan.material
-    found = [evaluate.majority(part.record, material.examples(part, mixed), material.selected(part, mixed))
-             for part in mixed.portions]
-    return None if not found or None in found else sum(found) / len(found)
-
-
-def _best(plan: Plan, tried: Sequence[TrainJob]) -> TrainJob:
-    """The job that keeps the best of several modules, by their score on the selection split."""
-    key = digests.key("best", {"candidates": [job.key for job in tried]})
-    first = tried[0]
-    context = compose.rename(first.context, lambda name: Part(key if name == first.key else name))
-    plan.train.setdefault(key, replace(
-        first, key=key, candidates=tuple(job.key for job in tried), context=context,
-        title=first.title.rpartition(", rate")[0] + f", best of {len(tried)} rates"))
-    return plan.train[key]
-
-
-def cell_of(plan: Plan, target: Task, language: str, composition: Composition, seed: int
-            ) -> tuple[dict[str, Any], ScoreJob | None]:
-    """What an entry of the grid says of one composition in one language, and the job that scores it; no job where it
-    is blocked."""
-    material, recipe = plan.material, plan.recipe
-    parts = [plan.train[name] for name in compose.names(composition)]
-    exposure = lineage.merged(part.exposure for part in parts)
-    seen = [plan.data[data] for data in dict.fromkeys(one.data for one in exposure)]
-    rows = material.test(target.name, language)
-    overlap = material.overlap(rows, seen)
-    tag = lineage.tag(target, language, exposure, same_task=[material.sources.training_task(target)])
-    entry: dict[str, Any] = {"tag": tag, "overlap": overlap}
-    if reason := _blocked(rows, seen, overlap, material, recipe.block_overlap):
-        return {**entry, "status": BLOCKED, "reason": reason}, None
-    cell = Cell(encoder=material.files.fingerprint, composition=compose.show(composition), task=target.name,
-                language=language, split=rows.split, data=rows.digest,
-                lengths=material.lengths(target.name).record(), seed=seed if parts else None,
-                precision=material.means.base,
-                convention=evaluate.convention(target, material.files.layers, recipe.part(target.name).layer))
-    return {**entry, "key": cell.key}, ScoreJob(cell=cell, task=target, composition=composition, tag=tag,
-                                                overlap=overlap)
-
-
-def _blocked(rows: Rows, seen: Sequence[DataSet], overlap: float, material: Material, most: float | None) -> str:
-    """Why a cell may not be scored: law 8; empty where it may."""
-    shared = lineage.shared_items(material.data_set(rows), seen)
-    if shared:
-        return "test items reached the row: " + ", ".join(f"{count} in {data}" for data, count in shared.items())
-    if most is not None and overlap > most:
-        return f"{overlap:.0%} of the test items share a text with training, over {most:.0%}"
-    return ""
 
 
 def one_module(plan: Plan, text: str, *, parent: TrainJob | None, mode: str) -> TrainJob:

@@ -5,7 +5,6 @@ bits. A cohort of one is ordinary training."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Sequence
@@ -13,19 +12,17 @@ from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from adapters_xitt import evaluate, memory, mixture
-from adapters_xitt.batches import Units, collate, epoch_batches, micro_batches, steps_per_epoch
+from adapters_xitt import evaluate, memory
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Scored
 from adapters_xitt.heads import HEADS
 from adapters_xitt.lower import Lowered
 from adapters_xitt.rig import Rig
-from adapters_xitt.tasks import Task
+from adapters_xitt.stream import Data, Stream, derive
 
 # What AdamW keeps of a parameter: torch's, and bitsandbytes'.
 MOMENTS = ("exp_avg", "exp_avg_sq", "step", "state1", "state2", "qmap1", "qmap2", "absmax1", "absmax2")
@@ -63,24 +60,6 @@ class Settings:
         if self.optimizer == "32":
             del found["optimizer"]  # keys from before there was a choice
         return found
-
-
-@dataclass(frozen=True)
-class Data:
-    """One portion of what a cohort reads: encoded training and selection rows of one task."""
-
-    name: str  # the portion's text form
-    task: Task
-    train: Units
-    selection: Units
-    selection_rows: Sequence[dict] = field(repr=False)
-    batch_size: int = 32
-    share: float = 1.0  # of the optimiser steps
-
-    @property
-    def space(self) -> str:
-        """The name of the head that it trains."""
-        return mixture.space(self.task)
 
 
 @dataclass
@@ -136,11 +115,6 @@ class Watch(Protocol):
     def say(self, text: str) -> None: ...
 
 
-def derive(seed: int, *what: Any) -> int:
-    """A 63-bit seed for one purpose, from the recipe's seed."""
-    return int.from_bytes(hashlib.sha256(repr((seed, *what)).encode()).digest()[:8], "big") >> 1
-
-
 def train(rows: Sequence[Row], data: Sequence[Data], settings: Settings, *, rig: Rig, fabric: Fabric, seed: int,
           total: int, keeper: Keeper, watch: Watch, keep_every: float = 60.0) -> list[Trained]:
     """Trains `rows` for `total` steps, one portion of `data` a step; resumes those that `keeper` has half done.
@@ -149,7 +123,7 @@ def train(rows: Sequence[Row], data: Sequence[Data], settings: Settings, *, rig:
     for row in rows:
         _prepare(row, settings, fabric)
         _resume(row, keeper)
-    stream = _Stream(data, settings, seed, total)
+    stream = Stream(data, settings.tokens, seed, total)
     kept, pause = time.monotonic(), keep_every
     for step in range(min(row.step for row in rows), total):
         going = [row for row in rows if row.step <= step and not row.state["stopped"]]
@@ -174,60 +148,7 @@ def train(rows: Sequence[Row], data: Sequence[Data], settings: Settings, *, rig:
     return [_finish(row, total) for row in rows]
 
 
-class _Stream:
-    """The examples of every step, from the seed and the step's number alone; one portion a step."""
-
-    def __init__(self, data: Sequence[Data], settings: Settings, seed: int, total: int) -> None:
-        self.budget, self.seed, self.tokens = settings.tokens, seed, 0
-        self.portions = [_Portion(one, seed) for one in data]
-        self.turns = mixture.schedule([one.share for one in data], total)
-        # How many steps of its own portion came before each step.
-        self.places = np.zeros(total, dtype=np.int64)
-        for at in range(len(data)):
-            mine = self.turns == at
-            self.places[mine] = np.arange(mine.sum())
-
-    def halve(self) -> None:
-        """Micro-batches of half the tokens from now on."""
-        longest = max(int(portion.unit_lengths.max()) for portion in self.portions)
-        if self.budget <= longest:
-            raise XittError(f"out of memory with one sequence of {longest} tokens; name the memory there is in "
-                            "the recipe (memory: 4GiB), or a smaller lengths.max_length")
-        self.budget = max(self.budget // 2, longest)
-
-    def step(self, step: int, pad: int) -> tuple[Data, list[dict[str, np.ndarray]], int]:
-        """The portion whose turn it is, its micro-batches, and the weight of the whole: the loss's denominator."""
-        portion = self.portions[self.turns[step]]
-        units = portion.units_of(int(self.places[step]))
-        drawn = derive(self.seed, "mask", portion.data.task.name, step)
-        arrays = [collate(portion.data.train, chosen, pad=pad, seed=drawn)
-                  for chosen in micro_batches(portion.unit_lengths, units, self.budget, bundles=portion.bundles)]
-        self.tokens = int(sum(batch["mask"].sum() for batch in arrays))
-        return portion.data, arrays, int(sum(batch["weight"].sum() for batch in arrays))
-
-
-class _Portion:
-    """The order of one portion's examples, from (seed, epoch) alone."""
-
-    def __init__(self, data: Data, seed: int) -> None:
-        self.data, self.seed = data, seed
-        self.units = data.train.of_examples()
-        self.unit_lengths, self.bundles = data.train.lengths, data.train.bundles()
-        self.lengths = np.array([self.unit_lengths[units].sum() for units in self.units])
-        self.per_epoch = steps_per_epoch(data.train.examples, data.batch_size)
-        self.epoch, self.batches = -1, []
-
-    def units_of(self, place: int) -> list[int]:
-        """The units of the portion's step number `place`."""
-        epoch = place // self.per_epoch
-        if epoch != self.epoch:
-            self.batches = epoch_batches(self.lengths, self.data.batch_size, seed=derive(self.seed, "order"),
-                                         epoch=epoch)
-            self.epoch = epoch
-        return [unit for example in self.batches[place % self.per_epoch] for unit in self.units[example]]
-
-
-def _fitting_step(rows: Sequence[Row], step: int, total: int, stream: _Stream, settings: Settings, rig: Rig,
+def _fitting_step(rows: Sequence[Row], step: int, total: int, stream: Stream, settings: Settings, rig: Rig,
                   fabric: Fabric, watch: Watch) -> None:
     """One step of every row; where memory runs out, again in micro-batches of half the size: the same effective batch,
     summed in another order. Rows that had taken the step already don't take it twice."""
@@ -248,7 +169,7 @@ def _fitting_step(rows: Sequence[Row], step: int, total: int, stream: _Stream, s
         watch.say(f"out of memory at step {step + 1}: going on with micro-batches of {stream.budget} tokens")
 
 
-def _step(rows: Sequence[Row], step: int, total: int, stream: _Stream, settings: Settings, rig: Rig, fabric: Fabric
+def _step(rows: Sequence[Row], step: int, total: int, stream: Stream, settings: Settings, rig: Rig, fabric: Fabric
           ) -> None:
     """One optimiser step of every row; the trunk runs once for all where no dropout acts in it."""
     data, arrays, weight = stream.step(step, rig.encoder.files.config["pad_token_id"])

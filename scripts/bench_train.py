@@ -82,10 +82,11 @@ class Clock:
 
 def with_xitt(folder: Path, method: str, settings: dict[str, Any], steps: int, device: str) -> tuple[Clock, int]:
     from adapters_xitt import plan, recipe, train
+    from adapters_xitt.bench import make_fabric
     from adapters_xitt.jobs import Plan
     from adapters_xitt.material import Material
     from adapters_xitt.progress import Silent
-    from adapters_xitt.run import Runner, make_fabric
+    from adapters_xitt.run import Runner
     from adapters_xitt.store import Store
 
     clock = Clock()

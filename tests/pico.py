@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from adapters_xitt import batches, checkpoint, compose, encoder, evaluate, heads, mixture, train
+from adapters_xitt import batches, checkpoint, compose, encoder, evaluate, heads, mixture, stream, train
 from adapters_xitt.batches import Lengths, Units
 from adapters_xitt.lower import Lowered, lower
 from adapters_xitt.methods import Choice, choose
@@ -130,9 +130,9 @@ def units(kind: str, found: list[dict[str, Any]], tokenizer: Any) -> Units:
     return batches.encode(kind, found, TASKS[kind].labels, tokenizer=tokenizer, lengths=CAPS)
 
 
-def data(kind: str, tokenizer: Any, *, count: int = 20, batch_size: int = 32) -> train.Data:
+def data(kind: str, tokenizer: Any, *, count: int = 20, batch_size: int = 32) -> stream.Data:
     chosen, selection = rows(kind, count, seed=1), rows(kind, 6, seed=2)
-    return train.Data(kind, TASKS[kind], units(kind, chosen, tokenizer), units(kind, selection, tokenizer), selection,
+    return stream.Data(kind, TASKS[kind], units(kind, chosen, tokenizer), units(kind, selection, tokenizer), selection,
                       batch_size)
 
 

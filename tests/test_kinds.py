@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from adapters_xitt import checkpoint, encoder, evaluate, heads, lineage, tasks, train
+from adapters_xitt import checkpoint, encoder, evaluate, heads, lineage, stream, tasks, train
 from adapters_xitt.batches import IGNORE, Units, collate, masked, micro_batches, vocabulary
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Scored
@@ -361,7 +361,7 @@ def test_training_learns(kind, pico_files, pico_tokenizer):
     units = pico.units(kind, rows, pico_tokenizer)
     row = train.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 1e-2)
     settings = train.Settings(dropout=0.0, evaluate_every=15)
-    (trained,) = train.train([row], [train.Data(kind, pico.TASKS[kind], units, units, rows, batch_size=8)], settings,
+    (trained,) = train.train([row], [stream.Data(kind, pico.TASKS[kind], units, units, rows, batch_size=8)], settings,
                              rig=rig, fabric=pico.fabric(), seed=1, total=60, keeper=pico.Keeper(),
                              watch=pico.Watch())
     assert not trained.failed

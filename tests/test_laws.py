@@ -32,6 +32,7 @@ from adapters_xitt import (
     tasks,
     train,
 )
+from adapters_xitt.bench import Bench, mounted
 from adapters_xitt.compose import Fuse, Nothing, Part, Stack, Sum
 from adapters_xitt.digests import tensors_digest
 from adapters_xitt.errors import XittError
@@ -41,7 +42,6 @@ from adapters_xitt.lower import Lowered, lower
 from adapters_xitt.methods import FUSIONS, METHODS, MODES, above, choose, fusion_of, not_applicable
 from adapters_xitt.records import BLOCKED
 from adapters_xitt.rig import Rig
-from adapters_xitt.run import Bench, mounted
 from adapters_xitt.store import Store
 
 CLOSE = 1e-5  # of the largest value: two implementations of the same sum in fp32

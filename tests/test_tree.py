@@ -22,8 +22,8 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "demo", "readers", "tasks", "lineage", "sources", "batches",  # data
          "mixture", "methods", "formats", "compose",  # modules
          "recipe", "records", "store", "hub",  # study
-         "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate", "train",  # engine
-         "material", "means", "jobs", "plan", "run", "grid",  # work
+         "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate", "stream", "train",  # engine
+         "material", "means", "jobs", "plan", "bench", "run", "grid",  # work
          "analysis", "report",  # reading
          "doctor", "desk", "cli")  # doors
 

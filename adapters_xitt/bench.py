@@ -1,0 +1,91 @@
+"""The device, and the encoder on it with whatever stored modules the work at hand needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
+
+from adapters_xitt import checkpoint, compose, encoder, formats, heads
+from adapters_xitt.compose import Composition
+from adapters_xitt.errors import XittError
+from adapters_xitt.lower import Lowered, lower
+from adapters_xitt.mixture import space
+from adapters_xitt.rig import Rig
+from adapters_xitt.store import Store
+from adapters_xitt.tasks import Task
+
+# Modules and moments are fp32 throughout; 8 and 4 bits compute in bf16.
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "8bit": "bf16-mixed", "4bit": "bf16-mixed"}
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """One device: auto, cpu, cuda or mps."""
+    if precision not in PRECISIONS:
+        raise XittError(f"precision {precision!r}: one of {', '.join(PRECISIONS)}")
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if device in there and not there[device]():
+        raise XittError(f"device {device!r}: torch {torch.__version__} finds none on this machine; "
+                        "`xitt doctor` says what it sees")
+    if precision != "16":
+        return Fabric(accelerator=device, devices=1, precision=PRECISIONS[precision])
+    # Every row scales its own loss, so that none depends on its companions; Fabric's one scaler stays off.
+    kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    off = torch.amp.GradScaler(kind, enabled=False)
+    return Fabric(accelerator=device, devices=1, plugins=[MixedPrecision("16-mixed", kind, scaler=off)])
+
+
+class Bench:
+    """The encoder on its device with the modules a cohort needs; built when the first job needs it."""
+
+    def __init__(self, files: checkpoint.EncoderFiles, fabric: Fabric, store: Store,
+                 loading: Callable[[], dict[str, Any]] = dict) -> None:
+        self.files, self.fabric, self.store, self.loading = files, fabric, store, loading
+        self._rig: Rig | None = None
+
+    @property
+    def rig(self) -> Rig:
+        if self._rig is None:
+            loaded = encoder.load(self.files, **self.loading())
+            loaded.model.to(self.fabric.device)
+            self._rig = Rig(loaded)
+        return self._rig
+
+    def clear(self, keep: Iterable[str] = ()) -> None:
+        """Takes out every module but those in `keep`."""
+        for name in [name for name in self.rig.methods if name not in set(keep)]:
+            self.rig.unmount(name)
+
+    def put(self, module: formats.Module, choice: Any) -> None:
+        """Mounts a stored module, once; it must have been made for this very encoder."""
+        manifest, name = module.manifest, mounted(module.manifest.key)
+        over = tuple(mounted(part) for part in compose.fused(compose.parse(manifest.context), manifest.key))
+        if manifest.encoder != self.files.fingerprint:
+            raise XittError(f"module {manifest.key[:12]} was made for the encoder {manifest.encoder_name} "
+                            f"({manifest.encoder[:12]}), this one is {self.files.name} ({self.files.fingerprint[:12]})")
+        if name not in self.rig.methods:
+            self.rig.mount(name, choice, tensors=module.part("encoder"), over=over)
+
+    def lowered(self, composition: Composition) -> Lowered:
+        """The form of a composition over module keys."""
+        named = compose.rename(composition, lambda key: compose.Part(mounted(key)))
+        return lower(named, self.rig.methods, self.files.layers)
+
+    def head(self, task: Task, module: formats.Module | None, *, seed: int = 0) -> torch.nn.Module:
+        """The head of a task's label space: a module's, or a fresh one."""
+        head = heads.build(task.kind, self.rig.encoder, len(task.labels), seed=seed)
+        if module is not None and task.trains:
+            stored, own = module.part(f"head.{space(task)}"), head.state_dict()
+            if {name: value.shape for name, value in stored.items()} != {name: own[name].shape for name in own}:
+                raise XittError(f"module {module.manifest.key[:12]} ({module.manifest.role}): it has no head that fits "
+                                f"kind {task.kind!r} with labels {' '.join(task.labels) or '(none)'}")
+            head.load_state_dict(stored)
+        return head.to(self.fabric.device)
+
+
+def mounted(key: str) -> str:
+    """The name of a module in the encoder: short, and never the name of a layer."""
+    return f"m{key[:24]}"
