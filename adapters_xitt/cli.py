@@ -92,8 +92,8 @@ def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: st
         grid = desk.run(work, device=device, threads=threads, log=log, keep_every=keep_every)
     report.terminal(grid, desk.console())
     folder = work.store.root / "runs" / work.plan.recipe.name
-    report.write(grid, folder)
-    click.echo(f"\nreport.md, grid.csv, grid.png and grid.json lie in {folder}")
+    written = report.write(grid, folder)
+    click.echo(f"\n{', '.join(path.name for path in written)} and grid.json lie in {folder}")
     sys.exit(desk.exit_status(grid))
 
 
@@ -182,7 +182,7 @@ def show(name: str | None, results: bool, store: Path | None) -> None:
 @main.command()
 @click.argument("run")
 @STORE
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for report.md, grid.csv and grid.png. "
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the report. "
               "Default: the run's own.")
 def report(run: str, store: Path | None, out: Path | None) -> None:
     """Print the grid of RUN (its name or its folder), and write it as Markdown, CSV and heat map."""
@@ -191,8 +191,8 @@ def report(run: str, store: Path | None, out: Path | None) -> None:
 
     grid, folder = desk.load_run(run, store)
     reports.terminal(grid, desk.console())
-    reports.write(grid, out or folder)
-    click.echo(f"\nreport.md, grid.csv and grid.png lie in {out or folder}")
+    written = reports.write(grid, out or folder)
+    click.echo(f"\n{', '.join(path.name for path in written)} lie in {out or folder}")
 
 
 @main.command()

@@ -81,7 +81,7 @@ class Clock:
 
 
 def with_xitt(folder: Path, method: str, settings: dict[str, Any], steps: int, device: str) -> tuple[Clock, int]:
-    from adapters_xitt import plan, recipe, train
+    from adapters_xitt import plan, recipe, stream
     from adapters_xitt.bench import make_fabric
     from adapters_xitt.jobs import Plan
     from adapters_xitt.material import Material
@@ -97,14 +97,14 @@ def with_xitt(folder: Path, method: str, settings: dict[str, Any], steps: int, d
         def tick(self, tokens: int) -> None:
             clock.ends.append(time.perf_counter())
 
-    collate = train.collate
+    collate = stream.collate
 
     def seen(*args: Any, **options: Any) -> dict[str, Any]:
         batch = collate(*args, **options)
         clock.saw(batch["mask"])
         return batch
 
-    train.collate = seen  # counts padding; the batch itself is untouched
+    stream.collate = seen  # counts padding; the batch itself is untouched
     found = recipe.parse({
         "name": "bench", "encoder": str(folder), "methods": [method], "intermediates": [], "targets": ["xnli"],
         "modes": ["none"], "training": {"max_steps": steps, "evaluate_every": steps, "selection_examples": 1,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pico_world as world
 import pytest
 from test_run import outcome, xitt
@@ -83,6 +85,27 @@ def test_random_modules_are_random_and_stay(finished) -> None:
     random = [found for found in Store(store).manifests() if found.trained_on == "random"]
     assert len(random) == 2 * 2
     assert all(found.metrics["steps"] == 0 and not found.exposure for found in random)
+
+
+def test_the_report_tells_how_fusions_weight_their_parts(finished, tmp_path) -> None:
+    """The CSV against the stored results, the picture drawn, and the sentence against both."""
+    _, store, _ = finished
+    printed = " ".join(xitt("report", "study", "--store", store, "--out", tmp_path).split())
+    with open(tmp_path / "fusion.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    found = {entry["key"]: entry for entry in grid(store) if entry.get("fusion")}
+    told: dict[tuple, list[float]] = {}
+    for line in lines:
+        place = (line["method"], line["intermediate"], line["target"], line["language"], int(line["seed"]))
+        told.setdefault(place, []).append(float(line["weight"]))
+    results = {(e["method"], e["intermediate"], e["target"], e["language"], e["seed"]):
+               [weight for row in e["fusion"]["weights"] for weight in row] for e in found.values()}
+    assert results and told == results
+    assert (tmp_path / "fusion.png").read_bytes().startswith(b"\x89PNG")
+    method = next(e["method"] for e in found.values() if e["method"].startswith("lora"))
+    own = [float(line["weight"]) for line in lines if line["method"] == method and line["target"] == "demo-pos"
+           and line["intermediate"] == "all of them" and line["part"] == "demo-pos"]
+    assert f"demo-pos, {method}, all of them: demo-pos {np.mean(own):.2f} ±" in printed
 
 
 def test_fusions_come_back_from_the_store(finished) -> None:

@@ -5,8 +5,9 @@ Pure functions of the grid's JSON value (`run.grid`); nothing here reads or writ
 from __future__ import annotations
 
 from adapters_xitt.analysis.frame import counts, frame, ordered, score_names
+from adapters_xitt.analysis.fusions import Fusion, fused, fusions
 from adapters_xitt.analysis.places import INCOMPLETE, NOT_ASKED, Place
 from adapters_xitt.analysis.tables import EVERY, Reading, Row, Table, by_language, table
 
-__all__ = ["EVERY", "INCOMPLETE", "NOT_ASKED", "Place", "Reading", "Row", "Table", "by_language", "counts", "frame",
-           "ordered", "score_names", "table"]
+__all__ = ["EVERY", "INCOMPLETE", "NOT_ASKED", "Fusion", "Place", "Reading", "Row", "Table", "by_language", "counts",
+           "frame", "fused", "fusions", "ordered", "score_names", "table"]

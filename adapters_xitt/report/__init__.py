@@ -8,22 +8,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from adapters_xitt.analysis import fused
+from adapters_xitt.report.fusion import weights_csv, weights_map
 from adapters_xitt.report.page import markdown
 from adapters_xitt.report.picture import heat_map
 from adapters_xitt.report.screen import terminal
 from adapters_xitt.report.sheet import csv_text
 
-__all__ = ["csv_text", "heat_map", "markdown", "terminal", "write"]
+__all__ = ["csv_text", "heat_map", "markdown", "terminal", "weights_csv", "weights_map", "write"]
 
 
 def write(grid: dict[str, Any], folder: Path) -> tuple[Path, ...]:
-    """Writes report.md, grid.csv and grid.png; each has its name only when it is whole."""
+    """Writes report.md, grid.csv and grid.png, and fusion.csv and fusion.png where something was fused; each has its
+    name only when it is whole."""
     folder.mkdir(parents=True, exist_ok=True)
     writers: dict[str, Callable[[Path], object]] = {
         "report.md": lambda path: path.write_text(markdown(grid), encoding="utf-8"),
         "grid.csv": lambda path: path.write_text(csv_text(grid), encoding="utf-8", newline=""),
         "grid.png": lambda path: heat_map(grid, path),
     }
+    if fused(grid):
+        writers["fusion.csv"] = lambda path: path.write_text(weights_csv(grid), encoding="utf-8", newline="")
+        writers["fusion.png"] = lambda path: weights_map(grid, path)
     for name, writer in writers.items():
         _whole(folder / name, writer)
     return tuple(folder / name for name in writers)

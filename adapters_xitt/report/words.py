@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adapters_xitt.analysis import EVERY, INCOMPLETE, NOT_ASKED, Place, Reading, Row, Table, counts
+from adapters_xitt.analysis import EVERY, INCOMPLETE, NOT_ASKED, Place, Reading, Row, Table, counts, fusions
 from adapters_xitt.languages import language
 from adapters_xitt.lineage import ZERO_SHOT
 from adapters_xitt.records import BLOCKED, FAILED, NOT_APPLICABLE
@@ -118,6 +118,7 @@ def notes(reading: Reading) -> list[tuple[str, list[str]]]:
         ("Failed", _reasons(reading, FAILED)),
         ("Not applicable", _reasons(reading, NOT_APPLICABLE)),
         ("Weak intermediates", list(dict.fromkeys(grid["weak"]))),
+        ("Fusions", _fusions(reading)),
         ("Overlap of text", _overlaps(reading)),
         ("Protocol", list(dict.fromkeys(grid["protocol_notes"]))),
     ]
@@ -177,4 +178,15 @@ def _overlaps(reading: Reading) -> list[str]:
         row = " ".join(word for word in (top["method"], top["intermediate"], top["mode"]) if word)
         lines.append(f"{target}: up to {top['overlap']:.1%} of the test items ({top['language']}, {row}) share a text "
                      "with training or selection")
+    return lines
+
+
+def _fusions(reading: Reading) -> list[str]:
+    """The mean weight of each part of a fusion over languages and places, the heaviest first."""
+    lines = []
+    for row in fusions(reading.grid):
+        parts = sorted(row.by_part, key=lambda part: -part[1])
+        told = ", ".join(f"{name} {mean:.2f}" + ("" if spread is None else f" ±{spread:.2f}")
+                         for name, mean, spread in parts)
+        lines.append(f"{row.target}, {row.method}, {row.intermediate}: {told}")
     return lines
