@@ -116,7 +116,7 @@ while True:
         grid = desk.run(work, device="cpu", threads=1, log="none", keep_every=0.0)
         os._exit(desk.exit_status(grid))
     if kills < 10:
-        time.sleep(draw.uniform(0.05, 0.3) * whole)
+        time.sleep(draw.uniform(0.04, 0.18) * whole)
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):

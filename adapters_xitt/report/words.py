@@ -186,7 +186,7 @@ def _fusions(reading: Reading) -> list[str]:
     lines = []
     for row in fusions(reading.grid):
         parts = sorted(row.by_part, key=lambda part: -part[1])
-        told = ", ".join(f"{name} {mean:.2f}" + ("" if spread is None else f" ±{spread:.2f}")
+        told = ", ".join(f"{name} {round(mean, 2) + 0.0:.2f}" + ("" if spread is None else f" ±{spread:.2f}")
                          for name, mean, spread in parts)
         lines.append(f"{row.target}, {row.method}, {row.intermediate}: {told}")
     return lines
