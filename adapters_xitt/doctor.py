@@ -81,23 +81,17 @@ def _risks() -> Iterator[tuple[str, str]]:
 
 def _rig() -> tuple:
     """A random encoder of 3 layers × 32, two bottlenecks and two low-rank updates in it, and a batch."""
-    import adapters
     import torch
-    from transformers import XLMRobertaConfig, XLMRobertaModel
 
+    from adapters_xitt import encoder
     from adapters_xitt.checkpoint import EncoderFiles
-    from adapters_xitt.encoder import Encoder
     from adapters_xitt.methods import choose
     from adapters_xitt.rig import Rig
 
     torch.manual_seed(0)
     shape = dict(vocab_size=50, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64,
                  max_position_embeddings=40, pad_token_id=1, type_vocab_size=1)
-    model = XLMRobertaModel(XLMRobertaConfig(**shape, attn_implementation="sdpa"), add_pooling_layer=False)
-    adapters.init(model)
-    model.requires_grad_(False)
-    model.eval()
-    rig = Rig(Encoder(model, EncoderFiles(Path(), "random", "", shape, 0)))
+    rig = Rig(encoder.random(EncoderFiles(Path(), "random", "", shape, 0)))
     for seed, (name, method) in enumerate((("ba", "seq_bn"), ("bb", "seq_bn"), ("ua", "lora"), ("ub", "lora"))):
         rig.mount(name, choose(method, {"reduction": 4} if method == "seq_bn" else {}), seed=seed)
         for parameter in rig.parameters(name).values():
@@ -117,20 +111,44 @@ def _say(rig, ids, mask, text):
         return rig.encoder.run(rig.encoder.embed(ids), mask, 0, 3)
 
 
+def _theirs(rig, ids, mask, setup):
+    """What adapters' own model computes."""
+    import torch
+
+    rig.encoder.model.set_active_adapters(setup)
+    with torch.no_grad():
+        return rig.encoder.model(ids, attention_mask=mask).last_hidden_state
+
+
 def _off(one, other) -> float:
     return float((one - other).abs().max())
 
 
 def _stack() -> tuple[float, float]:
-    import torch
     from adapters.composition import Stack
 
     rig, ids, mask = _rig()
-    ours = _say(rig, ids, mask, "ba > bb")
-    rig.encoder.model.set_active_adapters(Stack("ba", "bb"))
-    with torch.no_grad():
-        theirs = rig.encoder.model(ids, attention_mask=mask).last_hidden_state
-    return _off(ours, theirs), CLOSE
+    return _off(_say(rig, ids, mask, "ba > bb"), _theirs(rig, ids, mask, Stack("ba", "bb"))), CLOSE
+
+
+def _fuse() -> tuple[float, float]:
+    from adapters.composition import Fuse
+
+    from adapters_xitt.methods import fusion_of
+
+    rig, ids, mask = _rig()
+    rig.mount("f", fusion_of(rig.methods["ba"], 2), over=("ba", "bb"), seed=9)
+    ours = _say(rig, ids, mask, "f(ba, bb)")
+    return _off(ours, _theirs(rig, ids, mask, Fuse("ba", "bb", name="f"))), CLOSE
+
+
+def _weights() -> tuple[float, float]:
+    """Learned weights over updates start where the last one is alone."""
+    from adapters_xitt.methods import fusion_of
+
+    rig, ids, mask = _rig()
+    rig.mount("w", fusion_of(rig.methods["ua"], 2), over=("ua", "ub"), seed=9)
+    return _off(_say(rig, ids, mask, "w(ua, ub)"), _say(rig, ids, mask, "ub")), CLOSE
 
 
 def _sum() -> tuple[float, float]:
@@ -185,7 +203,9 @@ def _frozen() -> tuple[float, float]:
 
 LAWS: dict[str, Callable[[], tuple[float, float]]] = {
     "a stack is what adapters computes": _stack,
+    "a fusion is what adapters computes": _fuse,
     "a sum is the updates added to the weights": _sum,
+    "learned weights start at the last update alone": _weights,
     "sums commute": _commutes,
     "a shared trunk changes nothing": _trunk,
     "training changes only what is declared": _frozen,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -193,11 +194,6 @@ def load(files: EncoderFiles, *, dtype: torch.dtype = torch.float32, bits: int |
     """The encoder on the CPU, frozen, in evaluation mode, with its weights in `dtype`, its products in 8 or 4 `bits`.
 
     `embeddings` is one of `EMBEDDINGS`; `cut` keeps the rows of `ids` and of the special tokens."""
-    if find_spec("kernels"):
-        # A config key can send transformers to a hub repository of compiled kernels where this package is present,
-        # and bitsandbytes fetches some by itself.
-        raise XittError("the package 'kernels' is installed; it lets a checkpoint's configuration load code. "
-                        "Uninstall it: pip uninstall kernels")
     if progress:
         progress(f"loading {files.name}")
     model = _blank(files)
@@ -229,6 +225,12 @@ def random(files: EncoderFiles, *, dtype: torch.dtype = torch.float32, bits: int
 
 def _blank(files: EncoderFiles) -> Any:
     """The library's model, untouched and with weights that mean nothing."""
+    if find_spec("kernels"):
+        # A config key can send transformers to a hub repository of compiled kernels where this package is present,
+        # and bitsandbytes fetches some by itself.
+        raise XittError("the package 'kernels' is installed; it lets a checkpoint's configuration load code. "
+                        "Uninstall it: pip uninstall kernels")
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # it advises to install that package
     from transformers import XLMRobertaConfig, XLMRobertaModel
     from transformers.utils import logging as transformers_logging
 

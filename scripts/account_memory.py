@@ -3,6 +3,7 @@
     python scripts/account_memory.py                      the account: sizes on the meta device, no weights, no GPU
     python scripts/account_memory.py --device cuda        beside it, torch.cuda.max_memory_allocated of the real code
     python scripts/account_memory.py --budget 2GiB        what a recipe's `memory: 2GiB` would choose
+    python scripts/account_memory.py --markdown           the totals, as the README has them
 
 The configuration is the public one of xlm-roberta-large; the weights are random."""
 
@@ -71,7 +72,7 @@ def measure(method: str, means: Means, *, length: int, vocabulary: int) -> int:
             for _ in range(STEP // means.tokens):
                 with torch.autocast("cuda", means.autocast or torch.bfloat16, enabled=means.autocast is not None):
                     hidden = made.run(made.embed(tokens), mask, 0, made.layers)
-                    logits = head(hidden, mask)
+                    logits = head(hidden, {"mask": mask})
                 heads.HEADS["pair"].loss(logits, {"label": label}).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -84,7 +85,9 @@ def measure(method: str, means: Means, *, length: int, vocabulary: int) -> int:
 @click.option("--length", default=128, show_default=True, help="tokens in every sequence")
 @click.option("--vocabulary", default=50_000, show_default=True, help="distinct ids in the data, for cut embeddings")
 @click.option("--budget", help="choose for this much memory, and say how")
-def main(device: str, methods: tuple[str, ...], length: int, vocabulary: int, budget: str | None) -> None:
+@click.option("--markdown", is_flag=True, help="the totals only, a column for each method")
+def main(device: str, methods: tuple[str, ...], length: int, vocabulary: int, budget: str | None, markdown: bool
+         ) -> None:
     """One row per method and means; MiB, and the total in GiB."""
     if budget:
         for method in methods:
@@ -94,6 +97,14 @@ def main(device: str, methods: tuple[str, ...], length: int, vocabulary: int, bu
             except XittError as error:
                 raise click.ClickException(str(error)) from None
             click.echo("\n".join([method, *(f"  {line}" for line in lines)]))
+        return
+    if markdown:
+        click.echo("| " + " | ".join(["means", *(f"{method}, GiB" for method in methods)]) + " |")
+        click.echo("| --- |" + " ---: |" * len(methods))
+        for _, means in ROWS:
+            totals = [memory.account(FILES, choose(method, {}), means, vocabulary=vocabulary, length=length,
+                                     step_tokens=STEP).total / 2**30 for method in methods]
+            click.echo("| " + " | ".join([memory.describe(means), *(f"{total:.2f}" for total in totals)]) + " |")
         return
     names = ("weights", "embeddings", "module", "moments", "gradients", "saved", "alive")
     head = ["method", *(f"{name:>10}" for name in names), "total GiB", "limit", "measured" if device == "cuda" else ""]

@@ -110,7 +110,7 @@ def with_xitt(folder: Path, method: str, settings: dict[str, Any], steps: int, d
         "modes": ["none"], "training": {"max_steps": steps, "evaluate_every": steps, "selection_examples": 1,
                                         **settings},
         "tasks": {"xnli": {"train": "dev[:90%]", "selection": "dev[90%:]"}}}, where="bench")
-    store = Store(folder / "store")
+    store = Store(Path(tempfile.mkdtemp(dir=folder)))  # a fresh one: what is there is not trained again
     work = Plan(found, Material(found, Path(os.environ["XITT_DATA"]), store))
     job = plan.one_module(work, "xnli", parent=None, mode="none")
     Runner(work, store, make_fabric(device, "32"), watch=Watch(), log="none", keep_every=1e9).train_only([job.key])
@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8, help="steps of 32 examples, after the warm-up")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--markdown", action="store_true", help="the table as the README has it")
     parser.add_argument("--only", choices=list(CONTESTANTS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -209,15 +210,17 @@ def main() -> None:
                     sys.exit(f"{name}: {ran.stderr[-2000:]}")
                 found[name].append(json.loads(ran.stdout.splitlines()[-1]))
                 print(f"round {turn + 1}: {name}: {found[name][-1]}", file=sys.stderr, flush=True)
-    report(found)
+    report(found, markdown=given.markdown)
 
 
-def report(found: dict[str, list[dict[str, float]]]) -> None:
+def report(found: dict[str, list[dict[str, float]]], *, markdown: bool) -> None:
     """The table; ratios are to `Trainer full` of the same round, median and range."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="training, 12 layers × 512, XNLI English dev, fp32")
+    # The lines of Markdown where it is asked for.
+    table = Table(**({"box": box.MARKDOWN} if markdown else {"title": "training, 12 layers × 512, XNLI English dev"}))
     for column in ("contestant", "examples/s", "× Trainer full", "peak MiB", "× its peak", "padding"):
         table.add_column(column, justify="left" if column == "contestant" else "right")
     base = found["Trainer full"]

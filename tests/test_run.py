@@ -269,7 +269,7 @@ def test_bf16_runs_and_stays_near(finished, tmp_path: Path) -> None:
 
 def test_doctor_finds_the_laws_to_hold() -> None:
     printed = xitt("doctor")
-    assert printed.count("law: ") == 5 and "All is well" in printed
+    assert printed.count("law: ") == 7 and "All is well" in printed
 
 
 def test_tasks_lists_and_shows(pico_dir, pico_world) -> None:
