@@ -204,6 +204,38 @@ def doctor(store: Path | None) -> None:
     sys.exit(0 if checks.examine(store) else 1)
 
 
+BENCHMARK = click.option("--benchmark", default="xtreme", show_default=True, help="xtreme or xtreme-r.")
+
+
+@main.command()
+@click.argument("run")
+@click.argument("folder", type=click.Path(path_type=Path))
+@STORE
+@BENCHMARK
+@click.option("--method", help="The row's method, where the run has several.")
+@click.option("--row", help="The row as the report names it: none, 'mnli stack'.")
+@click.option("--seed", type=int)
+def submit(run: str, folder: Path, store: Path | None, benchmark: str, method: str | None, row: str | None,
+           seed: int | None) -> None:
+    """Write one row of RUN into FOLDER as the files that the benchmark's own evaluate.py reads. The exit status is 1
+    where the benchmark asks for more than the run has."""
+    from adapters_xitt import desk
+
+    sys.exit(desk.submit(run, folder, store, benchmark=benchmark, method=method, row=row, seed=seed))
+
+
+@main.command()
+@click.argument("predictions", type=click.Path(path_type=Path))
+@click.argument("labels", type=click.Path(path_type=Path))
+@BENCHMARK
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Write every score and average here as well.")
+def score(predictions: Path, labels: Path, benchmark: str, out: Path | None) -> None:
+    """Score a submission folder, ours or not, against a folder of labels with the same names."""
+    from adapters_xitt import desk
+
+    desk.score(predictions, labels, benchmark=benchmark, out=out)
+
+
 def _with_precision(overrides: tuple[str, ...], precision: str | None) -> tuple[str, ...]:
     return (*overrides, f'precision="{precision}"') if precision else overrides
 

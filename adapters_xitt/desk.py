@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from adapters_xitt import compose, formats, methods, plan, progress, recipe, tasks
+from adapters_xitt import compose, formats, methods, plan, progress, recipe, submission, tasks
 from adapters_xitt.bench import make_fabric
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.grid import read_grid
@@ -100,6 +100,57 @@ def load_run(name: str, store: Path | None) -> tuple[dict[str, Any], Path]:
             return json.loads((folder / "grid.json").read_text(encoding="utf-8")), folder
     known = sorted(path.parent.name for path in runs.glob("*/grid.json"))
     raise XittError(f"{unknown('run', name, known)} Runs lie in {runs}.")
+
+
+# -- submissions -------------------------------------------------------------------------------------------------------
+
+def submit(run: str, folder: Path, store: Path | None, *, benchmark: str, method: str | None, row: str | None,
+           seed: int | None) -> int:
+    """Writes one row of a run as a submission folder; the exit status."""
+    grid, where = load_run(run, store)
+    of = submission.benchmark(benchmark)
+    found = submission.systems(grid, of, method=method, row=row, seed=seed)
+    if len(found) != 1:
+        every = found or submission.systems(grid, of, method=None, row=None, seed=None)
+        what = "which of them?" if found else f"{run} has no such row with scores in {benchmark}; it has"
+        raise XittError("a submission is one row with one seed: " + what + "".join(f"\n  {one}" for one in every[:40])
+                        + (f"\n  and {len(every) - 40} more" if len(every) > 40 else ""))
+    missing = submission.submit(grid, Store(store or where.parent.parent), found[0], of, folder)
+    out = console()
+    out.print(f"{found[0]}: written to {folder}")
+    for line in missing:
+        out.print(f"missing: {line}", markup=False)
+    return int(bool(missing))
+
+
+def score(predictions: Path, labels: Path, *, benchmark: str, out: Path | None) -> None:
+    """Prints what a submission folder scores."""
+    found = submission.score(predictions, labels, submission.benchmark(benchmark))
+    table = Table(title=f"{found.benchmark.about}\n{predictions}", title_justify="left")
+    for column in ("", "score", "over", "scores", "missing"):
+        table.add_column(column, justify="right" if column == "score" else "left")
+    for row in found.benchmark.rows:
+        languages = found.scores.get(row.name, {})
+        means = {name: sum(one[name] for one in languages.values()) / len(languages)
+                 for name in next(iter(languages.values()), {})}
+        asked = len(found.benchmark.languages[row.name])
+        table.add_row(row.name, _average(found.tasks[row.name]), f"{len(languages)} of {asked} languages",
+                      ", ".join(f"{name} {value:.2f}" for name, value in means.items()),
+                      _missing(found.tasks[row.name]))
+    table.add_section()
+    for name, one in {**found.groups, "all tasks": found.whole}.items():
+        table.add_row(name, _average(one), "tasks", "", _missing(one))
+    console().print(table)
+    if out:
+        out.write_text(json.dumps(found.record(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _average(one: submission.Average) -> str:
+    return "–" if one.value is None else f"{one.value:.2f}" + ("*" if one.missing else "")
+
+
+def _missing(one: submission.Average) -> str:
+    return " ".join(one.missing)
 
 
 # -- one module, one composition -------------------------------------------------------------------------------------

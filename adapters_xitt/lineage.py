@@ -50,6 +50,11 @@ def item_id(task: Task, language: str, raw: str) -> str:
     return f"{task.origin}/{raw}" if task.parallel else f"{task.origin}/{language}/{raw}"
 
 
+def raw_id(task: Task, language: str, item: str) -> str:
+    """The id as its origin has it: the inverse of `item_id`."""
+    return item.removeprefix(f"{task.origin}/" if task.parallel else f"{task.origin}/{language}/")
+
+
 def texts(row: dict) -> tuple[str, ...]:
     """The texts of a row, whatever its kind."""
     if "words" in row:

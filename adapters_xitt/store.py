@@ -181,6 +181,11 @@ class Store:
         path = self.root / "results" / key / "result.json"
         return Result.from_record(json.loads(path.read_text(encoding="utf-8")))
 
+    def load_predictions(self, key: str) -> list[dict[str, Any]]:
+        """What was predicted for each item of a cell."""
+        text = (self.root / "results" / key / "predictions.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.split("\n") if line]
+
     def results(self) -> list[Result]:
         folder = self.root / "results"
         return [self.load_result(path.parent.name) for path in sorted(folder.glob("[0-9a-f]*/result.json"))]

@@ -25,7 +25,7 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "recipe", "records", "store", "hub",  # study
          "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate", "stream", "train",  # engine
          "material", "means", "jobs", "plan", "bench", "run", "grid",  # work
-         "analysis", "report",  # reading
+         "analysis", "submission", "report",  # reading
          "doctor", "desk", "cli")  # doors
 
 

@@ -1,0 +1,140 @@
+"""Submission folders: the official mock folder's official scores, and our own grids written, read back and scored."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from test_run import xitt
+
+from adapters_xitt import submission
+from adapters_xitt.errors import DataError, XittError
+
+# google-research/xtreme 838c13b, evaluate.py on its own mock_test_data.
+TASKS = {"pawsx": 51.42857142857142, "xnli": 30.666666666666664, "panx": 57.50793650793652, "udpos": 70.21746048354693,
+         "bucc2018": 55.0, "tatoeba": 53.61111111111111, "xquad": (77.27272727272727 + 79.9586776859504) / 2,
+         "mlqa": (57.142857142857146 + 81.76870748299321) / 2, "tydiqa": (88.888888888888889 + 97.222222222222222) / 2}
+GROUPS = {"classification": 41.04761904761905, "tagging": 63.862698495741725, "qa": 80.37568011593986,
+          "retrieval": 54.30555555555556}
+WHOLE = 62.17319850507246
+
+
+@pytest.fixture
+def mock(data_dir) -> Path:
+    return data_dir / "xtreme_mock"
+
+
+def test_the_official_mock_folder_has_its_official_scores(mock, tmp_path) -> None:
+    printed = xitt("score", mock / "predictions", mock / "labels", "--json", tmp_path / "scores.json")
+    found = json.loads((tmp_path / "scores.json").read_text())
+    assert {name: one["score"] for name, one in found["tasks"].items()} == pytest.approx(TASKS, abs=1e-9)
+    assert {name: one["score"] for name, one in found["groups"].items()} == pytest.approx(GROUPS, abs=1e-9)
+    assert found["all"]["score"] == pytest.approx(WHOLE, abs=1e-9)
+    assert not any(one["missing"] for one in found["tasks"].values())
+    assert "62.17" in printed and "*" not in printed
+
+
+def test_mewslix_of_the_mock_folder(mock) -> None:
+    found = submission.score(mock / "predictions", mock / "labels", submission.benchmark("xtreme-r"))
+    assert found.tasks["mewslix"].value == pytest.approx(14.39025156130419, abs=1e-9)
+    assert found.whole.missing, "XCOPA, LAReQA and the languages that XTREME-R adds are not there"
+
+
+def test_what_is_missing_is_marked_and_never_filled(mock, tmp_path) -> None:
+    folder = shutil.copytree(mock / "predictions", tmp_path / "p")
+    (folder / "xnli" / "test-sw.tsv").unlink()
+    shutil.rmtree(folder / "bucc2018")
+    found = submission.score(folder, mock / "labels", submission.benchmark("xtreme"))
+    assert found.tasks["xnli"].missing == ("sw",) and found.tasks["bucc2018"].value is None
+    assert found.groups["classification"].missing == ("xnli",) and found.groups["retrieval"].missing == ("bucc2018",)
+    assert found.whole.missing == ("xnli", "bucc2018")
+    assert "*" in xitt("score", folder, mock / "labels")
+
+
+@pytest.mark.parametrize(("name", "text", "told"), [
+    ("xnli/test-de.tsv", "entailment\n", "1 predictions for 10 references"),
+    ("udpos/test-de.tsv", "NOUN\n", "predictions for"),
+    ("xquad/test-de.json", "{", "expected JSON"),
+    ("xquad/test-de.json", '{"nowhere": "x"}', "unknown ids"),
+    ("tatoeba/test-de.tsv", "[308]\n" * 10, "expected a plain number, found '[308]'"),
+    ("bucc2018/test-de.tsv", "de-1 en-1\n", "expected two ids and a tab"),
+])
+def test_a_broken_file_is_named(mock, tmp_path, name, text, told) -> None:
+    folder = shutil.copytree(mock / "predictions", tmp_path / "p")
+    (folder / name).write_text(text)
+    with pytest.raises(DataError) as error:
+        submission.score(folder, mock / "labels", submission.benchmark("xtreme"))
+    assert name in str(error.value) and told in str(error.value)
+
+
+def test_no_folder_and_an_empty_one_are_told(mock, tmp_path) -> None:
+    with pytest.raises(XittError, match="no such folder"):
+        submission.score(tmp_path / "none", mock / "labels", submission.benchmark("xtreme"))
+    with pytest.raises(XittError, match=r"none of the files.*xnli/test-ar\.tsv"):
+        submission.score(tmp_path, mock / "labels", submission.benchmark("xtreme"))
+    with pytest.raises(XittError, match="Did you mean 'xtreme'"):
+        submission.benchmark("xtrem")
+
+
+RECIPE = """# Does a submission say what the grid says?
+#   xitt run submission.yaml
+encoder: {encoder}
+data: {{root: {root}}}
+methods: [{{name: seq_bn, reduction: 4}}]
+intermediates: []
+targets: [xnli, udpos, tydiqa, xquad, xcopa, tatoeba]
+modes: [none]
+seeds: [1, 2]
+lengths: {{max_length: 64, stride: 16, question: 24}}
+training: {{batch_size: 8, max_steps: 3, selection_examples: 6}}
+tasks:
+  xnli: {{train: "dev[:80%]", selection: "dev[80%:]", languages: [de, sw]}}
+  udpos: {{train: "dev[:90%]", selection: "dev[90%:]", languages: [de, fr]}}
+  tydiqa: {{languages: [en, fi]}}
+  xquad: {{trained_on: tydiqa, languages: [el]}}
+  xcopa: {{languages: [qu]}}
+  tatoeba: {{languages: [fi], options: {{inverse: true}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory, pico_dir, data_dir) -> Path:
+    """A store with a run on real files."""
+    folder = tmp_path_factory.mktemp("submission")
+    (folder / "submission.yaml").write_text(RECIPE.format(encoder=pico_dir, root=data_dir))
+    xitt("run", folder / "submission.yaml", "--store", folder / "store", "--device", "cpu")
+    return folder / "store"
+
+
+def test_a_submission_scores_what_the_grid_says(ours, data_dir, tmp_path) -> None:
+    """Real files end to end: predictions stored, written as files, scored against the labels kept apart."""
+    entries = json.loads((ours / "runs" / "submission" / "grid.json").read_text())["entries"]
+    labels = shutil.copytree(data_dir / "xtreme_labels", tmp_path / "labels")
+    # XCOPA's are not among them, and those of Tatoeba give the query of each candidate, not the candidate of a query.
+    (labels / "xcopa").mkdir()
+    shutil.copy(data_dir / "xcopa" / "data" / "qu" / "test.qu.jsonl", labels / "xcopa" / "test-qu.jsonl")
+    inverse = [int(line) for line in (labels / "tatoeba" / "test-fi.tsv").read_text().split()]
+    (labels / "tatoeba" / "test-fi.tsv").write_text("".join(
+        f"{at}\n" for at in sorted(range(len(inverse)), key=inverse.__getitem__)))
+    for version, more in (("xtreme", ()), ("xtreme-r", ("xcopa",))):
+        folder = tmp_path / version
+        printed = xitt("submit", "submission", folder, "--seed", "2", "--store", ours, "--benchmark", version, code=1)
+        assert "missing: panx" in printed and "missing: xnli ar" in printed
+        found = submission.score(folder, labels, submission.benchmark(version)).scores
+        compared = 0
+        for entry in entries:
+            if entry["seed"] == 2 and entry["language"] in found.get(entry["target"], {}):
+                assert found[entry["target"]][entry["language"]] == pytest.approx(entry["scores"], abs=1e-9)
+                compared += 1
+        assert compared >= 7 + len(more)
+
+
+def test_a_submission_is_of_one_row_and_overwrites_nothing(ours, tmp_path) -> None:
+    printed = xitt("submit", "submission", tmp_path / "s", "--store", ours, code=2)
+    assert "which of them?" in printed and "--seed 1" in printed and "--seed 2" in printed
+    assert "no such row" in xitt("submit", "submission", tmp_path / "s", "--row", "mnli stack", "--store", ours, code=2)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("x")
+    assert "something in it" in xitt("submit", "submission", tmp_path / "full", "--seed", "1", "--store", ours, code=2)
