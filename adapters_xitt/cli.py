@@ -78,11 +78,11 @@ def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: st
 
     KEY=VALUE overrides a key of the recipe, as in training.epochs=1 or seeds=[1,2]. The exit status is 0 only when
     every cell is done, blocked or not applicable."""
-    from adapters_xitt import desk, report
+    from adapters_xitt import desk, printing, report
 
     work = desk.open_recipe(recipe, _with_precision(overrides, precision), store)
     if dry_run:
-        desk.print_plan(work)
+        printing.print_plan(work)
         return
     if workers > 1:
         threads = threads or max(1, (os.cpu_count() or 1) // workers)
@@ -103,9 +103,9 @@ def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: st
 @STORE
 def plan(recipe: Path, overrides: tuple[str, ...], store: Path | None) -> None:
     """Show the jobs of RECIPE, what the store already has, and what the rest costs. Trains nothing."""
-    from adapters_xitt import desk
+    from adapters_xitt import desk, printing
 
-    desk.print_plan(desk.open_recipe(recipe, overrides, store))
+    printing.print_plan(desk.open_recipe(recipe, overrides, store))
 
 
 @main.command()
@@ -113,14 +113,19 @@ def plan(recipe: Path, overrides: tuple[str, ...], store: Path | None) -> None:
 @ENCODER
 @DATA
 @STORE
-def tasks(name: str | None, encoder: str | None, data: str | None, store: Path | None) -> None:
+@click.option("--ceiling", is_flag=True, help="Of a question answering task: what gold spans score.")
+@click.option("--markdown", is_flag=True, help="The table of tasks as the README has it.")
+def tasks(name: str | None, encoder: str | None, data: str | None, store: Path | None, ceiling: bool,
+          markdown: bool) -> None:
     """List the tasks, or show task NAME whole, with an example as the encoder sees it."""
-    from adapters_xitt import desk
+    from adapters_xitt import printing
 
     if name is None:
-        desk.print_tasks()
+        printing.print_tasks(markdown=markdown)
+    elif ceiling:
+        printing.print_ceiling(name, encoder=encoder, data=data, store=store)
     else:
-        desk.print_task(name, encoder=encoder, data=data, store=store)
+        printing.print_task(name, encoder=encoder, data=data, store=store)
 
 
 @main.command()
@@ -139,12 +144,12 @@ def train(task: str, overrides: tuple[str, ...], encoder: str | None, data: str 
           device: str, precision: str | None, threads: int | None, log: str, keep_every: float, method: str, seed: int,
           after: str | None, mode: str, name: str | None) -> None:
     """Train one module for TASK, without a recipe file. KEY=VALUE as in a recipe: training.epochs=1."""
-    from adapters_xitt import desk
+    from adapters_xitt import desk, printing
 
     made = desk.train(task, _with_precision(overrides, precision), encoder=encoder, data=data, store=store,
                       method=method, seed=seed, after=after, mode=mode, name=name, device=device, threads=threads,
                       log=log, keep_every=keep_every)
-    desk.print_manifest(made, name=name)
+    printing.print_manifest(made, name=name)
 
 
 @main.command()
@@ -160,11 +165,11 @@ def evaluate(composition: str, tasks: tuple[str, ...], encoder: str | None, data
              device: str, precision: str | None, threads: int | None, log: str, keep_every: float,
              languages: tuple[str, ...], overrides: tuple[str, ...]) -> None:
     """Score COMPOSITION on TASKS: none, a module's name or key, 'a > b' (stack, bottom first), 'a + b' (sum)."""
-    from adapters_xitt import desk
+    from adapters_xitt import desk, printing
 
     grid = desk.evaluate(composition, tasks, _with_precision(overrides, precision), encoder=encoder, data=data,
                          store=store, languages=languages, device=device, threads=threads)
-    desk.print_scores(grid)
+    printing.print_scores(grid)
     sys.exit(desk.exit_status(grid))
 
 
@@ -174,9 +179,9 @@ def evaluate(composition: str, tasks: tuple[str, ...], encoder: str | None, data
 @STORE
 def show(name: str | None, results: bool, store: Path | None) -> None:
     """List what is in the store, or show module NAME (a name or the first digits of a key) whole."""
-    from adapters_xitt import desk
+    from adapters_xitt import printing
 
-    desk.print_store(store, name=name, results=results)
+    printing.print_store(store, name=name, results=results)
 
 
 @main.command()
@@ -231,9 +236,9 @@ def submit(run: str, folder: Path, store: Path | None, benchmark: str, method: s
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write every score and average here as well.")
 def score(predictions: Path, labels: Path, benchmark: str, out: Path | None) -> None:
     """Score a submission folder, ours or not, against a folder of labels with the same names."""
-    from adapters_xitt import desk
+    from adapters_xitt import printing
 
-    desk.score(predictions, labels, benchmark=benchmark, out=out)
+    printing.print_standing(predictions, labels, benchmark=benchmark, out=out)
 
 
 def _with_precision(overrides: tuple[str, ...], precision: str | None) -> tuple[str, ...]:

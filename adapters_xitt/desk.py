@@ -8,20 +8,19 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from rich.console import Console
-from rich.table import Table
 
-from adapters_xitt import compose, formats, methods, plan, progress, recipe, submission, tasks
+from adapters_xitt import compose, formats, methods, plan, progress, recipe, submission
 from adapters_xitt.bench import make_fabric
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.grid import read_grid
-from adapters_xitt.jobs import Plan, TrainJob, counts
+from adapters_xitt.jobs import Plan, TrainJob
 from adapters_xitt.material import Material, data_root
 from adapters_xitt.records import BLOCKED, DONE, NOT_APPLICABLE
 from adapters_xitt.run import Runner
@@ -123,36 +122,6 @@ def submit(run: str, folder: Path, store: Path | None, *, benchmark: str, method
     return int(bool(missing))
 
 
-def score(predictions: Path, labels: Path, *, benchmark: str, out: Path | None) -> None:
-    """Prints what a submission folder scores."""
-    found = submission.score(predictions, labels, submission.benchmark(benchmark))
-    table = Table(title=f"{found.benchmark.about}\n{predictions}", title_justify="left")
-    for column in ("", "score", "over", "scores", "missing"):
-        table.add_column(column, justify="right" if column == "score" else "left")
-    for row in found.benchmark.rows:
-        languages = found.scores.get(row.name, {})
-        means = {name: sum(one[name] for one in languages.values()) / len(languages)
-                 for name in next(iter(languages.values()), {})}
-        asked = len(found.benchmark.languages[row.name])
-        table.add_row(row.name, _average(found.tasks[row.name]), f"{len(languages)} of {asked} languages",
-                      ", ".join(f"{name} {value:.2f}" for name, value in means.items()),
-                      _missing(found.tasks[row.name]))
-    table.add_section()
-    for name, one in {**found.groups, "all tasks": found.whole}.items():
-        table.add_row(name, _average(one), "tasks", "", _missing(one))
-    console().print(table)
-    if out:
-        out.write_text(json.dumps(found.record(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _average(one: submission.Average) -> str:
-    return "–" if one.value is None else f"{one.value:.2f}" + ("*" if one.missing else "")
-
-
-def _missing(one: submission.Average) -> str:
-    return " ".join(one.missing)
-
-
 # -- one module, one composition -------------------------------------------------------------------------------------
 
 def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str | None, store: Path | None,
@@ -165,8 +134,8 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
     values = {"name": "train", "encoder": encoder or (parent.encoder_name if parent else "demo"),
               "methods": [{"name": choice.name, **_plain(choice), **({"learning_rate": rate} if rate else {})}],
               "intermediates": [], "targets": [task], "modes": ["none"], "seeds": [seed]}
-    found = _recipe(values, overrides, data)
-    work = _empty(found, where)
+    found = recipe_of(values, overrides, data)
+    work = empty(found, where)
     job = plan.one_module(work.plan, task, parent=_known(work, parent.key) if parent else None, mode=mode)
     runner = _runner(work, device=device, threads=threads, log=log, keep_every=keep_every)
     runner.train_only([job.key])
@@ -193,7 +162,7 @@ def evaluate(expression: str, names: Sequence[str], overrides: Sequence[str], *,
     values = {"name": "evaluate", "encoder": encoder or (first.encoder_name if first else "demo"),
               "methods": ["seq_bn"], "intermediates": [], "targets": list(names), "modes": ["none"],
               **({"languages": list(languages)} if languages else {})}
-    work = _empty(_recipe(values, overrides, data), where)
+    work = empty(recipe_of(values, overrides, data), where)
     for key in compose.names(composition):
         _known(work, key)
     plan.one_composition(work.plan, composition)
@@ -202,7 +171,8 @@ def evaluate(expression: str, names: Sequence[str], overrides: Sequence[str], *,
     return read_grid(work.plan, where, runner.failed)
 
 
-def _recipe(values: dict[str, Any], overrides: Sequence[str], data: str | None) -> recipe.Recipe:
+def recipe_of(values: dict[str, Any], overrides: Sequence[str], data: str | None) -> recipe.Recipe:
+    """The recipe that a command's options stand for."""
     if data or values["encoder"] == "demo":
         values["data"] = {"root": data or "demo"}
     lines: dict[tuple, str] = {}
@@ -211,7 +181,7 @@ def _recipe(values: dict[str, Any], overrides: Sequence[str], data: str | None) 
     return recipe.parse(values, where="command line", lines=lines)
 
 
-def _empty(found: recipe.Recipe, where: Store) -> Work:
+def empty(found: recipe.Recipe, where: Store) -> Work:
     """A plan without jobs."""
     return Work(Plan(found, Material(found, data_root(found, where), where)), where)
 
@@ -242,150 +212,3 @@ def _method(text: str) -> tuple[methods.Choice, float | None]:
         options[pair[0]] = float(value) if pair[0] == "learning_rate" else value
     rate = options.pop("learning_rate", None)
     return methods.choose(found[1], options), rate
-
-
-# -- tables ----------------------------------------------------------------------------------------------------------
-
-def print_plan(work: Work) -> None:
-    """The cohorts, what the store has, examples, tokens, parameters, disk."""
-    out, the_plan, store = console(), work.plan, work.store
-    modules, cells = the_plan.missing(store.has_module, store.has_result)
-    missing = {job.key for job in modules}
-    table = Table(title=f"{the_plan.recipe.name}: training", title_justify="left")
-    for column in ("task", "module", "store"):
-        table.add_column(column)
-    for column in ("seed", "examples", "steps", "tokens", "trained"):
-        table.add_column(column, justify="right")
-    for cohort in the_plan.train_cohorts():
-        examples = sum(one.train.examples for one in the_plan.material.data(cohort.mixture))
-        for job in cohort.jobs:
-            table.add_row(cohort.mixture.name, job.title,
-                          "" if job.key in missing else "has it" if store.has_module(job.key) else "not needed",
-                          str(cohort.seed), f"{examples:,}", f"{the_plan.steps(job):,}",
-                          f"{the_plan.train_tokens(job):,}", f"{the_plan.module_parameters(job):,}")
-        table.add_section()
-    out.print(table)
-    scored = Table(title="scoring", title_justify="left")
-    for column in ("task", "languages", "cells", "in store", "examples", "tokens of all cells"):
-        scored.add_column(column, justify="left" if column == "task" else "right")
-    for name in the_plan.recipe.targets:
-        jobs = [job for job in the_plan.score.values() if job.task.name == name]
-        languages = the_plan.recipe.tested(tasks.task(name))
-        examples = sum(len(the_plan.material.test(name, language).rows) for language in languages)
-        scored.add_row(name, str(len(languages)), f"{len(jobs):,}",
-                       f"{sum(store.has_result(job.cell.key) for job in jobs):,}", f"{examples:,}",
-                       f"{sum(map(the_plan.score_tokens, jobs)):,}")
-    out.print(scored)
-    size = 4 * sum(the_plan.module_parameters(job) for job in modules)
-    tokens = sum(map(the_plan.train_tokens, modules)) + sum(map(the_plan.score_tokens, cells))
-    out.print(f"To do: {len(modules)} of {len(the_plan.train)} modules, {len(cells)} of {len(the_plan.score)} cells, "
-              f"{tokens:,} tokens; the new modules take {size / 2**20:,.1f} MiB in {store.root}.")
-    counted = counts(the_plan.entries)
-    out.print("Grid: " + ", ".join(f"{count} {status}" for status, count in counted.items()) + ".")
-    for note in the_plan.notes:
-        out.print(f"Note: {note}", highlight=False)
-    for reason in dict.fromkeys(f"{e.target} {e.language} after {e.intermediate or 'none'}: {e.reason}"
-                                for e in the_plan.entries if e.status == BLOCKED):
-        out.print(f"Blocked: {reason}", highlight=False)
-
-
-def print_tasks() -> None:
-    """The table of tasks."""
-    table = Table(title="tasks", title_justify="left")
-    for column in ("name", "kind", "languages", "scored by", "trained on", "about"):
-        table.add_column(column)
-    for row in tasks.TASKS.values():
-        trained = "nothing" if not row.trains else row.trained_on or "its own English data"
-        table.add_row(row.name, row.kind, str(len(row.languages)), f"{row.metric}: {row.headline}", trained, row.about)
-    console().print(table)
-
-
-def print_task(name: str, *, encoder: str | None, data: str | None, store: Path | None) -> None:
-    """One task whole, with its first English example as the encoder sees it, where data and encoder are at hand."""
-    row, out = tasks.task(name), console()
-    table = Table(show_header=False, title=f"{row.name}: {row.about}", title_justify="left")
-    trained = row.name if not row.trained_on else row.trained_on
-    facts = {"kind": f"{row.kind}: {tasks.KINDS[row.kind]}", "group": row.group, "languages": " ".join(row.languages),
-             "labels": " ".join(row.labels), "scored by": f"{row.metric}, headline {row.headline}",
-             "trained on": f"{trained} {tasks.task(trained).train}" if row.trains else "nothing",
-             "selected on": tasks.task(trained).selection if row.trains else "nothing", "items": row.origin,
-             "derived from": " ".join(row.derived_from), "source": row.source,
-             "files": "\n".join(f"{split}: {' | '.join(found)}" for split, found in row.files.items()),
-             "labels apart": "\n".join(f"{split}: {' | '.join(found)}" for split, found in row.gold.items())}
-    for what, text in facts.items():
-        if text:
-            table.add_row(what, text)
-    out.print(table)
-    values = {"name": "tasks", "encoder": encoder or "demo", "methods": ["seq_bn"], "intermediates": [],
-              "targets": [name]}
-    if not encoder and not data and not name.startswith("demo-"):
-        out.print("An example is shown with --encoder and --data.")
-        return
-    work = _empty(_recipe(values, (), data), Store(store or default_root()))
-    _print_example(out, work.plan.material, row)
-
-
-def _print_example(out: Console, material: Material, row: tasks.Task) -> None:
-    language = "en" if "en" in row.languages else row.languages[0]
-    rows = material.test(row.name, language)
-    units = material.units(rows)
-    out.print(f"\nThe first of {len(rows.rows):,} {rows.split} examples in {language}, from {rows.file}:")
-    out.print_json(json.dumps(rows.rows[0], ensure_ascii=False))
-    out.print("as the encoder sees it:")
-    first = units.columns["ids"][units.of_examples()[0][0]]
-    out.print(" ".join(material.tokenizer.convert_ids_to_tokens(first)), highlight=False, markup=False)
-
-
-def print_manifest(manifest: formats.Manifest, *, name: str | None = None) -> None:
-    """A manifest in lines; the history of scores left out."""
-    table = Table(show_header=False, title=name or manifest.role, title_justify="left")
-    for what, value in asdict(manifest).items():
-        if isinstance(value, dict):
-            value = {key: item for key, item in value.items() if key != "history"}
-        if value not in (None, "", [], {}):
-            table.add_row(what, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    console().print(table)
-
-
-def print_store(root: Path | None, *, name: str | None, results: bool) -> None:
-    """Modules or results, or one module whole."""
-    store, out = Store(root or default_root()), console()
-    if name:
-        print_manifest(formats.read_manifest(store.module_folder(store.resolve(name))), name=name)
-        return
-    if results:
-        table = Table(title=f"results in {store.root}", title_justify="left")
-        for column in ("key", "task", "language", "composition", "seed", "score", "tag"):
-            table.add_column(column)
-        short = re.compile(r"[0-9a-f]{64}")
-        for result in store.results():
-            cell = result.cell
-            table.add_row(cell.key[:12], cell.task, cell.language,
-                          short.sub(lambda found: found[0][:12], cell.composition), str(cell.seed or ""),
-                          f"{result.scores[result.headline]:.2f} {result.headline}", result.tag)
-        out.print(table)
-        return
-    named = {key: word for word, key in store.names().items()}
-    table = Table(title=f"modules in {store.root}", title_justify="left")
-    for column in ("key", "name", "module", "encoder", "selection score", "chance", "MiB"):
-        table.add_column(column, justify="right" if column in ("chance", "MiB") else "left")
-    for manifest in store.manifests():
-        size = (store.module_folder(manifest.key) / formats.TENSORS).stat().st_size / 2**20
-        score = manifest.metrics["score"]
-        table.add_row(manifest.key[:12], named.get(manifest.key, ""), manifest.role, manifest.encoder_name,
-                      "random" if score is None else f"{score:.2f} {manifest.metrics['headline']}",
-                      "" if manifest.chance is None else f"{manifest.chance:.2f}", f"{size:.2f}")
-    out.print(table)
-
-
-def print_scores(grid: dict[str, Any]) -> None:
-    """Every score of every cell, a line each."""
-    table = Table()
-    for column in ("task", "language", "scores", "examples", "tag"):
-        table.add_column(column)
-    for entry in grid["entries"]:
-        scores = "  ".join(f"{name} {value:.2f}" for name, value in entry["scores"].items())
-        table.add_row(entry["target"], entry["language"], scores or f"{entry['status']}: {entry['reason']}",
-                      str(entry["examples"] or ""), entry["tag"])
-    console().print(table)
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,10 +119,11 @@ def say(rig: Rig, rows: Sequence[Scored], units: Units, kind: str, *, fabric: Fa
     return found
 
 
-def decode(task: Task, rows: Sequence[Mapping[str, Any]], units: Units, said: Sequence[NDArray]) -> Predictions:
-    """Predictions and scores from what a head said of the units of `rows`."""
+def decode(task: Task, rows: Sequence[Mapping[str, Any]], units: Units, said: Sequence[NDArray], *, language: str
+           ) -> Predictions:
+    """Predictions and scores from what a head said of the units of `rows`, which are in `language`."""
     items, arrays, predictions, references = _DECODERS[task.kind](task, rows, units, said)
-    scores = METRICS[task.metric]().score(predictions, references)
+    scores = METRICS[task.metric](language=language).score(predictions, references)
     return Predictions(items, arrays, {name: float(value) for name, value in scores.items()})
 
 
@@ -146,7 +148,9 @@ def _tagging(task: Task, rows: Sequence[Mapping], units: Units, said: Sequence[N
 
 
 def _qa(task: Task, rows: Sequence[Mapping], units: Units, said: Sequence[NDArray]) -> tuple:
-    """The best spans over all windows of a question; their probability is a softmax over the `BEST` best."""
+    """The best spans over all windows of a question; their probability is a softmax over the `BEST` best. Where
+    questions may have no answer, `<s>` to `<s>` says so: none is given where its least score over the windows is above
+    the best span's (SQuAD v2.0's script, threshold 0)."""
     items, table = [], np.zeros((len(rows), KEPT), dtype=np.float32)
     by_example = units.of_examples()
     for at, row in enumerate(rows):
@@ -160,9 +164,15 @@ def _qa(task: Task, rows: Sequence[Mapping], units: Units, said: Sequence[NDArra
         best = sorted(texts.items(), key=lambda pair: -pair[1])[:KEPT]
         first = row["context"][spans[0][1] : spans[0][2]] if spans else ""
         table[at, : len(best)] = [share for _, share in best]
-        items.append({"id": row["id"], "text": first, "gold": [answer["text"] for answer in row["answers"]],
-                      "candidates": [text for text, _ in best]})
-    predictions = [{"id": item["id"], "prediction_text": item["text"]} for item in items]
+        item = {"id": row["id"], "text": first, "gold": [answer["text"] for answer in row["answers"]],
+                "candidates": [text for text, _ in best]}
+        if task.unanswerable:
+            null = min(float(said[unit][0][0] + said[unit][1][0]) for unit in by_example[at])
+            margin = null - spans[0][0] if spans else math.inf
+            item |= {"text": "" if margin > 0 else first, "no_answer": _sigmoid(margin)}
+        items.append(item)
+    predictions = [{"id": item["id"], "prediction_text": item["text"],
+                    **({"no_answer_probability": item["no_answer"]} if task.unanswerable else {})} for item in items]
     references = [{"id": row["id"], "answers": {"text": [answer["text"] for answer in row["answers"]],
                                                 "answer_start": [answer["start"] for answer in row["answers"]]}}
                   for row in rows]
@@ -181,6 +191,10 @@ def _spans(logits: NDArray, units: Units, unit: int) -> list[tuple[float, int, i
     fits = (last >= first) & (last - first < LONGEST)
     return [(float(logits[0][start] + logits[1][end]), offsets[start][0], offsets[end][1])
             for start, end in zip(first[fits].tolist(), last[fits].tolist(), strict=True)]
+
+
+def _sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value > -700 else 0.0
 
 
 def _softmax(scores: NDArray) -> NDArray:
@@ -235,7 +249,8 @@ def _mlm(task: Task, rows: Sequence[Mapping], units: Units, said: Sequence[NDArr
 _DECODERS = {"pair": _pair, "tagging": _tagging, "qa": _qa, "retrieval": _retrieval, "choice": _choice, "mlm": _mlm}
 
 
-def majority(task: Task, train_rows: Sequence[Mapping], test_rows: Sequence[Mapping]) -> float | None:
+def majority(task: Task, train_rows: Sequence[Mapping], test_rows: Sequence[Mapping], *, language: str = "en"
+             ) -> float | None:
     """The headline score of always saying the training data's commonest label, or index; None for kinds without."""
     if task.kind in ("pair", "choice"):
         labels = [_gold(task, row) for row in train_rows]
@@ -248,4 +263,4 @@ def majority(task: Task, train_rows: Sequence[Mapping], test_rows: Sequence[Mapp
         gold = [[task.labels[tag] for tag in row["tags"]] for row in test_rows]
     else:
         return None
-    return float(METRICS[task.metric]().score(said, gold)[task.headline])
+    return float(METRICS[task.metric](language=language).score(said, gold)[task.headline])

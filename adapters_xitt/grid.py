@@ -49,8 +49,8 @@ def _majority(plan: Plan) -> dict[str, dict[str, float]]:
             continue
         portion = plan.recipe.training_portion(material.sources.training_task(row))
         train_rows = [one for rows in material.train(portion, Mixture(name, (portion,))) for one in rows.rows]
-        found[name] = {language: evaluate.majority(row, train_rows, material.test(name, language).rows)
-                       for language in plan.recipe.tested(row)}
+        found[name] = {code: evaluate.majority(row, train_rows, material.test(name, code).rows, language=code)
+                       for code in plan.recipe.tested(row)}
     return found
 
 

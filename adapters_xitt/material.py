@@ -132,7 +132,8 @@ class Material:
         for part, share in zip(mixed.portions, mixed.probabilities(sizes), strict=True):
             selected = self.selected(part, mixed)
             found.append(Data(part.text, part.record, self.encoded(part.record, self.examples(part, mixed)),
-                              self.encoded(part.record, selected), selected, self.batch_size(part, mixed), share))
+                              self.encoded(part.record, selected), selected, self.batch_size(part, mixed), share,
+                              part.languages[0]))
         self._data[mixed] = found
         return found
 

@@ -259,7 +259,7 @@ class Runner:
                             stop=self.material.layer(cohort.task.name), tick=self.watch.tick)
         seconds = (time.monotonic() - began) / len(jobs)
         for job, one, spoken in zip(jobs, scored, said, strict=True):
-            found = evaluate.decode(cohort.task, rows.rows, units, spoken)
+            found = evaluate.decode(cohort.task, rows.rows, units, spoken, language=language)
             self.store.save_result(Result(
                 cell=job.cell, status=DONE, scores=found.scores, headline=cohort.task.headline,
                 examples=len(rows.rows), skipped=dict(rows.skipped), tag=job.tag, overlap=job.overlap,

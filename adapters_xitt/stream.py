@@ -27,6 +27,7 @@ class Data:
     selection_rows: Sequence[dict] = field(repr=False)
     batch_size: int = 32
     share: float = 1.0  # of the optimiser steps
+    language: str = "en"  # whose conventions score the selection rows: the first of the portion's
 
     @property
     def space(self) -> str:

@@ -105,7 +105,7 @@ def test_choices_are_decoded_item_by_item(pico_files, pico_tokenizer):
     said = pico.said(rig, scored, units, "choice")[0]
     (other,) = evaluate.say(rig, scored, units, "choice", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS)
     assert np.allclose(np.stack(said), np.stack(other), atol=1e-5)
-    found = evaluate.decode(pico.TASKS["choice"], rows, units, said)
+    found = evaluate.decode(pico.TASKS["choice"], rows, units, said, language="en")
     assert found.arrays["choices"].tolist() == [len(row["choices"]) for row in rows]
     parts = np.split(found.arrays["probabilities"], np.cumsum(found.arrays["choices"])[:-1])
     at = 0
@@ -341,7 +341,7 @@ def test_masked_tokens_are_scored_alike_in_any_batches(pico_files, pico_tokenize
     said = pico.said(rig, scored, units, "mlm")[0]
     (other,) = evaluate.say(rig, scored, units, "mlm", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS)
     assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(said, other, strict=True))
-    found = evaluate.decode(pico.TASKS["mlm"], rows, units, said)
+    found = evaluate.decode(pico.TASKS["mlm"], rows, units, said, language="en")
     table = np.concatenate(said)
     assert found.scores == pytest.approx({"accuracy": 100 * np.mean(table[:, 1] == table[:, 2]),
                                           "perplexity": np.exp(-table[:, 0].mean())})

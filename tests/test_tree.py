@@ -23,10 +23,11 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "demo", "readers", "tasks", "lineage", "sources", "batches",  # data
          "mixture", "methods", "formats", "compose",  # modules
          "recipe", "records", "store", "hub",  # study
-         "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate", "stream", "train",  # engine
+         "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate", "ceiling",
+         "stream", "train",  # engine
          "material", "means", "jobs", "plan", "bench", "run", "grid",  # work
          "analysis", "submission", "report",  # reading
-         "doctor", "desk", "cli")  # doors
+         "doctor", "desk", "printing", "cli")  # doors
 
 
 def _modules() -> list[Path]:

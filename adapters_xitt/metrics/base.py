@@ -17,8 +17,10 @@ class Metric(evaluate.Metric):
     headline = ""  # the key of `score` that stands for the metric in a table
     about = ""  # what it computes, and after whom
 
-    def __init__(self) -> None:
+    def __init__(self, *, language: str | None = None) -> None:
+        """`language` is that of the texts; most metrics have no use for it."""
         super().__init__(keep_in_memory=True)
+        self.language = language
 
     def score(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
         """The scores in percent; nothing to score is a XittError, never 0."""

@@ -83,6 +83,7 @@ INTERMEDIATE = (
         files={"train": ("squad/train-v2.0.json",), "dev": ("squad/dev-v2.0.json",)},
         metric="squad2",
         headline="mean",
+        unanswerable=True,
         origin="squad",
         # Not dev: XQuAD is made of it, and selection must see no test.
         train="train[:95%]",

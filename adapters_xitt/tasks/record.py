@@ -38,6 +38,7 @@ class Task:
     selection: str = "dev"  # what picks the best step: a split or slice in the training language, never a test
     origin: str  # namespace of the item ids; tasks with one origin share items (XQuAD's are SQuAD dev's)
     derived_from: tuple[str, ...] = ()  # origins whose items these are translations or copies of
+    unanswerable: bool = False  # questions may have no answer in their context
     parallel: bool = False  # an id names the same item in every language
     source: str  # where the files come from
 
