@@ -74,10 +74,13 @@ class Bench:
         named = compose.rename(composition, lambda key: compose.Part(mounted(key)))
         return lower(named, self.rig.methods, self.files.layers)
 
-    def head(self, task: Task, module: formats.Module | None, *, seed: int = 0) -> torch.nn.Module:
-        """The head of a task's label space: a module's, or a fresh one."""
+    def head(self, task: Task, module: formats.Module | None, *, seed: int = 0, pooling: str = "mean"
+             ) -> torch.nn.Module:
+        """The head of a task's label space: a module's, or a fresh one; `pooling` where nothing is trained."""
+        if not task.trains:
+            return heads.Pool(pooling)
         head = heads.build(task.kind, self.rig.encoder, len(task.labels), seed=seed)
-        if module is not None and task.trains:
+        if module is not None:
             stored, own = module.part(f"head.{space(task)}"), head.state_dict()
             if {name: value.shape for name, value in stored.items()} != {name: own[name].shape for name in own}:
                 raise XittError(f"module {module.manifest.key[:12]} ({module.manifest.role}): it has no head that fits "

@@ -161,16 +161,19 @@ def train(task: str, overrides: tuple[str, ...], encoder: str | None, data: str 
 @MACHINE
 @click.option("--language", "languages", multiple=True, help="Again for several. Default: all of the task's.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A key as in a recipe.")
+@click.option("--conventions", type=click.Choice(["default", "all"]), default="default", show_default=True,
+              help="all: a number under each convention where sources disagree, as in the layer that retrieval reads.")
 def evaluate(composition: str, tasks: tuple[str, ...], encoder: str | None, data: str | None, store: Path | None,
              device: str, precision: str | None, threads: int | None, log: str, keep_every: float,
-             languages: tuple[str, ...], overrides: tuple[str, ...]) -> None:
+             languages: tuple[str, ...], overrides: tuple[str, ...], conventions: str) -> None:
     """Score COMPOSITION on TASKS: none, a module's name or key, 'a > b' (stack, bottom first), 'a + b' (sum)."""
     from adapters_xitt import desk, printing
 
-    grid = desk.evaluate(composition, tasks, _with_precision(overrides, precision), encoder=encoder, data=data,
-                         store=store, languages=languages, device=device, threads=threads)
-    printing.print_scores(grid)
-    sys.exit(desk.exit_status(grid))
+    grids = desk.evaluate(composition, tasks, _with_precision(overrides, precision), encoder=encoder, data=data,
+                          store=store, languages=languages, device=device, threads=threads,
+                          all_conventions=conventions == "all")
+    printing.print_scores(grids)
+    sys.exit(max(map(desk.exit_status, grids)))
 
 
 @main.command()

@@ -16,7 +16,7 @@ import torch
 import yaml
 from rich.console import Console
 
-from adapters_xitt import compose, formats, methods, plan, progress, recipe, submission
+from adapters_xitt import compose, formats, methods, plan, progress, recipe, submission, tasks
 from adapters_xitt.bench import make_fabric
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.grid import read_grid
@@ -147,9 +147,10 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
 
 
 def evaluate(expression: str, names: Sequence[str], overrides: Sequence[str], *, encoder: str | None,
-             data: str | None, store: Path | None, languages: Sequence[str], device: str, threads: int | None
-             ) -> dict[str, Any]:
-    """Scores one composition on tasks, and gives the grid of its cells."""
+             data: str | None, store: Path | None, languages: Sequence[str], device: str, threads: int | None,
+             all_conventions: bool = False) -> list[dict[str, Any]]:
+    """Scores one composition on tasks, and gives the grid of its cells; with `all_conventions` one for each way that
+    a task is read."""
     where = Store(store or default_root())
     written = compose.parse(expression)
     keys = {word: where.resolve(word) for word in compose.names(written)}
@@ -159,16 +160,30 @@ def evaluate(expression: str, names: Sequence[str], overrides: Sequence[str], *,
     else:
         composition = compose.rename(written, lambda word: compose.Part(keys[word]))
     first = next(iter(manifests.values()), None)
-    values = {"name": "evaluate", "encoder": encoder or (first.encoder_name if first else "demo"),
-              "methods": ["seq_bn"], "intermediates": [], "targets": list(names), "modes": ["none"],
-              **({"languages": list(languages)} if languages else {})}
-    work = empty(recipe_of(values, overrides, data), where)
-    for key in compose.names(composition):
-        _known(work, key)
-    plan.one_composition(work.plan, composition)
-    runner = _runner(work, device=device, threads=threads)
-    runner.run()
-    return read_grid(work.plan, where, runner.failed)
+    grids = []
+    for targets in _readings(names, all_conventions):
+        values = {"name": "evaluate", "encoder": encoder or (first.encoder_name if first else "demo"),
+                  "methods": ["seq_bn"], "intermediates": [], "targets": list(targets), "modes": ["none"],
+                  **({"languages": list(languages)} if languages else {}),
+                  "tasks": {name: {"convention": one} for name, one in targets.items() if one}}
+        work = empty(recipe_of(values, overrides, data), where)
+        for key in compose.names(composition):
+            _known(work, key)
+        plan.one_composition(work.plan, composition)
+        runner = _runner(work, device=device, threads=threads)
+        runner.run()
+        grids.append(read_grid(work.plan, where, runner.failed))
+    return grids
+
+
+def _readings(names: Sequence[str], every: bool) -> list[dict[str, str]]:
+    """Task → convention, for one run each: as each task is read by default, then the tasks that are read otherwise."""
+    found = [dict.fromkeys(names, "")]
+    if every:
+        ways = {name: [one.name for one in tasks.task(name).conventions] for name in names}
+        for at in range(1, max(map(len, ways.values()))):
+            found.append({name: others[at] for name, others in ways.items() if at < len(others)})
+    return found
 
 
 def recipe_of(values: dict[str, Any], overrides: Sequence[str], data: str | None) -> recipe.Recipe:

@@ -19,7 +19,7 @@ from adapters_xitt.heads import HEADS
 from adapters_xitt.lower import Lowered
 from adapters_xitt.metrics import METRICS
 from adapters_xitt.rig import Rig
-from adapters_xitt.tasks import Task
+from adapters_xitt.tasks import Convention, Task
 
 BEST, LONGEST = 20, 30  # starts and ends that are paired, tokens in an answer: SQuAD's own script
 KEPT = 5  # candidate answers and neighbours kept with their probabilities
@@ -62,19 +62,30 @@ class Predictions:
     scores: dict[str, float]
 
 
-def layer_of(task: Task, layers: int, layer: int | None = None) -> int:
-    """The depth a task reads: the top, or for retrieval 14 of XLM-R Large's 24 layers, in proportion."""
-    if task.kind != "retrieval":
+def convention_of(task: Task, name: str | None = None) -> Convention | None:
+    """The convention of a retrieval task by name, or its first; None for tasks that have none."""
+    return next((one for one in task.conventions if name in (None, one.name)), None)
+
+
+def layer_of(task: Task, layers: int, *, name: str | None = None, layer: int | None = None) -> int:
+    """The depth a task reads: the top, or for retrieval that of its convention, in proportion to 24 layers."""
+    if task.kind in HEADS and HEADS[task.kind].loss is not None:
         return layers
-    return layer if layer is not None else round(layers * 14 / 24)
+    chosen = convention_of(task, name)
+    return layer if layer is not None else round(layers * (chosen.layer if chosen else 14 / 24))
 
 
-def convention(task: Task, layers: int, layer: int | None = None) -> str:
+def convention(task: Task, layers: int, *, name: str | None = None, layer: int | None = None) -> str:
     """The name of the choices a score depends on where sources disagree; part of the cell's identity."""
+    depth, chosen = layer_of(task, layers, name=name, layer=layer), convention_of(task, name)
     if task.kind == "retrieval":
-        return f"mean over tokens at layer {layer_of(task, layers, layer)} of {layers}, cosine"
-    return {"tagging": "first sub-token, spans of equal tags", "qa": "SQuAD v1.1 on characters",
-            "mlm": "15 % of the tokens, one drawing"}.get(task.kind, "plain")
+        pooled = "first token" if chosen and chosen.pooling == "first" else "mean over tokens"
+        return f"{pooled} at layer {depth} of {layers}, cosine"
+    by_metric = {"mlqa": "MLQA's own normalisation, spans on characters",
+                 "squad2": "SQuAD v2.0, null at threshold 0, spans on characters"}
+    return by_metric.get(task.metric) or {
+        "tagging": "first sub-token, spans of equal tags", "qa": "SQuAD v1.1 on characters",
+        "mlm": "15 % of the tokens, one drawing"}.get(task.kind, "plain")
 
 
 def trunk_depth(rows: Sequence[Scored], stop: int) -> int:

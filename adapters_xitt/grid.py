@@ -22,7 +22,7 @@ def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any
             if store.has_result(entry.key):
                 result = store.load_result(entry.key)
                 found |= {"status": DONE, "scores": result.scores, "score": result.scores[result.headline],
-                          "examples": result.examples}
+                          "examples": result.examples, "convention": result.cell.convention}
                 if result.parts:
                     found["fusion"] = {"parts": [plan.train[key].mixture.name for key in result.parts],
                                        "weights": result.weights}

@@ -46,11 +46,18 @@ class TokenHead(nn.Module):
         return self.out(self.dropout(hidden))
 
 
-class MeanPool(nn.Module):
-    """The mean over the tokens, `<s>` and `</s>` among them (protocol of XTREME's Tatoeba); nothing is trained."""
+class Pool(nn.Module):
+    """One vector of a sentence: the mean over the tokens, `<s>` and `</s>` among them (XTREME's Tatoeba), or the
+    first, `<s>`; nothing is trained."""
+
+    def __init__(self, pooling: str = "mean") -> None:
+        super().__init__()
+        self.pooling = pooling
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """[units, tokens, width] to [units, width]."""
+        if self.pooling == "first":
+            return hidden[:, 0]
         weights = batch["mask"].to(hidden.dtype)[..., None]
         return (hidden * weights).sum(1) / weights.sum(1)
 
@@ -162,7 +169,7 @@ HEADS: dict[str, Kind] = {
     "tagging": Kind(lambda encoder, labels: TokenHead(encoder.width, labels), _token_size, _tagging_say, _tagging_loss),
     "qa": Kind(lambda encoder, labels: TokenHead(encoder.width, 2), lambda width, labels: _token_size(width, 2),
                _qa_say, _qa_loss),
-    "retrieval": Kind(lambda encoder, labels: MeanPool(), lambda width, labels: 0, _retrieval_say),
+    "retrieval": Kind(lambda encoder, labels: Pool(), lambda width, labels: 0, _retrieval_say),
     "choice": Kind(lambda encoder, labels: PairHead(encoder.width, 1), lambda width, labels: _pair_size(width, 1),
                    _choice_say, _choice_loss),
     "mlm": Kind(lambda encoder, labels: MaskedHead(encoder), lambda width, labels: width * (width + 3), _mlm_say,

@@ -267,7 +267,7 @@ def cell_of(plan: Plan, target: Task, language: str, composition: Composition, s
                 language=language, split=rows.split, data=rows.digest,
                 lengths=material.lengths(target.name).record(), seed=seed if parts else None,
                 precision=material.means.base,
-                convention=evaluate.convention(target, material.files.layers, recipe.part(target.name).layer))
+                convention=material.convention(target.name))
     return {**entry, "key": cell.key}, ScoreJob(cell=cell, task=target, composition=composition, tag=tag,
                                                 overlap=overlap)
 

@@ -191,7 +191,18 @@ class Material:
 
     def layer(self, name: str) -> int:
         """The depth that a task reads."""
-        return evaluate.layer_of(task(name), self.files.layers, self.recipe.part(name).layer)
+        part = self.recipe.part(name)
+        return evaluate.layer_of(task(name), self.files.layers, name=part.convention, layer=part.layer)
+
+    def convention(self, name: str) -> str:
+        """How a task is scored, where sources disagree."""
+        part = self.recipe.part(name)
+        return evaluate.convention(task(name), self.files.layers, name=part.convention, layer=part.layer)
+
+    def pooling(self, name: str) -> str:
+        """How a retrieval task makes a vector of a sentence."""
+        chosen = evaluate.convention_of(task(name), self.recipe.part(name).convention)
+        return chosen.pooling if chosen else "mean"
 
 
 def data_root(recipe: Recipe, store: Store) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -192,15 +193,15 @@ def print_store(root: Path | None, *, name: str | None, results: bool) -> None:
     out.print(table)
 
 
-def print_scores(grid: dict[str, Any]) -> None:
+def print_scores(grids: Sequence[dict[str, Any]]) -> None:
     """Every score of every cell, a line each."""
     table = Table()
-    for column in ("task", "language", "scores", "examples", "tag"):
+    for column in ("task", "language", "scores", "examples", "tag", "convention"):
         table.add_column(column)
-    for entry in grid["entries"]:
+    for entry in (entry for grid in grids for entry in grid["entries"]):
         scores = "  ".join(f"{name} {value:.2f}" for name, value in entry["scores"].items())
         table.add_row(entry["target"], entry["language"], scores or f"{entry['status']}: {entry['reason']}",
-                      str(entry["examples"] or ""), entry["tag"])
+                      str(entry["examples"] or ""), entry["tag"], entry.get("convention", ""))
     desk.console().print(table)
 
 

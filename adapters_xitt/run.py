@@ -243,7 +243,8 @@ class Runner:
         found = {}
         for composition in compositions:
             keys = compose.names(composition)
-            head = bench.head(cohort.task, modules[keys[-1]] if keys else None)
+            head = bench.head(cohort.task, modules[keys[-1]] if keys else None,
+                              pooling=self.material.pooling(cohort.task.name))
             found[composition] = Scored(bench.lowered(composition), head)
         return found
 

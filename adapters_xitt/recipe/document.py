@@ -70,7 +70,8 @@ class TaskPart(Closed):
     test: str | None = None
     examples: Whole | None = None  # training examples, at most
     options: dict[str, Any] = {}  # for the reader of its files
-    layer: Whole | None = None  # that retrieval reads
+    layer: Whole | None = None  # that retrieval reads; default: as its convention says
+    convention: str | None = None  # how a retrieval task is read: one of its own
     training: Training = Training()
     lengths: LengthCaps = LengthCaps()
 

@@ -17,6 +17,16 @@ KINDS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Convention:
+    """What a sentence's vector is, where sources disagree: after which share of the layers, pooled how."""
+
+    name: str
+    layer: float  # share of the encoder's layers; 14/24 is `hidden_states[14]` of XLM-R Large
+    pooling: str  # mean: over the tokens, `<s>` and `</s>` among them; first: `<s>`
+    why: str  # who reads it so, and what speaks for it
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """One task. File patterns are relative to the data folder; `{lang}` stands for a language code, and
     of several patterns the first one that exists is read."""
@@ -38,6 +48,7 @@ class Task:
     selection: str = "dev"  # what picks the best step: a split or slice in the training language, never a test
     origin: str  # namespace of the item ids; tasks with one origin share items (XQuAD's are SQuAD dev's)
     derived_from: tuple[str, ...] = ()  # origins whose items these are translations or copies of
+    conventions: tuple[Convention, ...] = ()  # of retrieval: the ways it is read, the default first
     unanswerable: bool = False  # questions may have no answer in their context
     parallel: bool = False  # an id names the same item in every language
     source: str  # where the files come from

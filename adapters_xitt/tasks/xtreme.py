@@ -6,11 +6,22 @@ blanks, lie in a second tree, `xtreme_labels/`, in the layout that `evaluate.py 
 from __future__ import annotations
 
 from adapters_xitt.tasks.intermediate import NLI
-from adapters_xitt.tasks.record import Task
+from adapters_xitt.tasks.record import Convention, Task
 
 UPOS = ("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT",
         "SCONJ", "SYM", "VERB", "X")
 NER = ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")
+
+# Ways to read a sentence's vector, after XTREME's and jiant's code (protocol of both papers: "the mean of layer 14").
+MEAN_14 = Convention(
+    name="mean-14", layer=14 / 24, pooling="mean",
+    why="jiant for both tasks, XTREME for Tatoeba (index 13 of the last 24): what both papers say, so the default")
+MEAN_20 = Convention(
+    name="mean-20", layer=20 / 24, pooling="mean",
+    why="XTREME's BUCC script of 2020: layer 20 by a missing option, its pooling option ignored until 287a7b7")
+FIRST_20 = Convention(
+    name="first-20", layer=20 / 24, pooling="first",
+    why="XTREME's BUCC script since 287a7b7: the vector of <s> at layer 20")
 
 
 def in_xtreme(folder: str, name: str) -> tuple[str, ...]:
@@ -148,6 +159,7 @@ XTREME = (
         files={split: in_xtreme("bucc2018", "{lang}-en." + split + ".{lang}") for split in ("dev", "test")},
         metric="bucc",
         headline="f1",
+        conventions=(MEAN_14, MEAN_20, FIRST_20),
         origin="bucc2018",
         source="comparable.limsi.fr/bucc2018",
     ),
@@ -165,6 +177,7 @@ XTREME = (
         options={"other": "{lang}-en.en"},
         metric="retrieval_accuracy",
         headline="accuracy",
+        conventions=(MEAN_14, MEAN_20, FIRST_20),
         origin="tatoeba",
         source="facebookresearch/LASER data/tatoeba/v1, as XTREME writes it (English side sorted)",
     ),
