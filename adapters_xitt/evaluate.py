@@ -18,6 +18,7 @@ from adapters_xitt.errors import XittError
 from adapters_xitt.heads import HEADS
 from adapters_xitt.lower import Lowered
 from adapters_xitt.metrics import METRICS
+from adapters_xitt.nearest import nearest, unit_length
 from adapters_xitt.rig import Rig
 from adapters_xitt.tasks import Convention, Task
 
@@ -215,13 +216,11 @@ def _softmax(scores: NDArray) -> NDArray:
 
 def _retrieval(task: Task, rows: Sequence[Mapping], units: Units, said: Sequence[NDArray]) -> tuple:
     """For every query the candidate of greatest cosine; the cosines of the nearest are kept."""
-    vectors = np.stack(said).astype(np.float32)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    cosines = vectors[: len(rows)] @ vectors[len(rows) :].T
-    nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :KEPT]
-    chosen = nearest[:, 0].tolist()
+    vectors = unit_length(np.stack(said))
+    cosines, places = nearest(vectors[: len(rows)], vectors[len(rows) :], KEPT)
+    chosen = places[:, 0].tolist()
     items = [{"id": row["id"], "index": index, "gold": row["gold"]} for row, index in zip(rows, chosen, strict=True)]
-    arrays = {"neighbours": nearest.astype(np.int64), "cosines": np.take_along_axis(cosines, nearest, axis=1)}
+    arrays = {"neighbours": places.numpy(), "cosines": cosines.numpy()}
     return items, arrays, chosen, [row["gold"] for row in rows]
 
 

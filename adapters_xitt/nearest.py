@@ -46,7 +46,14 @@ class _Best:
     def take(self, products: Tensor, row: int, column: int) -> None:
         """Merges a block of products whose first row and column are these."""
         rows = slice(row, row + len(products))
-        values, places = products.topk(min(self.k, products.shape[1]), dim=1)
+        # One more than is wanted shows where equals stand on both sides of the end: there topk takes any of them.
+        values, places = products.topk(min(self.k + 1, products.shape[1]), dim=1)
+        if values.shape[1] > self.k:
+            tied = values[:, -1] == values[:, -2]
+            values, places = values[:, : self.k], places[:, : self.k]
+            if tied.any():
+                order = products[tied].argsort(dim=1, descending=True, stable=True)[:, : self.k]
+                values[tied], places[tied] = products[tied].gather(1, order), order
         values = torch.cat([self.values[rows], values], dim=1)
         places = torch.cat([self.places[rows], places + column], dim=1)
         # The place first, then the value, in stable sorts: equals stand in order of their place.

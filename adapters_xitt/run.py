@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 
-from adapters_xitt import compose, evaluate, formats, means, stream, train
+from adapters_xitt import compose, digests, evaluate, formats, means, stream, train
 from adapters_xitt.batches import Units
 from adapters_xitt.bench import Bench, mounted
 from adapters_xitt.compose import Composition
@@ -22,7 +24,9 @@ from adapters_xitt.jobs import Plan, ScoreCohort, ScoreJob, TrainCohort, TrainJo
 from adapters_xitt.mixture import space
 from adapters_xitt.progress import Silent
 from adapters_xitt.records import DONE, Result, versions
+from adapters_xitt.sources import Rows
 from adapters_xitt.store import Store
+from adapters_xitt.tasks import Task
 
 SCORING_TOKENS = 8192  # tokens of a scoring batch: no graph is kept
 
@@ -254,10 +258,7 @@ class Runner:
         units, began = self.material.units(rows), time.monotonic()
         rig = self.bench.rig
         scored = [replace(one, attention=Attention()) if rig.attends(one.lowered) else one for one in scored]
-        # Where memory is short, scoring takes no more at once than training does.
-        tokens = SCORING_TOKENS if self.plan.recipe.memory is None else self.material.means.tokens
-        said = evaluate.say(rig, scored, units, cohort.task.kind, fabric=self.fabric, tokens=tokens,
-                            stop=self.material.layer(cohort.task.name), tick=self.watch.tick)
+        said = self._said(cohort.task, rows, jobs, scored)
         seconds = (time.monotonic() - began) / len(jobs)
         for job, one, spoken in zip(jobs, scored, said, strict=True):
             found = evaluate.decode(cohort.task, rows.rows, units, spoken, language=language)
@@ -270,6 +271,26 @@ class Runner:
                                                                       for key in compose.names(job.composition)}},
             ), found.items, found.arrays)
 
+    def _said(self, task: Task, rows: Rows, jobs: Sequence[ScoreJob], scored: Sequence[Scored]) -> list[list[NDArray]]:
+        """What each composition says of each unit of `rows`; sentence vectors are kept, and found again."""
+        # Where memory is short, scoring takes no more at once than training does.
+        tokens = SCORING_TOKENS if self.plan.recipe.memory is None else self.material.means.tokens
+        units, kept = self.material.units(rows), {}
+        if not task.trains:
+            names = [digests.key("embeddings", {
+                "encoder": job.cell.encoder, "composition": job.cell.composition, "rows": rows.digest,
+                "lengths": job.cell.lengths, "convention": job.cell.convention, "precision": job.cell.precision})
+                for job in jobs]
+            kept = {at: found for at, name in enumerate(names)
+                    if scored[at].attention is None  # which is collected while the vectors are made
+                    and (found := self.store.load_embeddings(name)) is not None and len(found) == len(units)}
+        left = [at for at in range(len(jobs)) if at not in kept]
+        said = evaluate.say(self.bench.rig, [scored[at] for at in left], units, task.kind, fabric=self.fabric,
+                            tokens=tokens, stop=self.material.layer(task.name), tick=self.watch.tick) if left else []
+        if not task.trains:
+            for at, found in zip(left, said, strict=True):
+                self.store.save_embeddings(names[at], np.stack(found))
+        return [list(kept[at]) if at in kept else said[left.index(at)] for at in range(len(jobs))]
 
     def _fused(self, job: ScoreJob, scored: Scored) -> dict[str, Any]:
         """How a fusion weighted its parts, as fields of the result."""

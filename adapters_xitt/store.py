@@ -31,6 +31,9 @@ from adapters_xitt.records import Result
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
+KEPT_EMBEDDINGS = 4 * 2**30  # bytes of sentence vectors kept in a store
+
+
 def default_root() -> Path:
     """XITT_STORE, or `store` in the current directory."""
     return Path(os.environ.get("XITT_STORE", "store"))
@@ -190,6 +193,36 @@ class Store:
         folder = self.root / "results"
         return [self.load_result(path.parent.name) for path in sorted(folder.glob("[0-9a-f]*/result.json"))]
 
+    # -- embeddings ----------------------------------------------------------------------------------------------
+
+    def save_embeddings(self, key: str, vectors: NDArray) -> None:
+        """Keeps vectors for whoever reads the same sentences again; the oldest make room beyond `KEPT_EMBEDDINGS`."""
+        from safetensors.numpy import save_file
+
+        if vectors.nbytes > KEPT_EMBEDDINGS:
+            return
+        with self.whole_file(self._embeddings(key)) as work:
+            save_file({"vectors": np.ascontiguousarray(vectors)}, work)
+        room = KEPT_EMBEDDINGS
+        for path in sorted(self._embeddings("").parent.glob("[0-9a-f]*.safetensors"), key=_age):
+            with suppress(FileNotFoundError):  # another process may have removed it
+                room -= path.stat().st_size
+                if room < 0:
+                    path.unlink()
+
+    def load_embeddings(self, key: str) -> NDArray | None:
+        """Kept vectors [sentences, width], or None."""
+        from safetensors.numpy import load_file
+
+        try:
+            os.utime(self._embeddings(key))  # used now
+            return load_file(self._embeddings(key))["vectors"]
+        except FileNotFoundError:
+            return None
+
+    def _embeddings(self, key: str) -> Path:
+        return self.root / "embeddings" / f"{key}.safetensors"
+
     # -- locks and leftovers -------------------------------------------------------------------------------------
 
     @contextmanager
@@ -226,6 +259,14 @@ class Store:
 
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
         return digest([items, tensors_digest(tensors)])
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was used, 0 where it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _sync(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -265,6 +266,18 @@ def test_bf16_runs_and_stays_near(finished, tmp_path: Path) -> None:
          "--device", "cpu")
     results = Store(tmp_path / "s").results()
     assert results and {result.cell.precision for result in results} == {"bf16"}
+
+
+def test_sentence_vectors_are_found_again(finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its results a retrieval cell is scored again from the vectors that are kept, without the encoder."""
+    recipe, *_ = finished
+    words = ("run", recipe, "seeds=[1]", "targets=[demo-retrieval]", "--store", tmp_path / "s", "--device", "cpu")
+    xitt(*words)
+    before = outcome(tmp_path / "s")
+    shutil.rmtree(tmp_path / "s" / "results")
+    monkeypatch.setattr("adapters_xitt.evaluate.say", None)
+    xitt(*words)
+    assert before["results"] and outcome(tmp_path / "s") == before
 
 
 def test_doctor_finds_the_laws_to_hold() -> None:

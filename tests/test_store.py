@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Barrier, Thread
@@ -415,3 +416,19 @@ def test_the_store_is_where_the_environment_says(monkeypatch, tmp_path):
     assert store.default_root() == tmp_path
     monkeypatch.delenv("XITT_STORE")
     assert store.default_root() == Path("store")
+
+
+def test_embeddings_are_kept_within_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vectors come back to the bit; the longest unused go first; what is larger than the room is not kept."""
+    found, vectors = Store(tmp_path), np.random.default_rng(1).standard_normal((50, 8), dtype=np.float32)
+    monkeypatch.setattr("adapters_xitt.store.KEPT_EMBEDDINGS", 2 * (vectors.nbytes + 200))
+    assert found.load_embeddings("aa") is None
+    for age, key in ((30, "aa"), (20, "bb")):
+        found.save_embeddings(key, vectors)
+        os.utime(tmp_path / "embeddings" / f"{key}.safetensors", (time.time() - age,) * 2)
+    assert np.array_equal(found.load_embeddings("aa"), vectors)  # used now, so younger than bb
+    found.save_embeddings("cc", vectors + 1)
+    assert found.load_embeddings("bb") is None
+    assert np.array_equal(found.load_embeddings("cc"), vectors + 1) and found.load_embeddings("aa") is not None
+    found.save_embeddings("dd", np.zeros((1000, 8), dtype=np.float32))
+    assert found.load_embeddings("dd") is None and found.load_embeddings("cc") is not None
