@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters_xitt import evaluate
+from adapters_xitt import decode
 from adapters_xitt.batches import Lengths, Units
-from adapters_xitt.evaluate import LONGEST
+from adapters_xitt.decode import LONGEST
 from adapters_xitt.metrics.qa import normalize
 from adapters_xitt.tasks import Task
 
@@ -45,7 +45,7 @@ def golden(units: Units) -> list[NDArray]:
 def ceiling(task: Task, language: str, rows: Sequence[Mapping[str, Any]], units: Units, lengths: Lengths) -> Ceiling:
     """The ceiling of a test in one language. A span that comes back for none of the known reasons is a ValueError: the
     encoding or the decoding would be wrong."""
-    found = evaluate.decode(task, rows, units, golden(units), language=language)
+    found = decode.decode(decode.Said(task, language, rows, units, golden(units)))
     counts: Counter[str] = Counter()
     for row, item, own in zip(rows, found.items, units.of_examples(), strict=True):
         counts[_fate(row, item["text"], units, own, lengths)] += 1

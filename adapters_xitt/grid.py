@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from adapters_xitt import evaluate, formats, records
+from adapters_xitt import decode, formats, records
 from adapters_xitt.jobs import Plan
 from adapters_xitt.mixture import Mixture
 from adapters_xitt.records import DONE, FAILED
@@ -49,7 +49,7 @@ def _majority(plan: Plan) -> dict[str, dict[str, float]]:
             continue
         portion = plan.recipe.training_portion(material.sources.training_task(row))
         train_rows = [one for rows in material.train(portion, Mixture(name, (portion,))) for one in rows.rows]
-        found[name] = {code: evaluate.majority(row, train_rows, material.test(name, code).rows, language=code)
+        found[name] = {code: decode.majority(row, train_rows, material.test(name, code).rows, language=code)
                        for code in plan.recipe.tested(row)}
     return found
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adapters_xitt import compose, digests, evaluate, lineage
+from adapters_xitt import compose, decode, digests, lineage
 from adapters_xitt.compose import Composition, Part
 from adapters_xitt.heads import HEADS
 from adapters_xitt.lineage import DataSet, Exposure
@@ -233,7 +233,7 @@ def _context(key: str, parent: TrainJob | None, over: Sequence[TrainJob], mode: 
 def _chance(plan: Plan, mixed: Mixture) -> float | None:
     """The selection score of always saying the commonest label, over a mixture's tasks; None where one has none."""
     material = plan.material
-    found = [evaluate.majority(part.record, material.examples(part, mixed), material.selected(part, mixed))
+    found = [decode.majority(part.record, material.examples(part, mixed), material.selected(part, mixed))
              for part in mixed.portions]
     return None if not found or None in found else sum(found) / len(found)
 

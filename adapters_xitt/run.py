@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from adapters_xitt import compose, digests, evaluate, formats, means, stream, train
+from adapters_xitt import compose, decode, digests, evaluate, formats, means, stream, train
 from adapters_xitt.batches import Units
 from adapters_xitt.bench import Bench, mounted
 from adapters_xitt.compose import Composition
@@ -261,7 +261,7 @@ class Runner:
         said = self._said(cohort.task, rows, jobs, scored)
         seconds = (time.monotonic() - began) / len(jobs)
         for job, one, spoken in zip(jobs, scored, said, strict=True):
-            found = evaluate.decode(cohort.task, rows.rows, units, spoken, language=language)
+            found = decode.decode(decode.Said(cohort.task, language, rows.rows, units, spoken))
             self.store.save_result(Result(
                 cell=job.cell, status=DONE, scores=found.scores, headline=cohort.task.headline,
                 examples=len(rows.rows), skipped=dict(rows.skipped), tag=job.tag, overlap=job.overlap,

@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from adapters_xitt import evaluate, memory
+from adapters_xitt import decode, evaluate, memory
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Scored
 from adapters_xitt.heads import HEADS
@@ -271,7 +271,7 @@ def _look(rows: Sequence[Row], step: int, data: Sequence[Data], settings: Settin
                             one.task.kind, fabric=fabric, tokens=settings.tokens, stop=rig.encoder.layers,
                             tick=watch.tick)
         for scores, headline, spoken in zip(found, headlines, said, strict=True):
-            new = evaluate.decode(one.task, one.selection_rows, one.selection, spoken, language=one.language).scores
+            new = decode.decode(decode.Said(one.task, one.language, one.selection_rows, one.selection, spoken)).scores
             headline.append(new[one.task.headline])
             scores.update(new if len(data) == 1 else {f"{one.name}.{name}": value for name, value in new.items()})
     for row, scores, headline in zip(rows, found, headlines, strict=True):

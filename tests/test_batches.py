@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters_xitt import ceiling, checkpoint, evaluate, readers, tasks
+from adapters_xitt import ceiling, checkpoint, decode, readers, tasks
 from adapters_xitt.batches import IGNORE, Lengths, collate, encode, epoch_batches, micro_batches, steps_per_epoch
 from adapters_xitt.ceiling import BACK, CUT, INSIDE, LONG, NORMALISED
 from adapters_xitt.heads import HEADS
@@ -95,7 +95,7 @@ def test_retrieval(tokenizer):
     units = encode("retrieval", rows, (), tokenizer=tokenizer, lengths=Lengths(16))
     assert units.columns["ids"][4] == units.columns["ids"][3] and units.of_examples() == [[n, n + 4] for n in range(4)]
     vectors = np.eye(5)[[0, 1, 2, 3, 3, 0, 1, 2]]
-    found = evaluate.decode(pico.TASKS["retrieval"], rows, units, list(vectors), language="de")
+    found = decode.decode(decode.Said(pico.TASKS["retrieval"], "de", rows, units, list(vectors)))
     assert found.scores == {"accuracy": 100.0}
     assert [item["index"] for item in found.items] == [1, 2, 3, 0]
 
@@ -127,7 +127,7 @@ def test_tagging_windows(tokenizer, sentence, most):
     # One-hot logits of the labels, collated, said and decoded, are the sentence's own tags.
     batch = {name: torch.from_numpy(value) for name, value in collate(units, range(len(units)), pad=1).items()}
     said = HEADS["tagging"].say(10.0 * torch.nn.functional.one_hot(batch["labels"].clamp(min=0), 4), batch)
-    found = evaluate.decode(pico.TASKS["tagging"], [row], units, said, language="en")
+    found = decode.decode(decode.Said(pico.TASKS["tagging"], "en", [row], units, said))
     assert found.items[0]["tags"] == found.items[0]["gold"] == [pico.TASKS["tagging"].labels[tag] for tag in tags]
     assert found.scores["f1"] == 100.0
 
@@ -182,7 +182,7 @@ def test_made_answers_come_back(pico_tokenizer):
     rows = pico.rows("qa", 80, seed=9)
     units = pico.units("qa", rows, pico_tokenizer)
     assert 40 < sum(len(own) > 1 for own in units.of_examples()) < 80
-    found = evaluate.decode(pico.TASKS["qa"], rows, units, ceiling.golden(units), language="en")
+    found = decode.decode(decode.Said(pico.TASKS["qa"], "en", rows, units, ceiling.golden(units)))
     assert [item["text"] for item in found.items] == [row["answers"][0]["text"] for row in rows]
     assert found.scores["exact_match"] == 100.0
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from adapters_xitt import checkpoint, encoder, evaluate, heads, lineage, stream, tasks, train
+from adapters_xitt import checkpoint, decode, encoder, evaluate, heads, lineage, stream, tasks, train
 from adapters_xitt.batches import IGNORE, Units, collate, masked, micro_batches, vocabulary
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Scored
@@ -105,7 +105,7 @@ def test_choices_are_decoded_item_by_item(pico_files, pico_tokenizer):
     said = pico.said(rig, scored, units, "choice")[0]
     (other,) = evaluate.say(rig, scored, units, "choice", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS)
     assert np.allclose(np.stack(said), np.stack(other), atol=1e-5)
-    found = evaluate.decode(pico.TASKS["choice"], rows, units, said, language="en")
+    found = decode.decode(decode.Said(pico.TASKS["choice"], "en", rows, units, said))
     assert found.arrays["choices"].tolist() == [len(row["choices"]) for row in rows]
     parts = np.split(found.arrays["probabilities"], np.cumsum(found.arrays["choices"])[:-1])
     at = 0
@@ -120,10 +120,10 @@ def test_choices_are_decoded_item_by_item(pico_files, pico_tokenizer):
 def test_the_commonest_index():
     row = pico.TASKS["choice"]
     found = [{"id": str(n), "label": label} for n, label in enumerate([2, 0, 2, 1, 2])]
-    assert evaluate.majority(row, found, found[:2]) == 50.0
-    assert evaluate.majority(pico.TASKS["mlm"], [], []) is None
+    assert decode.majority(row, found, found[:2]) == 50.0
+    assert decode.majority(pico.TASKS["mlm"], [], []) is None
     with pytest.raises(XittError, match="task pico-choice: item 9 has no label"):
-        evaluate.majority(row, [{"id": "9", "label": None}], found)
+        decode.majority(row, [{"id": "9", "label": None}], found)
 
 
 # -- what is masked
@@ -341,7 +341,7 @@ def test_masked_tokens_are_scored_alike_in_any_batches(pico_files, pico_tokenize
     said = pico.said(rig, scored, units, "mlm")[0]
     (other,) = evaluate.say(rig, scored, units, "mlm", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS)
     assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(said, other, strict=True))
-    found = evaluate.decode(pico.TASKS["mlm"], rows, units, said, language="en")
+    found = decode.decode(decode.Said(pico.TASKS["mlm"], "en", rows, units, said))
     table = np.concatenate(said)
     assert found.scores == pytest.approx({"accuracy": 100 * np.mean(table[:, 1] == table[:, 2]),
                                           "perplexity": np.exp(-table[:, 0].mean())})

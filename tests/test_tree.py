@@ -23,8 +23,8 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "demo", "readers", "tasks", "lineage", "sources", "batches",  # data
          "mixture", "methods", "formats", "compose",  # modules
          "recipe", "records", "store", "hub",  # study
-         "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "nearest", "evaluate", "ceiling",
-         "stream", "train",  # engine
+         "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate",
+         "nearest", "decode", "ceiling", "stream", "train",  # engine
          "material", "means", "jobs", "plan", "bench", "run", "grid",  # work
          "analysis", "submission", "report",  # reading
          "doctor", "desk", "printing", "cli")  # doors
