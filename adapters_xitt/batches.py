@@ -210,6 +210,12 @@ def _retrieval(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, leng
     return {"ids": encoded["input_ids"], "example": list(range(len(rows))) * 2, "weight": [1] * len(sides)}
 
 
+def _sentences(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths) -> dict[str, list]:
+    """A unit per row: rows are sentences of one side or the other."""
+    encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=lengths.max_length)
+    return {"ids": encoded["input_ids"], "example": list(range(len(rows))), "weight": [1] * len(rows)}
+
+
 def _choice(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths) -> dict[str, list]:
     """A unit per choice, the prompt before it. What is too long loses the start of its prompt, and the end of its
     choice only where that alone is too long. An item's weight lies on its first choice."""
@@ -235,7 +241,8 @@ def _mlm(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: L
     return {"ids": encoded["input_ids"], "example": list(range(len(rows)))}
 
 
-ENCODERS = {"pair": _pair, "tagging": _tagging, "qa": _qa, "retrieval": _retrieval, "choice": _choice, "mlm": _mlm}
+ENCODERS = {"pair": _pair, "tagging": _tagging, "qa": _qa, "retrieval": _retrieval,
+            "mining": _sentences, "ranking": _sentences, "choice": _choice, "mlm": _mlm}
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:

@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from adapters_xitt.batches import Units
 from adapters_xitt.errors import XittError
+from adapters_xitt.lineage import raw_id
 from adapters_xitt.metrics import METRICS
 from adapters_xitt.nearest import nearest, unit_length
 from adapters_xitt.tasks import Task
 
 BEST, LONGEST = 20, 30  # starts and ends that are paired, tokens in an answer: SQuAD's own script
+RANKED = 20  # candidates that a query's ranking has: XTREME-R's metrics look no further
 KEPT = 5  # candidate answers and neighbours kept with their probabilities
 
 
@@ -136,6 +139,24 @@ def _retrieval(test: Said) -> tuple:
     return items, arrays, chosen, [row["gold"] for row in test.rows]
 
 
+def _sides(test: Said) -> tuple[list[int], list[int], Tensor]:
+    """The places of the queries and of the candidates among the rows, and every row's vector of length one."""
+    sides = [[at for at, row in enumerate(test.rows) if row["side"] == side] for side in ("query", "candidate")]
+    return sides[0], sides[1], unit_length(np.stack(test.said))
+
+
+def _ranking(test: Said) -> tuple:
+    """For every query the ids of the `RANKED` candidates of greatest cosine."""
+    queries, candidates, vectors = _sides(test)
+    cosines, places = nearest(vectors[queries], vectors[candidates], RANKED)
+    names = [raw_id(test.task, test.language, test.rows[at]["id"]) for at in candidates]
+    ranked = [[names[place] for place in row] for row in places.tolist()]
+    items = [{"id": test.rows[at]["id"], "ids": ids, "gold": test.rows[at]["gold"]}
+             for at, ids in zip(queries, ranked, strict=True)]
+    predictions = [{"id": item["id"], "ids": item["ids"]} for item in items]
+    return items, {"cosines": cosines.numpy()}, predictions, [{"id": item["id"], "ids": item["gold"]} for item in items]
+
+
 def _choice(test: Said) -> tuple:
     """Probabilities over the choices of each item, one item after another; `choices` counts them."""
     by_example = test.units.of_examples()
@@ -168,7 +189,8 @@ def _mlm(test: Said) -> tuple:
     return items, arrays, predictions, table[:, 2].astype(np.int64).tolist()
 
 
-_DECODERS = {"pair": _pair, "tagging": _tagging, "qa": _qa, "retrieval": _retrieval, "choice": _choice, "mlm": _mlm}
+_DECODERS = {"pair": _pair, "tagging": _tagging, "qa": _qa, "retrieval": _retrieval,
+             "ranking": _ranking, "choice": _choice, "mlm": _mlm}
 
 
 def majority(task: Task, train_rows: Sequence[Mapping], test_rows: Sequence[Mapping], *, language: str = "en"

@@ -63,9 +63,10 @@ def layer_of(task: Task, layers: int, *, name: str | None = None, layer: int | N
 def convention(task: Task, layers: int, *, name: str | None = None, layer: int | None = None) -> str:
     """The name of the choices a score depends on where sources disagree; part of the cell's identity."""
     depth, chosen = layer_of(task, layers, name=name, layer=layer), convention_of(task, name)
-    if task.kind == "retrieval":
+    how = {"retrieval": "cosine", "ranking": "cosine", "mining": "ratio to 4 neighbours, threshold of dev"}
+    if task.kind in how:
         pooled = "first token" if chosen and chosen.pooling == "first" else "mean over tokens"
-        return f"{pooled} at layer {depth} of {layers}, cosine"
+        return f"{pooled} at layer {depth} of {layers}, {how[task.kind]}"
     by_metric = {"mlqa": "MLQA's own normalisation, spans on characters",
                  "squad2": "SQuAD v2.0, null at threshold 0, spans on characters"}
     return by_metric.get(task.metric) or {

@@ -170,6 +170,8 @@ HEADS: dict[str, Kind] = {
     "qa": Kind(lambda encoder, labels: TokenHead(encoder.width, 2), lambda width, labels: _token_size(width, 2),
                _qa_say, _qa_loss),
     "retrieval": Kind(lambda encoder, labels: Pool(), lambda width, labels: 0, _retrieval_say),
+    "mining": Kind(lambda encoder, labels: Pool(), lambda width, labels: 0, _retrieval_say),
+    "ranking": Kind(lambda encoder, labels: Pool(), lambda width, labels: 0, _retrieval_say),
     "choice": Kind(lambda encoder, labels: PairHead(encoder.width, 1), lambda width, labels: _pair_size(width, 1),
                    _choice_say, _choice_loss),
     "mlm": Kind(lambda encoder, labels: MaskedHead(encoder), lambda width, labels: width * (width + 3), _mlm_say,

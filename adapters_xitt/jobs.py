@@ -144,8 +144,9 @@ class Plan:
 
     def score_tokens(self, job: ScoreJob) -> int:
         """Tokens that a cell reads."""
-        rows = self.material.test(job.task.name, job.cell.language)
-        return int(self.material.units(rows).lengths.sum())
+        place = (job.task.name, job.cell.language)
+        return sum(int(self.material.units(rows).lengths.sum())
+                   for rows in (self.material.test(*place), self.material.fit(*place)) if rows is not None)
 
     def missing(self, has_module: Callable[[str], bool], has_result: Callable[[str], bool]
                 ) -> tuple[list[TrainJob], list[ScoreJob]]:

@@ -23,7 +23,8 @@ from adapters_xitt.train import Settings
 CACHED = 20_000  # rows from which reading Arrow is quicker than tokenising again
 SELECTION = 500  # selection examples read, where the recipe says nothing
 DEFAULT_LENGTHS = {"pair": Lengths(128), "tagging": Lengths(128), "qa": Lengths(384, 128, 64),
-                   "retrieval": Lengths(512), "choice": Lengths(128), "mlm": Lengths(128)}
+                   "retrieval": Lengths(512), "mining": Lengths(512),
+                   "ranking": Lengths(512), "choice": Lengths(128), "mlm": Lengths(128)}
 
 
 class Material:
@@ -139,6 +140,11 @@ class Material:
 
     def test(self, name: str, language: str) -> Rows:
         return self._read(("test", name, language), lambda: self.sources.test(task(name), language))
+
+    def fit(self, name: str, language: str) -> Rows | None:
+        """The rows that fit a threshold of a test, where it has one."""
+        row = task(name)
+        return self._read(("fit", name, language), lambda: self.sources.fit(row, language)) if row.fitted else None
 
     def skipped(self) -> list[str]:
         """A line for every file that has rows which can't be used."""

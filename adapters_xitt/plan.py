@@ -80,6 +80,7 @@ def _check(plan: Plan, trained: Sequence[Mixture], targets: Sequence[str]) -> No
         for language in languages:
             try:
                 material.test(name, language)
+                material.fit(name, language)
             except XittError as error:
                 problems.add(str(error))
     problems.raise_if_any()

@@ -17,6 +17,7 @@ from adapters_xitt import compose, decode, digests, evaluate, formats, means, st
 from adapters_xitt.batches import Units
 from adapters_xitt.bench import Bench, mounted
 from adapters_xitt.compose import Composition
+from adapters_xitt.decode import Said
 from adapters_xitt.digests import tensors_digest
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Attention, Scored
@@ -259,9 +260,13 @@ class Runner:
         rig = self.bench.rig
         scored = [replace(one, attention=Attention()) if rig.attends(one.lowered) else one for one in scored]
         said = self._said(cohort.task, rows, jobs, scored)
+        fit = self.material.fit(cohort.task.name, language)
+        fits: list[Said | None] = [None] * len(jobs) if fit is None else [
+            Said(cohort.task, language, fit.rows, self.material.units(fit), spoken)
+            for spoken in self._said(cohort.task, fit, jobs, scored)]
         seconds = (time.monotonic() - began) / len(jobs)
-        for job, one, spoken in zip(jobs, scored, said, strict=True):
-            found = decode.decode(decode.Said(cohort.task, language, rows.rows, units, spoken))
+        for job, one, spoken, fitted in zip(jobs, scored, said, fits, strict=True):
+            found = decode.decode(Said(cohort.task, language, rows.rows, units, spoken, fitted))
             self.store.save_result(Result(
                 cell=job.cell, status=DONE, scores=found.scores, headline=cohort.task.headline,
                 examples=len(rows.rows), skipped=dict(rows.skipped), tag=job.tag, overlap=job.overlap,

@@ -96,6 +96,10 @@ class Sources:
         """The rows that are scored."""
         return self._read(task, self.overrides.get(task.name, Override()).test or "test", language)
 
+    def fit(self, task: Task, language: str) -> Rows:
+        """The rows that a threshold is fitted on."""
+        return self._read(task, task.fitted, language)
+
     def find(self, task: Task, split: str, language: str, *, gold: bool = False) -> Path | None:
         """The file of a split, or of the labels kept apart from it; None where the task has none to look for."""
         override = self.overrides.get(task.name, Override())

@@ -11,6 +11,8 @@ KINDS = {
     "tagging": "one label per word",
     "qa": "a span of a context that answers a question",
     "retrieval": "the translation of a sentence among many; nothing is trained",
+    "mining": "translations hidden in two collections; nothing is trained",
+    "ranking": "the right ones among many candidates, best first; nothing is trained",
     "choice": "one of several answers to a prompt",
     "mlm": "masked words of plain text",
 }
@@ -49,11 +51,12 @@ class Task:
     origin: str  # namespace of the item ids; tasks with one origin share items (XQuAD's are SQuAD dev's)
     derived_from: tuple[str, ...] = ()  # origins whose items these are translations or copies of
     conventions: tuple[Convention, ...] = ()  # of retrieval: the ways it is read, the default first
+    fitted: str = ""  # the split that a threshold is fitted on, in the language that is tested
     unanswerable: bool = False  # questions may have no answer in their context
     parallel: bool = False  # an id names the same item in every language
     source: str  # where the files come from
 
     @property
     def trains(self) -> bool:
-        """Whether a module can be trained for this task; retrieval reads the encoder as it is."""
-        return self.kind != "retrieval"
+        """Whether a module can be trained for this task; retrieval of any kind reads the encoder as it is."""
+        return self.kind not in ("retrieval", "mining", "ranking")

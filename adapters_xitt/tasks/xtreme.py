@@ -151,8 +151,9 @@ XTREME = (
     ),
     Task(
         name="bucc2018",
-        kind="retrieval",
+        kind="mining",
         group="retrieval",
+        fitted="dev",
         about="parallel sentences hidden in two large collections (BUCC 2018)",
         languages=("de", "fr", "ru", "zh"),
         reader="bucc_tsv",
