@@ -52,8 +52,10 @@ class Mlqa(SquadF1):
     about = "Exact match and token F1 of MLQA in one language, and their mean, in percent."
 
     def __init__(self, *, language: str | None = None) -> None:
+        if language is None:
+            raise XittError(f"mlqa: name the language of the answers: {', '.join(_ARTICLES)}")
         if language not in _ARTICLES:
-            raise XittError(f"mlqa: {unknown('language', str(language), _ARTICLES)}")
+            raise XittError(f"mlqa: {unknown('language', language, _ARTICLES)}")
         super().__init__(language=language)
 
     def normal(self, text: str) -> str:

@@ -54,8 +54,8 @@ class SquadF1(Metric):
     """Exact match and F1, each the best over a question's gold answers, and their mean, XTREME's headline.
 
     A prediction is {"id", "prediction_text"}, a reference {"id", "answers": {"text": [...]}}. A question without a
-    prediction scores 0. An id given twice, a prediction for an
-    unknown id and a reference without an answer are XittErrors.
+    prediction scores 0, as in the script. An id given twice, a prediction for an unknown id and a reference without an
+    answer are XittErrors.
     """
 
     headline = "mean"
