@@ -13,12 +13,14 @@ from torch import Tensor
 
 from adapters_xitt.batches import Units
 from adapters_xitt.errors import XittError
-from adapters_xitt.lineage import raw_id
+from adapters_xitt.lineage import item_id, raw_id
 from adapters_xitt.metrics import METRICS
-from adapters_xitt.nearest import nearest, unit_length
+from adapters_xitt.metrics.mining import Neighbours, above, fit_threshold, mine
+from adapters_xitt.nearest import both_ways, nearest, unit_length
 from adapters_xitt.tasks import Task
 
 BEST, LONGEST = 20, 30  # starts and ends that are paired, tokens in an answer: SQuAD's own script
+NEIGHBOURS = 4  # that a margin is measured against (XTREME)
 RANKED = 20  # candidates that a query's ranking has: XTREME-R's metrics look no further
 KEPT = 5  # candidate answers and neighbours kept with their probabilities
 
@@ -153,8 +155,29 @@ def _ranking(test: Said) -> tuple:
     ranked = [[names[place] for place in row] for row in places.tolist()]
     items = [{"id": test.rows[at]["id"], "ids": ids, "gold": test.rows[at]["gold"]}
              for at, ids in zip(queries, ranked, strict=True)]
-    predictions = [{"id": item["id"], "ids": item["ids"]} for item in items]
-    return items, {"cosines": cosines.numpy()}, predictions, [{"id": item["id"], "ids": item["gold"]} for item in items]
+    return items, {"cosines": cosines.numpy()}, ranked, [item["gold"] for item in items]
+
+
+def _mining(test: Said) -> tuple:
+    """The pairs above the threshold that is best on the split it is fitted on; their margins are kept."""
+    (pairs, scores, gold), (known, margins, truth) = _mined(test), _mined(test.fit)
+    threshold = fit_threshold(known, margins, truth)
+    kept = above(pairs, scores, threshold)
+    items = [{"id": item_id(test.task, test.language, source), "target": target} for source, target in kept]
+    arrays = {"margins": np.array([score for score in scores if score >= threshold]), "threshold": np.array([threshold])}
+    return items, arrays, kept, gold
+
+
+def _mined(test: Said) -> tuple[list[tuple[str, str]], list[float], list[tuple[str, str]]]:
+    """Mined pairs of ids, their margins, and the gold pairs. Of a repeated sentence only the first is read (XTREME)."""
+    names = [raw_id(test.task, test.language, row["id"]) for row in test.rows]
+    queries, candidates, vectors = _sides(test)
+    gold = [(names[at], target) for at in queries for target in test.rows[at]["gold"]]
+    queries, candidates = ([*{test.rows[at]["text"]: at for at in reversed(side)}.values()][::-1]
+                           for side in (queries, candidates))
+    ways = both_ways(vectors[queries], vectors[candidates], NEIGHBOURS)
+    pairs, scores = mine(*(Neighbours(cosines.numpy(), places.numpy()) for cosines, places in ways))
+    return [(names[queries[one]], names[candidates[other]]) for one, other in pairs], scores.tolist(), gold
 
 
 def _choice(test: Said) -> tuple:
@@ -190,7 +213,7 @@ def _mlm(test: Said) -> tuple:
 
 
 _DECODERS = {"pair": _pair, "tagging": _tagging, "qa": _qa, "retrieval": _retrieval,
-             "ranking": _ranking, "choice": _choice, "mlm": _mlm}
+             "ranking": _ranking, "mining": _mining, "choice": _choice, "mlm": _mlm}
 
 
 def majority(task: Task, train_rows: Sequence[Mapping], test_rows: Sequence[Mapping], *, language: str = "en"

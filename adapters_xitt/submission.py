@@ -24,11 +24,12 @@ from adapters_xitt.tasks import BENCHMARKS, Benchmark, Task
 @dataclass(frozen=True)
 class Form:
     """How the predictions of a task stand in a file. `read` gives what its metric takes, `gold` the references from
-    the labels' file, which has the same extension; `write` makes the file's text from stored predictions."""
+    the labels' file, which has the same extension (rankings: both by id); `write` makes the file's text from stored
+    predictions."""
 
     extension: str
-    read: Callable[[Path], list]
-    gold: Callable[[Path], list]
+    read: Callable[[Path], Any]
+    gold: Callable[[Path], Any]
     write: Callable[[Sequence[Mapping[str, Any]]], str]
 
 
@@ -86,11 +87,11 @@ def _questions(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _rankings(path: Path) -> list[dict[str, Any]]:
+def _rankings(path: Path) -> dict[str, list[str]]:
     found = _json(path)
     if not isinstance(found, dict) or not all(isinstance(ids, list) for ids in found.values()):
         raise DataError(f"{path}: expected an object, mention id: list of entity ids")
-    return [{"id": key, "ids": ids} for key, ids in found.items()]
+    return found
 
 
 def _line_each(name: str) -> Callable[[Sequence[Mapping[str, Any]]], str]:
@@ -200,9 +201,13 @@ def _score(row: Task, language: str, predictions: Path, labels: Path) -> dict[st
     said, gold = predictions / place(row, language), labels / place(row, language)
     if not said.exists() or not gold.exists():
         return None
-    form = FORMS[row.name]
+    found, wanted = FORMS[row.name].read(said), FORMS[row.name].gold(gold)
+    if isinstance(found, dict):  # a query without a ranking has an empty one
+        if extra := [key for key in found if key not in wanted]:
+            raise DataError(f"{said}: {len(extra)} rankings for unknown ids, the first {extra[0]!r}")
+        found, wanted = [found.get(key, []) for key in wanted], list(wanted.values())
     try:
-        return METRICS[row.metric](language=language).score(form.read(said), form.gold(gold))
+        return METRICS[row.metric](language=language).score(found, wanted)
     except DataError:
         raise
     except XittError as error:

@@ -1,4 +1,4 @@
-"""Accuracy: of labels, and of the nearest sentence in another language."""
+"""Accuracy: of labels, with the F1 of paraphrases beside it, and of the nearest sentence in another language."""
 
 from __future__ import annotations
 
@@ -28,6 +28,30 @@ class Accuracy(Metric):
 
     def score(self, predictions: Sequence[int | str], references: Sequence[int | str]) -> dict[str, float]:
         return {"accuracy": share(predictions, references, what=self.name)}
+
+    def form(self) -> list[datasets.Features]:
+        return [_both("int64"), _both("string")]
+
+
+class Qqp(Metric):
+    """Accuracy, F1 of the positive class, and their mean: GLUE's two scores of QQP, and jiant's headline.
+
+    A prediction and a reference are labels 0 and 1, or "0" and "1" (1: the questions are duplicates). F1 is
+    2 tp / (2 tp + fp + fn), and 0 where neither side has a positive, as in scikit-learn.
+    """
+
+    headline = "mean"
+    about = "Accuracy, F1 of the positive class, and their mean, in percent (GLUE's QQP)."
+
+    def score(self, predictions: Sequence[int | str], references: Sequence[int | str]) -> dict[str, float]:
+        accuracy = share(predictions, references, what=self.name)
+        said, gold = ([str(plain(self.name, label)) for label in side] for side in (predictions, references))
+        odd = [label for label in said + gold if label not in ("0", "1")]
+        if odd:
+            raise XittError(f"{self.name}: a label is 0 or 1, found {odd[0]!r}")
+        both = sum(p == g == "1" for p, g in zip(said, gold, strict=True))
+        f1 = 200 * both / (said.count("1") + gold.count("1")) if both else 0.0
+        return {"accuracy": accuracy, "f1": f1, "mean": (accuracy + f1) / 2}
 
     def form(self) -> list[datasets.Features]:
         return [_both("int64"), _both("string")]

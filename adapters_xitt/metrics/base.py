@@ -18,7 +18,7 @@ class Metric(evaluate.Metric):
     about = ""  # what it computes, and after whom
 
     def __init__(self, *, language: str | None = None) -> None:
-        """`language` is that of the texts; most metrics have no use for it."""
+        """`language` is the code of the rows' language; only a metric that splits words by language (Mlqa) reads it."""
         super().__init__(keep_in_memory=True)
         self.language = language
 
@@ -33,8 +33,11 @@ class Metric(evaluate.Metric):
     def compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, float] | None:
         """The scores of these rows, or of those that were added before."""
         added = predictions is None and references is None and self.writer is not None
-        if not added and (predictions is None or references is None or 0 in (len(predictions), len(references))):
+        if not added and (predictions is None or references is None or len(references) == 0):
             raise XittError(f"{self.name}: nothing to score")
+        if self.writer is None and len(predictions) != len(references):
+            # evaluate's table has one prediction beside every reference; mined pairs and missing answers don't fit it.
+            return self.score(predictions, references)
         return super().compute(predictions=predictions, references=references, **kwargs)
 
     def _compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Span F1 of tag sequences, as XTREME scores PAN-X and UDPOS, and token accuracy beside it."""
+"""Scores of tag sequences: span F1, as XTREME has it for PAN-X and UDPOS, and token accuracy, as jiant for CCG."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import datasets
 
 from adapters_xitt.errors import XittError
+from adapters_xitt.metrics.accuracy import share
 from adapters_xitt.metrics.base import Metric, check_pairs
 
 # (first letter of the tag before, first letter of this tag), for tags of the same type
@@ -42,31 +43,49 @@ class TagF1(Metric):
     about = "Span F1 (seqeval's old default rule), precision, recall and token accuracy, in percent."
 
     def score(self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, float]:
-        check_pairs(predictions, references, what=self.name)
-        flat_pred, flat_gold = [], []
-        right = total = 0
-        for row, (pred, gold) in enumerate(zip(predictions, references, strict=True)):
-            if len(pred) != len(gold):
-                raise XittError(f"{self.name}: row {row} has {len(pred)} predicted tags for {len(gold)} gold tags")
-            right += sum(p == g for p, g in zip(pred, gold, strict=True))
-            total += len(gold)
-            # seqeval reads one long sequence with an O after every sentence.
-            flat_pred += [*pred, "O"]
-            flat_gold += [*gold, "O"]
-        if not total:
-            raise XittError(f"{self.name}: nothing to score")
+        accuracy = _token_accuracy(predictions, references, what=self.name)
+        # seqeval reads one long sequence with an O after every sentence.
+        flat_pred, flat_gold = ([tag for row in side for tag in (*row, "O")] for side in (predictions, references))
         found, gold_spans = set(spans(flat_pred)), set(spans(flat_gold))
         hits = len(found & gold_spans)
         return {
             "f1": 100 * _ratio(2 * hits, len(found) + len(gold_spans)),
             "precision": 100 * _ratio(hits, len(found)),
             "recall": 100 * _ratio(hits, len(gold_spans)),
-            "accuracy": 100 * right / total,
+            "accuracy": accuracy,
         }
 
     def form(self) -> datasets.Features:
-        tags = datasets.List(datasets.Value("string"))
-        return datasets.Features({"predictions": tags, "references": tags})
+        return _rows_of_tags()
+
+
+class TagAccuracy(Metric):
+    """Share of right tags over all tokens of all sentences, jiant's score of CCG supertagging.
+
+    A prediction and a reference are the tags of one sentence, strings, as many on both sides.
+    """
+
+    headline = "accuracy"
+    about = "Right tags over all tokens, in percent."
+
+    def score(self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, float]:
+        return {"accuracy": _token_accuracy(predictions, references, what=self.name)}
+
+    def form(self) -> datasets.Features:
+        return _rows_of_tags()
+
+
+def _token_accuracy(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]], *, what: str) -> float:
+    check_pairs(predictions, references, what=what)
+    for row, (pred, gold) in enumerate(zip(predictions, references, strict=True)):
+        if len(pred) != len(gold):
+            raise XittError(f"{what}: row {row} has {len(pred)} predicted tags for {len(gold)} gold tags")
+    return share([tag for row in predictions for tag in row], [tag for row in references for tag in row], what=what)
+
+
+def _rows_of_tags() -> datasets.Features:
+    tags = datasets.List(datasets.Value("string"))
+    return datasets.Features({"predictions": tags, "references": tags})
 
 
 def _ratio(part: int, whole: int) -> float:
