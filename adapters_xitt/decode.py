@@ -160,11 +160,12 @@ def _ranking(test: Said) -> tuple:
 
 def _mining(test: Said) -> tuple:
     """The pairs above the threshold that is best on the split it is fitted on; their margins are kept."""
-    (pairs, scores, gold), (known, margins, truth) = _mined(test), _mined(test.fit)
-    threshold = fit_threshold(known, margins, truth)
+    (pairs, scores, gold), (known, known_scores, truth) = _mined(test), _mined(test.fit)
+    threshold = fit_threshold(known, known_scores, truth)
     kept = above(pairs, scores, threshold)
     items = [{"id": item_id(test.task, test.language, source), "target": target} for source, target in kept]
-    arrays = {"margins": np.array([score for score in scores if score >= threshold]), "threshold": np.array([threshold])}
+    margins = [score for score in scores if score >= threshold]
+    arrays = {"margins": np.array(margins), "threshold": np.array([threshold])}
     return items, arrays, kept, gold
 
 
