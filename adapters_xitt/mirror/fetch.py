@@ -239,7 +239,7 @@ def _check_free(left: Sequence[Wanted], to: Path, record: Mapping[str, Any]) -> 
     """Raise a `XittError` where a file is in the way that this command did not write, or that was changed since."""
     for path in _paths(left):
         known = record["files"].get(path.as_posix())
-        if (to / path).exists() and (not known or wire.file_digest(to / path) not in known["sha256 of"]):
+        if (to / path).exists() and (not known or wire.file_digest(to / path) not in known["ours"]):
             raise XittError(f"{to / path}: is there, and is not what this command wrote; move it away, or fetch into "
                             "another folder")
 
@@ -265,11 +265,11 @@ def _write(one: Wanted, to: Path, record: dict[str, Any]) -> int:
             raise DataError("no row is left")
         for path, part in parts.items():
             sha = wire.file_digest(part)
-            before = record["files"].get(path.as_posix(), {}).get("sha256")
+            before = record["files"].get(path.as_posix(), {}).get("ours", [])
             record["files"][path.as_posix()] = {
                 "task": one.task.name, "split": one.split, "language": one.language, "rows": count, "sha256": sha,
-                # The file before it is ours as well, should this stop between the record and the name.
-                "sha256 of": [sha, *([before] if before and before != sha else [])],
+                # Those before it are ours as well, should this stop between the record and the name.
+                "ours": [sha, *(one for one in before if one != sha)][:3],
                 "parts": [piece.record() for piece in one.pieces],
                 "date": datetime.now(UTC).isoformat(timespec="seconds")}
         _write_record(to, record)

@@ -107,11 +107,11 @@ def jsonl(records: Iterable[Record], to: Places) -> int:
     """An object a line; where labels lie apart a record is {fields, label}, and they are a line each."""
     count, golds = 0, []
     with _open(to.file) as file:
-        for count, record in enumerate(records, 1):
+        for record in records:
+            count += 1
             if to.labels:
                 golds.append(record["label"])
-                record = record["fields"]
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.write(json.dumps(record["fields"] if to.labels else record, ensure_ascii=False) + "\n")
     _lines(to.labels, golds)
     return count
 
@@ -122,7 +122,8 @@ def cosmos(records: Iterable[Record], to: Places) -> int:
     with _open(to.file) as file:
         sheet = csv.writer(file, lineterminator="\n")
         sheet.writerow(COSMOS)
-        for count, record in enumerate(records, 1):
+        for record in records:
+            count += 1
             sheet.writerow([record[name] for name in COSMOS])
     return count
 

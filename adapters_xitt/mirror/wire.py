@@ -1,4 +1,4 @@
-"""What is asked of a hub: which commit, which Parquet files it has, and those files. Nothing else, and nothing is run."""
+"""What is asked of a hub: which commit, which Parquet files it has, and those files."""
 
 from __future__ import annotations
 
