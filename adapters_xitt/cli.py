@@ -255,14 +255,14 @@ def check(folder: Path, tasks: tuple[str, ...], out: Path | None) -> None:
 
 @data.command()
 @click.argument("tasks", nargs=-1)
-@click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="The data folder to fill.")
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="The data folder to fill.")
 @click.option("--revision", "revisions", multiple=True, metavar="REPOSITORY=COMMIT",
               help="A commit of one repository, all 40 digits. Again for several.")
 @click.option("--language", "languages", multiple=True, help="Only this one. Again for several.")
 @click.option("--train-language", "training", multiple=True, default=("en",), show_default=True,
               help="Whose training split is wanted. Again for several.")
 @click.option("--most", default="2GB", show_default=True, help="Refuse to download more than this.")
-def fetch(tasks: tuple[str, ...], folder: Path, revisions: tuple[str, ...], languages: tuple[str, ...],
+def fetch(tasks: tuple[str, ...], folder: Path | None, revisions: tuple[str, ...], languages: tuple[str, ...],
           training: tuple[str, ...], most: str) -> None:
     """Bring TASKS (or TASK@COMMIT) from the hub into a folder, as files of the origin's own layout. Without TASKS:
     list what can be fetched. The commits are kept in fetched.json and taken again the next time."""

@@ -63,7 +63,7 @@ def _print_table(folder: Path, shown: dict[str, list[Finding]]) -> None:
         table.add_column(column, justify="right" if column in ("problems", "missing") else "left")
     for name, found in shown.items():
         asked = _distinct(one.language for one in found if one.needed)
-        have = _distinct(one.language for one in found if one.needed and one.state == READ)
+        have = _distinct(one.language for one in found if one.needed and one.state != MISSING)
         skipped: dict[str, int] = {}
         for one in found:
             for reason, count in one.skipped.items():
@@ -114,12 +114,14 @@ def _distinct(words: Iterable[str]) -> list[str]:
 
 # -- fetch -----------------------------------------------------------------------------------------------------------
 
-def fetch(references: Sequence[str], folder: Path, *, revisions: Sequence[str], languages: Sequence[str],
+def fetch(references: Sequence[str], folder: Path | None, *, revisions: Sequence[str], languages: Sequence[str],
           training: Sequence[str], most: str) -> None:
     """Fills a folder from the hub and says what was written; without tasks it lists those there are."""
     if not references:
         print_mirrors()
         return
+    if folder is None:
+        raise XittError("fetch: which folder is to be filled? Give --to FOLDER")
     pinned = {}
     for text in revisions:
         repo, equals, commit = text.partition("=")
