@@ -202,10 +202,9 @@ def serve_cosmosqa(shop: Shop, data: Path) -> list[tuple[str, str]]:
 
 
 def serve_socialiqa(shop: Shop, data: Path) -> list[tuple[str, str]]:
-    texts = (data / "socialiqa/dev.jsonl").read_text("utf-8").splitlines()
-    golds = (data / "socialiqa/dev-labels.lst").read_text("utf-8").split()
-    rows = [{**{name: row[name] for name in ("context", "question", "answerA", "answerB", "answerC")}, "label": gold}
-            for row, gold in zip(map(json.loads, texts), golds, strict=True)]
+    rows = [{**{name: row[name] for name in ("context", "question", "answerA", "answerB", "answerC")},
+             "label": str("ABC".index(row["correct"]) + 1)}
+            for row in map(json.loads, (data / "socialiqa/dev.jsonl").read_text("utf-8").splitlines())]
     for split in ("train", "validation"):
         shop.put("lighteval/siqa", {f"data/{split}-00000-of-00001-90bb85eab85fcfa8.parquet": parquet(rows)})
     return [("dev", "en")]
@@ -234,3 +233,233 @@ def test_both_sources_give_the_same_rows(shop, data_dir, tmp_path, task):
     assert {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} == {
         *record["files"], mirror.RECORD}
     assert not any(path.endswith(".py") for path in shop.downloads()), "nothing but Parquet is downloaded"
+
+
+def test_multiple_choice_that_lies_elsewhere_in_the_shared_folder(shop, data_dir, tmp_path):
+    swag = data_dir / "hellaswag/hellaswag_val_subset.jsonl"
+    common = next(iter(sorted(data_dir.glob("commonsenseqa/**/valid.jsonl"))), None)
+    if not swag.exists() or common is None:
+        pytest.skip("no HellaSwag or CommonsenseQA")
+    rows = [row | {"label": str(row["label"])} for row in map(json.loads, swag.read_text("utf-8").splitlines())]
+    flat = [{"id": row["id"], "question": row["question"]["stem"],
+             "question_concept": row["question"].get("question_concept", ""), "answerKey": row["answerKey"],
+             "choices": {name: [one[name] for one in row["question"]["choices"]] for name in ("label", "text")}}
+            for row in map(json.loads, common.read_text("utf-8").splitlines())]
+    for split in ("train", "validation"):
+        shop.put("Rowan/hellaswag", pushed("data", split, parquet(rows)))
+        shop.put("tau/commonsense_qa", pushed("data", split, parquet(flat)))
+    root = fetched(shop, tmp_path, "hellaswag", "commonsenseqa")
+    for task, path in (("hellaswag", swag), ("commonsenseqa", common)):
+        assert original(root, task, "dev", "en") == original(data_dir, task, "dev", "en", files={"dev": str(path)})
+
+
+PREMISES = [{"premise": f"premise {n}", "hypothesis": f'a "quoted" {n}', "label": n % 3} for n in range(12)]
+
+
+def test_inference_of_several_repositories_goes_into_one_file(shop, tmp_path):
+    unsure = [*PREMISES, {"premise": "p", "hypothesis": "h", "label": -1}]
+    for split in ("train", "dev"):
+        for n in (1, 2, 3):
+            shop.put("facebook/anli", pushed("plain_text", f"{split}_r{n}", parquet(PREMISES[:n], label=NLI)))
+    for split in ("train", "validation"):
+        shop.put("stanfordnlp/snli", pushed("plain_text", split, parquet(unsure, label=NLI)))
+    for split in ("train", "validation_matched", "validation_mismatched"):
+        shop.put("nyu-mll/glue", pushed("mnli", split, parquet(PREMISES, label=NLI)))
+    shop.put("facebook/xnli", pushed("en", "train", parquet(PREMISES, label=NLI)))
+    questions = [{"question1": f"a{n}", "question2": 'b "', "label": n % 2, "idx": n} for n in range(9)]
+    for split in ("train", "validation"):
+        shop.put("nyu-mll/glue", pushed("qqp", split, parquet(questions, label=["not_duplicate", "duplicate"])))
+    root = fetched(shop, tmp_path, "anli-plus", "mnli", "qqp")
+    both = Sources(root).select(TASKS["anli-plus"], "en", most=None)
+    assert len(both.rows) == 1 + 2 + 3 + 12 + 12 and both.skipped == {"no agreed label": 1}
+    words = [TASKS["mnli"].labels[row["label"]] for row in original(root, "mnli", "dev", "en")]
+    assert words == [NLI[row["label"]] for row in PREMISES]
+    assert [row["b"] for row in original(root, "mnli", "train", "en")] == [row["hypothesis"] for row in PREMISES]
+    assert [(row["a"], row["b"], row["label"]) for row in original(root, "qqp", "dev", "en")] == [
+        (f"a{n}", 'b "', n % 2) for n in range(9)]
+
+
+def test_squad_and_its_questions_without_answers(shop, tmp_path):
+    context = "Ada wrote the first program in 1843."
+    rows = [{"id": str(n), "title": f"t{n // 2}", "context": context, "question": f"who {n}?",
+             "answers": {"text": ["Ada"] if n % 3 else [], "answer_start": [0] if n % 3 else []}} for n in range(6)]
+    for split in ("train", "validation"):
+        shop.put("rajpurkar/squad", pushed("plain_text", split, parquet([row for row in rows if int(row["id"]) % 3])))
+        shop.put("rajpurkar/squad_v2", pushed("squad_v2", split, parquet(rows)))
+    root = fetched(shop, tmp_path, "squad", "squad2")
+    assert [row["group"] for row in original(root, "squad", "dev", "en")] == ["t0", "t1", "t2", "t2"]
+    found = json.loads((root / "squad/dev-v2.0.json").read_text())["data"]
+    told = {qa["id"]: qa["is_impossible"] for article in found for part in article["paragraphs"] for qa in part["qas"]}
+    assert told == {str(n): n % 3 == 0 for n in range(6)}
+
+
+# -- revisions
+
+
+def small(shop: Shop, mark: str = "") -> str:
+    """XCOPA in one language; the commit."""
+    rows = [{"premise": f"premise {n} {mark}", "choice1": "a", "choice2": "b", "question": "cause", "label": n % 2,
+             "idx": n, "changed": False} for n in range(30)]
+    shop.put("cambridgeltl/xcopa", pushed("et", "validation", parquet(rows)))
+    return shop.put("cambridgeltl/xcopa", pushed("et", "test", parquet(rows)))
+
+
+ET = ("xcopa", "--language", "et")
+
+
+def premise(root: Path) -> str:
+    return original(root, "xcopa", "test", "et")[0]["prompt"]
+
+
+def pins(root: Path) -> dict[str, Any]:
+    return json.loads((root / mirror.RECORD).read_text(encoding="utf-8"))["pins"]
+
+
+def test_a_revision_is_kept_until_another_is_asked_for(shop, tmp_path):
+    first = small(shop, "one")
+    root = fetched(shop, tmp_path, *ET)
+    assert pins(root) == {"xcopa": {"cambridgeltl/xcopa": first}}
+    second = small(shop, "two")
+    asked = len(shop.downloads())
+    fetched(shop, tmp_path, *ET)
+    assert "one" in premise(root) and len(shop.downloads()) == asked, "what is there isn't fetched again"
+    (root / "xcopa/data/et/test.et.jsonl").unlink()
+    fetched(shop, tmp_path, *ET)
+    assert "one" in premise(root) and pins(root)["xcopa"] == {"cambridgeltl/xcopa": first}
+    fetched(shop, tmp_path, f"xcopa@{second}", "--language", "et")
+    assert "two" in premise(root) and pins(root)["xcopa"] == {"cambridgeltl/xcopa": second}
+    fetched(shop, tmp_path, *ET, "--revision", f"cambridgeltl/xcopa={first}")
+    assert "one" in premise(root)
+
+
+def test_revisions_that_are_none(shop, tmp_path):
+    small(shop)
+    assert "all 40 digits" in refused(shop, tmp_path, "xcopa@main")
+    assert "all 40 digits" in refused(shop, tmp_path, "xcopa", "--revision", "cambridgeltl/xcopa=main")
+    assert "unknown repository 'cambridgeltl/xcoba'. Did you mean 'cambridgeltl/xcopa'?" in refused(
+        shop, tmp_path, "xcopa", "--revision", f"cambridgeltl/xcoba={'0' * 40}").replace("\n", " ")
+    assert f"cambridgeltl/xcopa: the hub has no revision {'0' * 40}" in refused(shop, tmp_path, f"xcopa@{'0' * 40}")
+    assert "give --revision REPOSITORY=COMMIT" in refused(shop, tmp_path, f"mnli@{'0' * 40}")
+    assert not (tmp_path / "data").exists()
+
+
+# -- what is refused, before and after a download
+
+
+def test_more_than_the_limit_is_refused_before_a_download(shop, tmp_path):
+    small(shop)
+    shop.sizes["et/test-00000-of-00001.parquet"] = 3_000_000_000
+    assert "more than --most 2,000,000,000: cambridgeltl/xcopa 3,0" in refused(shop, tmp_path, *ET)
+    assert not shop.downloads() and not (tmp_path / "data").exists()
+
+
+def test_a_path_that_leaves_its_folder_is_refused(shop, tmp_path):
+    small(shop)
+    shop.put("cambridgeltl/xcopa", {"et/../../../test-00000-of-00001.parquet": b"x"})
+    assert "would leave its folder" in refused(shop, tmp_path, *ET)
+    assert not shop.downloads()
+
+
+def test_a_transfer_that_breaks_off_leaves_no_half_file_and_goes_on(shop, tmp_path):
+    small(shop, "x" * 200)
+    shop.cut = 50  # more than the library tries again
+    assert "the same command goes on" in refused(shop, tmp_path, *ET).replace("\n", " ")
+    assert {path.name for path in (tmp_path / "data").rglob("*") if path.is_file()} == {mirror.RECORD}
+    shop.cut, before = 0, len(shop.asked)
+    fetched(shop, tmp_path, *ET)
+    ranges = [asked for method, _, asked in shop.asked[before:] if method == "GET" and asked]
+    assert ranges and not ranges[0].startswith("bytes=0-"), "the rest is asked for, not the whole"
+    assert len(original(tmp_path / "data", "xcopa", "test", "et")) == 30
+
+
+def test_content_that_is_not_what_the_list_says_is_refused(shop, tmp_path):
+    small(shop)
+    name = "et/validation-00000-of-00001.parquet"
+    body = shop.repos["cambridgeltl/xcopa"]["main"][name]
+    shop.swap[name] = bytes(len(body))
+    assert "digest" in refused(shop, tmp_path, *ET)
+    shop.swap.clear()
+    fetched(shop, tmp_path, *ET)
+
+
+def test_labels_are_never_guessed(shop, tmp_path):
+    for hubs in ("validation", "test"):
+        shop.put("facebook/xnli", pushed("de", hubs, parquet(PREMISES, label=["entails", "neutral", "contradiction"])))
+    assert "label: unknown label 'entails'. Did you mean 'entailment'?" in refused(
+        shop, tmp_path, "xnli", "--language", "de").replace("\n", " ")
+    for hubs in ("validation", "test"):
+        shop.put("facebook/xnli", pushed("de", hubs, parquet(PREMISES)))
+    assert "never taken by their place" in refused(
+        shop, tmp_path, "xnli", "--language", "de", "--revision", f"facebook/xnli={shop.head('facebook/xnli')}")
+
+
+def test_another_order_of_names_gives_the_same_words(shop, tmp_path):
+    order = ["neutral", "contradiction", "entailment"]
+    for hubs in ("validation", "test"):
+        shop.put("facebook/xnli", pushed("de", hubs, parquet(PREMISES, label=order)))
+    root = fetched(shop, tmp_path, "xnli", "--language", "de")
+    for split in ("dev", "test"):
+        assert [TASKS["xnli"].labels[row["label"]] for row in original(root, "xnli", split, "de")] == [
+            order[row["label"]] for row in PREMISES]
+
+
+def test_what_the_hub_has_not_is_said(shop, tmp_path):
+    assert "cambridgeltl/xcopa: the hub has no such data set" in refused(shop, tmp_path, *ET)
+    small(shop)
+    assert "unknown configuration 'qu'. Choices: et" in refused(shop, tmp_path, "xcopa", "--language", "qu")
+    shop.put("facebook/xnli", pushed("de", "test", parquet([{"a": "x", "label": 0}], label=NLI)))
+    found = refused(shop, tmp_path, "xnli", "--language", "de").replace("\n", " ")
+    assert "no column 'premise'; it has a, label" in found
+    shop.put("google/xquad", {"xquad.py": b"raise SystemExit(7)"})
+    assert "no Parquet file on main" in refused(shop, tmp_path, "xquad")
+    assert "licensed" in refused(shop, tmp_path, "ccg")
+    assert "unknown task 'xcoppa'. Did you mean 'xcopa'?" in refused(shop, tmp_path, "xcoppa")
+
+
+def test_a_hub_that_is_not_there_is_said(shop, tmp_path):
+    small(shop)
+    shop.close()
+    assert "can't be reached" in refused(shop, tmp_path, *ET)
+
+
+def test_files_of_the_users_own_are_not_written_over(shop, tmp_path):
+    small(shop)
+    own = tmp_path / "data/xcopa/data/et/test.et.jsonl"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    assert "is not what this command wrote" in refused(shop, tmp_path, *ET)
+    assert own.read_text() == "mine" and not shop.downloads()
+
+
+# -- the table
+
+
+@pytest.mark.parametrize("name", mirror.MIRRORS)
+def test_every_row_fits_its_task(name):
+    row, task = mirror.MIRRORS[name], TASKS[name]
+    assert set(row.splits) <= set(task.files) and set(row.apart) <= set(row.splits) & set(task.gold)
+    for part in (part for parts in row.splits.values() for part in parts):
+        assert part.repo.count("/") == 1 and set(part.labels) <= set(part.columns)
+        for words in part.labels.values():
+            if task.labels:
+                assert set(words.values()) == set(task.labels), "every label of the task, and no other"
+
+
+def test_a_reference_and_a_size_are_read():
+    assert mirror.parse_reference("xnli") == ("xnli", None)
+    assert mirror.parse_reference(f"xnli@{'a' * 40}") == ("xnli", "a" * 40)
+    assert [mirror.parse_size(text) for text in ("2GB", "500 MB", "1.5k", "12")] == [
+        2_000_000_000, 500_000_000, 1500, 12]
+    for text in ("", "2XB", "-1"):
+        with pytest.raises(XittError, match="write 2GB"):
+            mirror.parse_size(text)
+
+
+def test_what_a_format_can_not_say_is_refused(tmp_path):
+    from adapters_xitt.mirror.shapes import SHAPES, Places
+
+    for shape, record in (("tags", {"words": ["a\tb"], "tags": ["O"]}), ("tags", {"words": [""], "tags": ["O"]}),
+                          ("qqp", {"a": "a\tb", "b": "c", "label": "1"}), ("pairs", {"a": "", "b": "", "label": None}),
+                          ("parallel", {"other": "a\nb", "english": "c"})):
+        with pytest.raises(DataError, match="row 1"):
+            SHAPES[shape]([record], Places(tmp_path / "a", other=tmp_path / "b"))

@@ -104,15 +104,12 @@ def _articles(rows: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def jsonl(records: Iterable[Record], to: Places) -> int:
-    """An object a line; where labels lie apart a record is {fields, label}, and they are a line each."""
-    count, golds = 0, []
+    """An object a line, its label in it."""
+    count = 0
     with _open(to.file) as file:
         for record in records:
             count += 1
-            if to.labels:
-                golds.append(record["label"])
-            file.write(json.dumps(record["fields"] if to.labels else record, ensure_ascii=False) + "\n")
-    _lines(to.labels, golds)
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
     return count
 
 

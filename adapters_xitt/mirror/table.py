@@ -18,6 +18,7 @@ UPOS = MappingProxyType({name: name for name in (
     "VERB", "X")})
 BINARY = MappingProxyType({"0": "0", "1": "1"})
 DUPLICATE = MappingProxyType({"not_duplicate": "0", "duplicate": "1"})
+LETTER = MappingProxyType({"1": "A", "2": "B", "3": "C"})
 ALTERNATIVE = MappingProxyType({"choice1": "0", "choice2": "1"})
 
 TREEBANKS = {
@@ -114,8 +115,9 @@ def _commonsense(row: Row) -> Row:
 
 
 def _social(row: Row) -> Row:
-    return {"fields": {name: row[name] for name in ("context", "question", "answerA", "answerB", "answerC")},
-            "label": str(row["label"])}
+    # As version 1.4 writes it; of the older layout, labels in a file of their own, the reader takes both.
+    return {**{name: row[name] for name in ("context", "question", "answerA", "answerB", "answerC")},
+            "correct": row["label"]}
 
 
 def _copa(row: Row) -> Row:
@@ -217,9 +219,10 @@ _ROWS = (
     Mirror(task="tatoeba", shape="parallel", apart=("test",), codes=TATOEBA, splits=_splits(
         lambda split: Part(repo="google/xtreme", config="tatoeba.{code}", split=split, make=_translation,
                            columns=("source_sentence", "target_sentence")), test="validation")),
-    Mirror(task="socialiqa", shape="jsonl", apart=("train", "dev"), splits=_splits(
+    Mirror(task="socialiqa", shape="jsonl", splits=_splits(
         lambda split: _choice("lighteval/siqa", "default", split, _social,
-                              "context question answerA answerB answerC label"), **_TRAINING)),
+                              "context question answerA answerB answerC label", labels={"label": LETTER}),
+        **_TRAINING)),
     # SuperGLUE's test labels are hidden.
     Mirror(task="copa", shape="jsonl", splits=_splits(
         lambda split: _choice("aps/super_glue", "copa", split, _copa, "premise choice1 choice2 question idx label",
