@@ -13,6 +13,7 @@ from adapters_xitt.tasks import Task
 
 # What can be said of one split in one language, and what it means.
 READ, UNLABELLED, BROKEN, MISSING, UNREAD = "read", "no labels", "broken", "missing", "no reader"
+STATES = (READ, UNLABELLED, BROKEN, MISSING, UNREAD)
 
 TRAINING_LANGUAGE = "en"
 

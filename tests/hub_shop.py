@@ -99,18 +99,21 @@ class Shop:
             return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
         files = self.commits[repo, sha]
         if what == "revision":
-            return 200, {}, json.dumps({"id": repo, "sha": sha, "private": False, "downloads": 0, "likes": 0, "tags": [],
+            return 200, {}, json.dumps({"id": repo, "sha": sha, "private": False, "tags": [],
                                         "siblings": [{"rfilename": name} for name in files]}).encode()
         listed = [{"type": "file", "path": name, "oid": "0" * 40, "size": self.sizes.get(name, len(body)),
                    "lfs": {"oid": hashlib.sha256(body).hexdigest(), "size": self.sizes.get(name, len(body)),
                            "pointerSize": 130}} for name, body in files.items()]
         return 200, {}, json.dumps([{"type": "directory", "path": "x", "oid": "0" * 40}, *listed]).encode()
 
-    def xitt(self, *words: Any, home: Path) -> subprocess.CompletedProcess[str]:
-        """The console script in a process of its own: the endpoint is read when the library is imported."""
+    def environment(self, home: Path) -> dict[str, str]:
+        """For a process of its own: the endpoint is read when the library is imported."""
         kept = {name: value for name, value in os.environ.items()
                 if not name.startswith(("HF_", "HUGGING")) and not name.lower().endswith("_proxy")}
-        return subprocess.run(
-            [sys.executable, "-m", "adapters_xitt.cli", *map(str, words)], capture_output=True, text=True, timeout=120,
-            env={**kept, "HF_ENDPOINT": f"http://127.0.0.1:{self.server.server_port}", "HF_HOME": str(home),
-                 "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1"})
+        return {**kept, "HF_ENDPOINT": f"http://127.0.0.1:{self.server.server_port}", "HF_HOME": str(home),
+                "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1"}
+
+    def xitt(self, *words: Any, home: Path) -> subprocess.CompletedProcess[str]:
+        """The console script."""
+        return subprocess.run([sys.executable, "-m", "adapters_xitt.cli", *map(str, words)], capture_output=True,
+                              text=True, timeout=120, env=self.environment(home))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -132,8 +136,8 @@ def serve_panx(shop: Shop, data: Path) -> list[tuple[str, str]]:
 def serve_xquad(shop: Shop, data: Path) -> list[tuple[str, str]]:
     for language in ("de", "zh"):
         rows = questions(data / f"xtreme_labels/xquad/test-{language}.json")
-        shop.put("google/xquad", pushed(f"xquad.{language}", "validation",
-                                        parquet([{name: row[name] for name in row if name != "title"} for row in rows])))
+        bare = [{name: row[name] for name in row if name != "title"} for row in rows]
+        shop.put("google/xquad", pushed(f"xquad.{language}", "validation", parquet(bare)))
     return [("test", "de"), ("test", "zh")]
 
 
@@ -361,15 +365,49 @@ def test_a_path_that_leaves_its_folder_is_refused(shop, tmp_path):
 
 
 def test_a_transfer_that_breaks_off_leaves_no_half_file_and_goes_on(shop, tmp_path):
-    small(shop, "x" * 200)
-    shop.cut = 50  # more than the library tries again
+    random = Random(1)
+    small(shop)
+    shop.put("cambridgeltl/xcopa", pushed("et", "validation", parquet([
+        {"premise": random.randbytes(400_000).hex(), "choice1": "a", "choice2": "b", "question": "cause",
+         "label": n % 2, "idx": n, "changed": False} for n in range(30)])))
+    shop.cut = 1  # beyond the first 10 MB, which is what the library writes at once
     assert "the same command goes on" in refused(shop, tmp_path, *ET).replace("\n", " ")
     assert {path.name for path in (tmp_path / "data").rglob("*") if path.is_file()} == {mirror.RECORD}
     shop.cut, before = 0, len(shop.asked)
     fetched(shop, tmp_path, *ET)
     ranges = [asked for method, _, asked in shop.asked[before:] if method == "GET" and asked]
     assert ranges and not ranges[0].startswith("bytes=0-"), "the rest is asked for, not the whole"
-    assert len(original(tmp_path / "data", "xcopa", "test", "et")) == 30
+    assert all(len(original(tmp_path / "data", "xcopa", split, "et")) == 30 for split in ("dev", "test"))
+
+
+def test_a_fetch_that_is_killed_leaves_no_half_file_under_a_final_name(shop, tmp_path):
+    """Killed while it writes: what has a name is whole, and the next fetch makes the rest."""
+    small(shop)
+    killed = subprocess.run([sys.executable, "-c", KILLED, *ET], env=shop.environment(tmp_path / "home"),
+                            cwd=tmp_path, capture_output=True, timeout=60)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    left = {path.name for path in (tmp_path / "data").rglob("*") if path.is_file()}
+    assert left == {mirror.RECORD, "val.et.jsonl", "test.et.jsonl.part"}
+    root = fetched(shop, tmp_path, *ET)
+    assert not list(root.rglob("*.part"))
+    assert all(len(original(root, "xcopa", split, "et")) == 30 for split in ("dev", "test"))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from adapters_xitt import mirror
+from adapters_xitt.mirror import shapes
+
+def half(records, to):
+    if "test" not in to.file.name:
+        return jsonl(records, to)
+    to.file.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+jsonl, shapes.SHAPES["jsonl"] = shapes.SHAPES["jsonl"], half
+mirror.fetch(["xcopa"], Path("data"), languages=["et"])
+"""
 
 
 def test_content_that_is_not_what_the_list_says_is_refused(shop, tmp_path):
