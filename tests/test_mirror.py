@@ -383,8 +383,8 @@ def test_a_transfer_that_breaks_off_leaves_no_half_file_and_goes_on(shop, tmp_pa
 def test_a_fetch_that_is_killed_leaves_no_half_file_under_a_final_name(shop, tmp_path):
     """Killed while it writes: what has a name is whole, and the next fetch makes the rest."""
     small(shop)
-    killed = subprocess.run([sys.executable, "-c", KILLED, *ET], env=shop.environment(tmp_path / "home"),
-                            cwd=tmp_path, capture_output=True, timeout=60)
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "data"], capture_output=True, timeout=60,
+                            env=shop.environment(tmp_path / "home"))
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     left = {path.name for path in (tmp_path / "data").rglob("*") if path.is_file()}
     assert left == {mirror.RECORD, "val.et.jsonl", "test.et.jsonl.part"}
@@ -406,7 +406,7 @@ def half(records, to):
     os.kill(os.getpid(), signal.SIGKILL)
 
 jsonl, shapes.SHAPES["jsonl"] = shapes.SHAPES["jsonl"], half
-mirror.fetch(["xcopa"], Path("data"), languages=["et"])
+mirror.fetch(["xcopa"], Path(sys.argv[1]), languages=["et"])
 """
 
 
@@ -451,6 +451,7 @@ def test_what_the_hub_has_not_is_said(shop, tmp_path):
     shop.put("google/xquad", {"xquad.py": b"raise SystemExit(7)"})
     assert "no Parquet file on main" in refused(shop, tmp_path, "xquad")
     assert "licensed" in refused(shop, tmp_path, "ccg")
+    assert "unknown language 'xx'" in refused(shop, tmp_path, "xcopa", "--language", "xx").replace("\n", " ")
     assert "unknown task 'xcoppa'. Did you mean 'xcopa'?" in refused(shop, tmp_path, "xcoppa")
 
 

@@ -92,6 +92,7 @@ def fetch(references: Sequence[str], to: Path, *, revisions: Mapping[str, str] |
     languages whose training split is wanted. More than `most` bytes to download are refused."""
     asked = {name: revision for name, revision in map(parse_reference, references)}
     rows = [(task(name), mirror(name)) for name in asked]
+    _check_languages((*languages, *training), rows)
     record = _read_record(to)
     trees = _trees(rows, asked, revisions or {}, record, tell)
     wanted, notes = [], []
@@ -113,7 +114,10 @@ def fetch(references: Sequence[str], to: Path, *, revisions: Mapping[str, str] |
     for one in left:
         count = _write(one, to, record)
         tell(f"{one.title}: {count:,} rows in {one.places.file}")
-    notes += [f"{row.name}: {kept.note}" for row, kept in rows if kept.note]
+    for row, kept in rows:
+        notes += [f"{row.name}: {kept.note}"] if kept.note else []
+        if without := [split for split in row.files if split not in kept.splits]:
+            notes.append(f"{row.name}: no {' '.join(without)} from the hub, which has none or none with labels")
     return Written(_paths(left), _paths(there), tuple(notes))
 
 
@@ -131,6 +135,13 @@ def _wanted(row: Task, kept: Mirror, languages: Sequence[str], training: Sequenc
             if split in row.files and (split != "train" or language in training):
                 if not languages or language in languages or split == "train":
                     yield Wanted(row, kept, split, language, _places(row, kept, split, language))
+
+
+def _check_languages(found: Sequence[str], rows: Sequence[tuple[Task, Mirror]]) -> None:
+    known = list(dict.fromkeys(("en", *(code for row, _ in rows for code in inventory.languages(row)))))
+    for language in found:
+        if language not in known:
+            raise XittError(f"{' '.join(row.name for row, _ in rows)}: {unknown('language', language, known)}")
 
 
 def _places(row: Task, kept: Mirror, split: str, language: str) -> Places:
@@ -277,6 +288,8 @@ def _write(one: Wanted, to: Path, record: dict[str, Any]) -> int:
             os.replace(part, final[path])
     except DataError as error:
         raise DataError(f"{one.title}: {error}") from None
+    except OSError as error:  # a full disk, a folder that may not be written
+        raise XittError(f"{one.title}: can't be written ({error}); the same command goes on from here") from None
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
