@@ -494,6 +494,25 @@ def test_a_reference_and_a_size_are_read():
             mirror.parse_size(text)
 
 
+def test_names_of_labels_are_found_however_old_the_file_is():
+    from adapters_xitt.mirror.parquet import _names
+
+    label = {"names": NLI, "_type": "ClassLabel"}
+    for feature in (label, {"feature": label, "_type": "Sequence"}, {"feature": label, "_type": "List"}, [label]):
+        told = {b"huggingface": json.dumps({"info": {"features": {"label": feature}}}).encode()}
+        assert _names(told, "label") == NLI and _names(told, "other") is None
+    for told in (None, {}, {b"huggingface": b"{"}, {b"huggingface": b'{"info": {"features": {"label": []}}}'},
+                 {b"huggingface": b'{"info": {"features": {"label": {"dtype": "int64", "_type": "Value"}}}}'}):
+        assert _names(told, "label") is None
+
+
+def test_answers_are_read_as_a_list_of_records_and_as_a_record_of_lists():
+    make = mirror.MIRRORS["squad"].splits["dev"][0].make
+    row = {"id": "1", "context": "a b", "question": "q"}
+    assert make(row | {"answers": {"text": ["b"], "answer_start": [2]}}) == make(
+        row | {"answers": [{"text": "b", "answer_start": 2}]})
+
+
 def test_what_a_format_can_not_say_is_refused(tmp_path):
     from adapters_xitt.mirror.shapes import SHAPES, Places
 

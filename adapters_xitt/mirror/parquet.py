@@ -49,9 +49,10 @@ def _names(metadata: Mapping[bytes, bytes] | None, column: str) -> Sequence[str]
         feature = json.loads((metadata or {})[b"huggingface"])["info"]["features"][column]
     except (KeyError, TypeError, ValueError):
         return None
-    for inner in (feature, feature.get("feature")) if isinstance(feature, dict) else (feature[0],):
-        if isinstance(inner, dict) and "names" in inner:
-            return list(inner["names"])
+    while isinstance(feature, (dict, list)) and feature:  # a list of labels is said in three ways, by age of `datasets`
+        if isinstance(feature, dict) and "names" in feature:
+            return list(feature["names"])
+        feature = feature.get("feature") if isinstance(feature, dict) else feature[0]
     return None
 
 

@@ -166,6 +166,9 @@ def _splits(make: Callable[[str], Part], **names: str) -> dict[str, tuple[Part, 
 _ALL = {"train": "train", "dev": "validation", "test": "test"}
 _TRAINING = {"train": "train", "dev": "validation"}
 
+_STRIPPED = ("the hub strips the white space around contexts and answers; where an answer is then not at its offset, "
+             "the reader skips the question and counts it")
+
 _ROWS = (
     Mirror(task="anli-plus", shape="jsonl",
            splits={"train": _anli_plus("train", "train"), "dev": _anli_plus("dev", "validation_matched")}),
@@ -210,10 +213,10 @@ _ROWS = (
     Mirror(task="xquad", shape="squad", apart=("test",),
            note="the hub keeps no article titles: slices part the paragraphs of an article",
            splits=_splits(lambda split: _squad("google/xquad", "xquad.{lang}", split), test="validation")),
-    Mirror(task="mlqa", shape="squad",
+    Mirror(task="mlqa", shape="squad", note=_STRIPPED,
            splits=_splits(lambda split: _squad("google/xtreme", "MLQA.{lang}.{lang}", split),
                           dev="validation", test="test")),
-    Mirror(task="tydiqa", shape="squad", apart=("test",), codes=TYDIQA, splits={
+    Mirror(task="tydiqa", shape="squad", apart=("test",), codes=TYDIQA, note=_STRIPPED, splits={
         "train": (_squad("google/xtreme", "tydiqa", "train", _cut_id, prefix="{code}-"),),
         "test": (_squad("google/xtreme", "tydiqa", "validation", prefix="{code}-"),)}),
     Mirror(task="tatoeba", shape="parallel", apart=("test",), codes=TATOEBA, splits=_splits(
