@@ -258,7 +258,8 @@ def check(folder: Path, tasks: tuple[str, ...], out: Path | None) -> None:
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="The data folder to fill.")
 @click.option("--revision", "revisions", multiple=True, metavar="REPOSITORY=COMMIT",
               help="A commit of one repository, all 40 digits. Again for several.")
-@click.option("--language", "languages", multiple=True, help="Only this one, and what it is trained on. Again for several.")
+@click.option("--language", "languages", multiple=True,
+              help="Only this one, and what it is trained on. Again for several.")
 @click.option("--train-language", "training", multiple=True, default=("en",), show_default=True,
               help="Whose training split is wanted. Again for several.")
 @click.option("--most", default="2GB", show_default=True, help="Refuse to download more than this.")
