@@ -244,6 +244,42 @@ def score(predictions: Path, labels: Path, benchmark: str, out: Path | None) -> 
     printing.print_standing(predictions, labels, benchmark=benchmark, out=out)
 
 
+@main.group()
+def data() -> None:
+    """Check a data folder, or fill one from a hub."""
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("tasks", nargs=-1)
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Write every finding here as well.")
+def check(folder: Path, tasks: tuple[str, ...], out: Path | None) -> None:
+    """Read every file that FOLDER has of TASKS (default: all) and say how many rows it holds, what is broken and what
+    is missing. The exit status is 1 where a file that is there is broken."""
+    from adapters_xitt import datadesk
+
+    sys.exit(datadesk.check(folder, tasks, out=out))
+
+
+@data.command()
+@click.argument("tasks", nargs=-1)
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="The data folder to fill.")
+@click.option("--revision", "revisions", multiple=True, metavar="REPOSITORY=COMMIT",
+              help="A commit of one repository, all 40 digits. Again for several.")
+@click.option("--language", "languages", multiple=True,
+              help="Only this one, and what it is trained on. Again for several.")
+@click.option("--train-language", "training", multiple=True, default=("en",), show_default=True,
+              help="Whose training split is wanted. Again for several.")
+@click.option("--most", default="2GB", show_default=True, help="Refuse to download more than this.")
+def fetch(tasks: tuple[str, ...], folder: Path | None, revisions: tuple[str, ...], languages: tuple[str, ...],
+          training: tuple[str, ...], most: str) -> None:
+    """Bring TASKS (or TASK@COMMIT) from the hub into a folder, as files of the origin's own layout. Without TASKS:
+    list what can be fetched. The commits are kept in fetched.json and taken again the next time."""
+    from adapters_xitt import datadesk
+
+    datadesk.fetch(tasks, folder, revisions=revisions, languages=languages, training=training, most=most)
+
+
 def _with_precision(overrides: tuple[str, ...], precision: str | None) -> tuple[str, ...]:
     return (*overrides, f'precision="{precision}"') if precision else overrides
 

@@ -96,16 +96,15 @@ def test_7_the_conventions_of_bucc_have_names() -> None:
     assert len(set(told)) == 3 and "mean over tokens at layer 14 of 24" in told[0] and "first token" in told[2]
 
 
-@pytest.mark.parametrize(("name", "language"), [("xnli", "de"), ("pawsx", "en")])
+@pytest.mark.parametrize(("name", "language"), [("pawsx", "es"), ("pawsx", "fr"), ("pawsx", "ko")])
 def test_8_quotes_of_csv_are_read_as_csv_writes_them(name, language, data_dir) -> None:
     """Fields of XNLI and PAWS-X that hold quotes are quoted and doubled; cut at tabs, texts would keep that."""
     lines = (data_dir / "xtreme" / name / f"dev-{language}.tsv").read_text(encoding="utf-8").split("\n")
     rows = Sources(data_dir).select(tasks.task(name), language, most=None).rows
-    cells = [(row, line.split("\t")) for row, line in zip(rows, lines, strict=False)]
-    quoted = [(row, raw[0]) for row, raw in cells if raw[0].startswith('"') and raw[0].endswith('"')]
+    quoted = [(row["a"], line.split("\t")[0]) for row, line in zip(rows, lines, strict=False) if line.startswith('"')]
     assert quoted
-    for row, raw in quoted:
-        assert raw == '"' + row["a"].replace('"', '""') + '"'
+    for text, raw in quoted:
+        assert text != raw == '"' + text.replace('"', '""') + '"'
 
 
 def test_9_an_average_of_xtreme_r_is_made_and_says_what_it_lacks(data_dir) -> None:

@@ -20,14 +20,14 @@ PACKAGE = ROOT / "adapters_xitt"
 # A room imports from rooms before it in this list; a package's own modules import each other freely.
 ROOMS = ("errors", "languages", "digests", "progress",  # words
          "metrics",  # scores
-         "demo", "readers", "tasks", "lineage", "sources", "batches",  # data
+         "demo", "readers", "tasks", "lineage", "sources", "inventory", "batches",  # data
          "mixture", "methods", "formats", "compose",  # modules
-         "recipe", "records", "store", "hub",  # study
+         "recipe", "records", "store", "hub", "mirror",  # study
          "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate",
          "nearest", "decode", "ceiling", "stream", "train",  # engine
          "material", "means", "jobs", "plan", "bench", "run", "grid",  # work
          "analysis", "submission", "report",  # reading
-         "doctor", "desk", "printing", "cli")  # doors
+         "doctor", "desk", "datadesk", "printing", "cli")  # doors
 
 
 def _modules() -> list[Path]:
