@@ -223,6 +223,13 @@ def print_standing(predictions: Path, labels: Path, *, benchmark: str, out: Path
     for name, one in {**found.groups, "all tasks": found.whole}.items():
         table.add_row(name, _average(one), "tasks", "", _missing(one))
     desk.console().print(table)
+    each = Table(title="by language, over the tasks that ask for it", title_justify="left")
+    for column in ("language", "score", "missing"):
+        each.add_column(column, justify="right" if column == "score" else "left")
+    for code, one in found.languages.items():
+        if one.value is not None:
+            each.add_row(code, _average(one), _missing(one))
+    desk.console().print(each)
     if out:
         out.write_text(json.dumps(found.record(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -138,12 +138,14 @@ def average(parts: Mapping[str, float | Average | None]) -> Average:
 
 @dataclass(frozen=True)
 class Standing:
-    """What a folder scores on a benchmark: score by task, language and name; averages of tasks, groups and all."""
+    """What a folder scores on a benchmark: score by task, language and name; averages of tasks, of groups, of all
+    tasks, and of each language over the tasks that ask for it."""
 
     benchmark: Benchmark
     scores: dict[str, dict[str, dict[str, float]]]
     tasks: dict[str, Average]
     groups: dict[str, Average]
+    languages: dict[str, Average]
     whole: Average
 
     def record(self) -> dict[str, Any]:
@@ -152,7 +154,8 @@ class Standing:
             return {name: {"score": one.value, "missing": list(one.missing)} for name, one in found.items()}
 
         return {"benchmark": self.benchmark.name, "scores": self.scores, "tasks": told(self.tasks),
-                "groups": told(self.groups), "all": told({"all": self.whole})["all"]}
+                "groups": told(self.groups),
+                "languages": told(self.languages), "all": told({"all": self.whole})["all"]}
 
 
 def benchmark(name: str) -> Benchmark:
@@ -187,7 +190,12 @@ def standing(of: Benchmark, scores: dict[str, dict[str, dict[str, float]]]) -> S
     groups: dict[str, dict[str, Average]] = {}
     for row in of.rows:
         groups.setdefault(row.group, {})[row.name] = by_task[row.name]
-    return Standing(of, scores, by_task, {name: average(parts) for name, parts in groups.items()}, average(by_task))
+    each: dict[str, dict[str, float | None]] = {}
+    for row in of.rows:
+        for code in of.languages[row.name]:
+            each.setdefault(code, {})[row.name] = scores.get(row.name, {}).get(code, {}).get(row.headline)
+    return Standing(of, scores, by_task, {name: average(parts) for name, parts in groups.items()},
+                    {code: average(parts) for code, parts in sorted(each.items())}, average(by_task))
 
 
 def place(row: Task, language: str) -> str:
