@@ -36,7 +36,7 @@ def test_planted_translations_are_mined_with_the_threshold_of_the_other_split() 
     assert {(item["id"], item["target"]) for item in found.items} == {
         (f"bucc2018/de/de-{n}", f"en-{n}") for n in range(30)}
     assert found.arrays["margins"].min() >= found.arrays["threshold"][0] > 0
-    noisy = decode.decode(replace(planted(60, 1.5, seed=3), fit=planted(40, 1.5, seed=4)))
+    noisy = decode.decode(replace(planted(60, 2.5, seed=3), fit=planted(40, 2.5, seed=4)))
     assert 0 < noisy.scores["f1"] < 100
 
 
