@@ -296,7 +296,7 @@ def test_refused(metric, preds, golds, message):
 @pytest.mark.parametrize("metric", list(METRICS))
 def test_construction_writes_nothing_and_compute_refuses_nothing(metric, tmp_path, monkeypatch):
     monkeypatch.setattr("evaluate.config.HF_METRICS_CACHE", str(tmp_path / "cache"))
-    made = METRICS[metric]()
+    made = METRICS[metric](language="en")
     assert not (tmp_path / "cache").exists()
     for rows in ({}, {"predictions": [], "references": []}):
         with pytest.raises(XittError, match="nothing to score"):

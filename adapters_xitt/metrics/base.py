@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -40,6 +40,18 @@ class Metric(evaluate.Metric):
             return self.score(predictions, references)
         return super().compute(predictions=predictions, references=references, **kwargs)
 
+    def add_batch(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> None:
+        """Keep these rows for `compute`. A row may lack optional keys and have more than its form, as data sets do."""
+        form = self.features if isinstance(self.features, datasets.Features) else {}
+        columns = {"predictions": predictions, "references": references}
+        whole = {name: [_like(form.get(name), row) for row in rows] if isinstance(form.get(name), dict) else rows
+                 for name, rows in columns.items()}
+        super().add_batch(**whole, **kwargs)
+
+    def add(self, *, prediction: Any = None, reference: Any = None, **kwargs: Any) -> None:
+        """Keep one row for `compute`."""
+        self.add_batch(predictions=[prediction], references=[reference], **kwargs)
+
     def _compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
         return self.score(predictions, references)
 
@@ -66,3 +78,10 @@ def plain(what: str, value: Any) -> int | str:
     if getattr(value, "shape", ()) == () and hasattr(value, "__index__"):
         return value.__index__()
     raise XittError(f"{what}: a label is an integer or a string, found {value!r}")
+
+
+def _like(form: Any, row: Any) -> Any:
+    # evaluate refuses a row whose keys aren't those of its form; what is left out is None there.
+    if isinstance(form, dict) and isinstance(row, Mapping):
+        return {key: _like(kind, row.get(key)) for key, kind in form.items()}
+    return row

@@ -30,6 +30,8 @@ def margins(ours: Neighbours, theirs: Neighbours) -> np.ndarray:
     where that half is 0, which `mine` never keeps.
     """
     for name, side, other in (("first", ours, theirs), ("second", theirs, ours)):
+        if side.cosines.size == 0:
+            raise XittError(f"mining: the {name} side has no sentence with a neighbour")
         if not np.isfinite(side.cosines).all():
             raise XittError(f"mining: a cosine of the {name} side is not a finite number")
         if side.indices.min() < 0 or side.indices.max() >= len(other.cosines):

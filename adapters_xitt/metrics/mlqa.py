@@ -28,7 +28,7 @@ def _is_punctuation(char: str) -> bool:
 
 
 def normalize_in(text: str, language: str) -> str:
-    """Lower case, without punctuation (Unicode's and ASCII's) and articles, single spaces; in zh one word a Han character.
+    """Lower case, no punctuation (Unicode's and ASCII's) or articles, single spaces; in zh a word per Han character.
 
     The rules of mlqa_evaluation_v1.py of facebookresearch/MLQA, which is third_party/evaluate_mlqa.py of XTREME.
     """

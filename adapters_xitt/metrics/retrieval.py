@@ -1,4 +1,7 @@
-"""Scores of retrieval: mined sentence pairs (BUCC), and rankings (Mewsli-X and LAReQA)."""
+"""Scores of retrieval: mined sentence pairs (BUCC), and rankings (Mewsli-X and LAReQA).
+
+Ids are strings, or integers throughout; `compute` takes strings only.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ CUT = 20  # ranks that count; XTREME-R's for both of its rankings
 class Bucc(Metric):
     """F1, precision and recall of mined pairs, as sets.
 
-    A prediction and a reference are pairs (source id, target id), all of one kind, strings or integers; the two lists
-    may differ in length and order, and a pair given twice counts once. Mining nothing scores 0; no gold pair is a
-    XittError. As `bucc_f1` in XTREME's evaluate.py.
+    A prediction and a reference are pairs (source id, target id); the two lists may differ in length and order, and a
+    pair given twice counts once. Mining nothing scores 0; no gold pair is a XittError. As `bucc_f1` in evaluate.py of
+    XTREME.
     """
 
     headline = "f1"
@@ -40,7 +43,7 @@ class Bucc(Metric):
             "recall": 100 * hits / len(gold),
         }
 
-    def form(self) -> list[datasets.Features]:
+    def form(self) -> datasets.Features:
         return _lists_of_ids()
 
 
@@ -64,7 +67,7 @@ class Mrr(Metric):
             total += next((1 / rank for rank, found in enumerate(ranking[:CUT], 1) if found in wanted), 0.0)
         return {"mrr@20": 100 * total / len(references)}
 
-    def form(self) -> list[datasets.Features]:
+    def form(self) -> datasets.Features:
         return _lists_of_ids()
 
 
@@ -97,7 +100,7 @@ class MeanAveragePrecision(Metric):
             total += precisions / most
         return {"map@20": 100 * total / len(references)}
 
-    def form(self) -> list[datasets.Features]:
+    def form(self) -> datasets.Features:
         return _lists_of_ids()
 
 
@@ -115,6 +118,6 @@ def _one_kind(rows: Sequence[Sequence[int | str]], *, what: str) -> None:
         raise XittError(f"{what}: ids of one kind are needed, found {' and '.join(kinds)}")
 
 
-def _lists_of_ids() -> list[datasets.Features]:
-    lists = [datasets.List(datasets.Value(kind)) for kind in ("int64", "string")]
-    return [datasets.Features({"predictions": ids, "references": ids}) for ids in lists]
+def _lists_of_ids() -> datasets.Features:
+    ids = datasets.List(datasets.Value("string"))
+    return datasets.Features({"predictions": ids, "references": ids})
