@@ -144,6 +144,9 @@ def _retrieval(test: Said) -> tuple:
 def _sides(test: Said) -> tuple[list[int], list[int], Tensor]:
     """The places of the queries and of the candidates among the rows, and every row's vector of length one."""
     sides = [[at for at, row in enumerate(test.rows) if row["side"] == side] for side in ("query", "candidate")]
+    bare = next((at for at in sides[0] if test.rows[at]["gold"] is None), None)
+    if bare is not None:
+        raise _unlabelled(test.task, test.rows[bare])
     return sides[0], sides[1], unit_length(np.stack(test.said))
 
 
@@ -195,9 +198,13 @@ def _choice(test: Said) -> tuple:
 def _gold(task: Task, row: Mapping) -> int:
     """The index of the right choice."""
     if row["label"] is None:
-        raise XittError(f"task {task.name}: item {row['id']} has no label to be scored by; name a file with labels "
-                        f"under tasks.{task.name}.files, or their own file under gold")
+        raise _unlabelled(task, row)
     return row["label"]
+
+
+def _unlabelled(task: Task, row: Mapping) -> XittError:
+    return XittError(f"task {task.name}: item {row['id']} has no label to be scored by; name a file with labels "
+                     f"under tasks.{task.name}.files, or their own file under gold")
 
 
 def _mlm(test: Said) -> tuple:
