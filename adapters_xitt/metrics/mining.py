@@ -15,7 +15,7 @@ import numpy as np
 from adapters_xitt.errors import XittError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Neighbours:
     """The k nearest sentences of the other side for each of n sentences; XTREME's k is 4, or the other side's size."""
 
