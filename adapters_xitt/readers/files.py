@@ -28,9 +28,9 @@ def lines_of(path: Path) -> list[str]:
 def text_of(path: Path) -> str:
     """The text of a file, `.gz` or not."""
     data = bytes_of(path)
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
-        line = data[: max(data.find(b"\0"), 0)].count(b"\n") + 1
-        raise DataError(f"{path}:{line}: expected UTF-8, found bytes of UTF-16 or of no text; convert the file to UTF-8")
+    nuls = sorted((data[::2].count(0), data[1::2].count(0)))
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or (nuls[1] > len(data) // 4 and nuls[0] < len(data) // 50):
+        raise DataError(f"{path}:1: expected UTF-8, found UTF-16; convert the file to UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -96,7 +96,7 @@ def mewslix_jsonl(path: Path, *, split: str, other: Path, gold: Path | None = No
             if not inside:
                 crossing += 1
                 continue
-            told = [mention.get("entity_id")] if named is None else named.get(own)
+            told = [mention.get("entity_id") or ""] if named is None else named.get(own)
             if named is not None and told is None:
                 raise DataError(f"{gold}: expected the mention {own!r} of {path}; the files belong to different data")
             group = f"{split}/{context.get('document_id') or n}"

@@ -5,6 +5,7 @@ Rows only: nothing here reads a file. `task(name)` finds a row, `TASKS` holds th
 from __future__ import annotations
 
 from adapters_xitt.errors import XittError, unknown
+from adapters_xitt.tasks.beyond import BEYOND
 from adapters_xitt.tasks.demo import DEMO
 from adapters_xitt.tasks.intermediate import INTERMEDIATE
 from adapters_xitt.tasks.record import KINDS, Task
@@ -13,7 +14,7 @@ from adapters_xitt.tasks.xtreme_r import XTREME_R
 
 __all__ = ["KINDS", "TASKS", "Task", "task"]
 
-TASKS: dict[str, Task] = {row.name: row for row in (*INTERMEDIATE, *XTREME, *XTREME_R, *DEMO)}
+TASKS: dict[str, Task] = {row.name: row for row in (*INTERMEDIATE, *XTREME, *XTREME_R, *BEYOND, *DEMO)}
 
 
 def task(name: str) -> Task:
