@@ -104,7 +104,7 @@ class Sources:
         return self._read(task, self.overrides.get(task.name, Override()).test or "test", language)
 
     def labelled(self, task: Task) -> Task:
-        """The task with its labels; those that only the data knows are in a file of labels, or in its training split."""
+        """The task with its labels; those that only the data knows are in a file of their own or the training split."""
         if not task.open or task.labels:
             return task
         for path in map(self._place, task.label_files):
@@ -165,7 +165,7 @@ class Sources:
         return Rows(task, language, reference, rows, digest([task.name, rows]), reading.skipped, file)
 
     def _joined(self, task: Task, split: str, language: str) -> tuple[readers.Reading, Path]:
-        """The rows of a split of the tasks that one joins, each item under its own origin; every missing one is told."""
+        """The rows of a split of the tasks that one joins, items under their own origins; every missing one is told."""
         problems, found = Problems(f"{task.name} {split} is {', '.join(task.joins)} together"), []
         for name in task.joins:
             try:

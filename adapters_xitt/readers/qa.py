@@ -16,8 +16,8 @@ def squad_json(path: Path, *, split: str, gold: Path | None = None, impossible: 
 
     XTREME's test files have empty answers: `gold` gives those of the same ids (and the titles); without it every
     `answers` is []. In a file with answers, a question without one is skipped, and so is one with an answer that
-    isn't at its offset. With `impossible` (SQuAD v2.0) a question that its `is_impossible` marks as having no answer is a
-    row whose `answers` is [], which trains to the first token. Where ids repeat (XTREME's cut TyDiQA train ids) all rows are numbered instead.
+    isn't at its offset. With `impossible` (SQuAD v2.0) a question that its `is_impossible` marks stays, its `answers`
+    [], which trains to the first token. Where ids repeat (XTREME's cut TyDiQA train ids) all rows are numbered instead.
     """
     found = _questions(path)
     repeated = [qid for qid, count in Counter(row["id"] for row in found).items() if count > 1]

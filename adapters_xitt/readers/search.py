@@ -78,7 +78,7 @@ def mewslix_jsonl(path: Path, *, split: str, other: Path, gold: Path | None = No
     named = None if gold is None else _labels(gold)
     queries: list[dict[str, Any]] = []
     known, crossing = {}, 0
-    for n, where, row in objects(other):
+    for _, where, row in objects(other):
         own, text = (get(row, key, kind=str, where=where) for key in ("entity_id", "description"))
         if own in known:
             raise DataError(f"{where}entity_id: expected distinct ids, found {own!r} again")

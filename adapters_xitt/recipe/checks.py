@@ -16,7 +16,8 @@ from adapters_xitt.recipe.document import CONTROLS, Recipe
 from adapters_xitt.sources import READERS, in_language, parse_slice
 from adapters_xitt.tasks import TASKS
 
-_GIVEN = ("path", "split", "labels", "gold", "unseen")  # what a reader is told by the task's row and the recipe's other keys
+# What a reader is told by the task's row and the recipe's other keys.
+_GIVEN = ("path", "split", "labels", "gold", "unseen")
 
 
 def check_names(values: dict[str, Any], tell: Any) -> None:
