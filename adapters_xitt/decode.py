@@ -67,7 +67,7 @@ def _tagging(test: Said) -> tuple:
     by_example = test.units.of_examples()
     per_row = [np.concatenate([test.said[unit] for unit in by_example[at]]) for at in range(len(test.rows))]
     predicted = [[test.task.labels[label] for label in words.argmax(1)] for words in per_row]
-    gold = [[test.task.labels[label] for label in row["tags"]] for row in test.rows]
+    gold = [test.task.names(row["tags"]) for row in test.rows]
     items = [{"id": row["id"], "tags": tags, "gold": true}
              for row, tags, true in zip(test.rows, predicted, gold, strict=True)]
     sizes = np.array([len(words) for words in per_row], dtype=np.int64)
@@ -235,7 +235,7 @@ def majority(task: Task, train_rows: Sequence[Mapping], test_rows: Sequence[Mapp
         tags = [tag for row in train_rows for tag in row["tags"]]
         top = task.labels[int(np.bincount(tags).argmax())]
         said = [[top] * len(row["words"]) for row in test_rows]
-        gold = [[task.labels[tag] for tag in row["tags"]] for row in test_rows]
+        gold = [task.names(row["tags"]) for row in test_rows]
     else:
         return None
     return float(METRICS[task.metric](language=language).score(said, gold)[task.headline])

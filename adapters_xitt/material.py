@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from adapters_xitt import batches, checkpoint, demo, digests, evaluate, lineage, mixture
 from adapters_xitt.batches import Lengths, Units
+from adapters_xitt.errors import XittError
 from adapters_xitt.lineage import DataSet
 from adapters_xitt.memory import Means
 from adapters_xitt.mixture import Mixture, Portion
@@ -23,8 +25,8 @@ from adapters_xitt.train import Settings
 CACHED = 20_000  # rows from which reading Arrow is quicker than tokenising again
 SELECTION = 500  # selection examples read, where the recipe says nothing
 DEFAULT_LENGTHS = {"pair": Lengths(128), "tagging": Lengths(128), "qa": Lengths(384, 128, 64),
-                   "retrieval": Lengths(512), "mining": Lengths(512),
-                   "ranking": Lengths(512), "choice": Lengths(128), "mlm": Lengths(128)}
+                   "retrieval": Lengths(512), "mining": Lengths(512), "ranking": Lengths(512),
+                   "choice": Lengths(128), "mlm": Lengths(128)}
 
 
 class Material:
@@ -40,6 +42,7 @@ class Material:
         self._examples: dict[tuple[Portion, Mixture], list[dict[str, Any]]] = {}
         self._data: dict[Mixture, list[Data]] = {}
         self._sets: dict[str, DataSet] = {}
+        self._tasks: dict[str, Task] = {}
         self._overlaps: dict[tuple, float] = {}
 
     @cached_property
@@ -74,6 +77,24 @@ class Material:
             return 0
         return settings.steps(mixed.epoch([len(self.examples(part, mixed)) for part in mixed.portions],
                                           [self.batch_size(part, mixed) for part in mixed.portions]))
+
+    def task(self, name: str) -> Task:
+        """A task with its labels, be they in its row or in its data."""
+        if name not in self._tasks:
+            self._tasks[name] = self.sources.labelled(task(name))
+        return self._tasks[name]
+
+    def labelled(self, mixed: Mixture) -> Mixture:
+        """A mixture whose portions have the labels that only their data knows."""
+        def own(part: Portion) -> Portion:
+            if not task(part.task).open or part.variant == "text":
+                return part
+            try:
+                return replace(part, labels=self.task(part.task).labels)
+            except XittError:  # a file is missing: the plan tells it with all that is, when it reads the rows
+                return part
+
+        return replace(mixed, portions=tuple(own(part) for part in mixed.portions))
 
     def lengths(self, name: str) -> Lengths:
         plain, _, variant = name.partition(":")

@@ -40,6 +40,7 @@ class Portion:
     languages: tuple[str, ...] = (ENGLISH,)
     variant: str = ""  # a key of VARIANTS
     examples: int | None = None
+    labels: tuple[str, ...] = ()  # of a task whose labels only its data knows
 
     @property
     def text(self) -> str:
@@ -52,7 +53,7 @@ class Portion:
         """The task that is trained: the task itself, or masked words of its texts."""
         own = task(self.task)
         if self.variant != "text":
-            return own
+            return replace(own, labels=self.labels) if self.labels else own
         return replace(task("text"), name=f"{own.name}:text", origin=own.origin, parallel=own.parallel,
                        derived_from=own.derived_from)
 
@@ -79,6 +80,9 @@ class Mixture:
         """As JSON, for keys and manifests; the name is people's and decides nothing."""
         found = asdict(self)
         del found["name"]
+        for part in found["portions"]:
+            if not part["labels"]:
+                del part["labels"]
         return json.loads(json.dumps(found))  # lists, as a file gives them back
 
     def epoch(self, sizes: Sequence[int], batches: Sequence[int]) -> float:

@@ -39,7 +39,7 @@ def make(recipe: Recipe, material: Material) -> Plan:
         for seed in recipe.seeds:
             row = _Rows(plan, choice, rate, seed)
             for name in recipe.targets:
-                row.of(task(name))
+                row.of(material.task(name))
     plan.notes.extend(_effects(plan))
     return plan
 
@@ -47,14 +47,14 @@ def make(recipe: Recipe, material: Material) -> Plan:
 def _own(plan: Plan, target: Task) -> Mixture:
     """What trains a target by itself."""
     portion = plan.recipe.training_portion(plan.material.sources.training_task(target))
-    return Mixture(target.name, (portion,))
+    return plan.material.labelled(Mixture(target.name, (portion,)))
 
 
 def _source(plan: Plan, mixed: Mixture) -> Mixture:
     """An intermediate with each of its tasks replaced by the one whose data trains it."""
     sources = plan.material.sources
-    return replace(mixed, portions=tuple(replace(part, task=sources.training_task(task(part.task)))
-                                         for part in mixed.portions))
+    return plan.material.labelled(replace(mixed, portions=tuple(
+        replace(part, task=sources.training_task(task(part.task))) for part in mixed.portions)))
 
 
 def _check(plan: Plan, trained: Sequence[Mixture], targets: Sequence[str]) -> None:
@@ -76,7 +76,7 @@ def _check(plan: Plan, trained: Sequence[Mixture], targets: Sequence[str]) -> No
         languages = plan.recipe.tested(task(name))
         if not languages:
             problems.add(f"target {name} is tested in none of the recipe's languages; it has "
-                         f"{', '.join(task(name).languages)}")
+                         f"{', '.join(task(name).known)}")
         for language in languages:
             try:
                 material.test(name, language)
@@ -258,7 +258,7 @@ def one_composition(plan: Plan, composition: Composition) -> None:
     top = parts[-1] if parts else None
     spaces = {mixture.space(part.record) for part in top.mixture.portions} if top else set()
     for name in plan.recipe.targets:
-        target = task(name)
+        target = plan.material.task(name)
         if target.trains and mixture.space(target) not in spaces:
             labels = " ".join(target.labels) or "(none)"
             have = (f"the last part, {top.title}, was trained on {top.mixture.name}" if top
@@ -276,7 +276,8 @@ def one_composition(plan: Plan, composition: Composition) -> None:
 def known(plan: Plan, manifest: Manifest, choice: Choice) -> TrainJob:
     """A module that the store has already, as a job of the plan."""
     training, record = manifest.training, manifest.mixture
-    portions = tuple(Portion(**{**part, "languages": tuple(part["languages"])}) for part in record["portions"])
+    portions = tuple(Portion(**{**part, "languages": tuple(part["languages"]), "labels": tuple(part.get("labels", ()))})
+                     for part in record["portions"])
     mixed = Mixture(manifest.trained_on, **{**record, "portions": portions,
                                             "shares": tuple((text, share) for text, share in record["shares"])})
     plan.train[manifest.key] = TrainJob(

@@ -125,7 +125,8 @@ def print_task(name: str, *, encoder: str | None, data: str | None, store: Path 
              "trained on": f"{trained} {tasks.task(trained).train}" if row.trains else "nothing",
              "selected on": tasks.task(trained).selection if row.trains else "nothing", "items": row.origin,
              "derived from": " ".join(row.derived_from), "source": row.source,
-             "files": "\n".join(f"{split}: {' | '.join(found)}" for split, found in row.files.items()),
+             "files": "\n".join(f"{split}: {' | '.join(found)}" for split, found in row.files.items() if found),
+             "joins": " ".join(row.joins), "languages of XTREME-R": " ".join(row.more), "files missing": row.hint,
              "labels apart": "\n".join(f"{split}: {' | '.join(found)}" for split, found in row.gold.items())}
     for what, text in facts.items():
         if text:

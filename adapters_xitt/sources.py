@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,18 +12,24 @@ from typing import Any
 
 from adapters_xitt import readers
 from adapters_xitt.digests import digest
-from adapters_xitt.errors import DataError, XittError
+from adapters_xitt.errors import DataError, Problems, XittError
 from adapters_xitt.lineage import DataSet, item_id, text_hash, texts
-from adapters_xitt.tasks import Task
+from adapters_xitt.tasks import TASKS, Task
 
 READERS: dict[str, Callable[..., readers.Reading]] = {
     "pairs_tsv": readers.pairs_tsv,
+    "mnli": readers.mnli,
     "sick_txt": readers.sick_txt,
     "snli_jsonl": readers.snli_jsonl,
     "tags_tsv": readers.tags_tsv,
     "conllu": readers.conllu,
+    "conll_columns": readers.conll_columns,
+    "ccg_tags": readers.ccg_tags,
     "squad_json": readers.squad_json,
     "parallel_lines": readers.parallel_lines,
+    "bucc_tsv": readers.bucc_tsv,
+    "lareqa_json": readers.lareqa_json,
+    "mewslix_jsonl": readers.mewslix_jsonl,
     "hellaswag_jsonl": readers.hellaswag_jsonl,
     "cosmosqa_csv": readers.cosmosqa_csv,
     "commonsenseqa_jsonl": readers.commonsenseqa_jsonl,
@@ -100,21 +107,42 @@ class Sources:
         """The rows that a threshold is fitted on."""
         return self._read(task, task.fitted, language)
 
-    def find(self, task: Task, split: str, language: str, *, gold: bool = False) -> Path | None:
-        """The file of a split, or of the labels kept apart from it; None where the task has none to look for."""
+    def labelled(self, task: Task) -> Task:
+        """The task with its labels; those that only the data knows are in a file of their own or the training split."""
+        if not task.open or task.labels:
+            return task
+        for path in map(self._place, task.label_files):
+            if path.exists():
+                return replace(task, labels=readers.label_list(path))
+        split, *_ = parse_slice(self.overrides.get(task.name, Override()).train or task.train)
+        rows = self._reading(task, split, "en").rows
+        return replace(task, labels=tuple(sorted({tag for row in rows for tag in row["tags"]})))
+
+    def find(self, task: Task, split: str, language: str, *, gold: bool = False) -> tuple[Path, ...] | None:
+        """The files of a split, or of the labels kept apart from it; None where the task has none to look for."""
         override = self.overrides.get(task.name, Override())
         own = _named(override.gold if gold else override.files, split, language)
         patterns = (own,) if own else (task.gold if gold else task.files).get(split, ())
         if not patterns or (gold and not own and _named(override.files, split, language)):
             return None  # labels kept apart belong to the task's own file, not to one that a recipe names
-        tried = [self._place(in_language(pattern, language)) for pattern in patterns]
-        for path in tried:
-            if path.exists():
-                return path
+        tried = [self._places(task, pattern, language) for pattern in patterns]
+        for paths in tried:
+            if all(path.exists() for path in paths):
+                return paths
         if gold and not own:
             return None  # a split may carry its labels itself
-        raise DataError(f"{tried[0]}: no such file; {task.name} {split} in {language!r} is read from it"
-                        + "".join(f", or from {path}" for path in tried[1:]))
+        # Of several places the one that has a part of the files is meant.
+        meant = next((paths for paths in tried if any(path.exists() for path in paths)), tried[0])
+        missing = next(path for path in meant if not path.exists())
+        others = [" + ".join(map(str, paths)) for paths in tried if paths != meant]
+        raise DataError(f"{missing}: no such file; {task.name} {split} in {language!r} is read from "
+                        + ("it" if len(meant) == 1 else " + ".join(path.name for path in meant))
+                        + "".join(f", or from {other}" for other in others) + (task.hint and f". {task.hint}"))
+
+    def _places(self, task: Task, pattern: str, language: str) -> tuple[Path, ...]:
+        """The files of a pattern, which are all read."""
+        filled = in_language(pattern, task.codes.get(language, language))
+        return tuple(self._place(part) for part in filled.split(" + "))
 
     def _place(self, relative: str) -> Path:
         path = Path(relative)
@@ -125,31 +153,64 @@ class Sources:
         return self.root / path
 
     def _read(self, task: Task, reference: str, language: str, *, most: int | None = None) -> Rows:
-        if task.reader not in READERS:
-            raise XittError(f"task {task.name}: this version has no reader {task.reader!r} for its files yet")
         split, start, stop = parse_slice(reference)
-        path = self.find(task, split, language)
-        if path is None:
-            have = ", ".join(task.files)
-            raise XittError(f"task {task.name} has no split {split!r}; it has {have}")
-        reading = self._call(task, split, language, path)
+        joined = task.joins and not _named(self.overrides.get(task.name, Override()).files, split, language)
+        if joined:
+            reading, file = self._joined(task, split, language)
+        else:
+            task = self.labelled(task)
+            reading, file = self._reading(task, split, language), self.find(task, split, language)[0]
         kept = cut(reading.rows, start, stop)
         if most is not None and len(kept) > most:
             kept = sample(kept, most)
         if not kept:
-            raise DataError(f"{path}: no row is left in {task.name} {reference} ({language})")
-        rows = tuple({**row, "id": item_id(task, language, row["id"])} for row in kept)
-        return Rows(task, language, reference, rows, digest([task.name, rows]), reading.skipped, path)
+            raise DataError(f"{file}: no row is left in {task.name} {reference} ({language})")
+        rows = tuple(kept if joined else ({**row, "id": item_id(task, language, row["id"])} for row in kept))
+        return Rows(task, language, reference, rows, digest([task.name, rows]), reading.skipped, file)
 
-    def _call(self, task: Task, split: str, language: str, path: Path) -> readers.Reading:
-        options = {**task.options, **self.overrides.get(task.name, Override()).options}
+    def _joined(self, task: Task, split: str, language: str) -> tuple[readers.Reading, Path]:
+        """The rows of a split of the tasks that one joins, items under their own origins; every missing one is told."""
+        problems, found = Problems(f"{task.name} {split} is {', '.join(task.joins)} together"), []
+        for name in task.joins:
+            try:
+                found.append((name, self._read(TASKS[name], split, language)))
+            except XittError as error:
+                problems.add(str(error))
+        problems.raise_if_any()
+        rows = [{**row, "group": f"{name}/{row['group']}"} for name, part in found for row in part.rows]
+        skipped = {f"{name}: {reason}": count for name, part in found for reason, count in part.skipped.items()}
+        return readers.Reading(rows, skipped), found[0][1].file
+
+    def _reading(self, task: Task, split: str, language: str) -> readers.Reading:
+        """The rows of a split under their raw ids; those of a second file count in a split of their own."""
+        if task.reader not in READERS:
+            raise XittError(f"task {task.name}: this version has no reader {task.reader!r} for its files yet")
+        paths = self.find(task, split, language)
+        if paths is None:
+            raise XittError(f"task {task.name} has no split {split!r}; it has {', '.join(task.files)}")
+        golds = self.find(task, split, language, gold=True) or (None,) * len(paths)
+        if len(golds) != len(paths):
+            raise XittError(f"task {task.name} {split}: expected a file of labels for each of its {len(paths)} files, "
+                            f"found {len(golds)}")
+        rows, skipped = [], Counter()
+        for n, (path, gold) in enumerate(zip(paths, golds, strict=True)):
+            reading = self._call(task, split + (f"+{n}" if n else ""), language, path, gold)
+            rows += reading.rows
+            skipped.update(reading.skipped)
+        return readers.Reading(rows, dict(skipped))
+
+    def _call(self, task: Task, split: str, language: str, path: Path, gold: Path | None) -> readers.Reading:
+        override = self.overrides.get(task.name, Override())
+        options = {**task.options, **override.options}
         if "other" in options:  # the second file of a pair, beside the first
-            options["other"] = path.with_name(str(options["other"]).format(lang=language))
-        gold = self.find(task, split, language, gold=True)
+            options["other"] = path.parent / in_language(str(options["other"]).replace("{split}", split), language)
         if gold is not None:
             options["gold"] = gold
         if task.labels:
             options["labels"] = task.labels
+        if task.open:  # what a test has beyond the labels of training is wrong, not an error
+            options.setdefault("labels", None)
+            options["unseen"] = split.partition("+")[0] != parse_slice(override.train or task.train)[0]
         return READERS[task.reader](path, split=split, **options)
 
 

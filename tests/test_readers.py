@@ -548,7 +548,7 @@ BROKEN = [
     (sick, SICK + "1\ta\tb\t3\tNETURAL\n", ["f:2: ", "unknown label 'NETURAL'"]),
     (snli, '{"sentence1": "a"}\n', ["f:1: ", "sentence2: expected a string, found only sentence1"]),
     (snli, '{"sentence1": "a", "sentence2": 3}\n', ["f:1: ", "sentence2: expected a string, found 3"]),
-    (snli, "[]\n", ["f:1: ", "sentence1: ", "a list where an object should be"]),
+    (snli, "[]\n", ["f:1: ", "expected an object, found a list"]),
     (snli, '{"sentence1": "a", "sentence2": "b", "gold_label": "?"}\n', ["f:1: ", "unknown label '?'"]),
     (snli, '{"sentence1": "a", "sentence2": "b", "gold_label": "-"}\n{"sen', ["f:2: ", "column 2", "cut short"]),
     (snli, "[" * 200_000, ["f:1: ", "expected JSON"]),

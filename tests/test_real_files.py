@@ -40,6 +40,13 @@ PLACES: dict[str, Place] = {
     "panx": Place(split="dev", language="he"), "xquad": Place(language="th"), "mlqa": Place(split="dev", language="hi"),
     "tydiqa": Place(language="bn"), "xcopa": Place(language="qu"),
     "tatoeba": Place(language="ka", options={"inverse": True}),
+    "conll2000": Place({"test": "allennlp_fixtures/tagging/conll2000.txt"}),
+    "ewt-xpos": Place(split="dev"), "masakhaner": Place(split="dev", language="sw"),
+    "masakhaner-nodate": Place(language="yo"), "uner": Place(language="pt"), "uner-pud": Place(language="ru"),
+    "americasnli": Place(language="qu"), "lareqa": Place(language="ar"),
+    "snli": Place({"test": "allennlp_fixtures/pair_classification/snli.jsonl"}),
+    "squad2": Place({"dev": "allennlp_fixtures/rc/squad2.json"}, "dev"),
+    "bucc2018": Place(split="dev", language="zh"),
 }
 
 

@@ -8,7 +8,7 @@ characters that Unicode calls line ends occur inside fields. A file that can't b
 
 from __future__ import annotations
 
-from adapters_xitt.readers.base import Reading
+from adapters_xitt.readers.base import UNSEEN, Reading
 from adapters_xitt.readers.choice import (
     commonsenseqa_jsonl,
     copa_jsonl,
@@ -16,20 +16,30 @@ from adapters_xitt.readers.choice import (
     hellaswag_jsonl,
     socialiqa_jsonl,
 )
-from adapters_xitt.readers.pairs import pairs_tsv, sick_txt, snli_jsonl
+from adapters_xitt.readers.columns import ccg_tags, conll_columns, label_list
+from adapters_xitt.readers.pairs import mnli, pairs_tsv, sick_txt, snli_jsonl
 from adapters_xitt.readers.qa import squad_json
 from adapters_xitt.readers.retrieval import parallel_lines
+from adapters_xitt.readers.search import bucc_tsv, lareqa_json, mewslix_jsonl
 from adapters_xitt.readers.tagging import PRECEDENCE, conllu, tags_tsv
 from adapters_xitt.readers.text import text_lines
 
 __all__ = [
     "PRECEDENCE",
+    "UNSEEN",
     "Reading",
+    "bucc_tsv",
+    "ccg_tags",
     "commonsenseqa_jsonl",
+    "conll_columns",
     "conllu",
     "copa_jsonl",
     "cosmosqa_csv",
     "hellaswag_jsonl",
+    "label_list",
+    "lareqa_json",
+    "mewslix_jsonl",
+    "mnli",
     "pairs_tsv",
     "parallel_lines",
     "sick_txt",

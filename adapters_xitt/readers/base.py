@@ -10,6 +10,7 @@ from typing import Any
 from adapters_xitt.errors import DataError, XittError, unknown
 
 NO_LABELS = "; if the file has none, give a gold file or labels=None"
+UNSEEN = -100  # the number of a tag that training has not; losses leave it out, and no prediction equals it
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ In a file with labels a row without one is skipped and counted; where no row has
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from adapters_xitt.errors import DataError
 from adapters_xitt.readers.base import Reading, index_of, label_of
-from adapters_xitt.readers.files import check_counts, csv_rows, get, json_of, lines_of
+from adapters_xitt.readers.files import check_counts, csv_rows, get, lines_of, objects, whole
 
 COSMOS_COLUMNS = ("id", "context", "question", "answer0", "answer1", "answer2", "answer3", "label")
 ASKED = ("cause", "effect")
@@ -21,7 +21,7 @@ BLANKED = 20  # labels that are all 0 from this many on: not chance, but XTREME'
 def hellaswag_jsonl(path: Path, *, split: str) -> Reading:
     """HellaSwag: `ctx_a`, then `ctx_b` with each of the endings. The group is the video or article it comes from."""
     rows = []
-    for _, where, row in _objects(path):
+    for _, where, row in objects(path):
         a, b, source = (get(row, key, kind=str, where=where) for key in ("ctx_a", "ctx_b", "source_id"))
         endings = _texts(get(row, "endings", kind=list, where=where), where=f"{where}endings")
         # WikiHow's rows have no ctx_b.
@@ -54,7 +54,7 @@ def cosmosqa_csv(path: Path, *, split: str) -> Reading:
 def commonsenseqa_jsonl(path: Path, *, split: str) -> Reading:
     """CommonsenseQA: the question, then each of its choices; as its authors write it or as the hub flattens it."""
     rows = []
-    for _, where, row in _objects(path):
+    for _, where, row in objects(path):
         own = get(row, "id", kind=str, where=where)
         if isinstance(row.get("question"), dict):
             at = f"{where}question."
@@ -83,7 +83,7 @@ def socialiqa_jsonl(path: Path, *, split: str, gold: Path | None = None) -> Read
     letters = {"A": "1", "B": "2", "C": "3"}
     answers = None if gold is None else [line.strip() for line in lines_of(gold)]
     rows, contexts = [], {}
-    for n, where, row in _objects(path):
+    for n, where, row in objects(path):
         context, question, *choices = (get(row, key, kind=str, where=where)
                                        for key in ("context", "question", "answerA", "answerB", "answerC"))
         said, told = row.get("correct") or row.get("label"), f"{where}correct"
@@ -103,8 +103,8 @@ def copa_jsonl(path: Path, *, split: str, gold: Path | None = None) -> Reading:
 
     The id is `idx`, which numbers a split in every language alike, or the place in the file. XTREME blanks the
     labels of its test files to 0: `gold` has them, {"label": n} a line."""
-    found = list(_objects(path))
-    golds = [(where, row) for _, where, row in (found if gold is None else _objects(gold))]
+    found = list(objects(path))
+    golds = [(where, row) for _, where, row in (found if gold is None else objects(gold))]
     if gold is not None:
         check_counts(gold, len(golds), other=path, wanted=len(found), what="row")
     elif len(found) >= BLANKED and all(row.get("label") == 0 for _, row in golds):
@@ -122,15 +122,6 @@ def copa_jsonl(path: Path, *, split: str, gold: Path | None = None) -> Reading:
     return _reading(path, rows)
 
 
-def _objects(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """The objects of a JSON-lines file: number from 0, "file:line: ", object."""
-    for n, line in enumerate(lines_of(path)):
-        row = json_of(line, path, first=n + 1)
-        if not isinstance(row, dict):
-            raise DataError(f"{path}:{n + 1}: expected an object, found a {type(row).__name__}")
-        yield n, f"{path}:{n + 1}: ", row
-
-
 def _texts(values: Sequence[Any], *, where: str) -> list[str]:
     for n, value in enumerate(values):
         if not isinstance(value, str):
@@ -142,10 +133,10 @@ def _number(value: Any, count: int, *, where: str, first: int = 0) -> int | None
     """The index of the right one of `count` choices that are numbered from `first`; None for a blank."""
     if value in (None, ""):
         return None
-    text = str(value)
-    if not (text.isascii() and text.isdigit() and first <= int(text) < first + count):
-        raise DataError(f"{where}: expected {first} to {first + count - 1}, found {text[:40]!r}")
-    return int(text) - first
+    number = whole(str(value), below=first + count)
+    if number is None or number < first:
+        raise DataError(f"{where}: expected {first} to {first + count - 1}, found {str(value)[:40]!r}")
+    return number - first
 
 
 def _reading(path: Path, found: Sequence[tuple[str, dict[str, Any]]]) -> Reading:

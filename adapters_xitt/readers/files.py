@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ def lines_of(path: Path) -> list[str]:
 def text_of(path: Path) -> str:
     """The text of a file, `.gz` or not."""
     data = bytes_of(path)
+    nuls = sorted((data[::2].count(0), data[1::2].count(0)))
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or (nuls[1] > len(data) // 4 and nuls[0] < len(data) // 50):
+        raise DataError(f"{path}:1: expected UTF-8, found UTF-16; convert the file to UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -87,12 +90,17 @@ def csv_rows(path: Path, lines: Sequence[str], *, delimiter: str = "\t") -> list
 def json_of(text: str, path: Path, *, first: int = 1) -> Any:
     """The JSON value of a text that starts on line `first` of the file."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if "\\u" in text:  # half of a pair of \uD8xx\uDCxx is no character and can't be written again
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except json.JSONDecodeError as error:
         line = first + error.lineno - 1
         raise DataError(
             f"{path}:{line}: expected JSON, found at column {error.colno}: {error.msg}; the file may be cut short"
         ) from error
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path}:{first}: expected characters, found half of one in \\u escapes") from error
     except (ValueError, RecursionError) as error:  # a number too long for int, brackets too deep
         raise DataError(f"{path}:{first}: expected JSON, found {error}") from error
 
@@ -108,6 +116,22 @@ def get(node: Any, key: str, *, kind: type, where: str) -> Any:
     else:
         return node[key]
     raise DataError(f"{where}{key}: expected {KINDS[kind]}, found {found}")
+
+
+def whole(text: str, *, below: int) -> int | None:
+    """The number that a text writes in digits, where it is below `below`; else None."""
+    if not (text.isascii() and text.isdigit() and len(text) < 20):  # int() refuses thousands of digits
+        return None
+    return int(text) if int(text) < below else None
+
+
+def objects(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """The objects of a JSON-lines file: number from 0, "file:line: ", object."""
+    for n, line in enumerate(lines_of(path)):
+        row = json_of(line, path, first=n + 1)
+        if not isinstance(row, dict):
+            raise DataError(f"{path}:{n + 1}: expected an object, found a {type(row).__name__}")
+        yield n, f"{path}:{n + 1}: ", row
 
 
 def check_counts(path: Path, count: int, *, other: Path, wanted: int, what: str, line: int | None = None) -> None:

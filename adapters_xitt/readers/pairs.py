@@ -8,10 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from adapters_xitt.errors import DataError
+from adapters_xitt.errors import DataError, unknown
 from adapters_xitt.readers.base import NO_LABELS, Reading, index_of, label_of, runs
-from adapters_xitt.readers.files import check_counts, csv_rows, get, json_of, lines_of
+from adapters_xitt.readers.files import check_counts, csv_rows, get, lines_of, objects
 
+SNLI_KEYS = ("sentence1", "sentence2", "gold_label")
 SICK_COLUMNS = ("pair_ID", "sentence_A", "sentence_B", "entailment_judgment")
 
 
@@ -21,34 +22,50 @@ def pairs_tsv(
     split: str,
     labels: Sequence[str] | None,
     gold: Path | None = None,
-    columns: tuple[int, int, int] = (0, 1, 2),
+    columns: Sequence[int] | Sequence[str] = (0, 1, 2),
+    own: int | str | None = None,
     header: bool = False,
     quoting: bool = True,
     aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> Reading:
-    """Tab-separated pairs: `columns` are those of a, b and the label, `aliases` maps other spellings to labels.
+    """Tab-separated pairs: `columns` are those of a, b and the label, `own` that of an id where there is one; numbers
+    from 0, or names in the file's header. `aliases` maps other spellings to labels.
 
     `quoting` reads quotes as `csv.writer` writes them, without it a quote is text. `gold` has one label per line and
     goes before the label column; `labels=None` reads no labels and leaves None.
     """
     lines = lines_of(path)
     table = csv_rows(path, lines) if quoting else [(n, line.split("\t")) for n, line in enumerate(lines, 1)]
-    own = labels is not None and gold is None
-    _check_widths(path, table, need=1 + max(columns if own else columns[:2]), labelled=own)
-    table = table[header:]
+    inside = labels is not None and gold is None
+    wanted = [*(columns if inside else columns[:2]), *([] if own is None else [own])]
+    at = _places(path, table[0][1], wanted)
+    _check_widths(path, table, need=1 + max(at), labelled=inside)
+    table = table[header or isinstance(wanted[0], str) :]
     if not table:
         raise DataError(f"{path}: expected rows below the header, found none")
     if gold is not None:
         named = [(f"{gold}:{n}", line.strip()) for n, line in enumerate(lines_of(gold), 1)]
         check_counts(gold, len(named), other=path, wanted=len(table), what="row")
     else:
-        named = [(f"{path}:{n}", cells[columns[2]] if own else "") for n, cells in table]
+        named = [(f"{path}:{n}", cells[at[2]] if inside else "") for n, cells in table]
     index = index_of(labels, aliases)
     found = []
     for n, ((_, cells), (where, name)) in enumerate(zip(table, named, strict=True)):
         label = None if labels is None else label_of(name, index, where=where)
-        found.append((f"{split}/{n}", cells[columns[0]], cells[columns[1]], label))
+        found.append((f"{split}/{n}" if own is None else cells[at[-1]], cells[at[0]], cells[at[1]], label))
     return Reading(_pair_rows(found, split))
+
+
+def mnli(path: Path, *, split: str, labels: Sequence[str] | None, gold: Path | None = None,
+         aliases: Mapping[str, str] = MappingProxyType({})) -> Reading:
+    """MultiNLI in any of its layouts: its own JSON lines (`.jsonl`), GLUE's table, which a header names, and
+    XTREME's, three columns without one."""
+    if Path(path).name.removesuffix(".gz").endswith(".jsonl"):
+        return snli_jsonl(path, split=split, labels=labels or (), aliases=aliases)
+    if "gold_label" in lines_of(path)[0].split("\t"):
+        return pairs_tsv(path, split=split, labels=labels, gold=gold, columns=SNLI_KEYS, own="pairID", quoting=False,
+                         aliases=aliases)
+    return pairs_tsv(path, split=split, labels=labels, gold=gold, aliases=aliases)
 
 
 def sick_txt(path: Path, *, split: str, labels: Sequence[str]) -> Reading:
@@ -70,17 +87,18 @@ def sick_txt(path: Path, *, split: str, labels: Sequence[str]) -> Reading:
     return Reading(_pair_rows(found, split))
 
 
-def snli_jsonl(path: Path, *, split: str, labels: Sequence[str]) -> Reading:
-    """SNLI's and MultiNLI's own layout; rows on which the annotators did not agree ("-") are skipped."""
-    index, found, skipped = index_of(labels), [], Counter()
-    for n, line in enumerate(lines_of(path)):
-        where = f"{path}:{n + 1}"
-        row = json_of(line, path, first=n + 1)
-        a, b, name = (get(row, key, kind=str, where=f"{where}: ") for key in ("sentence1", "sentence2", "gold_label"))
+def snli_jsonl(path: Path, *, split: str, labels: Sequence[str], columns: Sequence[str] = SNLI_KEYS,
+               own: str = "pairID", aliases: Mapping[str, str] = MappingProxyType({})) -> Reading:
+    """SNLI's and MultiNLI's own layout; rows on which the annotators did not agree ("-") are skipped.
+
+    ANLI's is the same under other names: `columns` are the keys of a, b and the label, `own` that of the id."""
+    index, found, skipped = index_of(labels, aliases), [], Counter()
+    for n, where, row in objects(path):
+        a, b, name = (get(row, key, kind=str, where=where) for key in columns)
         if name == "-":
             skipped["no agreed label"] += 1
             continue
-        found.append((str(row.get("pairID") or f"{split}/{n}"), a, b, label_of(name, index, where=where)))
+        found.append((str(row.get(own) or f"{split}/{n}"), a, b, label_of(name, index, where=where.rstrip(": "))))
     return Reading(_pair_rows(found, split), dict(skipped))
 
 
@@ -89,6 +107,14 @@ def _pair_rows(found: list[tuple[str, str, str, int | None]], split: str) -> lis
         {"id": own, "group": f"{split}/{run}", "a": a, "b": b, "label": label}
         for (own, a, b, label), run in zip(found, runs([a for _, a, _, _ in found]), strict=True)
     ]
+
+
+def _places(path: Path, names: Sequence[str], wanted: Sequence[int] | Sequence[str]) -> list[int]:
+    """Columns by number; names are looked up in the header."""
+    for name in wanted:
+        if isinstance(name, str) and name not in names:
+            raise DataError(f"{path}:1: expected a header. {unknown('column', name, [one[:40] for one in names])}")
+    return [names.index(name) if isinstance(name, str) else name for name in wanted]
 
 
 def _check_widths(path: Path, table: Sequence[tuple[int, list[str]]], *, need: int, labelled: bool) -> None:

@@ -11,12 +11,13 @@ from adapters_xitt.readers.base import Reading
 from adapters_xitt.readers.files import get, json_of, text_of
 
 
-def squad_json(path: Path, *, split: str, gold: Path | None = None) -> Reading:
-    """SQuAD v1.1's layout; the group is the article's title, or a run of the same context where there is none.
+def squad_json(path: Path, *, split: str, gold: Path | None = None, impossible: bool = False) -> Reading:
+    """SQuAD's layout; the group is the article's title, or a run of the same context where there is none.
 
     XTREME's test files have empty answers: `gold` gives those of the same ids (and the titles); without it every
     `answers` is []. In a file with answers, a question without one is skipped, and so is one with an answer that
-    isn't at its offset. Where ids repeat (XTREME's cut TyDiQA train ids) all rows are numbered instead.
+    isn't at its offset. With `impossible` (SQuAD v2.0) a question that its `is_impossible` marks stays, its `answers`
+    [], which trains to the first token. Where ids repeat (XTREME's cut TyDiQA train ids) all rows are numbered instead.
     """
     found = _questions(path)
     repeated = [qid for qid, count in Counter(row["id"] for row in found).items() if count > 1]
@@ -30,14 +31,14 @@ def squad_json(path: Path, *, split: str, gold: Path | None = None) -> Reading:
         for row in found:
             row["answers"] = answers[row["id"]]["answers"]
             row["title"] = row["title"] or answers[row["id"]]["title"]
-    unlabelled = not any(row["answers"] for row in found)
+    unlabelled = not any(row["answers"] or row["impossible"] for row in found)
     rows, skipped, passages = [], Counter(), {}
     for n, row in enumerate(found):
         passage = passages.setdefault(row["context"], len(passages))
         aligned = [row["context"].startswith(answer["text"], answer["start"]) for answer in row["answers"]]
         if not all(aligned):
             skipped["answer not at its offset"] += 1
-        elif not aligned and not unlabelled:
+        elif not aligned and not unlabelled and not (impossible and row["impossible"]):
             skipped["no answer"] += 1
         else:
             own = {"id": f"{split}/{n}" if repeated else row["id"], "group": row["title"] or f"{split}/{passage}"}
@@ -59,7 +60,10 @@ def _questions(path: Path) -> list[dict[str, Any]]:
                     _answer(answer, context, where=f"{where}answers[{n}].")
                     for n, answer in enumerate(get(question, "answers", kind=list, where=where))
                 ]
-                row |= {"title": str(article.get("title") or ""), "context": context}
+                row |= {"title": str(article.get("title") or ""), "context": context,
+                        "impossible": question.get("is_impossible") is True}
+                if row["impossible"] and any(answer["text"] for answer in answers):
+                    raise DataError(f"{where}answers: expected none, as is_impossible says, found {len(answers)}")
                 found.append(row | {"answers": [answer for answer in answers if answer["text"]]})
     if not found:
         raise DataError(f"{path}: expected questions, found none")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adapters_xitt.errors import DataError
 from adapters_xitt.readers.base import Reading
-from adapters_xitt.readers.files import check_counts, lines_of
+from adapters_xitt.readers.files import check_counts, lines_of, whole
 
 
 def parallel_lines(
@@ -44,6 +44,7 @@ def parallel_lines(
 
 
 def _candidate(text: str, count: int, *, where: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < count):
+    number = whole(text, below=count)
+    if number is None:
         raise DataError(f"{where}: expected a line number from 0 to {count - 1}, found {text[:40]!r}")
-    return int(text)
+    return number

@@ -45,8 +45,9 @@ def conllu(
     labels: Sequence[str] | None,
     multiword: str = "words",
     precedence: Sequence[str] = PRECEDENCE,
+    column: int = 3,
 ) -> Reading:
-    """Forms and UPOS of CoNLL-U; empty nodes are left out.
+    """Forms and UPOS of CoNLL-U, or the tags of another `column` (4: XPOS); empty nodes are left out.
 
     `multiword="words"` takes the syntactic words. `"fused"` takes the surface token as XTREME does: its tag is that of
     the part nearest the root, among equals the first in `precedence`; U+200C and spaces go out of the forms, and a
@@ -63,7 +64,7 @@ def conllu(
         if not words or (multiword == "fused" and 0 < blank >= len(words) - 1):
             skipped["no forms" if words else "no words"] += 1
             continue
-        tags = [label_of(cells[3], index, where=f"{path}:{line}") for line, cells in words] if index else None
+        tags = [label_of(cells[column], index, where=f"{path}:{line}") for line, cells in words] if index else None
         own = name or f"{split}/{n}"
         rows.append({"id": own, "group": own, "words": [cells[1] for _, cells in words], "tags": tags})
     if not rows:

@@ -16,7 +16,8 @@ from adapters_xitt.recipe.document import CONTROLS, Recipe
 from adapters_xitt.sources import READERS, in_language, parse_slice
 from adapters_xitt.tasks import TASKS
 
-_GIVEN = ("path", "split", "labels", "gold")  # what a reader is told by the task's row and the recipe's other keys
+# What a reader is told by the task's row and the recipe's other keys.
+_GIVEN = ("path", "split", "labels", "gold", "unseen")
 
 
 def check_names(values: dict[str, Any], tell: Any) -> None:
@@ -88,8 +89,8 @@ def _check_tasks(tasks: Any, tell: Any) -> None:
         if not isinstance(part, dict):
             continue
         for at, code in _strings(part.get("languages"), ("tasks", name, "languages"), tell):
-            if code not in TASKS[name].languages:
-                tell(at, f"task {name}: {unknown('language', code, TASKS[name].languages)}")
+            if code not in TASKS[name].known:
+                tell(at, f"task {name}: {unknown('language', code, TASKS[name].known)}")
         for at, code in _strings(part.get("trained_in"), ("tasks", name, "trained_in"), tell):
             if code not in LANGUAGES:
                 tell(at, f"task {name}: {unknown('language', code, LANGUAGES)}")
@@ -134,14 +135,15 @@ def check_files(recipe: Recipe, tell: Any) -> None:
                 _, _, language = split.partition("@")
                 language = language or (next(iter(recipe.tested(TASKS[name])), "en") if split == "test" else "en")
                 try:
-                    path = Path(in_language(pattern, language))
+                    filled = in_language(pattern, TASKS[name].codes.get(language, language))
                 except XittError as error:
                     tell(at, str(error))
                     continue
-                if root == "demo" or (root is None and not path.is_absolute()):
-                    tell(at, f"{pattern}: where? Set data.root in the recipe or the environment variable XITT_DATA")
-                elif not (Path(root or "") / path).exists():
-                    tell(at, f"{Path(root or '') / path}: no such file")
+                for path in map(Path, filled.split(" + ")):
+                    if root == "demo" or (root is None and not path.is_absolute()):
+                        tell(at, f"{pattern}: where? Set data.root in the recipe or the environment variable XITT_DATA")
+                    elif not (Path(root or "") / path).exists():
+                        tell(at, f"{Path(root or '') / path}: no such file")
 
 
 def _strings(value: Any, key: Any, tell: Any) -> Iterator[tuple[tuple, str]]:

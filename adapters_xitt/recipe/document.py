@@ -117,7 +117,7 @@ class Recipe(Closed):
     examples: Whole | None = None  # cuts every intermediate to this many training examples: the control of size
     sweep: Annotated[list[Rate], Field(min_length=2)] | None = None  # factors of the learning rate; the best is kept
     language_modules: str = "text"  # the portion whose modules in each language mode `lang` swaps
-    languages: Literal["all"] | list[str] = "all"
+    languages: Literal["all", "xtreme-r"] | list[str] = "all"  # all: XTREME's; xtreme-r: those that it adds too
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [1]
     # Of the frozen encoder; modules and moments stay fp32. 8bit and 4bit need bitsandbytes.
     precision: Literal["32", "bf16", "16", "8bit", "4bit"] = "32"
@@ -174,8 +174,10 @@ class Recipe(Closed):
 
     def tested(self, task: Task) -> tuple[str, ...]:
         """The languages in which a target is tested."""
-        own = self.part(task.name).languages or (task.languages if self.languages == "all" else self.languages)
-        return tuple(code for code in task.languages if code in own)
+        whole = {"all": task.languages, "xtreme-r": task.known}
+        own = self.part(task.name).languages or (
+            whole[self.languages] if isinstance(self.languages, str) else self.languages)
+        return tuple(code for code in task.known if code in own)
 
     def sources(self, root: Path | None) -> Sources:
         overrides = {name: Override(part.files, part.gold, part.train, part.selection, part.test, part.trained_on,

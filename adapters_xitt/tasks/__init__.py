@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.tasks.benchmarks import BENCHMARKS, Benchmark
+from adapters_xitt.tasks.beyond import BEYOND
 from adapters_xitt.tasks.demo import DEMO
 from adapters_xitt.tasks.intermediate import INTERMEDIATE
 from adapters_xitt.tasks.record import KINDS, Convention, Task
@@ -14,7 +15,7 @@ from adapters_xitt.tasks.xtreme_r import XTREME_R
 
 __all__ = ["BENCHMARKS", "KINDS", "TASKS", "Benchmark", "Convention", "Task", "task"]
 
-TASKS: dict[str, Task] = {row.name: row for row in (*INTERMEDIATE, *XTREME, *XTREME_R, *DEMO)}
+TASKS: dict[str, Task] = {row.name: row for row in (*INTERMEDIATE, *XTREME, *XTREME_R, *BEYOND, *DEMO)}
 
 
 def task(name: str) -> Task:

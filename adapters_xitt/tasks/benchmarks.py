@@ -22,9 +22,9 @@ class Benchmark:
 
 def _of(name: str, about: str, names: str, *, more: bool) -> Benchmark:
     by_name = {row.name: row for row in (*XTREME, *XTREME_R)}
-    rows = tuple(by_name[one] for one in names.split() if one in by_name)
+    rows = tuple(by_name[one] for one in names.split())
     return Benchmark(name, about, rows, {
-        row.name: (*row.languages, *(getattr(row, "more", ()) if more else ())) for row in rows})
+        row.name: row.known if more else row.languages for row in rows})
 
 
 BENCHMARKS: dict[str, Benchmark] = {

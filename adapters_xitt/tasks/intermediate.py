@@ -9,6 +9,18 @@ from adapters_xitt.tasks.record import Task
 # jiant's order for every inference task, so that heads can be compared; files carry words or letters, never ids.
 NLI = ("contradiction", "entailment", "neutral")
 
+CHUNKS = (*(f"{place}-{name}" for place in "BI" for name in (
+    "ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP")), "O")
+XPOS = tuple("""$ '' , -LRB- -RRB- . : ADD AFX CC CD DT EX FW GW HYPH IN JJ JJR JJS LS MD NFP NN NNP NNPS NNS PDT
+             POS PRP PRP$ RB RBR RBS RP SYM TO UH VB VBD VBG VBN VBP VBZ WDT WP WP$ WRB XX ``""".split())
+
+
+def _mnli(split: str) -> tuple[str, ...]:
+    """The places of a split outside XTREME: MultiNLI's own archive, and GLUE's."""
+    return (f"mnli/multinli_1.0/multinli_1.0_{split}.jsonl", f"mnli/multinli_1.0_{split}.jsonl",
+            f"mnli/MNLI/{split}.tsv", f"mnli/{split}.tsv")
+
+
 INTERMEDIATE = (
     Task(
         name="anli-plus",
@@ -17,13 +29,46 @@ INTERMEDIATE = (
         about="ANLI rounds 1-3, MNLI and SNLI under one head",
         languages=("en",),
         reader="snli_jsonl",
-        files={"train": ("anli-plus/train.jsonl",), "dev": ("anli-plus/dev.jsonl",)},
+        files={"train": (), "dev": ()},
+        joins=("anli", "mnli", "snli"),
         labels=NLI,
         metric="accuracy",
         headline="accuracy",
         origin="anli-plus",
-        derived_from=("mnli", "snli"),
-        source="dl.fbaipublicfiles.com/anli/anli_v1.0.zip, MNLI and SNLI, concatenated as SNLI-style JSON lines",
+        derived_from=("anli", "mnli", "snli"),
+        source="the files of anli, mnli and snli",
+    ),
+    Task(
+        name="anli",
+        kind="pair",
+        group="classification",
+        about="inference that people wrote to mislead a model, in three rounds (ANLI)",
+        languages=("en",),
+        reader="snli_jsonl",
+        files={split: tuple(" + ".join(f"{folder}/R{round}/{split}.jsonl" for round in (1, 2, 3))
+                            for folder in ("anli/anli_v1.0", "anli")) for split in ("train", "dev", "test")},
+        options={"columns": ("context", "hypothesis", "label"), "own": "uid",
+                 "aliases": {"c": "contradiction", "e": "entailment", "n": "neutral"}},
+        labels=NLI,
+        metric="accuracy",
+        headline="accuracy",
+        origin="anli",
+        source="dl.fbaipublicfiles.com/anli/anli_v1.0.zip",
+    ),
+    Task(
+        name="snli",
+        kind="pair",
+        group="classification",
+        about="inference on captions of pictures (SNLI)",
+        languages=("en",),
+        reader="snli_jsonl",
+        files={split: tuple(f"{folder}/snli_1.0_{split}.jsonl" for folder in ("snli/snli_1.0", "snli"))
+               for split in ("train", "dev", "test")},
+        labels=NLI,
+        metric="accuracy",
+        headline="accuracy",
+        origin="snli",
+        source="nlp.stanford.edu/projects/snli/snli_1.0.zip",
     ),
     Task(
         name="mnli",
@@ -31,14 +76,16 @@ INTERMEDIATE = (
         group="classification",
         about="natural language inference over ten genres of English",
         languages=("en",),
-        reader="pairs_tsv",
-        files={"train": ("xtreme/xnli/train-{lang}.tsv", "xnli/train-{lang}.tsv"), "dev": ("mnli/dev-{lang}.tsv",)},
+        reader="mnli",
+        files={"train": ("xtreme/xnli/train-{lang}.tsv", "xnli/train-{lang}.tsv", *_mnli("train")),
+               "dev": ("mnli/dev-{lang}.tsv", *_mnli("dev_matched"))},
         options={"aliases": {"contradictory": "contradiction"}},
         labels=NLI,
         metric="accuracy",
         headline="accuracy",
         origin="mnli",
-        source="dl.fbaipublicfiles.com/XNLI/XNLI-MT-1.0.zip (multinli.train.en.tsv, as XTREME writes it)",
+        source="dl.fbaipublicfiles.com/XNLI/XNLI-MT-1.0.zip (multinli.train.en.tsv, as XTREME writes it), "
+               "cims.nyu.edu/~sbowman/multinli/multinli_1.0.zip, or GLUE's MNLI.zip",
     ),
     Task(
         name="qqp",
@@ -81,6 +128,7 @@ INTERMEDIATE = (
         languages=("en",),
         reader="squad_json",
         files={"train": ("squad/train-v2.0.json",), "dev": ("squad/dev-v2.0.json",)},
+        options={"impossible": True},
         metric="squad2",
         headline="mean",
         unanswerable=True,
@@ -111,12 +159,50 @@ INTERMEDIATE = (
         group="tagging",
         about="CCG supertagging, 1,363 tags; CCGbank is licensed (LDC2005T13), bring your own files",
         languages=("en",),
-        reader="tags_tsv",
-        files={"train": ("ccg/train.tsv",), "dev": ("ccg/dev.tsv",)},
-        metric="accuracy",
+        reader="ccg_tags",
+        # jiant's names, then CCGbank's sections as one file each.
+        files={split: (f"ccg/{split}.tsv", f"ccg/ccg.{split}", f"ccg/{split}.auto")
+               for split in ("train", "dev", "test")},
+        open=True,
+        label_files=("ccg/tags_to_id.json", "ccg/labels.txt"),
+        metric="tag_accuracy",
         headline="accuracy",
         origin="ccg",
-        source="LDC2005T13, one word<TAB>tag a line, blank line between sentences",
+        source="LDC2005T13: CCGbank's trees, one word<TAB>tag a line, or jiant's words<TAB>tags",
+        hint="CCGbank is licensed (LDC2005T13): put your own copy there, or take a task of tags that is free: "
+             "ewt-xpos (tags of UD English-EWT) or conll2000 (chunks)",
+    ),
+    Task(
+        name="conll2000",
+        kind="tagging",
+        group="tagging",
+        about="chunks of English news (CoNLL-2000): in the place of CCG",
+        languages=("en",),
+        reader="conll_columns",
+        files={"train": ("conll2000/train.txt",), "test": ("conll2000/test.txt",)},
+        labels=CHUNKS,
+        metric="tag_f1",
+        headline="f1",
+        # It has no third split: a tenth of its training data picks the step, never the test.
+        train="train[:90%]",
+        selection="train[90%:]",
+        origin="conll2000",
+        source="CoNLL-2000 shared task, cnts.ua.ac.be/conll2000/chunking",
+    ),
+    Task(
+        name="ewt-xpos",
+        kind="tagging",
+        group="tagging",
+        about="English part-of-speech tags after the Penn Treebank (UD English-EWT): in the place of CCG",
+        languages=("en",),
+        reader="conllu",
+        files={split: (f"ud/UD_English-EWT/en_ewt-ud-{split}.conllu",) for split in ("train", "dev", "test")},
+        options={"column": 4},
+        labels=XPOS,
+        metric="tag_accuracy",
+        headline="accuracy",
+        origin="ewt",
+        source="UniversalDependencies/UD_English-EWT r2.5",
     ),
     Task(
         name="cosmosqa",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 # What a model does with an input. The encoding, the head and the decoding of a kind each have one row elsewhere.
@@ -30,19 +30,24 @@ class Convention:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task. File patterns are relative to the data folder; `{lang}` stands for a language code, and
-    of several patterns the first one that exists is read."""
+    """One task. File patterns are relative to the data folder; `{lang}` stands for a language, and of several patterns
+    the first one that exists is read. A pattern "one + two" is several files, of which all are read in order."""
 
     name: str
     kind: str  # a key of KINDS
     group: str  # classification | tagging | qa | retrieval | multi_choice | language_modelling
     about: str  # one line for people
-    languages: tuple[str, ...]  # tested languages, in the benchmark's order
+    languages: tuple[str, ...]  # tested languages, in the benchmark's order: what a recipe's "all" means
+    more: tuple[str, ...] = ()  # those that XTREME-R adds; a recipe names them, or says `languages: xtreme-r`
+    codes: Mapping[str, str] = field(default_factory=dict)  # what `{lang}` stands for where it isn't our code
     reader: str  # a key of sources.READERS
     files: Mapping[str, tuple[str, ...]]  # split -> patterns
     gold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # split -> patterns of labels kept apart
     options: Mapping[str, object] = field(default_factory=dict)  # passed to the reader
     labels: tuple[str, ...] = ()
+    open: bool = False  # only the data knows the labels: those of a file below, or of the training split
+    label_files: tuple[str, ...] = ()
+    joins: tuple[str, ...] = ()  # the tasks whose rows, one task after another, are this one's
     metric: str  # a key of metrics.METRICS
     headline: str  # the score that stands in the grid
     trained_on: str | None = None  # the task whose English data trains this one; None: its own train split
@@ -55,8 +60,18 @@ class Task:
     unanswerable: bool = False  # questions may have no answer in their context
     parallel: bool = False  # an id names the same item in every language
     source: str  # where the files come from
+    hint: str = ""  # said where a file is missing
 
     @property
     def trains(self) -> bool:
         """Whether a module can be trained for this task; retrieval of any kind reads the encoder as it is."""
         return self.kind not in ("retrieval", "mining", "ranking")
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Every language in which it can be tested."""
+        return self.languages + self.more
+
+    def names(self, tags: Iterable[int]) -> list[str]:
+        """The labels of tags by number; one that training has not is a name that no label has."""
+        return [self.labels[tag] if tag >= 0 else "(unseen)" for tag in tags]

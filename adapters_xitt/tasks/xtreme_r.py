@@ -1,4 +1,4 @@
-"""What XTREME-R (Ruder et al. 2021) adds here: XCOPA, and the two English tasks that train it, one after the other.
+"""What XTREME-R (Ruder et al. 2021) adds: XCOPA, the two English tasks that train it, Mewsli-X and LAReQA.
 
 Packing after `third_party/run_xcopa.py` of google-research/xtreme (838c13b)."""
 
@@ -58,5 +58,37 @@ XTREME_R = (
         derived_from=("copa",),
         parallel=True,
         source="cambridgeltl/xcopa data/",
+    ),
+    Task(
+        name="mewslix",
+        kind="ranking",
+        group="retrieval",
+        about="the entity that a mention in the news means, among descriptions in many languages (Mewsli-X)",
+        languages=("ar", "de", "en", "es", "fa", "ja", "pl", "ro", "ta", "tr", "uk"),
+        reader="mewslix_jsonl",
+        files={split: in_xtreme("mewslix", f"wikinews_mentions/{split}-{{lang}}.jsonl") for split in ("dev", "test")},
+        gold={"test": ("xtreme_labels/mewslix/test-{lang}.json",
+                       *in_xtreme("mewslix", "wikinews_labels/test-{lang}.json"))},
+        options={"other": "../candidate_set_entities.jsonl"},
+        metric="mrr",
+        headline="mrr@20",
+        origin="mewslix",
+        parallel=True,
+        source="google-research/google-research dense_representations_for_entity_retrieval/mel, Mewsli-X",
+    ),
+    Task(
+        name="lareqa",
+        kind="ranking",
+        group="retrieval",
+        about="the sentence that answers a question, among all of XQuAD's (LAReQA, XQuAD-R)",
+        languages=("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"),
+        reader="lareqa_json",
+        files={"test": ("lareqa/xquad-r/{lang}.json", *in_xtreme("lareqa", "xquad-r/{lang}.json"))},
+        metric="map",
+        headline="map@20",
+        origin="squad",
+        derived_from=("squad",),
+        parallel=True,
+        source="google-research-datasets/lareqa xquad-r/",
     ),
 )
