@@ -118,8 +118,8 @@ def test_labels_that_lie_nowhere_are_not_a_broken_file(little):
 
 def test_skipped_rows_are_counted_with_their_reason(tmp_path):
     lines = [{"sentence1": "a", "sentence2": "b", "gold_label": label} for label in ("neutral", "-", "-")]
-    write(tmp_path / "anli-plus/train.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    one = found(tmp_path, "anli-plus")["anli-plus", "train", "en"]
+    write(tmp_path / "snli/snli_1.0_train.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    one = found(tmp_path, "snli")["snli", "train", "en"]
     assert (one.rows, dict(one.skipped)) == (1, {"no agreed label": 2})
 
 

@@ -260,12 +260,13 @@ def test_multiple_choice_that_lies_elsewhere_in_the_shared_folder(shop, data_dir
 PREMISES = [{"premise": f"premise {n}", "hypothesis": f'a "quoted" {n}', "label": n % 3} for n in range(12)]
 
 
-def test_inference_of_several_repositories_goes_into_one_file(shop, tmp_path):
+def test_inference_of_several_repositories_is_joined(shop, tmp_path):
     unsure = [*PREMISES, {"premise": "p", "hypothesis": "h", "label": -1}]
-    for split in ("train", "dev"):
+    for split in ("train", "dev", "test"):
         for n in (1, 2, 3):
-            shop.put("facebook/anli", pushed("plain_text", f"{split}_r{n}", parquet(PREMISES[:n], label=NLI)))
-    for split in ("train", "validation"):
+            rows = [{"uid": f"{split}{n}-{at}", **row} for at, row in enumerate(PREMISES[:n])]
+            shop.put("facebook/anli", pushed("plain_text", f"{split}_r{n}", parquet(rows, label=NLI)))
+    for split in ("train", "validation", "test"):
         shop.put("stanfordnlp/snli", pushed("plain_text", split, parquet(unsure, label=NLI)))
     for split in ("train", "validation_matched", "validation_mismatched"):
         shop.put("nyu-mll/glue", pushed("mnli", split, parquet(PREMISES, label=NLI)))
@@ -275,7 +276,7 @@ def test_inference_of_several_repositories_goes_into_one_file(shop, tmp_path):
         shop.put("nyu-mll/glue", pushed("qqp", split, parquet(questions, label=["not_duplicate", "duplicate"])))
     root = fetched(shop, tmp_path, "anli-plus", "mnli", "qqp")
     both = Sources(root).select(TASKS["anli-plus"], "en", most=None)
-    assert len(both.rows) == 1 + 2 + 3 + 12 + 12 and both.skipped == {"no agreed label": 1}
+    assert len(both.rows) == 1 + 2 + 3 + 12 + 12 and both.skipped == {"snli: no agreed label": 1}
     words = [TASKS["mnli"].labels[row["label"]] for row in original(root, "mnli", "dev", "en")]
     assert words == [NLI[row["label"]] for row in PREMISES]
     assert [row["b"] for row in original(root, "mnli", "train", "en")] == [row["hypothesis"] for row in PREMISES]

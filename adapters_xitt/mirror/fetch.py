@@ -90,7 +90,8 @@ def fetch(references: Sequence[str], to: Path, *, revisions: Mapping[str, str] |
     Without a revision (`task@commit`, or `revisions` by repository) that of the folder's record is taken, else the
     current commit, which goes into the record before anything is downloaded. `languages`: only these; `training`: the
     languages whose training split is wanted. More than `most` bytes to download are refused."""
-    asked = {name: revision for name, revision in map(parse_reference, references)}
+    asked = {one: revision for name, revision in map(parse_reference, references)
+             for one in (task(name).joins or (name,))}
     rows = [(task(name), mirror(name)) for name in asked]
     _check_languages((*languages, *training), rows)
     record = _read_record(to)
@@ -145,8 +146,8 @@ def _check_languages(found: Sequence[str], rows: Sequence[tuple[Task, Mirror]]) 
 
 
 def _places(row: Task, kept: Mirror, split: str, language: str) -> Places:
-    """Where the task's row looks first: the hub has no say in it."""
-    file = Path(in_language(row.files[split][0], language))
+    """Where the task's row looks first for the split in one file: the hub has no say in it."""
+    file = Path(in_language(next(pattern for pattern in row.files[split] if " + " not in pattern), language))
     labels = Path(in_language(row.gold[split][0], language)) if split in kept.apart else None
     other = row.options.get("other")
     return Places(file, labels, file.with_name(str(other).format(lang=language)) if other else None)

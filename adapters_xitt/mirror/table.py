@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from adapters_xitt.errors import XittError, unknown
+from adapters_xitt.tasks import TASKS
 
 Row = dict[str, Any]
 
@@ -73,6 +74,10 @@ def _pair(a: str, b: str, label: str = "label") -> Callable[[Row], Row]:
 def _snli(row: Row) -> Row:
     # SNLI's and MultiNLI's own layout says "-" where the annotators did not agree; the hub says -1.
     return {"gold_label": row["label"] or "-", "sentence1": row["premise"], "sentence2": row["hypothesis"]}
+
+
+def _round(row: Row) -> Row:
+    return {"uid": row["uid"], "context": row["premise"], "hypothesis": row["hypothesis"], "label": row["label"]}
 
 
 def _tags(words: str, tags: str) -> Callable[[Row], Row]:
@@ -143,10 +148,10 @@ def _nli(repo: str, config: str, split: str, make: Callable[[Row], Row]) -> Part
                 labels={"label": NLI})
 
 
-def _anli_plus(split: str, mnli: str) -> tuple[Part, ...]:
-    rounds = tuple(_nli("facebook/anli", "plain_text", f"{split}_r{n}", _snli) for n in (1, 2, 3))
-    rest = "train" if split == "train" else "validation"
-    return (*rounds, _nli("nyu-mll/glue", "mnli", mnli, _snli), _nli("stanfordnlp/snli", "plain_text", rest, _snli))
+def _anli(split: str) -> tuple[Part, ...]:
+    """The three rounds, one after another."""
+    return tuple(Part(repo="facebook/anli", config="plain_text", split=f"{split}_r{n}", make=_round,
+                      columns=("uid", "premise", "hypothesis", "label"), labels={"label": NLI}) for n in (1, 2, 3))
 
 
 def _squad(repo: str, config: str, split: str, make: Callable[[Row], Row] = _question, **more: Any) -> Part:
@@ -170,8 +175,9 @@ _STRIPPED = ("the hub strips the white space around contexts and answers; where 
              "the reader skips the question and counts it")
 
 _ROWS = (
-    Mirror(task="anli-plus", shape="jsonl",
-           splits={"train": _anli_plus("train", "train"), "dev": _anli_plus("dev", "validation_matched")}),
+    Mirror(task="anli", shape="jsonl", splits={split: _anli(split) for split in ("train", "dev", "test")}),
+    Mirror(task="snli", shape="jsonl", splits=_splits(
+        lambda split: _nli("stanfordnlp/snli", "plain_text", split, _snli), **_ALL)),
     # XNLI's English training part is the file that XTREME trains on: XNLI-MT's multinli.train.en.tsv.
     Mirror(task="mnli", shape="pairs", splits={
         "train": (_xnli("{lang}", "train"),),
@@ -254,4 +260,6 @@ def mirror(task: str) -> Mirror:
         return MIRRORS[task]
     if task in ELSEWHERE:
         raise XittError(f"task {task} can't be fetched: {ELSEWHERE[task]}")
+    if task in TASKS:
+        raise XittError(f"task {task} can't be fetched yet: take it from its origin, {TASKS[task].source}")
     raise XittError(unknown("task to fetch", task, MIRRORS))

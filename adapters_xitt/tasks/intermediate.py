@@ -45,8 +45,9 @@ INTERMEDIATE = (
         about="inference that people wrote to mislead a model, in three rounds (ANLI)",
         languages=("en",),
         reader="snli_jsonl",
-        files={split: tuple(" + ".join(f"{folder}/R{round}/{split}.jsonl" for round in (1, 2, 3))
-                            for folder in ("anli/anli_v1.0", "anli")) for split in ("train", "dev", "test")},
+        files={split: (*(" + ".join(f"{folder}/R{round}/{split}.jsonl" for round in (1, 2, 3))
+                         for folder in ("anli/anli_v1.0", "anli")), f"anli/{split}.jsonl")
+               for split in ("train", "dev", "test")},
         options={"columns": ("context", "hypothesis", "label"), "own": "uid",
                  "aliases": {"c": "contradiction", "e": "entailment", "n": "neutral"}},
         labels=NLI,
