@@ -68,6 +68,7 @@ def convention(task: Task, layers: int, *, name: str | None = None, layer: int |
         pooled = "first token" if chosen and chosen.pooling == "first" else "mean over tokens"
         return f"{pooled} at layer {depth} of {layers}, {how[task.kind]}"
     by_metric = {"mlqa": "MLQA's own normalisation, spans on characters",
+                 "tag_accuracy": "first sub-token",
                  "squad2": "SQuAD v2.0, null at threshold 0, spans on characters"}
     return by_metric.get(task.metric) or {
         "tagging": "first sub-token, spans of equal tags", "qa": "SQuAD v1.1 on characters",

@@ -16,7 +16,9 @@ from adapters_xitt import ceiling, desk, evaluate, formats, submission, tasks
 from adapters_xitt.desk import Work
 from adapters_xitt.errors import DataError, XittError
 from adapters_xitt.jobs import counts
+from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.material import Material
+from adapters_xitt.mirror import MIRRORS
 from adapters_xitt.records import BLOCKED
 from adapters_xitt.store import Store, default_root
 
@@ -79,13 +81,20 @@ def print_tasks(*, markdown: bool) -> None:
 
 
 def tasks_table() -> str:
-    """The tasks as Markdown: languages, source, metric, convention."""
-    lines = ["| task | kind | languages | source | metric | convention |", "| --- | --- | --- | --- | --- | --- |"]
+    """The tasks as Markdown: languages, origin and hub, metric, convention."""
+    lines = ["| task | kind | languages | origin | hub | metric | convention |", "| --- " * 7 + "|"]
     for row in tasks.TASKS.values():
-        if row.group != "demo":
-            cells = (f"`{row.name}`", row.kind, " ".join(row.languages), row.source,
-                     f"{row.metric}: {row.headline}", evaluate.convention(row, 24))
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        if row.name.startswith("demo-"):
+            continue
+        hub = [part.repo for parts in MIRRORS[row.name].splits.values() for part in parts] \
+            if row.name in MIRRORS else []
+        told = evaluate.convention(row, 24)
+        if row.conventions:
+            told += f" ({row.conventions[0].name}); also " + ", ".join(one.name for one in row.conventions[1:])
+        languages = " ".join(row.languages) + (f"; XTREME-R: {' '.join(row.more)}" if row.more else "")
+        cells = (f"`{row.name}`", row.kind, "any" if row.languages == tuple(LANGUAGES) else languages, row.source,
+                 "<br>".join(dict.fromkeys(hub)), f"{row.metric}: {row.headline}", "" if told == "plain" else told)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 

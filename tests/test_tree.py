@@ -125,6 +125,13 @@ def test_the_readme_names_every_room() -> None:
     assert set(re.findall(r"`([a-z]+)/?`", floors)) >= set(ROOMS)
 
 
+def test_the_readme_has_the_tasks_of_the_code() -> None:
+    from adapters_xitt import printing
+
+    table = README.partition("<!-- tasks -->\n")[2].partition("\n<!-- /tasks -->")[0]
+    assert table == printing.tasks_table(), "scripts/readme tasks writes it"
+
+
 def test_the_readme_recipes_are_recipes(tmp_path: Path) -> None:
     whole, *parts = re.findall(r"```yaml\n(.*?)```", README, flags=re.S)
     assert parts

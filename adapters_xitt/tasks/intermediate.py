@@ -169,7 +169,7 @@ INTERMEDIATE = (
         metric="tag_accuracy",
         headline="accuracy",
         origin="ccg",
-        source="LDC2005T13: CCGbank's trees, one word<TAB>tag a line, or jiant's words<TAB>tags",
+        source="LDC2005T13: CCGbank's trees, one word and tag a line, or jiant's sentences and tags",
         hint="CCGbank is licensed (LDC2005T13): put your own copy there, or take a task of tags that is free: "
              "ewt-xpos (tags of UD English-EWT) or conll2000 (chunks)",
     ),
