@@ -1,4 +1,4 @@
-"""One small valid file for every reader and layout, each with the letter é and nothing after it that an offset counts."""
+"""One small valid file for every reader and layout, each with the letter é and no offset that counts past it."""
 
 from __future__ import annotations
 
@@ -159,7 +159,8 @@ CASES: dict[str, Case] = {
     "copa": Case(readers.copa_jsonl, lines(
         {"premise": "p é", "question": "cause", "choice1": "x", "choice2": "y", "label": 1, "idx": 0}), 1,
         {"column": ("choice2", "choice3", (":1: choice2: expected a string",)),
-         "label": ('"cause"', '"course"', (":1: question: unknown label 'course'. Did you mean 'cause'?",))}, json=True),
+         "label": ('"cause"', '"course"', (":1: question: unknown label 'course'. Did you mean 'cause'?",))},
+        json=True),
     "text": Case(readers.text_lines, "one é\n\ntwo\n", 2),
     "bucc": Case(readers.bucc_tsv, "de-1\teins é\nde-2\tzwei\n", 4,
                  {"column": ("de-2\tzwei", "de-2 zwei", (":2: expected an id, a tab and a sentence",)),
@@ -172,7 +173,7 @@ CASES: dict[str, Case] = {
                     "answer": (": 8", ": 12", ("answers: expected an answer that starts in a sentence",))}, json=True),
     "mewslix": Case(readers.mewslix_jsonl, lines(MENTION), 2,
                     {"column": ('"example_id"', '"id"', (":1: mentions[0].example_id: expected a string",)),
-                     "span": ('"end": 11', '"end": 999', (":1: mentions[0].mention_span.start: expected a span inside",)),
+                     "span": ('"end": 11', '"end": 999', (":1: mentions[0].mention_span.start: expected a span",)),
                      "text": ('"Bob"', '"Rob"', (":1: mentions[0].mention_span.text: expected 'Bob'",)),
                      "id": ('"m1"', '"m2"', ("expected the mention 'm2'",))},
                     beside={"other": lines(ENTITY), "gold": '{"m1": ["Q1"]}'}, json=True),
