@@ -44,7 +44,7 @@ def _majority(plan: Plan) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     material = plan.material
     for name in plan.recipe.targets:
-        row = task(name)
+        row = material.task(name)
         if row.kind not in ("pair", "tagging", "choice"):
             continue
         portion = plan.recipe.training_portion(material.sources.training_task(row))

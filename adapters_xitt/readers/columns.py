@@ -90,7 +90,8 @@ def label_list(path: Path) -> tuple[str, ...]:
                 raise DataError(f"{path}:{n}: expected a label that is new, found {name!r}")
         return tuple(names)
     found = json_of(text_of(path), path)
-    if not isinstance(found, dict) or sorted(map(str, found.values())) != sorted(map(str, range(len(found)))):
+    if not (isinstance(found, dict) and found
+            and sorted(map(str, found.values())) == sorted(map(str, range(len(found))))):
         raise DataError(f"{path}:1: expected an object that numbers the labels from 0, each once")
     return tuple(sorted(found, key=lambda name: int(found[name])))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adapters_xitt.errors import DataError, XittError, unknown
 from adapters_xitt.readers.base import NO_LABELS, Reading, index_of, label_of
-from adapters_xitt.readers.files import blocks_of, check_counts, lines_of
+from adapters_xitt.readers.files import blocks_of, check_counts, lines_of, whole
 
 # Tags of a fused word's parts, best first, where several are equally near the root: XTREME's default list.
 PRECEDENCE = tuple("VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ SCONJ X PUNCT".split())
@@ -108,12 +108,13 @@ def _sentence(path: Path, block: Sequence[tuple[int, str]]) -> tuple[str, list[L
         if len(cells) != 10:
             raise DataError(f"{path}:{line}: expected CoNLL-U's 10 columns, found {len(cells)}")
         first, dash, last = cells[0].partition("-")
-        if dash and first.isdecimal() and last.isdecimal() and int(first) < int(last):
-            ranges[int(first)] = (int(last), cells[1])
+        start, stop = (whole(number, below=len(block) + 1) for number in (first, last))
+        if dash and start is not None and stop is not None and start < stop:
+            ranges[start] = (stop, cells[1])
         elif cells[0] == str(len(words) + 1):
             words.append((line, cells))
         elif not cells[0].replace(".", "", 1).isdecimal() or "." not in cells[0]:
-            wanted = f"expected word {len(words) + 1}, found {cells[0]!r}"
+            wanted = f"expected word {len(words) + 1}, found {cells[0][:40]!r}"
             raise DataError(f"{path}:{line}: {wanted}; look for a blank line too few")
     for first, (last, form) in ranges.items():
         if not 1 <= first < last <= len(words):
@@ -144,8 +145,8 @@ def _depth(path: Path, words: Sequence[Line], *, word: int) -> int:
     depth, at = 0, word
     while at:
         line, cells = words[at - 1]
-        head = cells[6]
-        if not (head.isdecimal() and int(head) <= len(words)) or depth > len(words):
-            raise DataError(f"{path}:{line}: expected a head that leads to the root, found {head!r}")
-        depth, at = depth + 1, int(head)
+        head = whole(cells[6], below=len(words) + 1)
+        if head is None or depth > len(words):
+            raise DataError(f"{path}:{line}: expected a head that leads to the root, found {cells[6][:40]!r}")
+        depth, at = depth + 1, head
     return depth
