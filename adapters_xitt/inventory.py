@@ -9,7 +9,7 @@ from typing import Any
 
 from adapters_xitt.errors import DataError
 from adapters_xitt.sources import READERS, Override, Rows, Sources, in_language, parse_slice
-from adapters_xitt.tasks import Task
+from adapters_xitt.tasks import TASKS, Task
 
 # What can be said of one split in one language, and what it means.
 READ, UNLABELLED, BROKEN, MISSING, UNREAD = "read", "no labels", "broken", "missing", "no reader"
@@ -41,8 +41,7 @@ class Finding:
 
 def languages(task: Task) -> tuple[str, ...]:
     """Every language that a task may have files in, those it is tested in first."""
-    more = tuple(getattr(task, "more", ()))  # those that a later benchmark adds
-    return (*task.languages, *(code for code in more if code not in task.languages))
+    return task.known
 
 
 def needed(task: Task, split: str, language: str) -> bool:
@@ -75,19 +74,26 @@ def each(root: Path, tasks: Iterable[Task]) -> Iterator[Finding]:
 def _look(root: Path, task: Task, language: str, split: str) -> Finding:
     asked = needed(task, split, language)
     own = {"task": task.name, "language": language, "split": split, "needed": asked}
-    names = [in_language(pattern, language) for pattern in task.files[split]]
-    there = next((root / name for name in names if (root / name).exists()), None)
-    if there is None:
+    # The test is whatever split an override names: that reads any split whole, by the code that a run reads with.
+    sources = Sources(root, {task.name: Override(test=split)})
+    if task.joins:
+        parts = [_look(root, TASKS[name], language, split) for name in task.joins]
+        if lacking := [part.task for part in parts if part.state != READ]:
+            return Finding(**own, state=MISSING, looked_for=tuple(f"the files of {name}" for name in lacking))
+    tried = [sources.places(task, pattern, language) for pattern in task.files[split]]
+    files = next((paths for paths in tried if all(path.exists() for path in paths)), None)
+    if files is None and not task.joins:
+        names = (" + ".join(str(path.relative_to(root)) for path in paths) for paths in tried)
         return Finding(**own, state=MISSING, looked_for=tuple(names))
-    own["file"] = str(there)
+    there = files[0] if files else root
+    own["file"] = " + ".join(map(str, files or ()))
     if task.reader not in READERS:
         return Finding(**own, state=UNREAD, problem=f"this version has no reader {task.reader!r}")
-    apart = [in_language(pattern, language) for pattern in task.gold.get(split, ())]
+    apart = [in_language(pattern, task.codes.get(language, language)) for pattern in task.gold.get(split, ())]
     gold = next((root / name for name in apart if (root / name).exists()), None)
     own["labels"] = str(gold or "")
     try:
-        # The test is whatever split an override names: that reads any split whole, by the code that a run reads with.
-        found = Sources(root, {task.name: Override(test=split)}).test(task, language)
+        found = sources.test(task, language)
     except DataError as error:
         if gold is None and _blank(str(error), there, bool(apart)):
             return Finding(**own, state=UNLABELLED, problem=str(error), looked_for=tuple(apart))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from adapters_xitt import ceiling, desk, evaluate, formats, submission, tasks
@@ -129,17 +130,18 @@ def print_task(name: str, *, encoder: str | None, data: str | None, store: Path 
     row, out = tasks.task(name), desk.console()
     table = Table(show_header=False, title=f"{row.name}: {row.about}", title_justify="left")
     trained = row.name if not row.trained_on else row.trained_on
-    facts = {"kind": f"{row.kind}: {tasks.KINDS[row.kind]}", "group": row.group, "languages": " ".join(row.languages),
+    facts = {"kind": f"{row.kind}: {tasks.KINDS[row.kind]}", "group": row.group,
+             "languages": _codes(row, row.languages),
              "labels": " ".join(row.labels), "scored by": f"{row.metric}, headline {row.headline}",
              "trained on": f"{trained} {tasks.task(trained).train}" if row.trains else "nothing",
              "selected on": tasks.task(trained).selection if row.trains else "nothing", "items": row.origin,
              "derived from": " ".join(row.derived_from), "source": row.source,
              "files": "\n".join(f"{split}: {' | '.join(found)}" for split, found in row.files.items() if found),
-             "joins": " ".join(row.joins), "languages of XTREME-R": " ".join(row.more), "files missing": row.hint,
+             "joins": " ".join(row.joins), "languages of XTREME-R": _codes(row, row.more), "files missing": row.hint,
              "labels apart": "\n".join(f"{split}: {' | '.join(found)}" for split, found in row.gold.items())}
     for what, text in facts.items():
         if text:
-            table.add_row(what, text)
+            table.add_row(what, escape(text))
     out.print(table)
     values = {"name": "tasks", "encoder": encoder or "demo", "methods": ["seq_bn"], "intermediates": [],
               "targets": [name]}
@@ -148,6 +150,11 @@ def print_task(name: str, *, encoder: str | None, data: str | None, store: Path 
         return
     work = desk.empty(desk.recipe_of(values, (), data), Store(store or default_root()))
     _print_example(out, work.plan.material, row)
+
+
+def _codes(row: tasks.Task, codes: Sequence[str]) -> str:
+    """Language codes, with what files call a language where that is something else."""
+    return " ".join(code + (f" ({row.codes[code]})" if row.codes.get(code, code) != code else "") for code in codes)
 
 
 def _print_example(out: Console, material: Material, row: tasks.Task) -> None:

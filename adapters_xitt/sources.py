@@ -125,7 +125,7 @@ class Sources:
         patterns = (own,) if own else (task.gold if gold else task.files).get(split, ())
         if not patterns or (gold and not own and _named(override.files, split, language)):
             return None  # labels kept apart belong to the task's own file, not to one that a recipe names
-        tried = [self._places(task, pattern, language) for pattern in patterns]
+        tried = [self.places(task, pattern, language) for pattern in patterns]
         for paths in tried:
             if all(path.exists() for path in paths):
                 return paths
@@ -139,7 +139,7 @@ class Sources:
                         + ("it" if len(meant) == 1 else " + ".join(path.name for path in meant))
                         + "".join(f", or from {other}" for other in others) + (task.hint and f". {task.hint}"))
 
-    def _places(self, task: Task, pattern: str, language: str) -> tuple[Path, ...]:
+    def places(self, task: Task, pattern: str, language: str) -> tuple[Path, ...]:
         """The files of a pattern, which are all read."""
         filled = in_language(pattern, task.codes.get(language, language))
         return tuple(self._place(part) for part in filled.split(" + "))

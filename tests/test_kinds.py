@@ -327,7 +327,9 @@ def test_sizes_are_counted_as_heads_are_built(kind, labels, pico_files):
 
 
 def test_every_kind_of_the_tables_has_a_head():
-    assert {row.kind for row in tasks.TASKS.values()} == set(HEADS) == set(tasks.KINDS)
+    assert {row.kind for row in tasks.TASKS.values()} == set(tasks.KINDS) >= set(HEADS)
+    # Rows that can be read before they can be scored; a plan refuses them by name.
+    assert set(tasks.KINDS) - set(HEADS) <= {"mining", "ranking"}
 
 
 # -- whole evaluations, and training that learns
