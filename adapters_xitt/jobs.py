@@ -186,7 +186,7 @@ def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: in
     settings = replace(settings, more_steps=more)
     if over:
         choice = fusion_of(choice, len(over))
-        rate, own_rate = choice.row.learning_rate, None
+        rate, own_rate = plan.recipe.fusion_rate or choice.row.learning_rate, None
     elif parent and mode == "stack":
         choice = above(choice)
     rate = (own_rate or rate) * factor

@@ -25,6 +25,7 @@ intermediates:
 targets: [demo-pairs, demo-pos, demo-retrieval]
 modes: [none, sequential, stack, sum, fuse]
 controls: [capacity, steps, permuted]
+fusion_rate: 3.0e-3
 languages: [en, de]
 seeds: [1, 2]
 lengths: {{max_length: 40, stride: 8, question: 8}}
@@ -113,6 +114,7 @@ def test_fusions_come_back_from_the_store(finished) -> None:
     recipe, store, _ = finished
     fusions = [found for found in Store(store).manifests() if found.method["name"] in ("fusion", "weights")]
     assert {found.method["name"] for found in fusions} == {"fusion", "weights"}
+    assert {found.training["learning_rate"] for found in fusions} == {3e-3}
     for entry in grid(store):
         if entry["mode"] == "fuse" and entry["status"] == "done":
             assert entry["fusion"]["parts"][-1] == entry["target"]

@@ -115,6 +115,7 @@ class Recipe(Closed):
     modes: Annotated[list[str], Field(min_length=1)] = ["none", "sequential"]
     controls: list[str] = []  # CONTROLS, each for every intermediate
     examples: Whole | None = None  # cuts every intermediate to this many training examples: the control of size
+    fusion_rate: Rate | None = None  # learning rate of fusions and their heads; default: each kind of fusion's own
     sweep: Annotated[list[Rate], Field(min_length=2)] | None = None  # factors of the learning rate; the best is kept
     language_modules: str = "text"  # the portion whose modules in each language mode `lang` swaps
     languages: Literal["all", "xtreme-r"] | list[str] = "all"  # all: XTREME's; xtreme-r: those that it adds too
