@@ -41,6 +41,9 @@ def make(recipe: Recipe, material: Material) -> Plan:
             for name in recipe.targets:
                 row.of(material.task(name))
     plan.notes.extend(_effects(plan))
+    plan.notes.extend(f"{name}: XTREME-R trains an encoder of pairs for it; here the encoder and its modules are read "
+                      "as they are, so these numbers are not XTREME-R's" for name in recipe.targets
+                      if task(name).kind == "ranking")
     return plan
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,8 @@ def unpacked(data_dir: Path, name: str, folder: Path) -> Path:
 
 # -- real files
 
+LAREQA = {"ar": 83, "de": 97, "en": 83, "th": 70, "zh": 81}  # sentences
+
 
 @pytest.mark.parametrize(("name", "split", "language", "count"), [
     *(("americasnli", split, code, 150) for split in ("dev", "test") for code in TASKS["americasnli"].languages),
@@ -45,8 +48,7 @@ def unpacked(data_dir: Path, name: str, folder: Path) -> Path:
     ("masakhaner-nodate", "test", "sw", 150), ("uner", "dev", "en", 200), ("uner", "test", "en", 200),
     *(("uner", "test", code, 120) for code in ("ceb", "da", "hr", "pt", "sk", "tl", "zh")),
     *(("uner-pud", "test", code, 120) for code in TASKS["uner-pud"].languages),
-    *(("lareqa", "test", code, 135 + count) for code, count in
-      (("ar", 83), ("de", 97), ("en", 83), ("th", 70), ("zh", 81))),
+    *(("lareqa", "test", code, 135 + sum(LAREQA.values())) for code in LAREQA),
     ("bucc2018", "dev", "zh", 1089 + 1589),
     ("ewt-xpos", "train", "en", 500), ("ewt-xpos", "dev", "en", 120), ("ewt-xpos", "test", "en", 120),
     ("xquad", "test", "ro", 97), ("tatoeba", "test", "az", 1000), ("panx", "dev", "qu", 100),
@@ -57,6 +59,20 @@ def test_real_files_have_the_rows_that_their_manifest_says(data_dir, name, split
         count = 10 - sum(rows.skipped.values())
     assert len(rows.rows) == count, rows.file
     assert len(rows.data_set().ids) == count
+
+
+@pytest.mark.parametrize("language", LAREQA)
+def test_lareqa_looks_in_every_language_of_its_pool(data_dir, language):
+    """A question is answered by a sentence of each language at hand; the languages that are not are told."""
+    rows = Sources(data_dir).test(TASKS["lareqa"], language)
+    sizes = Counter(row["id"].split("/")[1] for row in rows.rows if row["side"] == "candidate")
+    assert sizes == LAREQA
+    queries = [row for row in rows.rows if row["side"] == "query"]
+    assert all({name.split("/")[0] for name in row["gold"]} == set(LAREQA) for row in queries)
+    assert dict(rows.skipped) == {"languages of the pool without a file (el es hi ru tr vi)": 6}
+    (alone,) = {len(row["gold"]) for row in queries if row["id"] == queries[0]["id"]}
+    own = Sources(data_dir, {"lareqa": Override(options={"pool": ()})}).test(TASKS["lareqa"], language).rows
+    assert len(own) == 135 + LAREQA[language] and alone >= 5
 
 
 def test_every_tag_of_a_real_treebank_is_a_label(data_dir):

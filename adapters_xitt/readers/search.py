@@ -34,19 +34,38 @@ def bucc_tsv(path: Path, *, split: str, other: Path, gold: Path | None = None) -
     return Reading([*rows, *(_row(name, text) for name, text in candidates.items())])
 
 
-def lareqa_json(path: Path, *, split: str) -> Reading:
+def lareqa_json(path: Path, *, split: str, pool: Sequence[str] = ()) -> Reading:
     """LAReQA's XQuAD-R: SQuAD's layout with `sentences` and `sentence_breaks` in each paragraph.
 
-    Queries are the questions, under SQuAD's ids; candidates are all sentences, under "{split}/{article}.{paragraph}.
-    {sentence}", numbers from 0; languages split sentences in their own ways, so these ids name no item across them. A
-    question's gold are the sentences that its answers start in. The group is the article's title."""
+    Queries are the questions, under SQuAD's ids; candidates are all sentences, of this file or, with `pool`, of the
+    files of those languages beside it, under "{language}/{article}.{paragraph}.{sentence}", numbers from 0. A
+    question's gold are the sentences that its answers start in, one in each language of the pool (LAReQA's own
+    measure: relevant is relevant in any language). The group is the article's title. Languages of the pool without a
+    file are counted with what is skipped."""
+    queries, candidates = _questions_and_sentences(path, split)
+    there = [path.with_name(f"{code}.json") for code in pool if code != path.stem]
+    lacking = [other.stem for other in there if not other.exists()]
+    for other in there:
+        if other.exists():
+            more, sentences = _questions_and_sentences(other, split)
+            gold = {row["id"]: row["gold"] for row in more}
+            if unknown := [row["id"] for row in queries if row["id"] not in gold]:
+                raise DataError(f"{other}: expected the questions of {path}, {len(unknown)} are missing, first "
+                                f"{unknown[0]!r}; the files belong to different data")
+            queries = [{**row, "gold": [*row["gold"], *gold[row["id"]]]} for row in queries]
+            candidates += sentences
+    told = {f"languages of the pool without a file ({' '.join(lacking)})": len(lacking)} if lacking else {}
+    return Reading([*queries, *candidates], told)
+
+
+def _questions_and_sentences(path: Path, split: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     queries, candidates, seen = [], [], set()
     for a, article in enumerate(get(json_of(text_of(path), path), "data", kind=list, where=f"{path}: ")):
         for p, paragraph in enumerate(get(article, "paragraphs", kind=list, where=f"{path}: data[{a}].")):
             at = f"{path}: data[{a}].paragraphs[{p}]."
             context, spans = _sentences(paragraph, where=at)
             group = str(article.get("title") or f"{split}/{a}")
-            names = [f"{split}/{a}.{p}.{n}" for n in range(len(spans))]
+            names = [f"{path.stem}/{a}.{p}.{n}" for n in range(len(spans))]
             candidates += [_row(name, context[start:end], group=group) | {"context": context}
                            for name, (start, end) in zip(names, spans, strict=True)]
             for q, question in enumerate(get(paragraph, "qas", kind=list, where=at)):
@@ -65,7 +84,7 @@ def lareqa_json(path: Path, *, split: str) -> Reading:
                 queries.append(_row(own, text, group=group, gold=gold))
     if not queries:
         raise DataError(f"{path}: expected questions, found none")
-    return Reading([*queries, *candidates])
+    return queries, candidates
 
 
 def mewslix_jsonl(path: Path, *, split: str, other: Path, gold: Path | None = None) -> Reading:

@@ -7,6 +7,8 @@ from __future__ import annotations
 from adapters_xitt.tasks.record import Task
 from adapters_xitt.tasks.xtreme import in_xtreme
 
+_XQUAD_R = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
+
 XTREME_R = (
     Task(
         name="socialiqa",
@@ -80,9 +82,10 @@ XTREME_R = (
         name="lareqa",
         kind="ranking",
         group="retrieval",
-        about="the sentence that answers a question, among all of XQuAD's (LAReQA, XQuAD-R)",
-        languages=("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"),
+        about="the sentences that answer a question, among those of all its languages (LAReQA, XQuAD-R)",
+        languages=_XQUAD_R,
         reader="lareqa_json",
+        options={"pool": _XQUAD_R},
         files={"test": ("lareqa/xquad-r/{lang}.json", *in_xtreme("lareqa", "xquad-r/{lang}.json"))},
         metric="map",
         headline="map@20",
