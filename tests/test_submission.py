@@ -10,7 +10,9 @@ import pytest
 from test_run import xitt
 
 from adapters_xitt import submission
+from adapters_xitt.demo import world
 from adapters_xitt.errors import DataError, XittError
+from adapters_xitt.store import Store
 
 # google-research/xtreme 838c13b, evaluate.py on its own mock_test_data.
 TASKS = {"pawsx": 51.42857142857142, "xnli": 30.666666666666664, "panx": 57.50793650793652, "udpos": 70.21746048354693,
@@ -138,3 +140,27 @@ def test_a_submission_is_of_one_row_and_overwrites_nothing(ours, tmp_path) -> No
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("x")
     assert "something in it" in xitt("submit", "submission", tmp_path / "full", "--seed", "1", "--store", ours, code=2)
+
+
+def test_translations_are_mined_from_files_end_to_end(tmp_path) -> None:
+    """BUCC's layout, made of translations that the demo's encoder knows and of sentences without a partner."""
+    (tmp_path / "demo").mkdir()
+    world.write_retrieval(tmp_path / "demo", 150, seed=3)
+    lines = {code: (tmp_path / "demo" / f"de-eng.{code}").read_text().splitlines()[:120] for code in ("de", "eng")}
+    folder = tmp_path / "data" / "bucc2018"
+    folder.mkdir(parents=True)
+    for split, start in (("dev", 0), ("test", 60)):
+        sides = {"de": lines["de"][start : start + 50], "en": lines["eng"][start + 10 : start + 60]}
+        for code, texts in sides.items():
+            numbered = (f"{code}-{n}\t{text}\n" for n, text in enumerate(texts))
+            (folder / f"de-en.{split}.{code}").write_text("".join(numbered))
+        (folder / f"de-en.{split}.gold").write_text("".join(f"de-{n + 10}\ten-{n}\n" for n in range(40)))
+    words = ("evaluate", "none", "bucc2018", "--encoder", "demo", "--data", tmp_path / "data", "--language", "de",
+             "--store", tmp_path / "store", "--device", "cpu")
+    xitt(*words)
+    (result,) = Store(tmp_path / "store").results()
+    assert result.scores["f1"] > 90 and result.examples == 100
+    assert "threshold of dev" in result.cell.convention
+    items = Store(tmp_path / "store").load_predictions(result.cell.key)
+    assert {(item["id"], item["target"]) for item in items} >= {
+        (f"bucc2018/de/de-{n + 10}", f"en-{n}") for n in range(5)}
