@@ -15,17 +15,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 
-class Shop:
-    """`repos`: repository -> branch -> path -> content. A commit is the SHA-1 of a branch's files, and stays.
-
-    `cut`: how many more answers with content are broken off half-way; `sizes`: sizes to be listed instead."""
+class Loopback:
+    """A server on this machine alone; subclasses say what it answers to a request."""
 
     def __init__(self) -> None:
-        self.repos: dict[str, dict[str, dict[str, bytes]]] = {}
-        self.commits: dict[tuple[str, str], dict[str, bytes]] = {}
-        self.asked: list[tuple[str, str, str]] = []  # method, path, range
-        self.cut, self.sizes, self.swap = 0, {}, {}
-
         class Handler(BaseHTTPRequestHandler):
             def do_GET(handler) -> None:
                 self._answer(handler)
@@ -37,6 +30,30 @@ class Shop:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         Thread(target=partial(self.server.serve_forever, poll_interval=0.01), daemon=True).start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        raise NotImplementedError
+
+
+class Shop(Loopback):
+    """`repos`: repository -> branch -> path -> content. A commit is the SHA-1 of a branch's files, and stays.
+
+    `cut`: how many more answers with content are broken off half-way; `sizes`: sizes to be listed instead."""
+
+    def __init__(self) -> None:
+        self.repos: dict[str, dict[str, dict[str, bytes]]] = {}
+        self.commits: dict[tuple[str, str], dict[str, bytes]] = {}
+        self.asked: list[tuple[str, str, str]] = []  # method, path, range
+        self.cut, self.sizes, self.swap = 0, {}, {}
+        super().__init__()
 
     def put(self, repo: str, files: dict[str, bytes], *, branch: str = "main") -> str:
         """Adds files to a branch; its new commit."""
@@ -50,10 +67,6 @@ class Shop:
                                        for path, body in files.items())).encode()).hexdigest()
         self.commits[repo, sha] = dict(files)
         return sha
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
     def downloads(self) -> list[str]:
         return [path for method, path, _ in self.asked if method == "GET" and "/resolve/" in path]
@@ -110,7 +123,7 @@ class Shop:
         """For a process of its own: the endpoint is read when the library is imported."""
         kept = {name: value for name, value in os.environ.items()
                 if not name.startswith(("HF_", "HUGGING")) and not name.lower().endswith("_proxy")}
-        return {**kept, "HF_ENDPOINT": f"http://127.0.0.1:{self.server.server_port}", "HF_HOME": str(home),
+        return {**kept, "HF_ENDPOINT": self.endpoint, "HF_HOME": str(home),
                 "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1"}
 
     def xitt(self, *words: Any, home: Path) -> subprocess.CompletedProcess[str]:

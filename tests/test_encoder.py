@@ -9,16 +9,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
 import pico
 import pytest
 import torch
+from hub_shop import Loopback
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -374,33 +373,14 @@ except XittError as error:
 """
 
 
-class Hub:
+class Hub(Loopback):
     """The endpoints that huggingface_hub 0.36 asks for when it takes a snapshot, over `files`; `asked` lists requests.
 
     `fault`: "portal" answers with a page of its own, "short" cuts files off, "down" fails inside."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self.files, self.asked, self.fault = dict(files), [], ""
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(handler) -> None:
-                self._answer(handler)
-
-            do_HEAD = do_GET
-
-            def log_message(handler, *words: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        Thread(target=partial(self.server.serve_forever, poll_interval=0.01), daemon=True).start()
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__()
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         self.asked.append((handler.command, handler.path))
