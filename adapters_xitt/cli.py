@@ -23,8 +23,10 @@ class Doors(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except XittError as error:
-            shown = click.ClickException(str(error))
+        except (XittError, FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError
+                ) as error:
+            told = f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else str(error)
+            shown = click.ClickException(told)
             shown.exit_code = 2
             raise shown from None
         except KeyboardInterrupt:

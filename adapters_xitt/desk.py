@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.grid import read_grid
 from adapters_xitt.jobs import Plan, TrainJob
 from adapters_xitt.material import Material, data_root
+from adapters_xitt.readers.files import json_of, text_of
 from adapters_xitt.records import BLOCKED, DONE, NOT_APPLICABLE
 from adapters_xitt.run import Runner
 from adapters_xitt.store import Store, default_root
@@ -96,7 +96,10 @@ def load_run(name: str, store: Path | None) -> tuple[dict[str, Any], Path]:
     runs = (store or default_root()) / "runs"
     for folder in (Path(name), Path(name).parent if name.endswith("grid.json") else Path(name), runs / name):
         if (folder / "grid.json").is_file():
-            return json.loads((folder / "grid.json").read_text(encoding="utf-8")), folder
+            found = json_of(text_of(folder / "grid.json"), folder / "grid.json")
+            if not isinstance(found, dict) or "entries" not in found:
+                raise XittError(f"{folder / 'grid.json'}: not the grid of a run; run its recipe again")
+            return found, folder
     known = sorted(path.parent.name for path in runs.glob("*/grid.json"))
     raise XittError(f"{unknown('run', name, known)} Runs lie in {runs}.")
 

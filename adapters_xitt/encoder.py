@@ -6,7 +6,7 @@ import copy
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -114,16 +114,24 @@ class Encoder:
         return self.lm_head.get("bias", torch.zeros(self.files.config["vocab_size"]))
 
     @contextmanager
-    def attending(self) -> Iterator[dict[int, list[Any]]]:
-        """Collects, for the block, the attention of an active fusion: layer → arrays [units, tokens, parts], one for
-        each of a layer's bottlenecks and each run."""
-        found: dict[int, list[Any]] = {}
-        self._context.output_adapter_fusion_attentions = True
-        self._context.adapter_fusion_attentions = _Collected(found)
+    def attending(self) -> Iterator[dict[int, list[Tensor]]]:
+        """Collects, for the block, the attention of an active fusion: layer → [units, tokens, parts], one for each of
+        a layer's bottlenecks and each run. Made again from queries and keys: the library's own fails in bf16."""
+        from adapters.methods.modeling import BertFusion
+
+        found: dict[int, list[Tensor]] = {}
+        handles = []
+        for at, layer in enumerate(self.model.encoder.layer):
+            for fusion in (module for module in layer.modules() if isinstance(module, BertFusion)):
+                made: dict[str, Tensor] = {}
+                handles += [getattr(fusion, side).register_forward_hook(partial(_keep, made, side))
+                            for side in ("query", "key")]
+                handles.append(fusion.register_forward_hook(partial(_attended, made, found.setdefault, at)))
         try:
             yield found
         finally:
-            self._context.output_adapter_fusion_attentions = None
+            for handle in handles:
+                handle.remove()
 
     def set_dropout(self, probability: float | None) -> None:
         """Dropout of the encoder's own layers while training; None is what its configuration says."""
@@ -148,32 +156,14 @@ class Encoder:
         return Encoder(copy.deepcopy(self.model), self.files, checkpointing=self.checkpointing)
 
 
-class _Collected:
-    """Takes what the library stores of a fusion, `found[fusion][layer][location] = attention`, in order of layers."""
-
-    def __init__(self, found: dict[int, list[Any]]) -> None:
-        self.found = found
-
-    def __getitem__(self, fusion: str) -> _Layers:
-        return _Layers(self.found)
+def _keep(made: dict[str, Tensor], side: str, module: Any, inputs: Any, output: Tensor) -> None:
+    made[side] = output.detach().float()
 
 
-class _Layers(_Collected):
-    """The layers of one fusion; a location is written as an item of its layer."""
-
-    def __contains__(self, layer: int) -> bool:
-        return True
-
-    def __getitem__(self, layer: int) -> _Locations:
-        return _Locations(self.found.setdefault(layer, []))
-
-
-class _Locations:
-    def __init__(self, found: list[Any]) -> None:
-        self.found = found
-
-    def __setitem__(self, location: str, attention: Any) -> None:
-        self.found.append(attention)
+def _attended(made: dict[str, Tensor], of: Callable[[int, list[Tensor]], list[Tensor]], at: int, *hook: Any) -> None:
+    """A fusion has run: its attention, softmax over parts of query [units, tokens, width] · keys […, parts, width]."""
+    scores = (made["query"][:, :, None] * made["key"]).sum(-1)  # no matrix product, which autocast would round
+    of(at, []).append(scores.softmax(-1).cpu())
 
 
 # Names that the two libraries give to what they put into a layer.

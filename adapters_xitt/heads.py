@@ -56,6 +56,7 @@ class Pool(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """[units, tokens, width] to [units, width]."""
+        hidden = hidden.float()  # sums of many tokens, whatever the precision
         if self.pooling == "first":
             return hidden[:, 0]
         weights = batch["mask"].to(hidden.dtype)[..., None]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters_xitt.errors import DataError
-from adapters_xitt.sources import READERS, Override, Rows, Sources, in_language, parse_slice
+from adapters_xitt.sources import READERS, Override, Sources, in_language, parse_slice
 from adapters_xitt.tasks import TASKS, Task
 
 # What can be said of one split in one language, and what it means.
@@ -101,7 +101,7 @@ def _look(root: Path, task: Task, language: str, split: str) -> Finding:
     except OSError as error:  # a folder that may not be entered, a disk that fails
         return Finding(**own, state=BROKEN, problem=f"{there}: can't be read ({error})")
     own |= {"rows": len(found.rows), "skipped": dict(found.skipped)}
-    if not _labelled(found):
+    if not found.scored:
         return Finding(**own, state=UNLABELLED, problem=f"{there}: no row has a label", looked_for=tuple(apart))
     return Finding(**own, state=READ)
 
@@ -111,11 +111,3 @@ def _blank(problem: str, path: Path, apart: bool) -> bool:
     Further down it is a line that lacks its own."""
     at_first_line = problem.startswith(f"{path}:1:") or "found sorted lines" in problem  # those of a second file
     return apart and at_first_line and "gold file" in problem
-
-
-def _labelled(found: Rows) -> bool:
-    if found.task.kind == "qa":
-        return any(row["answers"] for row in found.rows)
-    if found.task.kind in ("choice", "pair"):
-        return any(row["label"] is not None for row in found.rows)
-    return True

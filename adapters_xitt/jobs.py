@@ -144,9 +144,8 @@ class Plan:
 
     def score_tokens(self, job: ScoreJob) -> int:
         """Tokens that a cell reads."""
-        place = (job.task.name, job.cell.language)
         return sum(int(self.material.units(rows).lengths.sum())
-                   for rows in (self.material.test(*place), self.material.fit(*place)) if rows is not None)
+                   for rows in self.material.tested(job.task.name, job.cell.language))
 
     def missing(self, has_module: Callable[[str], bool], has_result: Callable[[str], bool]
                 ) -> tuple[list[TrainJob], list[ScoreJob]]:
@@ -258,14 +257,16 @@ def cell_of(plan: Plan, target: Task, language: str, composition: Composition, s
     parts = [plan.train[name] for name in compose.names(composition)]
     exposure = lineage.merged(part.exposure for part in parts)
     seen = [plan.data[data] for data in dict.fromkeys(one.data for one in exposure)]
-    rows = material.test(target.name, language)
+    read = material.tested(target.name, language)
+    rows = read[0]
     overlap = material.overlap(rows, seen)
     tag = lineage.tag(target, language, exposure, same_task=[material.sources.training_task(target)])
     entry: dict[str, Any] = {"tag": tag, "overlap": overlap}
     if reason := _blocked(rows, seen, overlap, material, recipe.block_overlap):
         return {**entry, "status": BLOCKED, "reason": reason}, None
     cell = Cell(encoder=material.files.fingerprint, composition=compose.show(composition), task=target.name,
-                language=language, split=rows.split, data=rows.digest,
+                language=language, split=rows.split,
+                data=rows.digest if len(read) == 1 else digests.digest([one.digest for one in read]),
                 lengths=material.lengths(target.name).record(), seed=seed if parts else None,
                 precision=material.means.base,
                 convention=material.convention(target.name))

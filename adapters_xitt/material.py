@@ -167,6 +167,10 @@ class Material:
         row = task(name)
         return self._read(("fit", name, language), lambda: self.sources.fit(row, language)) if row.fitted else None
 
+    def tested(self, name: str, language: str) -> list[Rows]:
+        """Everything that scoring a task in a language reads: the test, and what fits its threshold."""
+        return [rows for rows in (self.test(name, language), self.fit(name, language)) if rows is not None]
+
     def skipped(self) -> list[str]:
         """A line for every file that has rows which can't be used."""
         return [f"{rows.file}: rows not used: "

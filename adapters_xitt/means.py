@@ -49,7 +49,8 @@ def _within(budget: int, material: Material, mixtures: Sequence[Mixture], target
     """The cheapest means with which every method of the recipe fits."""
     recipe = material.recipe
     tokens = recipe.training.tokens or Settings().tokens
-    length = max(material.lengths(row.name).max_length for mixed in mixtures for row in mixed.tasks)
+    names = [row.name for mixed in mixtures for row in mixed.tasks] or list(targets)
+    length = max(material.lengths(name).max_length for name in names)
     bases = [base for base in BASES if packs or base not in ("8bit", "4bit")]
     vocabulary = None if mlm else len(ids_of(units_read(material, mixtures, targets)))
     found: list[tuple[int, Means, list[str]]] = []
@@ -71,7 +72,7 @@ def units_read(material: Material, mixtures: Sequence[Mixture], targets: Iterabl
     found = [units for mixed in mixtures for one in material.data(mixed) for units in (one.train, one.selection)]
     for name in targets:
         for language in material.recipe.tested(task(name)):
-            found.append(material.units(material.test(name, language)))
+            found += [material.units(rows) for rows in material.tested(name, language)]
     return found
 
 

@@ -7,12 +7,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from adapters_xitt.errors import XittError
+
 MEMORY = 64 * 2**20  # bytes of cosines held at once
 
 
 def unit_length(vectors: NDArray) -> Tensor:
     """[vectors, width] of length one, float32; a vector of zeros stays one."""
     found = torch.from_numpy(vectors).to(torch.float32)
+    if not found.isfinite().all():
+        raise XittError("a sentence vector is not a finite number; try precision 32, or a module with a lower rate")
     return found / found.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 

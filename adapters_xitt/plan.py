@@ -82,8 +82,10 @@ def _check(plan: Plan, trained: Sequence[Mixture], targets: Sequence[str]) -> No
                          f"{', '.join(task(name).known)}")
         for language in languages:
             try:
-                material.test(name, language)
-                material.fit(name, language)
+                for rows in material.tested(name, language):
+                    if not rows.scored:
+                        problems.add(f"{rows.file}: {name} {rows.split} in {language} has no labels to be scored by; "
+                                     f"name a file with labels under tasks.{name}.files, or their own under gold")
             except XittError as error:
                 problems.add(str(error))
     problems.raise_if_any()

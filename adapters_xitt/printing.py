@@ -111,7 +111,7 @@ def print_ceiling(name: str, *, encoder: str | None, data: str | None, store: Pa
     for column in ("language", "questions", *ceiling.REASONS, "exact match", "F1"):
         table.add_column(column, justify="left" if column == "language" else "right")
     missing = []
-    for language in row.languages:
+    for language in row.known:
         try:
             rows = material.test(name, language)
         except DataError as error:
@@ -120,6 +120,8 @@ def print_ceiling(name: str, *, encoder: str | None, data: str | None, store: Pa
         found = ceiling.ceiling(row, language, rows.rows, material.units(rows), material.lengths(name))
         table.add_row(language, f"{len(rows.rows):,}", *(f"{found.counts[reason]:,}" for reason in ceiling.REASONS),
                       f"{found.scores['exact_match']:.1f}", f"{found.scores['f1']:.1f}")
+    if not table.row_count:
+        raise XittError(f"no file of {name} is at hand; the first that is missing: {missing[0]}")
     out.print(table)
     for line in missing:
         out.print(line, markup=False)

@@ -29,6 +29,7 @@ from adapters_xitt.sources import Rows
 from adapters_xitt.store import Store
 from adapters_xitt.tasks import Task
 
+VECTORS = 2 * 2**30  # bytes of sentence vectors held at once
 SCORING_TOKENS = 8192  # tokens of a scoring batch: no graph is kept
 
 
@@ -49,7 +50,7 @@ class Runner:
                                  if job.trains and not self.store.has_module(job.key))
         tests = {(job.task.name, job.cell.language) for job in self.plan.score.values()}
         return [*means.units_read(self.material, list(mixtures), []),
-                *(self.material.units(self.material.test(*test)) for test in sorted(tests))]
+                *(self.material.units(rows) for test in sorted(tests) for rows in self.material.tested(*test))]
 
     def run(self) -> None:
         """Trains and scores until the store answers every job; waits for what another process is at."""
@@ -236,7 +237,11 @@ class Runner:
         scored = self._mount(cohort, compositions)
         for language in dict.fromkeys(job.cell.language for job in jobs):
             now = [job for job in jobs if job.cell.language == language]
-            self._score_language(cohort, language, now, [scored[job.composition] for job in now])
+            # Sentence vectors of many compositions would not fit in memory at once.
+            most = self._at_once(cohort.task, language) or len(now)
+            for at in range(0, len(now), most):
+                some = now[at : at + most]
+                self._score_language(cohort, language, some, [scored[job.composition] for job in some])
         self.watch.stage_done()
 
     def _mount(self, cohort: ScoreCohort, compositions: Iterable[Composition]) -> dict[Composition, Scored]:
@@ -275,6 +280,13 @@ class Runner:
                             "seconds": round(seconds, 3), "modules": {key: self.store.load_module(key).manifest.digest
                                                                       for key in compose.names(job.composition)}},
             ), found.items, found.arrays)
+
+    def _at_once(self, task: Task, language: str) -> int:
+        """Compositions whose vectors for a retrieval test fit in `VECTORS` together, one at least; 0: no limit."""
+        if task.trains:
+            return 0
+        units = sum(len(self.material.units(rows)) for rows in self.material.tested(task.name, language))
+        return max(1, VECTORS // (4 * units * self.material.files.width))
 
     def _said(self, task: Task, rows: Rows, jobs: Sequence[ScoreJob], scored: Sequence[Scored]) -> list[list[NDArray]]:
         """What each composition says of each unit of `rows`; sentence vectors are kept, and found again."""

@@ -70,6 +70,17 @@ class Rows:
         """Some of the rows, as a split of their own."""
         return replace(self, rows=tuple(kept), digest=digest([self.task.name, list(kept)]))
 
+    @property
+    def scored(self) -> bool:
+        """Whether the rows have labels to be scored by."""
+        if self.task.kind == "qa":
+            return self.task.unanswerable or any(row["answers"] for row in self.rows)
+        if self.task.kind in ("pair", "choice"):
+            return all(row["label"] is not None for row in self.rows)
+        if self.task.kind in ("mining", "ranking"):
+            return all(row["gold"] is not None for row in self.rows if row["side"] == "query")
+        return True
+
     def data_set(self) -> DataSet:
         return DataSet(self.task.name, self.language, self.split, self.digest,
                        frozenset(row["id"] for row in self.rows),

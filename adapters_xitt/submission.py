@@ -37,14 +37,19 @@ def _json(path: Path) -> Any:
     return json_of(text_of(path), path)
 
 
+def _lines(path: Path) -> list[str]:
+    """A file's lines without the blanks at their edges, as `evaluate.py` reads labels and tags."""
+    return [line.strip() for line in lines_of(path)]
+
+
 def _tags(path: Path) -> list[list[str]]:
     """One tag a line, sentences parted by blank lines; the tag is the last of a line's columns."""
-    return [[line.split("\t")[-1] for _, line in block] for block in blocks_of(lines_of(path)) if block]
+    return [[line.split("\t")[-1] for _, line in block] for block in blocks_of(_lines(path)) if block]
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:
     found = []
-    for n, line in enumerate(lines_of(path), 1):
+    for n, line in enumerate(_lines(path) if text_of(path).strip() else [], 1):  # nothing mined is an empty file
         source, tab, target = line.partition("\t")
         if not tab or "\t" in target:
             raise DataError(f"{path}:{n}: expected two ids and a tab between them, found {line[:60]!r}")
@@ -54,7 +59,7 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
 
 def _numbers(path: Path) -> list[int]:
     found = []
-    for n, line in enumerate(lines_of(path), 1):
+    for n, line in enumerate(_lines(path), 1):
         if not (line.isascii() and line.isdigit()):
             raise DataError(f"{path}:{n}: expected a plain number, found {line[:40]!r}")
         found.append(int(line))
@@ -106,7 +111,7 @@ def _by_id(name: str) -> Callable[[Sequence[Mapping[str, Any]]], str]:
     return lambda items: json.dumps({item["id"]: item[name] for item in items}, ensure_ascii=False, indent=1) + "\n"
 
 
-_LABELS = Form("tsv", lines_of, lines_of, _line_each("label"))
+_LABELS = Form("tsv", _lines, _lines, _line_each("label"))
 _TAGS = Form("tsv", _tags, _tags, _tag_lines)
 _QA = Form("json", _answers, _questions, _by_id("text"))
 FORMS: dict[str, Form] = {
@@ -187,15 +192,13 @@ def standing(of: Benchmark, scores: dict[str, dict[str, dict[str, float]]]) -> S
     """The averages over scores by task and language."""
     by_task = {row.name: average({code: scores.get(row.name, {}).get(code, {}).get(row.headline)
                                   for code in of.languages[row.name]}) for row in of.rows}
-    groups: dict[str, dict[str, Average]] = {}
-    for row in of.rows:
-        groups.setdefault(row.group, {})[row.name] = by_task[row.name]
+    groups = {group: average({name: by_task[name] for name in names}) for group, names in of.groups.items()}
     each: dict[str, dict[str, float | None]] = {}
     for row in of.rows:
         for code in of.languages[row.name]:
             each.setdefault(code, {})[row.name] = scores.get(row.name, {}).get(code, {}).get(row.headline)
-    return Standing(of, scores, by_task, {name: average(parts) for name, parts in groups.items()},
-                    {code: average(parts) for code, parts in sorted(each.items())}, average(by_task))
+    return Standing(of, scores, by_task, groups, {code: average(parts) for code, parts in sorted(each.items())},
+                    average(by_task))
 
 
 def place(row: Task, language: str) -> str:
@@ -247,29 +250,35 @@ def systems(grid: Mapping[str, Any], of: Benchmark, *, method: str | None, row: 
 
 
 def submit(grid: Mapping[str, Any], store: Store, system: System, of: Benchmark, folder: Path) -> list[str]:
-    """Writes a system's predictions as a submission, reads every file back, and says what the benchmark asks for
-    that is not there: languages, items that a recipe's slice or a reader left out."""
-    if folder.exists() and any(folder.iterdir()):
+    """Writes a system's predictions as a submission, reads every file back, and says what the benchmark asks for that
+    is not there: languages, items that a recipe's slice or a reader left out, files that are the recipe's own. The
+    folder has its name when it is whole."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise XittError(f"{folder}: there is something in it already; name a folder that is empty or new")
     found = {(entry["target"], entry["language"]): entry for entry in grid["entries"]
              if System(entry["method"], entry["intermediate"], entry["mode"], entry["seed"]) == system}
-    missing, asked = [], grid["recipe"].get("tasks", {})
-    for row in of.rows:
-        for language in of.languages[row.name]:
-            entry = found.get((row.name, language), {"status": "not in the run"})
-            if row.name not in FORMS or entry["status"] != DONE:
-                missing.append(f"{row.name} {language}: {entry['status']}")
-                continue
-            items = [{**item, "id": raw_id(row, language, item["id"])}
-                     for item in store.load_predictions(entry["key"])]
-            path = folder / place(row, language)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(FORMS[row.name].write(items), encoding="utf-8")
-            read = len(FORMS[row.name].read(path))
-            if read != len(items):
-                raise XittError(f"{path}: {read} predictions read back, {len(items)} written")
-            part, skipped = asked.get(row.name, {}).get("test"), store.load_result(entry["key"]).skipped
-            if part not in (None, "test") or skipped:
-                missing.append(f"{row.name} {language}: {len(items)} items of {part or 'test'}"
-                               + "".join(f", {count} left out: {why}" for why, count in skipped.items()))
+    missing: list[str] = []
+    with store.whole_folder(folder) as work:
+        for row in of.rows:
+            there = {code: found[row.name, code] for code in of.languages[row.name]
+                     if found.get((row.name, code), {}).get("status") == DONE}
+            if lacking := [code for code in of.languages[row.name] if code not in there]:
+                missing.append(f"{row.name} in {' '.join(lacking)}")
+            for code, entry in there.items():
+                missing += _submit_one(work / place(row, code), row, code, entry, store)
+            own = grid["recipe"].get("tasks", {}).get(row.name, {})
+            if there and (changed := [key for key in ("test", "files", "gold", "options") if own.get(key)]):
+                missing.append(f"{row.name}: its {' and '.join(changed)} are the recipe's own, so rows and their order "
+                               "may not be the benchmark's")
     return missing
+
+
+def _submit_one(path: Path, row: Task, language: str, entry: Mapping[str, Any], store: Store) -> list[str]:
+    items = [{**item, "id": raw_id(row, language, item["id"])} for item in store.load_predictions(entry["key"])]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(FORMS[row.name].write(items), encoding="utf-8")
+    read = len(FORMS[row.name].read(path))
+    if read != len(items):
+        raise XittError(f"{path}: {read} predictions read back, {len(items)} written")
+    skipped = store.load_result(entry["key"]).skipped
+    return [f"{row.name} {language}: {count} left out: {why}" for why, count in skipped.items()]

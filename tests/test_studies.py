@@ -109,6 +109,14 @@ def test_the_report_tells_how_fusions_weight_their_parts(finished, tmp_path) -> 
     assert f"demo-pos, {method}, all of them: demo-pos {np.mean(own):.2f} ±" in printed
 
 
+def test_a_fusion_is_read_in_bf16_too(finished, tmp_path) -> None:
+    recipe, *_ = finished
+    xitt("run", recipe, "--precision", "bf16", "seeds=[1]", "targets=[demo-pos]", "modes=[none, fuse]", "controls=[]",
+         "languages=[en]", "--store", tmp_path / "s", "--device", "cpu")
+    weights = [entry["fusion"]["weights"] for entry in grid(tmp_path / "s") if entry.get("fusion")]
+    assert weights and all(np.isfinite(one).all() for one in weights)
+
+
 def test_fusions_come_back_from_the_store(finished) -> None:
     """A second store with the modules alone: scoring loads every one of them, fusions with their parts."""
     recipe, store, _ = finished

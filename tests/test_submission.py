@@ -62,12 +62,13 @@ def test_what_is_missing_is_marked_and_never_filled(mock, tmp_path) -> None:
     ("xquad/test-de.json", '{"nowhere": "x"}', "unknown ids"),
     ("tatoeba/test-de.tsv", "[308]\n" * 10, "expected a plain number, found '[308]'"),
     ("bucc2018/test-de.tsv", "de-1 en-1\n", "expected two ids and a tab"),
+    ("mewslix/test-de.json", '{"nobody": ["Q1"]}', "unknown ids"),
 ])
 def test_a_broken_file_is_named(mock, tmp_path, name, text, told) -> None:
     folder = shutil.copytree(mock / "predictions", tmp_path / "p")
     (folder / name).write_text(text)
     with pytest.raises(DataError) as error:
-        submission.score(folder, mock / "labels", submission.benchmark("xtreme"))
+        submission.score(folder, mock / "labels", submission.benchmark("xtreme-r" if "mewslix" in name else "xtreme"))
     assert name in str(error.value) and told in str(error.value)
 
 
@@ -123,7 +124,8 @@ def test_a_submission_scores_what_the_grid_says(ours, data_dir, tmp_path) -> Non
     for version, more in (("xtreme", ()), ("xtreme-r", ("xcopa",))):
         folder = tmp_path / version
         printed = xitt("submit", "submission", folder, "--seed", "2", "--store", ours, "--benchmark", version, code=1)
-        assert "missing: panx" in printed and "missing: xnli ar" in printed
+        assert "missing: panx in af ar" in printed and "missing: xnli in ar bg el" in printed
+        assert "missing: tatoeba: its options are the recipe's own" in printed
         found = submission.score(folder, labels, submission.benchmark(version)).scores
         compared = 0
         for entry in entries:
@@ -164,3 +166,25 @@ def test_translations_are_mined_from_files_end_to_end(tmp_path) -> None:
     items = Store(tmp_path / "store").load_predictions(result.cell.key)
     assert {(item["id"], item["target"]) for item in items} >= {
         (f"bucc2018/de/de-{n + 10}", f"en-{n}") for n in range(5)}
+    # Another dev set is another threshold: another cell.
+    (folder / "de-en.dev.gold").write_text("".join(f"de-{n + 10}\ten-{n}\n" for n in range(20)))
+    xitt(*words)
+    assert len(Store(tmp_path / "store").results()) == 2
+    # The word table that bf16 cuts by default has the rows of the dev set too.
+    xitt(*words, "--precision", "bf16")
+    # Compositions whose vectors do not fit together are scored in turn.
+    (folder / "de-en.test.gold").unlink()
+    told = xitt(*words, code=2)
+    assert "has no labels to be scored by" in told and "bucc2018 test in de" in told
+
+
+def test_blanks_at_the_edges_of_lines_are_no_part_of_a_label(mock, tmp_path) -> None:
+    folder = shutil.copytree(mock / "predictions", tmp_path / "p")
+    for name in ("xnli/test-de.tsv", "udpos/test-de.tsv", "bucc2018/test-de.tsv", "tatoeba/test-de.tsv"):
+        lines = (folder / name).read_text().splitlines()
+        (folder / name).write_text("".join(f"{line} \n" for line in lines))
+    (folder / "bucc2018" / "test-fr.tsv").write_text("")  # nothing mined
+    plain, found = (submission.score(one, mock / "labels", submission.benchmark("xtreme")).scores
+                    for one in (mock / "predictions", folder))
+    assert found["bucc2018"].pop("fr") == {"f1": 0.0, "precision": 0.0, "recall": 0.0} and plain["bucc2018"].pop("fr")
+    assert found == plain

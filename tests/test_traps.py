@@ -12,7 +12,7 @@ from adapters_xitt import ceiling, checkpoint, decode, submission, tasks
 from adapters_xitt.batches import Lengths, encode
 from adapters_xitt.errors import XittError
 from adapters_xitt.metrics import METRICS
-from adapters_xitt.sources import Sources
+from adapters_xitt.sources import Override, Sources
 
 
 def test_1_tydiqa_trains_on_english_alone(data_dir) -> None:
@@ -52,8 +52,6 @@ def test_4_the_sorted_english_side_of_tatoeba_keeps_its_gold(data_dir) -> None:
     """XTREME sorts the English lines; read without the file of labels, line n would be taken for n's translation."""
     task = tasks.task("tatoeba")
     inverse = {"tatoeba": {"inverse": True}}  # the labels at hand give the query of each candidate
-    from adapters_xitt.sources import Override
-
     rows = Sources(data_dir, {"tatoeba": Override(options=inverse["tatoeba"])}).test(task, "de").rows
     assert [row["query"] for row in rows] == sorted(row["query"] for row in rows)
     assert sorted(row["gold"] for row in rows) == list(range(len(rows))) != [row["gold"] for row in rows]
@@ -108,12 +106,13 @@ def test_8_quotes_of_csv_are_read_as_csv_writes_them(name, language, data_dir) -
 
 
 def test_9_an_average_of_xtreme_r_is_made_and_says_what_it_lacks(data_dir) -> None:
-    """The official script makes none, and counts XCOPA in two groups."""
+    """The official script makes none. It counts XCOPA in two groups; the whole counts it once."""
     mock = data_dir / "xtreme_mock"
     found = submission.score(mock / "predictions", mock / "labels", submission.benchmark("xtreme-r"))
     assert found.whole.value is not None and "xcopa" in found.whole.missing
     assert sum("xcopa" == row.name for row in found.benchmark.rows) == 1
-    assert "xcopa" in found.groups["multi_choice"].missing and "xcopa" not in found.groups["classification"].missing
+    assert found.groups["multi_choice"].missing == found.groups["classification"].missing == ("xcopa",)
+    assert "lareqa" not in found.tasks, "the official script reads no files of it"
 
 
 def test_10_a_folder_called_test_keeps_the_labels_of_training(data_dir, tmp_path) -> None:
@@ -122,3 +121,26 @@ def test_10_a_folder_called_test_keeps_the_labels_of_training(data_dir, tmp_path
     shutil.copytree(data_dir / "xtreme" / "panx", root / "xtreme" / "panx")
     there, here = (Sources(folder).select(tasks.task("panx"), "en", most=None) for folder in (data_dir, root))
     assert json.dumps(there.rows) == json.dumps(here.rows) and any(tag for row in here.rows for tag in row["tags"])
+
+
+def test_translations_of_a_test_are_blocked_after_its_origin(data_dir, tmp_path) -> None:
+    """AmericasNLI's items are XNLI's: what trained on XNLI's test has seen them."""
+    from adapters_xitt.lineage import shared_items
+
+    trained = Sources(data_dir, {"xnli": Override(test="test")}).test(tasks.task("xnli"), "es").data_set()
+    for language in ("qu", "gn"):
+        test = Sources(data_dir).test(tasks.task("americasnli"), language)
+        assert sum(shared_items(test.data_set(), [trained]).values()) == len(test.rows)
+        seen = {row["id"]: row["label"] for row in Sources(data_dir).test(tasks.task("xnli"), "es").rows}
+        assert all(seen[row["id"]] == row["label"] for row in test.rows), "the same item, so the same label"
+
+
+def test_what_trains_a_target_is_said_where_it_is_read(tmp_path) -> None:
+    from adapters_xitt import recipe
+
+    path = tmp_path / "r.yaml"
+    path.write_text("encoder: demo\nmethods: [seq_bn]\nintermediates: []\ntargets: [xquad]\n"
+                    "tasks:\n  xquad: {trained_in: [ko], examples: 9, training: {max_steps: 1}}\n")
+    with pytest.raises(XittError) as told:
+        recipe.load(path)
+    assert str(told.value).count("task xquad is trained on squad: write") == 3

@@ -16,7 +16,7 @@ from adapters_xitt.errors import DataError, XittError, unknown
 from adapters_xitt.mirror import parquet, wire
 from adapters_xitt.mirror.shapes import SHAPES, Places
 from adapters_xitt.mirror.table import Mirror, Part, mirror
-from adapters_xitt.sources import in_language
+from adapters_xitt.sources import in_language, parse_slice
 from adapters_xitt.tasks import Task, task
 
 RECORD = "fetched.json"
@@ -134,7 +134,8 @@ def _wanted(row: Task, kept: Mirror, languages: Sequence[str], training: Sequenc
             continue
         for split in kept.splits:
             if split in row.files and (split != "train" or language in training):
-                if not languages or language in languages or split == "train":
+                own = parse_slice(row.selection)[0] if language in training else ""  # what picks the step
+                if not languages or language in languages or split in ("train", own):
                     yield Wanted(row, kept, split, language, _places(row, kept, split, language))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from adapters_xitt.errors import DataError, unknown
 from adapters_xitt.readers.base import NO_LABELS, Reading, index_of, label_of, runs
-from adapters_xitt.readers.files import check_counts, csv_rows, get, lines_of, objects
+from adapters_xitt.readers.files import check_counts, csv_rows, get, lines_of, objects, whole
 
 SNLI_KEYS = ("sentence1", "sentence2", "gold_label")
 SICK_COLUMNS = ("pair_ID", "sentence_A", "sentence_B", "entailment_judgment")
@@ -27,9 +27,11 @@ def pairs_tsv(
     header: bool = False,
     quoting: bool = True,
     aliases: Mapping[str, str] = MappingProxyType({}),
+    first: Mapping[str, int] = MappingProxyType({}),
 ) -> Reading:
     """Tab-separated pairs: `columns` are those of a, b and the label, `own` that of an id where there is one; numbers
-    from 0, or names in the file's header. `aliases` maps other spellings to labels.
+    from 0, or names in the file's header. `aliases` maps other spellings to labels. `first` says with which number the
+    ids of a split begin: an id is then the row that it is of the split it was translated from.
 
     `quoting` reads quotes as `csv.writer` writes them, without it a quote is text. `gold` has one label per line and
     goes before the label column; `labels=None` reads no labels and leaves None.
@@ -52,7 +54,13 @@ def pairs_tsv(
     found = []
     for n, ((_, cells), (where, name)) in enumerate(zip(table, named, strict=True)):
         label = None if labels is None else label_of(name, index, where=where)
-        found.append((f"{split}/{n}" if own is None else cells[at[-1]], cells[at[0]], cells[at[1]], label))
+        raw = f"{split}/{n}" if own is None else cells[at[-1]]
+        if own is not None and split in first:
+            number = whole(raw, below=2**31)
+            if number is None or number < first[split]:
+                raise DataError(f"{where}: expected an id of at least {first[split]}, found {raw[:40]!r}")
+            raw = f"{split}/{number - first[split]}"
+        found.append((raw, cells[at[0]], cells[at[1]], label))
     return Reading(_pair_rows(found, split))
 
 

@@ -94,6 +94,11 @@ def _check_tasks(tasks: Any, tell: Any) -> None:
         for at, code in _strings(part.get("trained_in"), ("tasks", name, "trained_in"), tell):
             if code not in LANGUAGES:
                 tell(at, f"task {name}: {unknown('language', code, LANGUAGES)}")
+        other = part.get("trained_on") or TASKS[name].trained_on
+        if other and not part.get("train"):
+            for key in ("trained_in", "examples", "training", "selection"):
+                if part.get(key):
+                    tell(("tasks", name, key), f"task {name} is trained on {other}: write {key} under tasks.{other}")
         trained_on = part.get("trained_on")
         if isinstance(trained_on, str):
             other = TASKS.get(trained_on)
