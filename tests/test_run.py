@@ -274,6 +274,10 @@ def test_sentence_vectors_are_found_again(finished, tmp_path: Path, monkeypatch:
     words = ("run", recipe, "seeds=[1]", "targets=[demo-retrieval]", "--store", tmp_path / "s", "--device", "cpu")
     xitt(*words)
     before = outcome(tmp_path / "s")
+    with monkeypatch.context() as short:  # room for the vectors of one composition at a time
+        short.setattr("adapters_xitt.run.VECTORS", 1)
+        xitt(*words[:-3], tmp_path / "alone", "--device", "cpu")
+    assert outcome(tmp_path / "alone") == before
     shutil.rmtree(tmp_path / "s" / "results")
     monkeypatch.setattr("adapters_xitt.evaluate.say", None)
     xitt(*words)
