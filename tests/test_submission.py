@@ -38,6 +38,16 @@ def test_the_official_mock_folder_has_its_official_scores(mock, tmp_path) -> Non
     assert "62.17" in printed and "*" not in printed
 
 
+def test_udpos_over_29_languages_is_a_convention_of_its_own(mock) -> None:
+    whole, some = (submission.score(mock / "predictions", mock / "labels", submission.benchmark(name))
+                   for name in ("xtreme", "xtreme-29"))
+    assert len(some.scores["udpos"]) == 29 and set(whole.scores["udpos"]) - set(some.scores["udpos"]) == {
+        "kk", "th", "tl", "yo"}
+    assert some.tasks["udpos"].value == pytest.approx(
+        sum(one["f1"] for code, one in whole.scores["udpos"].items() if code in some.scores["udpos"]) / 29)
+    assert some.tasks["panx"] == whole.tasks["panx"] and not some.whole.missing
+
+
 def test_mewslix_of_the_mock_folder(mock) -> None:
     found = submission.score(mock / "predictions", mock / "labels", submission.benchmark("xtreme-r"))
     assert found.tasks["mewslix"].value == pytest.approx(14.39025156130419, abs=1e-9)
