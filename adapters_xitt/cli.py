@@ -214,7 +214,8 @@ def doctor(store: Path | None) -> None:
     sys.exit(0 if checks.examine(store) else 1)
 
 
-BENCHMARK = click.option("--benchmark", default="xtreme", show_default=True, help="xtreme, xtreme-29 (UDPOS in 29 languages) or xtreme-r.")
+BENCHMARK = click.option("--benchmark", default="xtreme", show_default=True,
+                         help="xtreme, xtreme-29 (UDPOS in 29 languages) or xtreme-r.")
 
 
 @main.command()
