@@ -168,7 +168,8 @@ def train(task: str, overrides: tuple[str, ...], encoder: str | None, data: str 
 def evaluate(composition: str, tasks: tuple[str, ...], encoder: str | None, data: str | None, store: Path | None,
              device: str, precision: str | None, threads: int | None, log: str, keep_every: float,
              languages: tuple[str, ...], overrides: tuple[str, ...], conventions: str) -> None:
-    """Score COMPOSITION on TASKS: none, a module's name or key, 'a > b' (stack, bottom first), 'a + b' (sum)."""
+    """Score COMPOSITION on TASKS: none, a module's name or key, 'a > b' (stack, bottom first), 'a + b' (sum),
+    '0.6*a - 0.2*b' (weighted; put -- before one that begins with a minus). The head is that of the last part."""
     from adapters_xitt import desk, printing
 
     grids = desk.evaluate(composition, tasks, _with_precision(overrides, precision), encoder=encoder, data=data,

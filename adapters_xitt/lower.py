@@ -1,10 +1,11 @@
 """A composition made to run: the forms of the libraries that are proven equal to each composition alone.
 
 Modules of `adapters` run as one Stack or Fuse of names; low-rank updates through `peft` as several active at once,
-which is their exact sum, or weighted. Anything else is refused with the reason and what to write instead."""
+which is their exact sum, each at its own weight. Anything else is refused with the reason and what to write instead."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,7 +24,8 @@ BOTTOM = {
 @dataclass(frozen=True)
 class Lowered:
     """A composition in the form the libraries run: modules of `adapters` bottom first, low-rank updates in any order,
-    or one fully fine-tuned encoder; `fusion` weights one of the two. `depth` is the first layer that anything
+    or one fully fine-tuned encoder; `fusion` weights one of the two. `weights` are numbers for the updates, none where
+    each counts once. `depth` is the first layer that anything
     touches: the trunk lies below it."""
 
     bottlenecks: tuple[str, ...]
@@ -31,6 +33,7 @@ class Lowered:
     full: str | None
     depth: int
     fusion: str | None = None
+    weights: tuple[float, ...] = ()
 
 
 def lower(composition: Composition, methods: Mapping[str, Choice], layers: int) -> Lowered:
@@ -44,10 +47,12 @@ def lower(composition: Composition, methods: Mapping[str, Choice], layers: int) 
     if any(methods[name].name == "seq_bn_inv" for name in parts):
         touched.append(0)  # its invertible module acts on what enters the first layer
     full = next((name for name in parts if engines[name] == "full"), None)
-    return Lowered(tuple(name for name in parts if engines[name] == "adapters"),
-                   tuple(name for name in parts if engines[name] == "peft"),
+    updates = tuple(name for name in parts if engines[name] == "peft")
+    own = compose.weights(composition)
+    return Lowered(tuple(name for name in parts if engines[name] == "adapters"), updates,
                    full, 0 if full else min(touched, default=layers),
-                   next((name for name in parts if engines[name] in ("fusion", "weights")), None))
+                   next((name for name in parts if engines[name] in ("fusion", "weights")), None),
+                   tuple(own[name] for name in updates) if any(own[name] != 1 for name in updates) else ())
 
 
 def _check(composition: Composition, methods: Mapping[str, Choice]) -> None:
@@ -59,6 +64,13 @@ def _check(composition: Composition, methods: Mapping[str, Choice]) -> None:
     match composition:
         case compose.Part(name) if engines[name] in ("fusion", "weights"):
             raise XittError(f"{text}: a fusion runs over the modules it was trained on: write {name}(a, b, …)")
+        case compose.Scaled(part, weight):
+            wrong = next((n for n in compose.names(part) if engines[n] != "peft" or methods[n].name == "dora"), None)
+            if wrong or not isinstance(part, compose.Part):
+                raise XittError(f"{text}: a number stands before a low-rank update; {wrong or compose.show(part)} is "
+                                f"none, and what it says isn't linear in its weights: write {compose.show(part)}")
+            if not math.isfinite(weight):
+                raise XittError(f"{text}: {weight} is no number to multiply by")
         case compose.Fuse():
             _check_fuse(composition, methods)
         case compose.Stack(parts) | compose.Sum(parts) if any(isinstance(part, compose.Fuse) for part in parts):

@@ -142,6 +142,7 @@ class Rig:
             for at, name in enumerate(lowered.updates):
                 if name in active:
                     weight = weights[rows[layer, place], at] if (layer, place) in rows else 1.0
+                    weight = weight * lowered.weights[at] if lowered.weights else weight
                     for mount in (name, name + START):
                         if mount in module.lora_A:
                             module.scaling[mount] = self.methods[name].scaling * weight

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -107,6 +108,29 @@ def test_the_report_tells_how_fusions_weight_their_parts(finished, tmp_path) -> 
     own = [float(line["weight"]) for line in lines if line["method"] == method and line["target"] == "demo-pos"
            and line["intermediate"] == "all of them" and line["part"] == "demo-pos"]
     assert f"demo-pos, {method}, all of them: demo-pos {np.mean(own):.2f} ±" in printed
+
+
+def test_task_arithmetic_from_the_command_line(finished, tmp_path) -> None:
+    """Weighted sums of stored modules are cells of their own; a number of 1 is none."""
+    recipe, store, _ = finished
+    found = {one.trained_on: one.key[:16] for one in Store(store).manifests() if one.method["name"] == "lora"
+             and one.seed == 1 and not one.training["below"] and not one.training["start"]}
+    nli, pos = found["demo-nli"], found["demo-pos"]
+    copy = shutil.copytree(store, tmp_path / "s")
+    shutil.rmtree(copy / "results")
+    data = json.loads((store / "runs" / "study" / "grid.json").read_text())["recipe"]["data"]["root"]
+
+    def scored(expression: str) -> None:
+        xitt("evaluate", "--store", copy, "--data", data, "--language", "de", "--device", "cpu",
+             "--set", "lengths={max_length: 40, stride: 8, question: 8}", "--", expression, "demo-pos")
+
+    for expression in (pos, f"1.0*{pos}", f"0.5*{nli} + {pos}", f"{nli} + {pos}", f"-0.5*{nli} + {pos}"):
+        scored(expression)
+    cells = {result.cell.composition: result.predictions for result in Store(copy).results()}
+    assert len(cells) == len(set(cells.values())) == 4
+    assert sum("0.5*" in text for text in cells) == 2
+    printed = xitt("evaluate", f"0.5*{nli} > {pos}", "demo-pos", "--store", copy, "--data", data, code=2)
+    assert "low-rank updates don't stack" in printed and recipe.is_file()
 
 
 def test_a_fusion_is_read_in_bf16_too(finished, tmp_path) -> None:
