@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pico_world as world
@@ -168,7 +169,9 @@ def test_children_stand_on_the_stored_parent_not_on_its_last_step(finished) -> N
 def test_ctrl_c_keeps_what_is_finished(finished, tmp_path: Path) -> None:
     recipe, store, _ = finished
     words = [*XITT, "run", str(recipe), "--store", str(tmp_path / "store"), "--device", "cpu"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
+    # Where the tests run in the background, a shell has them ignore the signal, and a child inherits that.
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT,
+                               preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL))
     modules = tmp_path / "store" / "modules"
     while process.poll() is None and not list(modules.glob("*/manifest.json")):
         time.sleep(0.05)
