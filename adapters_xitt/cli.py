@@ -80,7 +80,7 @@ def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: st
 
     KEY=VALUE overrides a key of the recipe, as in training.epochs=1 or seeds=[1,2]. The exit status is 0 only when
     every cell is done, blocked or not applicable."""
-    from adapters_xitt import desk, printing, report
+    from adapters_xitt import desk, printing, progress, report
 
     work = desk.open_recipe(recipe, _with_precision(overrides, precision), store)
     if dry_run:
@@ -92,7 +92,7 @@ def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: st
             "--threads", threads, "--log", log, "--keep-every", keep_every)
     with desk.others(same, workers - 1):
         grid = desk.run(work, device=device, threads=threads, log=log, keep_every=keep_every)
-    report.terminal(grid, desk.console())
+    report.terminal(grid, progress.console())
     folder = work.store.root / "runs" / work.plan.recipe.name
     written = report.write(grid, folder)
     click.echo(f"\n{', '.join(path.name for path in written)} and grid.json lie in {folder}")
@@ -197,11 +197,11 @@ def show(name: str | None, results: bool, store: Path | None) -> None:
               "Default: the run's own.")
 def report(run: str, store: Path | None, out: Path | None) -> None:
     """Print the grid of RUN (its name or its folder), and write it as Markdown, CSV and heat map."""
-    from adapters_xitt import desk
+    from adapters_xitt import desk, progress
     from adapters_xitt import report as reports
 
     grid, folder = desk.load_run(run, store)
-    reports.terminal(grid, desk.console())
+    reports.terminal(grid, progress.console())
     written = reports.write(grid, out or folder)
     click.echo(f"\n{', '.join(path.name for path in written)} lie in {out or folder}")
 

@@ -14,13 +14,9 @@ from rich.table import Table
 from adapters_xitt import inventory, mirror, tasks
 from adapters_xitt.errors import XittError
 from adapters_xitt.inventory import BROKEN, MISSING, READ, UNLABELLED, UNREAD, Finding
+from adapters_xitt.progress import console
 
 EVERY = 5.0  # seconds between lines where there is no terminal
-
-
-def console() -> Console:
-    """The terminal; where there is none, wide enough that tables need not wrap."""
-    return Console() if sys.stdout.isatty() else Console(width=120)
 
 
 # -- check -----------------------------------------------------------------------------------------------------------

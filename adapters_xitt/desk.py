@@ -21,6 +21,7 @@ from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.grid import read_grid
 from adapters_xitt.jobs import Plan, TrainJob
 from adapters_xitt.material import Material, data_root
+from adapters_xitt.progress import console
 from adapters_xitt.readers.files import json_of, text_of
 from adapters_xitt.records import BLOCKED, DONE, NOT_APPLICABLE
 from adapters_xitt.run import Runner
@@ -33,11 +34,6 @@ class Work:
 
     plan: Plan
     store: Store
-
-
-def console() -> Console:
-    """The terminal; where there is none, wide enough that tables need not wrap."""
-    return Console() if sys.stdout.isatty() else Console(width=120)
 
 
 def open_recipe(path: Path, overrides: Sequence[str], store: Path | None) -> Work:

@@ -16,7 +16,7 @@ from adapters_xitt.batches import Units, collate, micro_batches
 from adapters_xitt.heads import HEADS
 from adapters_xitt.lower import Lowered
 from adapters_xitt.rig import Rig
-from adapters_xitt.tasks import Convention, Task
+from adapters_xitt.tasks import MEAN_14, Convention, Task
 
 
 class Attention:
@@ -47,26 +47,24 @@ class Scored:
     attention: Attention | None = None
 
 
-def convention_of(task: Task, name: str | None = None) -> Convention | None:
-    """The convention of a retrieval task by name, or its first; None for tasks that have none."""
-    return next((one for one in task.conventions if name in (None, one.name)), None)
+def convention_of(task: Task, name: str | None = None) -> Convention:
+    """The convention of a retrieval task by name, or its first; `MEAN_14` where its row names none."""
+    return next((one for one in task.conventions if name in (None, one.name)), MEAN_14)
 
 
 def layer_of(task: Task, layers: int, *, name: str | None = None, layer: int | None = None) -> int:
     """The depth a task reads: the top, or for retrieval that of its convention, in proportion to 24 layers."""
-    if task.kind in HEADS and HEADS[task.kind].loss is not None:
+    if task.trains:
         return layers
-    chosen = convention_of(task, name)
-    return layer if layer is not None else round(layers * (chosen.layer if chosen else 14 / 24))
+    return layer if layer is not None else round(layers * convention_of(task, name).layer)
 
 
 def convention(task: Task, layers: int, *, name: str | None = None, layer: int | None = None) -> str:
     """The name of the choices a score depends on where sources disagree; part of the cell's identity."""
-    depth, chosen = layer_of(task, layers, name=name, layer=layer), convention_of(task, name)
     how = {"retrieval": "cosine", "ranking": "cosine", "mining": "ratio to 4 neighbours, threshold of dev"}
     if task.kind in how:
-        pooled = "first token" if chosen and chosen.pooling == "first" else "mean over tokens"
-        return f"{pooled} at layer {depth} of {layers}, {how[task.kind]}"
+        pooled = "first token" if convention_of(task, name).pooling == "first" else "mean over tokens"
+        return f"{pooled} at layer {layer_of(task, layers, name=name, layer=layer)} of {layers}, {how[task.kind]}"
     by_metric = {"mlqa": "MLQA's own normalisation, spans on characters",
                  "tag_accuracy": "first sub-token",
                  "squad2": "SQuAD v2.0, null at threshold 0, spans on characters"}

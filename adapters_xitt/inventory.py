@@ -39,11 +39,6 @@ class Finding:
         return asdict(self)
 
 
-def languages(task: Task) -> tuple[str, ...]:
-    """Every language that a task may have files in, those it is tested in first."""
-    return task.known
-
-
 def needed(task: Task, split: str, language: str) -> bool:
     """Whether a task asks for a split in a language: its test in all that it is tested in, and what trains it and
     picks its step in English, where no other task does that for it."""
@@ -55,7 +50,7 @@ def needed(task: Task, split: str, language: str) -> bool:
 
 def places(tasks: Iterable[Task]) -> list[tuple[Task, str, str]]:
     """Everything there is to look at: task, language and split."""
-    return [(task, language, split) for task in tasks for language in languages(task) for split in task.files]
+    return [(task, language, split) for task in tasks for language in task.known for split in task.files]
 
 
 def check(root: Path, tasks: Iterable[Task]) -> list[Finding]:

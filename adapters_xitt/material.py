@@ -232,8 +232,7 @@ class Material:
 
     def pooling(self, name: str) -> str:
         """How a retrieval task makes a vector of a sentence."""
-        chosen = evaluate.convention_of(task(name), self.recipe.part(name).convention)
-        return chosen.pooling if chosen else "mean"
+        return evaluate.convention_of(task(name), self.recipe.part(name).convention).pooling
 
 
 def data_root(recipe: Recipe, store: Store) -> Path | None:

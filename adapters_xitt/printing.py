@@ -20,13 +20,14 @@ from adapters_xitt.jobs import counts
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.material import Material
 from adapters_xitt.mirror import MIRRORS
+from adapters_xitt.progress import console
 from adapters_xitt.records import BLOCKED
 from adapters_xitt.store import Store, default_root
 
 
 def print_plan(work: Work) -> None:
     """The cohorts, what the store has, examples, tokens, parameters, disk."""
-    out, the_plan, store = desk.console(), work.plan, work.store
+    out, the_plan, store = console(), work.plan, work.store
     modules, cells = the_plan.missing(store.has_module, store.has_result)
     missing = {job.key for job in modules}
     table = Table(title=f"{the_plan.recipe.name}: training", title_justify="left")
@@ -78,7 +79,7 @@ def print_tasks(*, markdown: bool) -> None:
     for row in tasks.TASKS.values():
         trained = "nothing" if not row.trains else row.trained_on or "its own English data"
         table.add_row(row.name, row.kind, str(len(row.languages)), f"{row.metric}: {row.headline}", trained, row.about)
-    desk.console().print(table)
+    console().print(table)
 
 
 def tasks_table() -> str:
@@ -101,12 +102,10 @@ def tasks_table() -> str:
 
 def print_ceiling(name: str, *, encoder: str | None, data: str | None, store: Path | None) -> None:
     """What gold spans score on a question answering task, in each language whose files are at hand."""
-    row, out = tasks.task(name), desk.console()
+    row, out = tasks.task(name), console()
     if row.kind != "qa":
         raise XittError(f"--ceiling is of question answering; {name} is of kind {row.kind}")
-    values = {"name": "tasks", "encoder": encoder or "demo", "methods": ["seq_bn"], "intermediates": [],
-              "targets": [name]}
-    material = desk.empty(desk.recipe_of(values, (), data), Store(store or default_root())).plan.material
+    material = _material(name, encoder=encoder, data=data, store=store)
     table = Table(title=f"{name}: gold spans, encoded by {material.files.name} and decoded again", title_justify="left")
     for column in ("language", "questions", *ceiling.REASONS, "exact match", "F1"):
         table.add_column(column, justify="left" if column == "language" else "right")
@@ -129,7 +128,7 @@ def print_ceiling(name: str, *, encoder: str | None, data: str | None, store: Pa
 
 def print_task(name: str, *, encoder: str | None, data: str | None, store: Path | None) -> None:
     """One task whole, with its first English example as the encoder sees it, where data and encoder are at hand."""
-    row, out = tasks.task(name), desk.console()
+    row, out = tasks.task(name), console()
     table = Table(show_header=False, title=f"{row.name}: {row.about}", title_justify="left")
     trained = row.name if not row.trained_on else row.trained_on
     facts = {"kind": f"{row.kind}: {tasks.KINDS[row.kind]}", "group": row.group,
@@ -145,13 +144,17 @@ def print_task(name: str, *, encoder: str | None, data: str | None, store: Path 
         if text:
             table.add_row(what, escape(text))
     out.print(table)
-    values = {"name": "tasks", "encoder": encoder or "demo", "methods": ["seq_bn"], "intermediates": [],
-              "targets": [name]}
     if not encoder and not data and not name.startswith("demo-"):
         out.print("An example is shown with --encoder and --data.")
         return
-    work = desk.empty(desk.recipe_of(values, (), data), Store(store or default_root()))
-    _print_example(out, work.plan.material, row)
+    _print_example(out, _material(name, encoder=encoder, data=data, store=store), row)
+
+
+def _material(name: str, *, encoder: str | None, data: str | None, store: Path | None) -> Material:
+    """What a recipe of one target would read."""
+    values = {"name": "tasks", "encoder": encoder or "demo", "methods": ["seq_bn"], "intermediates": [],
+              "targets": [name]}
+    return desk.empty(desk.recipe_of(values, (), data), Store(store or default_root())).plan.material
 
 
 def _codes(row: tasks.Task, codes: Sequence[str]) -> str:
@@ -178,12 +181,12 @@ def print_manifest(manifest: formats.Manifest, *, name: str | None = None) -> No
             value = {key: item for key, item in value.items() if key != "history"}
         if value not in (None, "", [], {}):
             table.add_row(what, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    desk.console().print(table)
+    console().print(table)
 
 
 def print_store(root: Path | None, *, name: str | None, results: bool) -> None:
     """Modules or results, or one module whole."""
-    store, out = Store(root or default_root()), desk.console()
+    store, out = Store(root or default_root()), console()
     if name:
         print_manifest(formats.read_manifest(store.module_folder(store.resolve(name))), name=name)
         return
@@ -221,7 +224,7 @@ def print_scores(grids: Sequence[dict[str, Any]]) -> None:
         scores = "  ".join(f"{name} {value:.2f}" for name, value in entry["scores"].items())
         table.add_row(entry["target"], entry["language"], scores or f"{entry['status']}: {entry['reason']}",
                       str(entry["examples"] or ""), entry["tag"], entry.get("convention", ""))
-    desk.console().print(table)
+    console().print(table)
 
 
 def print_standing(predictions: Path, labels: Path, *, benchmark: str, out: Path | None) -> None:
@@ -241,14 +244,14 @@ def print_standing(predictions: Path, labels: Path, *, benchmark: str, out: Path
     table.add_section()
     for name, one in {**found.groups, "all tasks": found.whole}.items():
         table.add_row(name, _average(one), "tasks", "", _missing(one))
-    desk.console().print(table)
+    console().print(table)
     each = Table(title="by language, over the tasks that ask for it", title_justify="left")
     for column in ("language", "score", "missing"):
         each.add_column(column, justify="right" if column == "score" else "left")
     for code, one in found.languages.items():
         if one.value is not None:
             each.add_row(code, _average(one), _missing(one))
-    desk.console().print(each)
+    console().print(each)
     if out:
         out.write_text(json.dumps(found.record(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

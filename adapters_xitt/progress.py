@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
 EVERY = 15.0  # seconds between lines where there is no terminal
+
+
+def console() -> Any:
+    """rich's terminal; where there is none, wide enough that tables need not wrap."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=120)
 
 
 class Silent:

@@ -129,7 +129,7 @@ def _paths(found: Sequence[Wanted]) -> tuple[Path, ...]:
 # -- what is wanted, and where it is ---------------------------------------------------------------------------------
 
 def _wanted(row: Task, kept: Mirror, languages: Sequence[str], training: Sequence[str]) -> Iterator[Wanted]:
-    for language in inventory.languages(row):
+    for language in row.known:
         if languages and language not in languages and not (language in training and "train" in kept.splits):
             continue
         for split in kept.splits:
@@ -140,7 +140,7 @@ def _wanted(row: Task, kept: Mirror, languages: Sequence[str], training: Sequenc
 
 
 def _check_languages(found: Sequence[str], rows: Sequence[tuple[Task, Mirror]]) -> None:
-    known = list(dict.fromkeys(("en", *(code for row, _ in rows for code in inventory.languages(row)))))
+    known = list(dict.fromkeys(("en", *(code for row, _ in rows for code in row.known))))
     for language in found:
         if language not in known:
             raise XittError(f"{' '.join(row.name for row, _ in rows)}: {unknown('language', language, known)}")

@@ -28,6 +28,11 @@ class Convention:
     why: str  # who reads it so, and what speaks for it
 
 
+MEAN_14 = Convention(
+    name="mean-14", layer=14 / 24, pooling="mean",
+    why="jiant for both tasks, XTREME for Tatoeba (index 13 of the last 24): what both papers say, so the default")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One task. File patterns are relative to the data folder; `{lang}` stands for a language, and of several patterns
@@ -55,7 +60,7 @@ class Task:
     selection: str = "dev"  # what picks the best step: a split or slice in the training language, never a test
     origin: str  # namespace of the item ids; tasks with one origin share items (XQuAD's are SQuAD dev's)
     derived_from: tuple[str, ...] = ()  # origins whose items these are translations or copies of
-    conventions: tuple[Convention, ...] = ()  # of retrieval: the ways it is read, the default first
+    conventions: tuple[Convention, ...] = ()  # of retrieval: the ways it is read, the default first; none: MEAN_14
     fitted: str = ""  # the split that a threshold is fitted on, in the language that is tested
     unanswerable: bool = False  # questions may have no answer in their context
     parallel: bool = False  # an id names the same item in every language

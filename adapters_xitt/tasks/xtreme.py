@@ -6,16 +6,13 @@ blanks, lie in a second tree, `xtreme_labels/`, in the layout that `evaluate.py 
 from __future__ import annotations
 
 from adapters_xitt.tasks.intermediate import NLI
-from adapters_xitt.tasks.record import Convention, Task
+from adapters_xitt.tasks.record import MEAN_14, Convention, Task
 
 UPOS = ("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT",
         "SCONJ", "SYM", "VERB", "X")
 NER = ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")
 
 # Ways to read a sentence's vector, after XTREME's and jiant's code (protocol of both papers: "the mean of layer 14").
-MEAN_14 = Convention(
-    name="mean-14", layer=14 / 24, pooling="mean",
-    why="jiant for both tasks, XTREME for Tatoeba (index 13 of the last 24): what both papers say, so the default")
 MEAN_20 = Convention(
     name="mean-20", layer=20 / 24, pooling="mean",
     why="XTREME's BUCC script of 2020: layer 20 by a missing option, its pooling option ignored until 287a7b7")
