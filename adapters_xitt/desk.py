@@ -207,7 +207,8 @@ def _known(work: Work, key: str) -> TrainJob:
         if part != key and part not in work.plan.train:
             _known(work, part)
     for exposure in manifest.exposure:
-        work.plan.data[exposure["data"]] = work.store.load_data_set(exposure["data"])
+        if exposure["data"]:
+            work.plan.data[exposure["data"]] = work.store.load_data_set(exposure["data"])
     return plan.known(work.plan, manifest, methods.recorded(manifest.method))
 
 

@@ -256,7 +256,7 @@ def cell_of(plan: Plan, target: Task, language: str, composition: Composition, s
     material, recipe = plan.material, plan.recipe
     parts = [plan.train[name] for name in compose.names(composition)]
     exposure = lineage.merged(part.exposure for part in parts)
-    seen = [plan.data[data] for data in dict.fromkeys(one.data for one in exposure)]
+    seen = [plan.data[data] for data in dict.fromkeys(one.data for one in exposure if one.data)]
     read = material.tested(target.name, language)
     rows = read[0]
     overlap = material.overlap(rows, seen)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from adapters_xitt.tasks import Task
 
 ZERO_SHOT, LANGUAGE_SEEN, TASK_SEEN = "zero-shot", "language-seen", "task+language-seen"
+STAR = "*"  # on the tag of a cell that a module reached of which nobody knows what it has seen
+UNKNOWN = "unknown"  # the role of what a module taken in from elsewhere may have seen
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Exposure:
 
     task: str
     language: str
-    role: str  # trained | selected
-    data: str  # digest of the data set
+    role: str  # trained | selected | unknown
+    data: str  # digest of the data set; empty where its items are not known
 
     def record(self) -> dict[str, str]:
         return {"task": self.task, "language": self.language, "role": self.role, "data": self.data}
@@ -92,8 +94,9 @@ def tag(task: Task, language: str, exposures: Iterable[Exposure], *, same_task: 
     """The tag of a cell: which of its language and task the parts have seen, in training or selection.
 
     `same_task` are the names under which the task's own training goes (XQuAD's is SQuAD)."""
-    same = {task.name, *same_task}
+    same, exposures = {task.name, *same_task}, list(exposures)
     seen = [exposure for exposure in exposures if exposure.language == language]
+    found = LANGUAGE_SEEN if seen else ZERO_SHOT
     if any(exposure.task in same for exposure in seen):
-        return TASK_SEEN
-    return LANGUAGE_SEEN if seen else ZERO_SHOT
+        found = TASK_SEEN
+    return found + STAR * any(not exposure.data for exposure in exposures)

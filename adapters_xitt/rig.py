@@ -187,18 +187,6 @@ class Rig:
                 encoder.model.eval()
 
 
-def converted(tensors: Mapping[str, Tensor], choice: Choice) -> tuple[dict[str, Tensor], Choice]:
-    """A PiSSA module as a plain LoRA of twice the rank, for whoever knows nothing of its start: the trained factors
-    and the frozen ones side by side."""
-    found = {}
-    for name, value in tensors.items():
-        if ".start." not in name:
-            start = tensors[name.replace(".weight", ".start.weight")]
-            found[name] = torch.cat([value, start], dim=0 if ".lora_A" in name else 1)
-    doubled = {"rank": 2 * choice["rank"], "alpha": 2 * choice["alpha"]}
-    return found, Choice("lora", tuple((option, doubled.get(option, value)) for option, value in choice.options))
-
-
 def _leading(weight: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """Leading singular vectors and values of [out, in]: [out, rank], [rank], [rank, in]."""
     if min(weight.shape) <= 256:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from adapters_xitt import batches, checkpoint, compose, encoder, evaluate, heads, mixture, stream, train
 from adapters_xitt.batches import Lengths, Units
 from adapters_xitt.lower import Lowered, lower
+from adapters_xitt.merges import converted
 from adapters_xitt.methods import Choice, choose
-from adapters_xitt.rig import Rig, converted
+from adapters_xitt.rig import Rig
 from adapters_xitt.tasks import Task
 
 LAYERS, WIDTH = 4, 32

@@ -1,11 +1,11 @@
-"""A module as a value, and its folder: `module.safetensors` and `manifest.json`, nothing else.
+"""Our own form: `module.safetensors` and `manifest.json`, nothing else.
 
 Reading is strict: another format version, a tensor missing or too many, another digest are refused by name."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class Manifest:
     training: dict[str, Any]
     versions: dict[str, str]
     chance: float | None = None  # the selection score of the majority class, where the kind has one
+    merge: dict[str, Any] | None = None  # of a merged module: how, options, parts, and the error in every layer
+    source: str = ""  # the form of the folder that it was taken in from: adapters, peft, xitt; empty: made here
     format: int = FORMAT
 
 
@@ -74,10 +76,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise XittError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
     if values.get("format") != FORMAT:
         raise XittError(f"{path}: format {values.get('format')!r}; this version reads format {FORMAT}")
-    known = {row.name for row in fields(Manifest)}
-    if set(values) != known:
-        wrong = ", ".join(sorted(set(values) ^ known))
-        raise XittError(f"{path}: keys missing or too many: {wrong}")
+    known = {row.name: row.default is MISSING for row in fields(Manifest)}
+    if wrong := sorted({*(set(values) - set(known)), *(name for name in known if known[name] and name not in values)}):
+        raise XittError(f"{path}: keys missing or too many: {', '.join(wrong)}")
     return Manifest(**values)
 
 

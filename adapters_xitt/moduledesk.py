@@ -1,0 +1,1 @@
+"""What the commands for single modules do: look at one, take one in, give one out."""
