@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -74,13 +74,15 @@ class Bench:
         named = compose.rename(composition, lambda key: compose.Part(mounted(key)))
         return lower(named, self.rig.methods, self.files.layers)
 
-    def head(self, task: Task, module: formats.Module | None, *, seed: int = 0, pooling: str = "mean"
+    def head(self, task: Task, modules: Sequence[formats.Module], *, seed: int = 0, pooling: str = "mean"
              ) -> torch.nn.Module:
-        """The head of a task's label space: a module's, or a fresh one; `pooling` where nothing is trained."""
+        """The head of a task's label space: that of the first module that has it, or a fresh one where there are no
+        modules; `pooling` where nothing is trained."""
         if not task.trains:
             return heads.Pool(pooling)
         head = heads.build(task.kind, self.rig.encoder, len(task.labels), seed=seed)
-        if module is not None:
+        if modules:
+            module = next((one for one in modules if one.part(f"head.{space(task)}")), modules[0])
             stored, own = module.part(f"head.{space(task)}"), head.state_dict()
             if {name: value.shape for name, value in stored.items()} != {name: own[name].shape for name in own}:
                 raise XittError(f"module {module.manifest.key[:12]} ({module.manifest.role}): it has no head that fits "

@@ -154,6 +154,14 @@ def train(task: str, overrides: tuple[str, ...], encoder: str | None, data: str 
     printing.print_manifest(made, name=name)
 
 
+LANGUAGES = click.option("--language", "languages", multiple=True, help="Again for several. Default: the task's all.")
+SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A key as in a recipe.")
+HEAD = click.option("--head", metavar="MODULE", help="Whose head stands on top. Default: of a stack the top's, else "
+                    "that of the last part that has one.")
+SPOKEN = click.option("--lang", "spoken", default="lang-{lang}", show_default=True, metavar="PATTERN",
+                      help="Names of the modules that stand for $lang.")
+
+
 @main.command()
 @click.argument("composition")
 @click.argument("tasks", nargs=-1, required=True)
@@ -161,20 +169,79 @@ def train(task: str, overrides: tuple[str, ...], encoder: str | None, data: str 
 @DATA
 @STORE
 @MACHINE
-@click.option("--language", "languages", multiple=True, help="Again for several. Default: all of the task's.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A key as in a recipe.")
+@LANGUAGES
+@SET
+@HEAD
+@SPOKEN
 @click.option("--conventions", type=click.Choice(["default", "all"]), default="default", show_default=True,
               help="all: a number under each convention where sources disagree, as in the layer that retrieval reads.")
-def evaluate(composition: str, tasks: tuple[str, ...], encoder: str | None, data: str | None, store: Path | None,
-             device: str, precision: str | None, threads: int | None, log: str, keep_every: float,
-             languages: tuple[str, ...], overrides: tuple[str, ...], conventions: str) -> None:
-    """Score COMPOSITION on TASKS: none, a module's name or key, 'a > b' (stack, bottom first), 'a + b' (sum),
-    '0.6*a - 0.2*b' (weighted; put -- before one that begins with a minus). The head is that of the last part."""
-    from adapters_xitt import desk, printing
+def evaluate(composition: str, tasks: tuple[str, ...], conventions: str, store: Path | None, **told: Any) -> None:
+    """Score COMPOSITION on TASKS. `xitt compose --help` says how it is written."""
+    _evaluate(composition, tasks, store, _options(told), conventions == "all")
 
-    grids = desk.evaluate(composition, tasks, _with_precision(overrides, precision), encoder=encoder, data=data,
-                          store=store, languages=languages, device=device, threads=threads,
-                          all_conventions=conventions == "all")
+
+@main.command()
+@click.argument("composition")
+@click.option("--save", metavar="NAME", help="Make one module of it, where it can be one, and call it NAME.")
+@click.option("--train", "train_on", metavar="TASK", help="Train on TASK what it leaves open, a fusion or a search; or "
+              "else TASK's own module on top of it. With --save it is given a name.")
+@click.option("--evaluate", "scored", metavar="TASK", multiple=True, help="Score it. Again for several.")
+@ENCODER
+@DATA
+@STORE
+@MACHINE
+@LANGUAGES
+@SET
+@HEAD
+@SPOKEN
+@click.option("--method", help="Of a module trained on top. Default: that of the part below it.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+def compose(composition: str, save: str | None, train_on: str | None, scored: tuple[str, ...], store: Path | None,
+            **told: Any) -> None:
+    """Explain COMPOSITION: what its parts are, what they run as, what is still to be trained, how far a merge is from
+    the sum it stands for. Or make it (--save, --train), or score it (--evaluate).
+
+    \b
+    none                    the encoder as it is
+    a                       a module of the store: its name, or the first digits of its key; or a folder
+    a > b                   a stack, bottom first
+    a + b, 0.6*a - 0.2*b    low-rank updates added up
+    fuse(a, b)              a fusion to be trained; f(a, b) one that was trained and is called f
+    mean(a, b), svd(a, b, rank=16), ties(a, 2*b, density=0.3), dare(…), magnitude(…)
+                            one module made of several, a weighted mean
+    search(a, b)            the weighted sum that scores best on the selection split of --train TASK
+    $lang > a               the module of the language under evaluation, below a
+
+    Put -- before an expression that begins with a minus."""
+    from adapters_xitt import composedesk, printing
+
+    options, text = _options(told), composition
+    if train_on:
+        made, text = composedesk.train(text, train_on, store=store, options=options, name=save)
+        printing.print_manifest(made, name=save)
+        click.echo(f"\nwhole: {text}")
+    elif save:
+        printing.print_manifest(composedesk.save(text, save, store=store, options=options), name=save)
+    if scored:
+        _evaluate(text, scored, store, options, False)
+    elif not (save or train_on):
+        printing.print_expression(composedesk.explain(text, store=store, options=options))
+
+
+def _options(told: dict[str, Any]) -> Any:
+    """The options of commands on expressions, as one value."""
+    from adapters_xitt.composedesk import Options
+
+    overrides = _with_precision(told.pop("overrides"), told.pop("precision"))
+    machine = {name: told.pop(name) for name in ("device", "threads", "log", "keep_every")}
+    return Options(overrides=overrides, machine=machine, **told)
+
+
+def _evaluate(text: str, tasks: tuple[str, ...], store: Path | None, options: Any, every: bool) -> None:
+    """Prints scores; the exit status is 1 where a cell failed."""
+    from adapters_xitt import composedesk, desk, printing
+
+    grids = composedesk.evaluate(text, tasks, store=store, options=options, all_conventions=every)
     printing.print_scores(grids)
     sys.exit(max(map(desk.exit_status, grids)))
 

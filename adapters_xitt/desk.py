@@ -15,7 +15,7 @@ import torch
 import yaml
 from rich.console import Console
 
-from adapters_xitt import compose, formats, methods, plan, progress, recipe, submission, tasks
+from adapters_xitt import compose, formats, methods, plan, progress, recipe, submission
 from adapters_xitt.bench import make_fabric
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.grid import read_grid
@@ -63,7 +63,7 @@ def others(words: Sequence[Any], count: int) -> Iterator[None]:
 
 def run(work: Work, *, device: str, threads: int | None, log: str, keep_every: float) -> dict[str, Any]:
     """Runs what is missing and stores the grid of the run; also where it was cut off."""
-    runner = _runner(work, device=device, threads=threads, log=log, keep_every=keep_every)
+    runner = runner_of(work, device=device, threads=threads, log=log, keep_every=keep_every)
     try:
         runner.run()
     finally:
@@ -72,7 +72,8 @@ def run(work: Work, *, device: str, threads: int | None, log: str, keep_every: f
     return grid
 
 
-def _runner(work: Work, *, device: str, threads: int | None, log: str = "none", keep_every: float = 60.0) -> Runner:
+def runner_of(work: Work, *, device: str, threads: int | None, log: str = "none", keep_every: float = 60.0) -> Runner:
+    """What runs a plan, on a device, with its progress on the terminal."""
     if threads:
         torch.set_num_threads(threads)
     watch = progress.Bars(Console(stderr=True)) if sys.stderr.isatty() else progress.Lines(
@@ -129,60 +130,20 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
     """Trains one module and gives it a name."""
     where = Store(store or default_root())
     parent = where.load_module(where.resolve(after)).manifest if after else None
-    choice, rate = _method(method) if not parent else (methods.recorded(parent.method), None)
+    choice, rate = method_of(method) if not parent else (methods.recorded(parent.method), None)
     values = {"name": "train", "encoder": encoder or (parent.encoder_name if parent else "demo"),
               "methods": [{"name": choice.name, **_plain(choice), **({"learning_rate": rate} if rate else {})}],
               "intermediates": [], "targets": [task], "modes": ["none"], "seeds": [seed]}
     found = recipe_of(values, overrides, data)
     work = empty(found, where)
-    job = plan.one_module(work.plan, task, parent=_known(work, parent.key) if parent else None, mode=mode)
-    runner = _runner(work, device=device, threads=threads, log=log, keep_every=keep_every)
+    job = plan.one_module(work.plan, task, parent=known(work, parent.key) if parent else None, mode=mode)
+    runner = runner_of(work, device=device, threads=threads, log=log, keep_every=keep_every)
     runner.train_only([job.key])
     if job.key in runner.failed:
         raise XittError(f"{job.title}: {runner.failed[job.key]}")
     if name:
         where.give_name(name, job.key)
     return formats.read_manifest(where.module_folder(job.key))
-
-
-def evaluate(expression: str, names: Sequence[str], overrides: Sequence[str], *, encoder: str | None,
-             data: str | None, store: Path | None, languages: Sequence[str], device: str, threads: int | None,
-             all_conventions: bool = False) -> list[dict[str, Any]]:
-    """Scores one composition on tasks, and gives the grid of its cells; with `all_conventions` one for each way that
-    a task is read."""
-    where = Store(store or default_root())
-    written = compose.parse(expression)
-    keys = {word: where.resolve(word) for word in compose.names(written)}
-    manifests = {key: formats.read_manifest(where.module_folder(key)) for key in keys.values()}
-    if isinstance(written, compose.Part):  # a module brings the parts it was trained above
-        composition = compose.parse(manifests[keys[written.name]].context)
-    else:
-        composition = compose.rename(written, lambda word: compose.Part(keys[word]))
-    first = next(iter(manifests.values()), None)
-    grids = []
-    for targets in _readings(names, all_conventions):
-        values = {"name": "evaluate", "encoder": encoder or (first.encoder_name if first else "demo"),
-                  "methods": ["seq_bn"], "intermediates": [], "targets": list(targets), "modes": ["none"],
-                  **({"languages": list(languages)} if languages else {}),
-                  "tasks": {name: {"convention": one} for name, one in targets.items() if one}}
-        work = empty(recipe_of(values, overrides, data), where)
-        for key in compose.names(composition):
-            _known(work, key)
-        plan.one_composition(work.plan, composition)
-        runner = _runner(work, device=device, threads=threads)
-        runner.run()
-        grids.append(read_grid(work.plan, where, runner.failed))
-    return grids
-
-
-def _readings(names: Sequence[str], every: bool) -> list[dict[str, str]]:
-    """Task → convention, for one run each: as each task is read by default, then the tasks that are read otherwise."""
-    found = [dict.fromkeys(names, "")]
-    if every:
-        ways = {name: [one.name for one in tasks.task(name).conventions] for name in names}
-        for at in range(1, max(map(len, ways.values()))):
-            found.append({name: others[at] for name, others in ways.items() if at < len(others)})
-    return found
 
 
 def recipe_of(values: dict[str, Any], overrides: Sequence[str], data: str | None) -> recipe.Recipe:
@@ -200,12 +161,12 @@ def empty(found: recipe.Recipe, where: Store) -> Work:
     return Work(Plan(found, Material(found, data_root(found, where), where)), where)
 
 
-def _known(work: Work, key: str) -> TrainJob:
+def known(work: Work, key: str) -> TrainJob:
     """A stored module as a job of the plan, with the modules it stands on and the data it has seen."""
     manifest = formats.read_manifest(work.store.module_folder(key))
     for part in compose.names(compose.parse(manifest.context)):
         if part != key and part not in work.plan.train:
-            _known(work, part)
+            known(work, part)
     for exposure in manifest.exposure:
         if exposure["data"]:
             work.plan.data[exposure["data"]] = work.store.load_data_set(exposure["data"])
@@ -216,7 +177,7 @@ def _plain(choice: methods.Choice) -> dict[str, Any]:
     return {name: value for name, value in choice.record().items() if name != "name"}
 
 
-def _method(text: str) -> tuple[methods.Choice, float | None]:
+def method_of(text: str) -> tuple[methods.Choice, float | None]:
     """`lora` or `lora(rank=16, learning_rate=1e-3)`."""
     found = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", text)
     if not found:

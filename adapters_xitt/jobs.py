@@ -6,27 +6,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adapters_xitt import compose, decode, digests, lineage
+from adapters_xitt import compose, decode, digests, lineage, merges
 from adapters_xitt.compose import Composition, Part
+from adapters_xitt.errors import XittError
 from adapters_xitt.heads import HEADS
 from adapters_xitt.lineage import DataSet, Exposure
 from adapters_xitt.lower import Lowered, lower
 from adapters_xitt.material import Material
 from adapters_xitt.methods import Choice, above, fusion_of
-from adapters_xitt.mixture import Mixture
+from adapters_xitt.mixture import Mixture, space
 from adapters_xitt.recipe import Recipe
 from adapters_xitt.records import BLOCKED, Cell, Entry
 from adapters_xitt.sources import Rows
 from adapters_xitt.tasks import Task
 from adapters_xitt.train import Settings
 
+SHARED = "shared"  # what the first values of every module are drawn for where a recipe shares them
+SEARCHED = tuple(n / 10 for n in range(11))  # weights that a search tries for each part
 WIDTH = 16  # rows of a cohort that train side by side: their modules and moments lie in memory together
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
     """A module to make. `context` is the composition it trains in; its own key is one of the parts. A module without
-    portions is random; one with candidates is the best of them on the selection split."""
+    portions is random; one with candidates is the best of them on the selection split; one with an expression in
+    `merged` is put together from others."""
 
     key: str
     mixture: Mixture
@@ -37,20 +41,25 @@ class TrainJob:
     start: str | None = None  # the module it continues
     below: tuple[str, ...] = ()  # frozen modules it trains above, beside or over
     candidates: tuple[str, ...] = ()
+    merged: Composition | None = None
     carry_pooler: bool = False
     settings: Settings = field(default_factory=Settings)
     context: Composition
     exposure: tuple[Exposure, ...] = ()
     chance: float | None = None
+    spaces: tuple[str, ...] = ()  # the heads it has
+    drawn: str = ""  # what its first values are drawn for: they are the same where seed and method are, too
+    born: str | None = None  # a digest of those first values, or of those of the module it continues; None: unknown
 
     @property
     def parents(self) -> tuple[str, ...]:
-        return (*self.below, *([self.start] if self.start else []), *self.candidates)
+        return (*self.below, *([self.start] if self.start else []), *self.candidates,
+                *(compose.names(self.merged) if self.merged else ()))
 
     @property
     def trains(self) -> bool:
         """Whether steps are taken for it."""
-        return bool(self.mixture.portions) and not self.candidates
+        return bool(self.mixture.portions) and not self.candidates and self.merged is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +187,9 @@ def counts(entries: Sequence[Entry]) -> Mapping[str, int]:
 
 def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: int, *, title: str,
                parent: TrainJob | None = None, mode: str = "none", over: Sequence[TrainJob] = (), more: int = 0,
-               factor: float = 1.0) -> TrainJob:
-    """The job that makes one module; the same job for the same inputs."""
+               factor: float = 1.0, base: Composition | None = None) -> TrainJob:
+    """The job that makes one module; the same job for the same inputs. In modes stack and sum it trains above or
+    beside `base`, a parent's context where none is given."""
     material = plan.material
     settings, own_rate = material.settings(mixed)
     settings = replace(settings, more_steps=more)
@@ -196,8 +206,11 @@ def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: in
         for one in found:
             plan.data[one.digest] = material.data_set(one)
             own.append(Exposure(one.task.name, one.language, role, one.digest))
-    below = tuple(part.key for part in over) or ((parent.key,) if parent and mode in ("stack", "sum") else ())
+    if parent and mode in ("stack", "sum"):
+        base = parent.context
+    below = tuple(part.key for part in over) or (compose.names(base) if base else ())
     start = parent.key if parent and mode == "sequential" else None
+    drawn = SHARED if plan.recipe.shared_start else mixed.name
     carry = bool(start and plan.recipe.carry_pooler)
     inputs = {
         "mixture": mixed.record(), "labels": [part.record.labels for part in mixed.portions],
@@ -206,28 +219,72 @@ def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: in
         "trained": [one.digest for one in rows["trained"]], "selected": [one.digest for one in rows["selected"]],
         "encoder": material.files.fingerprint, "method": choice.record(), "learning_rate": rate, "seed": seed,
         "settings": settings.record(), "start": start, "below": below, "carry_pooler": carry,
-        "mode": "fuse" if over else mode if below else "", "precision": material.means.base}
+        "mode": "fuse" if over else mode if below else "", "precision": material.means.base,
+        **({"drawn": drawn} if drawn == SHARED else {})}
     key = digests.key("train", inputs)
     if key not in plan.train:
-        parents = [*over, *([parent] if parent else [])]
+        parents = [*over, *([parent] if parent else [plan.train[name] for name in below if not over])]
         plan.train[key] = TrainJob(
             key=key, mixture=mixed, method=choice, learning_rate=rate, seed=seed,
             title=f"{title}, {choice.label}, seed {seed}" + (f", rate {rate:g}" if factor != 1 else ""),
             start=start, below=below, carry_pooler=carry, settings=settings,
-            context=_context(key, parent, over, mode if below else ""),
-            exposure=lineage.merged([own, *(one.exposure for one in parents)]), chance=_chance(plan, mixed))
+            context=_context(key, base, over, mode),
+            exposure=lineage.merged([own, *(one.exposure for one in parents)]), chance=_chance(plan, mixed),
+            spaces=tuple(dict.fromkeys(space(row) for row in mixed.tasks)), drawn=drawn,
+            born=plan.train[start].born if start else born(material.files.fingerprint, choice, seed, drawn))
     return plan.train[key]
 
 
-def _context(key: str, parent: TrainJob | None, over: Sequence[TrainJob], mode: str) -> Composition:
+def born(encoder: str, choice: Choice, seed: int, drawn: str) -> str:
+    """The digest of a fresh module's first values: what they are drawn from."""
+    return digests.digest([encoder, choice.record(), seed, drawn])
+
+
+def merge_job(plan: Plan, merged: Composition, *, title: str, target: Mixture | None = None) -> TrainJob:
+    """The job that puts one module together from others. Where weights are to be searched, `target` is what scores
+    them on its selection split; the module then has the target's head alone."""
+    files, parts = plan.material.files, {name: plan.train[name] for name in compose.names(merged)}
+    choice = merges.choice(merged, {name: job.method for name, job in parts.items()}, files.layers)
+    if choice.row.engine == "adapters" and (None in (births := {job.born for job in parts.values()})
+                                            or len(births) > 1):
+        raise XittError(f"{compose.show(merged)}: these bottlenecks were not born with the same values, so their mean "
+                        "is like none of them; train them with shared_start: true, or continue one module in both "
+                        "(sequential)")
+    inputs: dict[str, Any] = {"merged": compose.show(merged)}
+    exposure = [job.exposure for job in parts.values()]
+    if compose.untrained(merged):
+        if target is None:
+            raise XittError(f"{compose.show(merged)}: its weights are searched on a task's selection split; name it: "
+                            "--train TASK")
+        rows = [one for part in target.portions for one in plan.material.selection(part, target)]
+        for one in rows:
+            plan.data[one.digest] = plan.material.data_set(one)
+            exposure.append([Exposure(one.task.name, one.language, "selected", one.digest)])
+        inputs |= {"target": target.record(), "selected": [one.digest for one in rows], "grid": SEARCHED,
+                   "lengths": [plan.material.lengths(part.record.name).record() for part in target.portions],
+                   "precision": plan.material.means.base}
+        title = f"{title} for {target.name}"
+    key = digests.key("merge", inputs)
+    if key not in plan.train:
+        portions = tuple(dict.fromkeys(part for job in parts.values() for part in job.mixture.portions))
+        last = list(parts.values())[-1]
+        every = tuple(dict.fromkeys(one for name in compose.heads(merged) for one in parts[name].spaces))
+        plan.train[key] = TrainJob(
+            key=key, mixture=target if "target" in inputs else Mixture(title, portions), method=choice,
+            learning_rate=0.0, seed=last.seed, title=title, merged=merged, context=Part(key),
+            exposure=lineage.merged(exposure),
+            spaces=tuple(dict.fromkeys(space(row) for row in target.tasks)) if "target" in inputs else every,
+            born=last.born if choice.row.engine == "adapters" else None)
+    return plan.train[key]
+
+
+def _context(key: str, base: Composition | None, over: Sequence[TrainJob], mode: str) -> Composition:
     """The composition that a module trains in."""
     if over:
         return compose.Fuse(tuple(part.context for part in over), key)
-    if not parent or not mode:
+    if base is None:
         return Part(key)
-    joined = compose.Stack if mode == "stack" else compose.Sum
-    return compose.rename(joined((Part("below"), Part("own"))),
-                          lambda name: parent.context if name == "below" else Part(key))
+    return compose.chained(compose.Stack if mode == "stack" else compose.Sum, [base, Part(key)])
 
 
 def _chance(plan: Plan, mixed: Mixture) -> float | None:
@@ -249,13 +306,13 @@ def best_of(plan: Plan, tried: Sequence[TrainJob]) -> TrainJob:
     return plan.train[key]
 
 
-def cell_of(plan: Plan, target: Task, language: str, composition: Composition, seed: int
+def cell_of(plan: Plan, target: Task, language: str, composition: Composition, seed: int, *, head: str = ""
             ) -> tuple[dict[str, Any], ScoreJob | None]:
     """What an entry of the grid says of one composition in one language, and the job that scores it; no job where it
     is blocked."""
     material, recipe = plan.material, plan.recipe
     parts = [plan.train[name] for name in compose.names(composition)]
-    exposure = lineage.merged(part.exposure for part in parts)
+    exposure = lineage.merged(part.exposure for part in [*parts, *([plan.train[head]] if head else [])])
     seen = [plan.data[data] for data in dict.fromkeys(one.data for one in exposure if one.data)]
     read = material.tested(target.name, language)
     rows = read[0]
@@ -269,7 +326,7 @@ def cell_of(plan: Plan, target: Task, language: str, composition: Composition, s
                 data=rows.digest if len(read) == 1 else digests.digest([one.digest for one in read]),
                 lengths=material.lengths(target.name).record(), seed=seed if parts else None,
                 precision=material.means.base,
-                convention=material.convention(target.name))
+                convention=material.convention(target.name), head=head)
     return {**entry, "key": cell.key}, ScoreJob(cell=cell, task=target, composition=composition, tag=tag,
                                                 overlap=overlap)
 

@@ -24,11 +24,11 @@ BOTTOM = {
 @dataclass(frozen=True)
 class Lowered:
     """A composition in the form the libraries run: modules of `adapters` bottom first, low-rank updates in any order,
-    or one fully fine-tuned encoder; `fusion` weights one of the two. `weights` are numbers for the updates, none where
-    each counts once. `depth` is the first layer that anything
-    touches: the trunk lies below it."""
+    or one fully fine-tuned encoder. `fusion` weights either all updates or the bottlenecks that stand in a tuple of
+    their own. `weights` are numbers for the updates, none where each counts once. `depth` is the first layer that
+    anything touches: the trunk lies below it."""
 
-    bottlenecks: tuple[str, ...]
+    bottlenecks: tuple[str | tuple[str, ...], ...]
     updates: tuple[str, ...]
     full: str | None
     depth: int
@@ -49,18 +49,33 @@ def lower(composition: Composition, methods: Mapping[str, Choice], layers: int) 
     full = next((name for name in parts if engines[name] == "full"), None)
     updates = tuple(name for name in parts if engines[name] == "peft")
     own = compose.weights(composition)
-    return Lowered(tuple(name for name in parts if engines[name] == "adapters"), updates,
-                   full, 0 if full else min(touched, default=layers),
+    return Lowered(_stacked(composition, engines), updates, full, 0 if full else min(touched, default=layers),
                    next((name for name in parts if engines[name] in ("fusion", "weights")), None),
                    tuple(own[name] for name in updates) if any(own[name] != 1 for name in updates) else ())
+
+
+def _stacked(composition: Composition, engines: Mapping[str, str]) -> tuple[str | tuple[str, ...], ...]:
+    """The modules of `adapters`, bottom first; those under a fusion as one."""
+    match composition:
+        case compose.Part(name):
+            return (name,) if engines[name] == "adapters" else ()
+        case compose.Fuse(parts, by) if engines[by] == "fusion":
+            return (tuple(part.name for part in parts),)
+        case _:
+            return tuple(one for part in getattr(composition, "parts", ()) for one in _stacked(part, engines))
 
 
 def _check(composition: Composition, methods: Mapping[str, Choice]) -> None:
     """Refuses what the libraries' forms compute otherwise: each case with its reason."""
     text, leaves = compose.show(composition), _leaves(composition)
+    if open_ := next((one for one in (*compose.untrained(composition), *_merges(composition))), None):
+        raise XittError(f"{text}: {compose.show(open_)} has to be made first: xitt compose --train or --save does")
     if repeated := [name for name in dict.fromkeys(leaves) if leaves.count(name) > 1]:
         raise XittError(f"{text}: {', '.join(repeated)} stands twice; each module may stand once")
     engines = {name: methods[name].row.engine for name in leaves}
+    if any(_fusions(one) for part in getattr(composition, "parts", ()) for one in getattr(part, "parts", ())):
+        raise XittError(f"{text}: a fusion stands in one stack with everything else, bottom first, as in a > f(b, c) > "
+                        "d; a fusion of fusions has no proven form")
     match composition:
         case compose.Part(name) if engines[name] in ("fusion", "weights"):
             raise XittError(f"{text}: a fusion runs over the modules it was trained on: write {name}(a, b, …)")
@@ -73,8 +88,8 @@ def _check(composition: Composition, methods: Mapping[str, Choice]) -> None:
                 raise XittError(f"{text}: {weight} is no number to multiply by")
         case compose.Fuse():
             _check_fuse(composition, methods)
-        case compose.Stack(parts) | compose.Sum(parts) if any(isinstance(part, compose.Fuse) for part in parts):
-            raise XittError(f"{text}: a fusion above, below or beside something has no proven form; it stands alone")
+        case compose.Stack() | compose.Sum() if any(isinstance(part, compose.Fuse) for part in composition.parts):
+            _check_among(composition, methods)
         case compose.Stack(parts) if sum("peft" in {engines[n] for n in compose.names(p)} for p in parts) > 1:
             raise XittError(f"{text}: low-rank updates don't stack, the library's form multiplies them; "
                             f"write {_instead(composition, engines)}")
@@ -92,6 +107,44 @@ def _check(composition: Composition, methods: Mapping[str, Choice]) -> None:
                 _check(part, methods)
         case _:
             pass
+
+
+def _check_among(composition: compose.Stack | compose.Sum, methods: Mapping[str, Choice]) -> None:
+    """A fusion among other parts: bottlenecks may stand below and above one of bottlenecks, updates beside either."""
+    text = compose.show(composition)
+    fusion, *more = [part for part in composition.parts if isinstance(part, compose.Fuse)]
+    rest = [part for part in composition.parts if part is not fusion]
+    engines = {name: methods[name].row.engine for name in compose.names(composition)}
+    if more or any(_fusions(part) for part in rest):
+        raise XittError(f"{text}: two fusions in one composition have no proven form")
+    for part in composition.parts:
+        _check(part, methods)
+    low = [name for part in rest for name in compose.names(part) if engines[name] == "peft"]
+    if engines[fusion.by] == "weights" and low:
+        raise XittError(f"{text}: {fusion.by} weights its own updates only, not {', '.join(low)}; make it one update "
+                        f"first: xitt compose '{compose.show(fusion)}' --save NAME")
+    if isinstance(composition, compose.Sum):
+        raise XittError(f"{text}: a sum needs low-rank updates on both sides; write "
+                        f"{compose.show(compose.Stack(composition.parts))}")
+    wrong = [name for part in rest for name in compose.names(part)
+             if engines[name] == "adapters" and "fuse" not in methods[name].row.modes]
+    if wrong and engines[fusion.by] == "fusion":
+        raise XittError(f"{text}: {wrong[0]} is of {methods[wrong[0]].name}, and only bottlenecks that can be fused "
+                        "have a proven form below or above a fusion")
+    if sum(any(name in low for name in compose.names(part)) for part in rest) > 1:
+        raise XittError(f"{text}: low-rank updates don't stack; put them into one sum: ({' + '.join(low)})")
+
+
+def _fusions(composition: Composition) -> list[compose.Fuse]:
+    """The fusions of a composition."""
+    own = [composition] if isinstance(composition, compose.Fuse) else []
+    return own + [one for part in getattr(composition, "parts", ()) for one in _fusions(part)]
+
+
+def _merges(composition: Composition) -> list[compose.Merge]:
+    """The merges of a composition."""
+    own = [composition] if isinstance(composition, compose.Merge) else []
+    return own or [one for part in getattr(composition, "parts", ()) for one in _merges(part)]
 
 
 def _check_fuse(composition: compose.Fuse, methods: Mapping[str, Choice]) -> None:

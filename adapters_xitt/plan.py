@@ -3,25 +3,26 @@ applicable."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from adapters_xitt import compose, means, mixture
-from adapters_xitt.compose import Composition, Nothing, Part
+from adapters_xitt.compose import Composition, Fuse, Merge, Nothing, Part
 from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.formats import Manifest
 from adapters_xitt.heads import HEADS
-from adapters_xitt.jobs import Plan, TrainJob, best_of, cell_of, module_job
+from adapters_xitt.jobs import Plan, TrainJob, best_of, born, cell_of, merge_job, module_job
 from adapters_xitt.lineage import Exposure
 from adapters_xitt.material import Material
 from adapters_xitt.methods import Choice, block, not_applicable
 from adapters_xitt.metrics import METRICS
 from adapters_xitt.mixture import Mixture, Portion
-from adapters_xitt.recipe import Recipe
+from adapters_xitt.recipe import TARGET, Recipe
 from adapters_xitt.records import NOT_APPLICABLE, Entry
 from adapters_xitt.tasks import Task, task
 
+COMPOSED = "composed"  # the mode of a row that the recipe writes as an expression
 FUSED = "all of them"  # the row of mode fuse: every intermediate and the target's own module
 
 
@@ -128,6 +129,35 @@ class _Rows:
             self.fuse(target, own)
         if "lang" in self.modes:
             self.lang(target)
+        for text in self.plan.recipe.compositions:
+            self.composed(target, own, text)
+
+    def composed(self, target: Task, own: TrainJob | None, text: str) -> None:
+        """A row that the recipe writes as an expression over intermediates and the target's own module."""
+        found = {mixed.name: mixed for mixed in self.intermediates}
+        written = compose.parse(text)
+
+        spoken = {"": None}
+        if compose.LANG in compose.names(written):
+            spoken = self.language_modules(target, None, intermediate=text, mode=COMPOSED)
+        for language, module in spoken.items():
+            def named(word: str, module: TrainJob | None = module) -> Composition:
+                if word == TARGET:
+                    return own.context if own else Nothing()
+                job = module if word == compose.LANG else self.train(_source(self.plan, found[word]), title=word)
+                return job.context
+
+            try:
+                if own is None and compose.names(written) == (TARGET,):
+                    raise XittError(f"{target.name} trains nothing")
+                composition = made(self.plan, compose.rename(written, named), self.seed,
+                                   target=_own(self.plan, target) if own else None)
+                self.plan.lowered(composition)
+            except XittError as error:
+                self.fill(target, text, COMPOSED, language=language or None, status=NOT_APPLICABLE,
+                          reason=str(error).splitlines()[0])
+                continue
+            self.place(target, text, COMPOSED, composition, only=language or None)
 
     def after(self, target: Task, mixed: Mixture, mode: str) -> None:
         """A target's module trained after an intermediate's."""
@@ -189,19 +219,7 @@ class _Rows:
             self.fill(target, "", "lang", status=NOT_APPLICABLE, reason=reason)
             return
         home = _own(plan, target).portions[0].languages[0]
-        modules: dict[str, TrainJob] = {}
-        for language in dict.fromkeys([home, *recipe.tested(target)]):
-            mixed = Mixture(f"{recipe.language_modules}@{language}",
-                            (Portion(recipe.language_modules, (language,), "", recipe.examples),))
-            try:
-                _check(plan, [mixed], [])
-            except XittError:
-                if language == home:
-                    raise
-                self.fill(target, "", "lang", language=language, status=NOT_APPLICABLE,
-                          reason=f"no text of {recipe.language_modules} in {language}")
-                continue
-            modules[language] = self.train(mixed, title=mixed.name)
+        modules = self.language_modules(target, home, intermediate="", mode="lang")
         parent = modules[home]
         child = self.train(_own(plan, target), parent=parent, mode=block(self.choice),
                            title=f"{parent.mixture.name} → {target.name} (lang)")
@@ -210,6 +228,24 @@ class _Rows:
                 swapped = {parent.key: modules[language].key}
                 self.place(target, "", "lang", compose.rename(
                     child.context, lambda name, swapped=swapped: Part(swapped.get(name, name))), only=language)
+
+    def language_modules(self, target: Task, home: str | None, *, intermediate: str, mode: str) -> dict[str, TrainJob]:
+        """The module of each language that the target is tested in, and of `home`; a language without text is not
+        applicable in that row, `home` without text a mistake."""
+        recipe, found = self.plan.recipe, {}
+        for language in dict.fromkeys([*([home] if home else []), *recipe.tested(target)]):
+            mixed = Mixture(f"{recipe.language_modules}@{language}",
+                            (Portion(recipe.language_modules, (language,), "", recipe.examples),))
+            try:
+                _check(self.plan, [mixed], [])
+            except XittError:
+                if language == home:
+                    raise
+                self.fill(target, intermediate, mode, language=language, status=NOT_APPLICABLE,
+                          reason=f"no text of {recipe.language_modules} in {language}")
+                continue
+            found[language] = self.train(mixed, title=mixed.name)
+        return found
 
     def train(self, mixed: Mixture, *, title: str, parent: TrainJob | None = None, mode: str = "none",
               over: Sequence[TrainJob] = (), more: int = 0) -> TrainJob:
@@ -223,10 +259,10 @@ class _Rows:
         return tried[0] if len(tried) == 1 else best_of(self.plan, tried)
 
     def place(self, target: Task, intermediate: str, mode: str, composition: Composition, *,
-              only: str | None = None) -> None:
+              only: str | None = None, head: str = "") -> None:
         """The cells of one row on one target, a language each; blocked where test items reached a part."""
         for language in [only] if only else self.plan.recipe.tested(target):
-            entry, job = cell_of(self.plan, target, language, composition, self.seed)
+            entry, job = cell_of(self.plan, target, language, composition, self.seed, head=head)
             if job is not None:
                 self.plan.score.setdefault(job.cell.key, job)
             self.fill(target, intermediate, mode, language=language, **entry)
@@ -236,6 +272,48 @@ class _Rows:
         for code in [language] if language else self.plan.recipe.tested(target):
             self.plan.entries.append(Entry(method=self.choice.label, intermediate=intermediate, mode=mode,
                                            target=target.name, language=code, seed=self.seed, **rest))
+
+
+def made(plan: Plan, composition: Composition, seed: int, *, target: Mixture | None) -> Composition:
+    """A composition with everything in it that has to be made first as jobs of the plan: merges, and fusions and
+    searches on `target`."""
+    def job(node: Fuse | Merge) -> Composition:
+        titles = {name: plan.train[name].mixture.name for name in compose.names(node)}
+        text = compose.show(compose.rename(node, lambda name: Part(titles[name])))
+        if isinstance(node, Merge):
+            return Part(merge_job(plan, node, title=text, target=target).key)
+        parts = fusable(plan, node)
+        if target is None:
+            raise XittError(f"{compose.show(node)}: a fusion is trained on a task; name it: --train TASK")
+        return Fuse(node.parts, module_job(plan, target, parts[-1].method, parts[-1].learning_rate, seed, over=parts,
+                                           title=f"{text} → {target.name}").key)
+
+    return compose.replaced(composition, job)
+
+
+def fusable(plan: Plan, node: Fuse) -> list[TrainJob]:
+    """The modules that a fusion is to be trained over; a `XittError` where it can't be."""
+    text, parts = compose.show(node), [plan.train[name] for name in compose.names(node)]
+    if not all(isinstance(part, Part) for part in node.parts) or any(job.context != Part(job.key) for job in parts):
+        raise XittError(f"{text}: a fusion has a proven form over single modules only, each trained alone")
+    if reason := next(filter(None, (not_applicable(job.method.row, "fuse") for job in parts)), None):
+        raise XittError(f"{text}: {reason}")
+    if len(kinds := dict.fromkeys(job.method.name for job in parts)) > 1 and parts[-1].method.row.engine != "peft":
+        raise XittError(f"{text}: modules of {', '.join(kinds)} can't be fused; fuse modules of one method")
+    if len({job.method.row.engine for job in parts}) > 1:
+        raise XittError(f"{text}: bottlenecks and low-rank updates can't be fused; fuse modules of one method")
+    return parts
+
+
+def prepared(plan: Plan, name: str) -> Mixture:
+    """What trains a target by itself, its data read and checked, and the means of the run decided."""
+    target = _own(plan, task(name))
+    if not task(name).trains:
+        raise XittError(f"--train {name}: it trains nothing")
+    _check(plan, [target], [])
+    plan.material.means, said = means.decide(plan.material, [target], [])
+    plan.notes.extend(said)
+    return target
 
 
 def one_module(plan: Plan, text: str, *, parent: TrainJob | None, mode: str) -> TrainJob:
@@ -257,39 +335,51 @@ def one_module(plan: Plan, text: str, *, parent: TrainJob | None, mode: str) -> 
     return module_job(plan, mixed, choice, rate, plan.recipe.seeds[0], title=title, parent=parent, mode=mode)
 
 
-def one_composition(plan: Plan, composition: Composition) -> None:
-    """Adds the cells of one composition over stored modules on the recipe's targets to a plan that knows them."""
-    parts = [plan.train[name] for name in compose.names(composition)]
-    top = parts[-1] if parts else None
-    spaces = {mixture.space(part.record) for part in top.mixture.portions} if top else set()
+def one_composition(plan: Plan, composition: Composition, *,
+                    swaps: Mapping[str, Mapping[str, str]] | None = None, head: str | None = None) -> None:
+    """Adds the cells of one composition over stored modules on the recipe's targets to a plan that knows them. `swaps`:
+    language → which modules stand there for others, as `$lang` for that language's. `head`: the module whose head
+    stands on top, where it is not the composition's own."""
+    tops = [plan.train[name] for name in ([head] if head else compose.heads(composition)) if name in plan.train]
     for name in plan.recipe.targets:
         target = plan.material.task(name)
-        if target.trains and mixture.space(target) not in spaces:
+        if target.trains and not any(mixture.space(target) in top.spaces for top in tops):
             labels = " ".join(target.labels) or "(none)"
-            have = (f"the last part, {top.title}, was trained on {top.mixture.name}" if top
-                    else "the encoder alone has none")
-            raise XittError(f"{name} needs a head for kind {target.kind!r}, labels {labels}; {have}")
-    plan.lowered(composition)  # what has no proven form is refused before anything is read
+            have = "; ".join(f"{top.title} was trained on {top.mixture.name}" for top in tops)
+            raise XittError(f"{name} needs a head for kind {target.kind!r}, labels {labels}; "
+                            f"{have or 'the encoder alone has none'}")
+    languages = {language: compose.rename(composition, lambda name, own=own: Part(own.get(name, name)))
+                 for language, own in (swaps or {"": {}}).items()}
+    for one in languages.values():
+        plan.lowered(one)  # what has no proven form is refused before anything is read
     _check(plan, [], plan.recipe.targets)
     plan.material.means, _ = means.decide(plan.material, [], plan.recipe.targets)
-    choice = top.method if top else plan.recipe.choices()[0][0]
-    rows = _Rows(plan, choice, 0.0, top.seed if top else 0)
+    choice = tops[0].method if tops else plan.recipe.choices()[0][0]
+    rows = _Rows(plan, choice, 0.0, tops[0].seed if tops else 0)
     for name in plan.recipe.targets:
-        rows.place(task(name), "", "none", composition)
+        for language in plan.recipe.tested(task(name)):
+            if one := languages.get(language if swaps else ""):
+                rows.place(task(name), "", "none", one, only=language, head=head or "")
+            else:
+                rows.fill(task(name), "", "none", language=language, status=NOT_APPLICABLE,
+                          reason=f"no module stands for {compose.LANG} in {language}")
 
 
 def known(plan: Plan, manifest: Manifest, choice: Choice) -> TrainJob:
     """A module that the store has already, as a job of the plan."""
-    training, record = manifest.training, manifest.mixture
+    training, record, start = manifest.training, manifest.mixture, manifest.training["start"]
+    drawn = training.get("drawn") or manifest.trained_on
+    own = None if start or manifest.merge or manifest.source else born(manifest.encoder, choice, manifest.seed, drawn)
     portions = tuple(Portion(**{**part, "languages": tuple(part["languages"]), "labels": tuple(part.get("labels", ()))})
                      for part in record["portions"])
     mixed = Mixture(manifest.trained_on, **{**record, "portions": portions,
                                             "shares": tuple((text, share) for text, share in record["shares"])})
     plan.train[manifest.key] = TrainJob(
         key=manifest.key, mixture=mixed, method=choice, learning_rate=training["learning_rate"],
-        seed=manifest.seed, title=manifest.role, start=training["start"], below=tuple(training["below"]),
+        seed=manifest.seed, title=manifest.role, start=start, below=tuple(training["below"]),
         carry_pooler=training["carry_pooler"], context=compose.parse(manifest.context),
-        exposure=tuple(Exposure(**one) for one in manifest.exposure), chance=manifest.chance)
+        exposure=tuple(Exposure(**one) for one in manifest.exposure), chance=manifest.chance,
+        spaces=tuple(manifest.heads), drawn=drawn, born=training.get("born") or own)
     return plan.train[manifest.key]
 
 

@@ -12,8 +12,11 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.tree import Tree
 
-from adapters_xitt import ceiling, desk, evaluate, formats, submission, tasks
+from adapters_xitt import ceiling, compose, desk, evaluate, formats, submission, tasks
+from adapters_xitt.compose import Composition
+from adapters_xitt.composedesk import Explained
 from adapters_xitt.desk import Work
 from adapters_xitt.errors import DataError, XittError
 from adapters_xitt.jobs import counts
@@ -182,6 +185,58 @@ def print_manifest(manifest: formats.Manifest, *, name: str | None = None) -> No
         if value not in (None, "", [], {}):
             table.add_row(what, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     console().print(table)
+
+
+def print_expression(told: Explained) -> None:
+    """An expression taken apart: its tree, then what it runs as and what it takes."""
+    out = console()
+    out.print(_tree(told, told.composition, Tree(escape(told.found.text))))
+    table = Table(show_header=False)
+    files = told.work.plan.material.files
+    facts = {"encoder": f"{files.name} ({files.fingerprint[:12]}), {files.layers} layers of {files.width}",
+             "runs as": "\n".join(told.runs), "head": "\n".join(told.heads) or "none",
+             "to be made": "\n".join(told.open), "memory": "\n".join(told.memory), "note": "\n".join(told.warnings)}
+    for what, text in facts.items():
+        if text:
+            table.add_row(what, escape(text))
+    out.print(table)
+
+
+def _tree(told: Explained, node: Composition, tree: Tree) -> Tree:
+    """The parts of an expression, one branch each."""
+    match node:
+        case compose.Part(name) if name != compose.LANG:
+            manifest, word = told.found.manifests.get(name), told.found.called(node)
+            job = told.work.plan.train[name]
+            score = f", {manifest.metrics['score']:.1f} {manifest.metrics['headline']} on its selection split" if (
+                manifest and manifest.metrics["score"] is not None) else ""
+            branch = tree.add(escape(f"{word}: {job.title}{score}"))
+            seen = dict.fromkeys(f"{one.task}@{one.language} {one.role}" for one in job.exposure)
+            branch.add(escape(f"key {name[:12]}; has seen {', '.join(seen) or 'nothing'}"))
+            return tree
+        case compose.Merge(how, _, _):
+            text = f"{how}: {compose.MERGES[how].about}"
+            if errors := told.errors.get(told.found.called(node)):
+                each = [value for at, value in errors.items() if at != "all"]
+                text += (f"; off the weighted sum by {errors['all']:.2g} of its norm ({min(each):.2g} to "
+                         f"{max(each):.2g} over {len(each)} matrices)")
+            branch = tree.add(escape(text))
+        case compose.Stack():
+            branch = tree.add("stack, bottom first")
+        case compose.Sum():
+            branch = tree.add("sum of updates: exact")
+        case compose.Scaled(_, weight):
+            branch = tree.add(f"times {weight:g}")
+        case compose.Fuse(_, by):
+            branch = tree.add(escape(f"fusion {told.found.called(compose.Part(by))}" if by
+                                     else "fusion, still to be trained"))
+        case _:
+            tree.add(f"{compose.LANG}: the module of the language under evaluation" if compose.names(node)
+                     else "none: the encoder as it is")
+            return tree
+    for part in node.parts:
+        _tree(told, part, branch)
+    return tree
 
 
 def print_store(root: Path | None, *, name: str | None, results: bool) -> None:

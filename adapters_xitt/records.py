@@ -29,10 +29,14 @@ class Cell:
     seed: int | None  # None where nothing random took part
     precision: str
     convention: str
+    head: str = ""  # key of the module whose head stands on top; empty: the composition's own
 
     @property
     def key(self) -> str:
-        return digests.key("evaluate", asdict(self))
+        inputs = asdict(self)
+        if not self.head:
+            del inputs["head"]  # most cells have no such choice
+        return digests.key("evaluate", inputs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -130,8 +130,9 @@ class Rig:
 
         setup = None
         if lowered.bottlenecks:
-            setup = (Fuse(*lowered.bottlenecks, name=lowered.fusion) if lowered.fusion
-                     else Stack(*lowered.bottlenecks))
+            parts = [part if isinstance(part, str) else Fuse(*part, name=lowered.fusion)
+                     for part in lowered.bottlenecks]
+            setup = parts[0] if len(parts) == 1 and not isinstance(parts[0], str) else Stack(*parts)
         self.encoder.model.adapters_config.active_setup = setup
         weights = self._weights.get(lowered.fusion or "")
         rows = self._rows(lowered.fusion) if weights is not None else {}
@@ -159,7 +160,7 @@ class Rig:
 
     def penalty(self, lowered: Lowered) -> Tensor | None:
         """What a fusion adds to the loss: its value matrices' squared distance to the identity (AdapterFusion)."""
-        if not self.attends(lowered):
+        if not self.attends(lowered) or not any(one.requires_grad for one in self.parameters(lowered.fusion).values()):
             return None
         values = [value for own, value in self.parameters(lowered.fusion).items() if own.endswith("value.weight")]
         eye = torch.eye(self.encoder.width, device=self.encoder.device)

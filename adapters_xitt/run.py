@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from adapters_xitt import compose, decode, digests, evaluate, formats, means, stream, train
+from adapters_xitt import compose, decode, digests, evaluate, formats, means, merging, stream, train
 from adapters_xitt.batches import Units
 from adapters_xitt.bench import Bench, mounted
 from adapters_xitt.compose import Composition
@@ -113,6 +113,8 @@ class Runner:
         for job in ready:
             if job.candidates:
                 self._choose(job)
+            elif job.merged is not None:
+                self._join(job)
             elif not job.trains:
                 self._draw(job)
         ready = [job for job in ready if job.trains]
@@ -159,15 +161,15 @@ class Runner:
         """A fresh or continued module in the encoder, with its heads."""
         bench = self.bench
         start = self.store.load_module(job.start) if job.start else None
-        name, data = mounted(job.key), job.mixture.name
+        name = mounted(job.key)
         # The same seed for every row of a mixture: rows are paired in their start as in their order of data.
-        bench.rig.mount(name, job.method, seed=stream.derive(job.seed, "module", data),
+        bench.rig.mount(name, job.method, seed=stream.derive(job.seed, "module", job.drawn),
                         tensors=start.part("encoder") if start else None,
                         over=tuple(mounted(part) for part in compose.fused(job.context, job.key)))
         found = {}
         for task in job.mixture.tasks:
             if space(task) not in found:
-                head = bench.head(task, None, seed=stream.derive(job.seed, "head", space(task)))
+                head = bench.head(task, [], seed=stream.derive(job.seed, "head", space(task)))
                 if job.carry_pooler and start:
                     _carry_pooler(head, start)
                 found[space(task)] = head
@@ -185,7 +187,7 @@ class Runner:
         """The random module of the capacity control."""
         self.bench.clear()
         name = mounted(job.key)
-        self.bench.rig.mount(name, job.method, seed=stream.derive(job.seed, "module", job.mixture.name), random=True)
+        self.bench.rig.mount(name, job.method, seed=stream.derive(job.seed, "module", job.drawn), random=True)
         tensors = {f"encoder.{own}": value.detach().cpu().clone()
                    for own, value in self.bench.rig.parameters(name).items()}
         self._save(job, tensors, {"score": None, "steps": 0})
@@ -199,7 +201,25 @@ class Runner:
                              for module in tried}}
         self._save(job, best.tensors, metrics)
 
-    def _save(self, job: TrainJob, tensors: dict[str, torch.Tensor], metrics: dict[str, Any]) -> None:
+    def _join(self, job: TrainJob) -> None:
+        """A module put together from others, its weights searched first where they are to be."""
+        self.watch.stage(f"merge {job.title}", 0)
+        modules, began = {key: self.store.load_module(key) for key in compose.names(job.merged)}, time.monotonic()
+        written, metrics = job.merged, {"score": None, "steps": 0}
+        if compose.untrained(job.merged):
+            self.bench.clear(keep=map(mounted, modules))
+            (portion,) = job.mixture.portions
+            rows = self.material.selected(portion, job.mixture)
+            written, metrics = merging.search(
+                job, modules, rows, self.material.encoded(portion.record, rows), bench=self.bench, fabric=self.fabric,
+                tokens=SCORING_TOKENS, tick=self.watch.tick)
+        joined = merging.join(job, modules, written, layers=self.material.files.layers)
+        metrics |= {"error": joined.record["errors"].get("all"), "seconds": round(time.monotonic() - began, 3)}
+        self._save(job, joined.tensors, metrics, heads=joined.heads, merge=joined.record)
+        self.watch.stage_done()
+
+    def _save(self, job: TrainJob, tensors: dict[str, torch.Tensor], metrics: dict[str, Any], *,
+              heads: dict[str, dict[str, Any]] | None = None, merge: dict[str, Any] | None = None) -> None:
         for exposure in job.exposure:
             if exposure.data in self.plan.data:
                 self.store.save_data_set(self.plan.data[exposure.data])
@@ -208,7 +228,7 @@ class Runner:
             key=job.key, digest=tensors_digest(tensors), encoder=self.material.files.fingerprint,
             encoder_name=self.material.files.name, method=job.method.record(), trained_on=job.mixture.name,
             mixture=job.mixture.record(),
-            heads={space(row): {"kind": row.kind, "labels": list(row.labels)} for row in rows},
+            heads=heads or {space(row): {"kind": row.kind, "labels": list(row.labels)} for row in rows},
             languages=list(dict.fromkeys(code for part in job.mixture.portions for code in part.languages)),
             seed=job.seed, context=compose.show(job.context), role=job.title,
             exposure=[exposure.record() for exposure in job.exposure],
@@ -216,8 +236,9 @@ class Runner:
             training={**job.settings.record(), "learning_rate": job.learning_rate,
                       "lengths": {row.name: self.material.lengths(row.name).record() for row in rows},
                       "precision": self.material.means.base, "start": job.start, "below": list(job.below),
-                      "candidates": list(job.candidates), "carry_pooler": job.carry_pooler},
-            versions=versions(), chance=job.chance)
+                      "candidates": list(job.candidates), "carry_pooler": job.carry_pooler, "drawn": job.drawn,
+                      "born": job.born},
+            versions=versions(), chance=job.chance, merge=merge)
         self.store.save_module(formats.Module(manifest, tensors))
 
     # -- scoring -------------------------------------------------------------------------------------------------
@@ -233,29 +254,30 @@ class Runner:
         if not jobs:
             return
         self.watch.stage(f"score {cohort.task.name}, {len(jobs)} cells", sum(map(self.plan.score_tokens, jobs)))
-        compositions = dict.fromkeys(job.composition for job in jobs)
-        scored = self._mount(cohort, compositions)
+        scored = self._mount(cohort, jobs)
         for language in dict.fromkeys(job.cell.language for job in jobs):
             now = [job for job in jobs if job.cell.language == language]
             # Sentence vectors of many compositions would not fit in memory at once.
             most = self._at_once(cohort.task, language) or len(now)
             for at in range(0, len(now), most):
                 some = now[at : at + most]
-                self._score_language(cohort, language, some, [scored[job.composition] for job in some])
+                self._score_language(cohort, language, some, [scored[job.composition, job.cell.head] for job in some])
         self.watch.stage_done()
 
-    def _mount(self, cohort: ScoreCohort, compositions: Iterable[Composition]) -> dict[Composition, Scored]:
-        bench, needed = self.bench, list(dict.fromkeys(key for c in compositions for key in compose.names(c)))
+    def _mount(self, cohort: ScoreCohort, jobs: Sequence[ScoreJob]) -> dict[tuple[Composition, str], Scored]:
+        """What the jobs run, by composition and the module whose head stands on top where that is named."""
+        bench, needed = self.bench, list(dict.fromkeys(key for job in jobs for key in compose.names(job.composition)))
         bench.clear(keep=[mounted(key) for key in needed])
-        modules = {key: self.store.load_module(key) for key in needed}
+        loaded = {key: self.store.load_module(key) for key in dict.fromkeys(
+            [*needed, *(job.cell.head for job in jobs if job.cell.head)])}
         for key in needed:
-            bench.put(modules[key], self.plan.train[key].method)
+            bench.put(loaded[key], self.plan.train[key].method)
         found = {}
-        for composition in compositions:
-            keys = compose.names(composition)
-            head = bench.head(cohort.task, modules[keys[-1]] if keys else None,
+        for composition, own in dict.fromkeys((job.composition, job.cell.head) for job in jobs):
+            tops = [own] if own else compose.heads(composition)
+            head = bench.head(cohort.task, [loaded[key] for key in tops],
                               pooling=self.material.pooling(cohort.task.name))
-            found[composition] = Scored(bench.lowered(composition), head)
+            found[composition, own] = Scored(bench.lowered(composition), head)
         return found
 
     def _score_language(self, cohort: ScoreCohort, language: str, jobs: Sequence[ScoreJob],
@@ -277,9 +299,13 @@ class Runner:
                 examples=len(rows.rows), skipped=dict(rows.skipped), tag=job.tag, overlap=job.overlap,
                 predictions=self.store.predictions_digest(found.items, found.arrays), **self._fused(job, one),
                 provenance={"versions": versions(), "device": str(self.fabric.device), "file": str(rows.file),
-                            "seconds": round(seconds, 3), "modules": {key: self.store.load_module(key).manifest.digest
-                                                                      for key in compose.names(job.composition)}},
+                            "seconds": round(seconds, 3), "modules": self._digests(job)},
             ), found.items, found.arrays)
+
+    def _digests(self, job: ScoreJob) -> dict[str, str]:
+        """The digest of every module that takes part in a cell, by key."""
+        keys = [*compose.names(job.composition), *([job.cell.head] if job.cell.head else [])]
+        return {key: formats.read_manifest(self.store.module_folder(key)).digest for key in keys}
 
     def _at_once(self, task: Task, language: str) -> int:
         """Compositions whose vectors for a retrieval test fit in `VECTORS` together, one at least; 0: no limit."""

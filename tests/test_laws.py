@@ -33,7 +33,7 @@ from adapters_xitt import (
     train,
 )
 from adapters_xitt.bench import Bench, mounted
-from adapters_xitt.compose import Fuse, Nothing, Part, Scaled, Stack, Sum
+from adapters_xitt.compose import MERGES, Fuse, Merge, Nothing, Part, Scaled, Stack, Sum
 from adapters_xitt.digests import tensors_digest
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Scored
@@ -380,6 +380,67 @@ def fused(m, rig, modules, words, pico_dir, state):
     assert pico.gap(out(rig, "same(a, twin)", words), out(rig, "a", words)) < 1e-4
 
 
+def fused_in_a_stack(m, rig, modules, words, pico_dir, state):
+    """A fusion below, above and between others is the library's own stack; a fusion that is its twin parts' twin, with
+    value matrices at the identity, leaves the plain stack; an update beside them is W + ΔW by hand."""
+    from adapters.composition import Fuse as LibraryFuse
+
+    tensors, methods = mount(rig, modules, state, a=m, b=m, c=m, d=m)
+    for name, over in (("f", ("a", "b")), ("g", ("a", "twin"))):
+        if name == "g":
+            rig.mount("twin", CHOICES[m], tensors=tensors["a"])
+        rig.mount(name, fusion_of(CHOICES[m], 2), seed=4, over=over)
+        pico.randomise(rig.parameters(name), "fusion", seed=5)
+    for name, parameter in rig.parameters("g").items():
+        if name.endswith("value.weight"):
+            parameter.data.copy_(torch.eye(pico.WIDTH))
+    low = {"l": modules("lora", "l", state)}
+    rig.mount("l", CHOICES["lora"], tensors=low["l"])
+    for text, stack in (("f(a, b) > c", ["f", "c"]), ("c > f(a, b)", ["c", "f"]), ("c > f(a, b) > d", ["c", "f", "d"]),
+                        ("l > f(a, b) > c", ["f", "c"])):
+        plain = pico.plain(pico_dir)
+        if "l" in text:
+            plain = pico.by_hand(plain, low, {"l": CHOICES["lora"]})
+        reference = pico.with_adapters(plain, tensors, methods, None)
+        reference.add_adapter_fusion(["a", "b"], config="dynamic")
+        with torch.no_grad():
+            for name, parameter in reference.named_parameters():
+                if ".a,b." in name:
+                    parameter.copy_(rig.parameters("f")[name.replace(".a,b.", ".")])
+        reference.set_active_adapters(LibraryStack(*(LibraryFuse("a", "b") if one == "f" else one for one in stack)))
+        ours = out(rig, text, words)
+        assert pico.gap(ours, pico.ran(reference.eval(), *words)) < CLOSE, text
+        assert pico.gap(ours, out(rig, "f(a, b)", words)) > 1e-3, text
+        alike = out(rig, text.replace("f(a, b)", "g(a, twin)"), words)
+        assert pico.gap(alike, out(rig, text.replace("f(a, b)", "a"), words)) < 1e-4, text
+
+
+def weighted_in_a_stack(m, rig, modules, words, pico_dir, state):
+    """Learned weights beside a bottleneck: W + Σ wᵢ ΔWᵢ by hand, the bottleneck in its place; refused beside other
+    updates, with what makes one update of them."""
+    tensors, methods = mount(rig, modules, state, a=m, b="lora", n="seq_bn", o="lora")
+    rig.mount("f", fusion_of(CHOICES[m], 2), over=("a", "b"))
+    rig.parameters("f")["weights"].data.copy_(torch.tensor([0.3, -1.2]).expand_as(rig.parameters("f")["weights"]))
+    low = {name: tensors[name] for name in "ab"}
+    reference = pico.with_adapters(pico.by_hand(pico.plain(pico_dir), low, methods, {"a": 0.3, "b": -1.2}),
+                                   {"n": tensors["n"]}, methods, "n")
+    assert pico.gap(out(rig, "f(a, b) > n", words), pico.ran(reference, *words)) < CLOSE
+    with pytest.raises(XittError, match=r"xitt compose 'f\(a, b\)' --save NAME"):
+        pico.lowered(rig, "f(a, b) + o")
+
+
+def not_fused_in_a_stack(m, rig, modules, words, pico_dir, state):
+    """Refused above and below a fusion, with the reason."""
+    chosen = {"a": CHOICES["seq_bn"], "b": CHOICES["seq_bn"], "c": CHOICES[m], "f": fusion_of(CHOICES["seq_bn"], 2)}
+    if METHODS[m].engine in ("head", "peft"):  # which put nothing there, or something in another place
+        found = lower(compose.parse("c > f(a, b)"), chosen, pico.LAYERS)
+        assert (found.bottlenecks, found.updates) == ((("a", "b"),), ("c",) if m == "dora" else ())
+        return
+    for text in ("c > f(a, b)", "f(a, b) > c"):
+        with pytest.raises(XittError, match=r"proven form|composes with nothing"):
+            lower(compose.parse(text), chosen, pico.LAYERS)
+
+
 def weighted(m, rig, modules, words, pico_dir, state):
     """Learned weights start at the last part alone; any weights are W + Σ wᵢ ΔWᵢ by hand, ranks may differ."""
     tensors, methods = mount(rig, modules, state, a=m, b="lora")
@@ -447,6 +508,8 @@ def sum_law(m, n):
     return partial(refused, "do not add up", sign="+") if "dora" in (m, n) else summed
 
 
+FUSED = ("seq_bn", "double_seq_bn", "compacter")  # methods whose modules AdapterFusion weights
+
 # Every method × operator: what holds. A fresh module, a random one, one module alone, a fusion, and the two signs
 # between every two methods.
 TABLE = {
@@ -457,8 +520,10 @@ TABLE = {
     ("alone", "dora"): alone_dora,
     ("alone", "full"): alone_full,
     ("alone", "head"): alone_head,
-    **{("fuse", m): fused if m in ("seq_bn", "double_seq_bn", "compacter") else weighted if m in pico.LOW
+    **{("fuse", m): fused if m in FUSED else weighted if m in pico.LOW
        else not_fused for m in METHODS},
+    **{("fuse in a stack", m): fused_in_a_stack if m in FUSED else weighted_in_a_stack if m in pico.LOW
+       else not_fused_in_a_stack for m in METHODS},
     **{("scale", m): scaled if m in pico.LOW else not_scaled for m in METHODS},
     **{(m, ">", n): stack_law(m, n) for m, n in product(METHODS, METHODS)},
     **{(m, "+", n): sum_law(m, n) for m, n in product(METHODS, METHODS)},
@@ -466,10 +531,11 @@ TABLE = {
 
 
 def test_table_is_whole():
-    """Every method and every operator that `compose` has, each with each: nothing is left out in silence."""
-    assert set(compose.Composition.__args__) == {Nothing, Part, Stack, Sum, Scaled, Fuse}
+    """Every method and every operator that `compose` has, each with each: nothing is left out in silence; merges have
+    a table of their own in test_merges."""
+    assert set(compose.Composition.__args__) == {Nothing, Part, Stack, Sum, Scaled, Fuse, Merge}
     pairs = product(METHODS, (">", "+"), METHODS)
-    assert set(TABLE) == {*product(("fresh", "random", "alone", "fuse", "scale"), METHODS), *pairs}
+    assert set(TABLE) == {*product(("fresh", "random", "alone", "fuse", "fuse in a stack", "scale"), METHODS), *pairs}
     assert set(CHOICES) == set(METHODS)
 
 
@@ -700,7 +766,7 @@ def test_saved_and_loaded(method, pico_files, modules, pico_tokenizer, store):
     assert tensors_digest(loaded.tensors) == made.manifest.digest
     there = bench(pico_files, store)
     there.put(loaded, CHOICES[method])
-    scored = Scored(there.lowered(compose.parse(loaded.manifest.context)), there.head(tasks.task("mnli"), loaded))
+    scored = Scored(there.lowered(compose.parse(loaded.manifest.context)), there.head(tasks.task("mnli"), [loaded]))
     after = pico.said(there.rig, [scored], found, "pair")
     assert all(np.array_equal(one, two) for one, two in zip(before[0], after[0], strict=True))
     store.save_module(loaded)
@@ -1078,7 +1144,8 @@ def test_exposure_algebra():
 # -- the algebra of compositions
 
 
-NAMES = st.from_regex(r"[A-Za-z0-9_.@/][A-Za-z0-9_.@/-]{0,7}", fullmatch=True).filter(lambda name: name != "none")
+PLAIN = st.from_regex(r"[A-Za-z0-9_.@/][A-Za-z0-9_.@/:-]{0,7}", fullmatch=True).filter(lambda name: name != "none")
+NAMES = (PLAIN | st.sampled_from(["$lang", "xnli@de+ru", "a folder/of mine", "none ", "mean", "fuse", "2*a"]))
 
 
 def blocks(block, inner):
@@ -1094,8 +1161,29 @@ def times(inner):
     return st.builds(Scaled, part, weight)
 
 
+def functions(inner):
+    """Fusions, trained and not, and merges with options that aren't the defaults."""
+    parts = st.lists(inner.filter(lambda part: not isinstance(part, Nothing)), min_size=1, max_size=3).map(tuple)
+    options = {"density": st.floats(0.01, 1).filter(lambda value: value != 0.5), "rank": st.integers(1, 64).map(float),
+               "seed": st.integers(1, 9).map(float)}
+
+    def merge(how):
+        chosen = st.fixed_dictionaries({}, optional={name: options[name] for name in MERGES[how].options})
+        return st.builds(Merge, st.just(how), parts.filter(sums_to_something),
+                         chosen.map(lambda found: tuple(sorted(found.items()))))
+
+    names = NAMES.filter(lambda name: name != "$lang")
+    return st.builds(Fuse, parts, names | st.just("")) | st.sampled_from(sorted(MERGES)).flatmap(merge)
+
+
+def sums_to_something(parts) -> bool:
+    weights = [part.weight if isinstance(part, Scaled) else 1.0 for part in parts]
+    return abs(sum(weights)) > 1e-6 * max(map(abs, weights)) and np.isfinite(1 / sum(weights))
+
+
 NORMAL = st.just(Nothing()) | st.recursive(
-    NAMES.map(Part), lambda inner: blocks(Stack, inner) | blocks(Sum, inner) | times(inner), max_leaves=12)
+    NAMES.map(Part), lambda inner: blocks(Stack, inner) | blocks(Sum, inner) | times(inner) | functions(inner),
+    max_leaves=12)
 
 
 @settings(max_examples=200, deadline=None)
@@ -1104,15 +1192,16 @@ def test_parse_undoes_show(composition):
     text = compose.show(composition)
     assert compose.parse(text) == composition
     assert compose.parse(f"  ( {text} )\t") == composition
-    if " - " not in text:  # a minus inside a word is a part of the name
+    if " - " not in text and '"' not in text:  # a minus inside a word is a part of the name
         assert compose.parse(text.replace(" ", "")) == composition
     assert compose.rename(composition, Part) == composition
 
 
 def leaves(composition) -> list[str]:
-    if isinstance(composition, (Stack, Sum, Scaled)):
-        return [name for part in composition.parts for name in leaves(part)]
-    return [composition.name] if isinstance(composition, Part) else []
+    if isinstance(composition, Part):
+        return [composition.name]
+    own = [composition.by] if isinstance(composition, Fuse) and composition.by else []
+    return [name for part in getattr(composition, "parts", ()) for name in leaves(part)] + own
 
 
 @settings(max_examples=100, deadline=None)
@@ -1122,7 +1211,7 @@ def test_names_are_in_order_and_once(composition):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(NAMES, min_size=1, max_size=6, unique=True), st.sampled_from([">", "+"]),
+@given(st.lists(PLAIN, min_size=1, max_size=6, unique=True), st.sampled_from([">", "+"]),
        st.randoms(use_true_random=False))
 def test_brackets_do_not_matter(names, sign, draw):
     """Both operators are associative, and `none` is neutral, wherever it stands."""
@@ -1150,10 +1239,11 @@ def pointed(text: str) -> int:
     return caret.index("^") - 2
 
 
-@pytest.mark.parametrize(("text", "at"), [("", 0), ("a >", 3), ("> a", 0), ("a > > b", 4), ("(a > b", 6), ("a b", 2),
-                                          ("a ) b", 2), ("a * b", 2), ("0.5 * ", 6), ("2*", 2), ("a - ", 4),
-                                          ("  a + % b", 6), ("a + (b > )", 9), ("()", 1),
-                                          ("a > b c > d", 6)])
+@pytest.mark.parametrize(("text", "at"), [
+    ("", 0), ("a >", 3), ("> a", 0), ("a > > b", 4), ("(a > b", 6), ("a b", 2), ("a ) b", 2), ("a * b", 2), ("2*", 2),
+    ("0.5 * ", 6), ("a - ", 4), ("  a + % b", 6), ("a + (b > )", 9), ("()", 1), ("a > b c > d", 6), ("mean(a, b", 9),
+    ("ties(a, dense=1)", 8), ("fuse()", 5), ("$long > a", 0), ("ties(density=1)", 0), ("f(a, density=1)", 5),
+    ('a > "b', 4), ("ties(a, density=)", 16), ("dare(a, seed=0.5)", 8), ("mean(a, -1*b)", 0), ("svd(rank=2, a)", 12)])
 def test_errors_point_at_the_character(text, at):
     assert pointed(text) == at
 
@@ -1162,7 +1252,7 @@ def test_errors_point_at_the_character(text, at):
 @given(NORMAL, st.data())
 def test_a_foreign_sign_is_found(composition, data):
     text = compose.show(composition)
-    at = data.draw(st.integers(0, len(text)))
+    at = data.draw(st.integers(0, len(text)).filter(lambda at: text[:at].count('"') % 2 == 0))
     assert pointed(text[:at] + "%" + text[at:]) == at
 
 

@@ -21,13 +21,13 @@ PACKAGE = ROOT / "adapters_xitt"
 ROOMS = ("errors", "languages", "digests", "progress",  # words
          "metrics",  # scores
          "demo", "readers", "tasks", "lineage", "sources", "inventory", "batches",  # data
-         "mixture", "methods", "merges", "formats", "compose",  # modules
+         "mixture", "methods", "compose", "merges", "formats",  # modules
          "recipe", "records", "store", "hub", "mirror",  # study
          "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate",
          "nearest", "decode", "ceiling", "stream", "train",  # engine
-         "material", "means", "jobs", "plan", "bench", "run", "grid",  # work
+         "material", "means", "jobs", "plan", "bench", "merging", "run", "grid",  # work
          "analysis", "submission", "report",  # reading
-         "doctor", "desk", "datadesk", "moduledesk", "printing", "cli")  # doors
+         "doctor", "desk", "composedesk", "datadesk", "moduledesk", "printing", "cli")  # doors
 
 
 def _modules() -> list[Path]:

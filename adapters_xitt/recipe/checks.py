@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from adapters_xitt import compose
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.methods import METHODS, MODES, choose
 from adapters_xitt.mixture import single
-from adapters_xitt.recipe.document import CONTROLS, Recipe
+from adapters_xitt.recipe.document import CONTROLS, TARGET, Recipe
 from adapters_xitt.sources import READERS, in_language, parse_slice
 from adapters_xitt.tasks import TASKS
 
@@ -27,6 +28,7 @@ def check_names(values: dict[str, Any], tell: Any) -> None:
             if name not in known:
                 tell(at, unknown(key.removesuffix("s"), name, known))
     _check_intermediates(values.get("intermediates"), tell)
+    _check_compositions(values, tell)
     for at, name in _strings(values.get("languages"), "languages", tell):
         if name not in LANGUAGES:
             tell(at, unknown("language", name, LANGUAGES))
@@ -79,6 +81,23 @@ def _check_intermediates(entries: Any, tell: Any) -> None:
             numbers = [value for value in shares.values() if isinstance(value, float)]
             if sum(numbers) >= 1 or (shares and len(shares) == len(portions)):
                 tell(("intermediates", n, "shares"), "shares must leave something for a portion without one")
+
+
+def _check_compositions(values: dict[str, Any], tell: Any) -> None:
+    """Expressions that can be read, over the recipe's own intermediates, `target` and `$lang`."""
+    entries = values.get("intermediates")
+    known = [entry.get("name") if isinstance(entry, dict) else entry
+             for entry in (entries if isinstance(entries, list) else [])]
+    known = [*(name for name in known if isinstance(name, str)), TARGET, compose.LANG]
+    for at, text in _strings(values.get("compositions"), "compositions", tell):
+        try:
+            words = compose.names(compose.parse(text))
+        except XittError as error:
+            tell(at, str(error).replace("\n", "\n      "))
+            continue
+        for word in words:
+            if word not in known:
+                tell(at, f"{text}: {unknown('module', word, known)}")
 
 
 def _check_tasks(tasks: Any, tell: Any) -> None:

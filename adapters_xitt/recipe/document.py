@@ -25,6 +25,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
 
 
+TARGET = "target"  # in an expression of `compositions`: the module trained on each target alone
+
+
 class Closed(BaseModel):
     """A part of a recipe: frozen, no unknown key, no silent conversion of text to numbers."""
 
@@ -113,6 +116,7 @@ class Recipe(Closed):
     intermediates: list[str | MixturePart]  # portions or mixtures of them
     targets: Annotated[list[str], Field(min_length=1)]
     modes: Annotated[list[str], Field(min_length=1)] = ["none", "sequential"]
+    compositions: list[str] = []  # expressions over intermediates and `target`: "ties(squad, target, density=0.3)"
     controls: list[str] = []  # CONTROLS, each for every intermediate
     examples: Whole | None = None  # cuts every intermediate to this many training examples: the control of size
     fusion_rate: Rate | None = None  # learning rate of fusions and their heads; default: each kind of fusion's own
@@ -126,6 +130,7 @@ class Recipe(Closed):
     checkpointing: Whole | None = None  # every n-th layer runs again in the backward pass; the same numbers
     # Of the word table: all of it, the rows of the data, or on the host; the same numbers. Default: what is cheap.
     embeddings: Literal["whole", "cut", "host"] | None = None
+    shared_start: bool = False  # fresh modules of one seed and method start alike, so that bottlenecks have a mean
     carry_pooler: bool = False  # sequential modules start from the intermediate's pooler, as the paper's models did
     block_overlap: Share | None = None  # share of test items with a text seen in training above which a cell is blocked
     training: Training = Training()

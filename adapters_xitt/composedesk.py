@@ -1,0 +1,355 @@
+"""What the commands for expressions do: find the modules they name, explain them, make what is missing, score them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adapters_xitt import compose, formats, merges, methods, plan, tasks
+from adapters_xitt.compose import Composition, Fuse, Merge, Part
+from adapters_xitt.desk import Work, empty, known, method_of, recipe_of, runner_of
+from adapters_xitt.errors import XittError, nearest
+from adapters_xitt.formats import Manifest
+from adapters_xitt.grid import read_grid
+from adapters_xitt.jobs import TrainJob, merge_job, module_job
+from adapters_xitt.methods import Choice
+from adapters_xitt.store import Store, default_root
+
+SPOKEN = "lang-{lang}"  # the names of language modules, where nothing else is said
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What several commands are told beside the expression."""
+
+    encoder: str | None = None
+    data: str | None = None
+    overrides: Sequence[str] = ()
+    languages: Sequence[str] = ()
+    spoken: str = SPOKEN  # names of the modules that stand for $lang
+    head: str | None = None  # the module whose head stands on top
+    method: str | None = None  # of a module trained on top
+    seed: int = 1
+    machine: Mapping[str, Any] = field(default_factory=dict)  # device, threads, log, keep_every
+
+
+@dataclass(frozen=True)
+class Found:
+    """An expression over the keys of stored modules, and who they are."""
+
+    text: str
+    composition: Composition  # `$lang` stays
+    words: dict[str, str]  # as written → key
+    manifests: dict[str, Manifest]
+
+    def called(self, composition: Composition) -> str:
+        """An expression over keys as its user would write it."""
+        back = {key: word for word, key in self.words.items()}
+        return compose.show(compose.rename(composition, lambda key: Part(back.get(key, key[:12]))))
+
+    @contextmanager
+    def pointing(self) -> Iterator[None]:
+        """Tells a refusal in the words of the expression, and points at the part that it is about."""
+        try:
+            yield
+        except XittError as error:
+            told = str(error)
+            for word, key in self.words.items():
+                told = told.replace(key, word)
+            raise XittError(_pointed(self.text, told, told.partition(": ")[0])) from None
+
+
+def _pointed(text: str, told: str, about: str) -> str:
+    """An error with the expression below it and a caret where `about`, a part of it, begins."""
+    first = next(iter(compose.names(compose.parse(about))), about) if _readable(about) else about
+    place = text.find(first)
+    return told if place < 0 else f"{told}\n  {text}\n  {' ' * place}^"
+
+
+def _readable(text: str) -> bool:
+    try:
+        compose.parse(text)
+    except XittError:
+        return False
+    return True
+
+
+def find(text: str, where: Store) -> Found:
+    """The modules that an expression names. A module by itself brings the parts that it was trained above or over."""
+    written, words = compose.parse(text), {}
+    for word in compose.names(written):
+        try:
+            words |= {word: where.resolve(word)} if word != compose.LANG else {}
+        except XittError as error:
+            near = nearest(word, [compose.FUSE, *compose.MERGES]) if compose.fused(written, word) else None
+            told = f"{error} Did you mean {near}(…)?" if near else str(error)
+            raise XittError(_pointed(text, told, word)) from None
+    manifests = {key: formats.read_manifest(where.module_folder(key)) for key in words.values()}
+    if isinstance(written, Part) and written.name in words:
+        composition = compose.parse(manifests[words[written.name]].context)
+    else:
+        composition = compose.rename(written, lambda word: Part(words.get(word, word)))
+    return Found(text, composition, words, manifests)
+
+
+def _work(found: Found, where: Store, targets: Mapping[str, str], options: Options) -> Work:
+    """A plan that knows the modules of an expression; `targets`: task → convention."""
+    first = next(iter(found.manifests.values()), None)
+    values = {"name": "compose", "encoder": options.encoder or (first.encoder_name if first else "demo"),
+              "methods": ["seq_bn"], "intermediates": [], "targets": list(targets), "modes": ["none"],
+              "seeds": [options.seed],
+              **({"languages": list(options.languages)} if options.languages else {}),
+              "tasks": {name: {"convention": one} for name, one in targets.items() if one}}
+    work = empty(recipe_of(values, options.overrides, options.data), where)
+    for key in compose.names(found.composition):
+        if key != compose.LANG:
+            known(work, key)
+    return work
+
+
+# -- scored ----------------------------------------------------------------------------------------------------------
+
+def evaluate(text: str, names: Sequence[str], *, store: Path | None, options: Options, all_conventions: bool = False
+             ) -> list[dict[str, Any]]:
+    """Scores one composition on tasks, and gives the grid of its cells; with `all_conventions` one for each way that
+    a task is read. What is a merge is made first, and kept."""
+    where = Store(store or default_root())
+    found, grids = find(text, where), []
+    for targets in _readings(names, all_conventions):
+        work = _work(found, where, targets, options)
+        with found.pointing():
+            composition = plan.made(work.plan, found.composition, options.seed, target=None)
+            swaps = _spoken(work, composition, options)
+            head = where.resolve(options.head) if options.head else None
+            if head:
+                known(work, head)
+            plan.one_composition(work.plan, composition, swaps=swaps, head=head)
+        runner = runner_of(work, **options.machine)
+        runner.run()
+        grids.append(read_grid(work.plan, where, runner.failed))
+    return grids
+
+
+def _readings(names: Sequence[str], every: bool) -> list[dict[str, str]]:
+    """Task → convention, for one run each: as each task is read by default, then the tasks that are read otherwise."""
+    found = [dict.fromkeys(names, "")]
+    if every:
+        ways = {name: [one.name for one in tasks.task(name).conventions] for name in names}
+        for at in range(1, max(map(len, ways.values()))):
+            found.append({name: others[at] for name, others in ways.items() if at < len(others)})
+    return found
+
+
+def _spoken(work: Work, composition: Composition, options: Options) -> dict[str, dict[str, str]] | None:
+    """Language → the module of it that stands for `$lang`; None where an expression has no such place."""
+    if compose.LANG not in compose.names(composition):
+        return None
+    if "{lang}" not in options.spoken:
+        raise XittError(f"--lang {options.spoken!r}: a pattern of names with {{lang}} in it, as {SPOKEN!r}")
+    named, found = work.store.names(), {}
+    asked = dict.fromkeys(code for name in work.plan.recipe.targets
+                          for code in work.plan.recipe.tested(tasks.task(name)))
+    for code in asked:
+        if (name := options.spoken.format(lang=code)) in named:
+            known(work, named[name])
+            found[code] = {compose.LANG: named[name]}
+    if not found:
+        raise XittError(f"{compose.LANG}: the store has no module called "
+                        f"{', '.join(options.spoken.format(lang=code) for code in list(asked)[:3])} …; train one in "
+                        f"each language, as in xitt train text@fi --name {options.spoken.format(lang='fi')}, or name "
+                        "others: --lang PATTERN")
+    return found
+
+
+# -- made ------------------------------------------------------------------------------------------------------------
+
+def train(text: str, task: str, *, store: Path | None, options: Options, name: str | None) -> tuple[Manifest, str]:
+    """Trains on a task what an expression leaves open, a fusion or a search, or else the task's own module on top of
+    it, and gives that a name; its manifest, and the expression that then stands for the whole."""
+    where = Store(store or default_root())
+    found = find(text, where)
+    if compose.LANG in compose.names(found.composition):
+        raise XittError(f"{text}: {compose.LANG} is another module in each language; train above the one of the "
+                        "training language by its name, and swap it when you evaluate")
+    work = _work(found, where, {task: ""}, options)
+    target = plan.prepared(work.plan, task)
+    with found.pointing():
+        if compose.untrained(found.composition):
+            composition = plan.made(work.plan, found.composition, options.seed, target=target)
+            job = next(work.plan.train[key] for key in reversed(compose.names(composition))
+                       if key not in found.manifests)
+        else:
+            base = plan.made(work.plan, found.composition, options.seed, target=None)
+            job = _on_top(work, base, target, options)
+            composition = job.context
+        work.plan.lowered(composition)
+    make(work, composition, options)
+    if name:
+        where.give_name(name, job.key)
+        found.words[name] = job.key
+    return formats.read_manifest(where.module_folder(job.key)), found.called(composition)
+
+
+def _on_top(work: Work, base: Composition, target: Any, options: Options) -> TrainJob:
+    """The job of a target's module above or beside an expression."""
+    work.plan.lowered(base)
+    tops = [work.plan.train[key] for key in compose.heads(base)]
+    choice, rate = (method_of(options.method) if options.method
+                    else (methods.above(tops[0].method) if tops else methods.choose("seq_bn", {}), None))
+    mode = methods.block(choice) if compose.names(base) else "none"
+    job = module_job(work.plan, target, choice, rate or choice.row.learning_rate, options.seed, mode=mode,
+                     base=base if compose.names(base) else None,
+                     title=f"{compose.show(compose.rename(base, lambda key: Part(work.plan.train[key].mixture.name)))}"
+                           f" → {target.name} ({mode})")
+    work.plan.lowered(job.context)
+    return job
+
+
+def save(text: str, name: str, *, store: Path | None, options: Options) -> Manifest:
+    """Makes one module of an expression, where it can be one, and gives it a name."""
+    where = Store(store or default_root())
+    found = find(text, where)
+    work = _work(found, where, {next(iter(tasks.TASKS)): ""}, options)
+    with found.pointing():
+        composition = plan.made(work.plan, found.composition, options.seed, target=None)
+        if not isinstance(composition, Part):
+            composition = Part(merge_job(work.plan, composition, title=found.called(composition)).key)
+    make(work, composition, options)
+    where.give_name(name, composition.name)
+    return formats.read_manifest(where.module_folder(composition.name))
+
+
+def make(work: Work, composition: Composition, options: Options) -> None:
+    """Trains or puts together every module of a composition that the store lacks."""
+    runner = runner_of(work, **options.machine)
+    wanted: list[str] = []
+
+    def want(key: str) -> None:
+        if key not in wanted and not work.store.has_module(key):
+            for parent in work.plan.train[key].parents:
+                want(parent)
+            wanted.append(key)
+
+    for key in compose.names(composition):
+        want(key)
+    runner.train_only(wanted)
+    for key in wanted:
+        if key in runner.failed:
+            raise XittError(f"{work.plan.train[key].title}: {runner.failed[key]}")
+
+
+# -- explained -------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Explained:
+    """What is to be known of an expression before it is run."""
+
+    found: Found
+    work: Work
+    composition: Composition  # over keys, as written
+    errors: dict[str, dict[str, float]]  # merge as written → error at each layer and place
+    open: list[str]  # what has still to be trained or searched
+    warnings: list[str]
+    runs: list[str]  # the libraries' forms
+    heads: list[str]
+    memory: list[str]
+
+
+def explain(text: str, *, store: Path | None, options: Options) -> Explained:
+    """An expression taken apart: refused where it can't be run, its merges made in memory and measured."""
+    where = Store(store or default_root())
+    found = find(text, where)
+    work = _work(found, where, {next(iter(tasks.TASKS)): ""}, options)
+    with found.pointing():
+        errors = {found.called(node): _measured(work, node) for node in _merges(found.composition)}
+        open_ = [found.called(node) for node in compose.untrained(found.composition)]
+        for node in compose.untrained(found.composition):
+            if isinstance(node, Fuse):
+                plan.fusable(work.plan, node)
+        runs = [f"{open_[0]} has still to be made: --train TASK does"] if open_ else list(_forms(work, found, options))
+    heads = [f"{_head(work, key, space)} of {found.called(Part(key))}" for key in compose.heads(found.composition)
+             if key != compose.LANG for space in work.plan.train[key].spaces]
+    return Explained(found, work, found.composition, errors, open_, list(_out_of_context(found, work)), runs, heads,
+                     list(_sizes(work, found)))
+
+
+def _merges(composition: Composition) -> list[Merge]:
+    """Merges whose weights are known, innermost first; one above another is measured from what that made."""
+    inner = [one for part in getattr(composition, "parts", ()) for one in _merges(part)]
+    own = isinstance(composition, Merge) and not compose.MERGES[composition.how].fitted
+    return [*inner, composition] if own and not inner and not compose.untrained(composition) else inner
+
+
+def _measured(work: Work, node: Merge) -> dict[str, float]:
+    """The error of a merge: from the manifest where the store has the module, else by making it in memory."""
+    job = merge_job(work.plan, node, title=compose.show(node))
+    if work.store.has_module(job.key):
+        return formats.read_manifest(work.store.module_folder(job.key)).merge["errors"]
+    modules = {key: work.store.load_module(key) for key in compose.names(node)}
+    return merges.make(node, {key: (module.part("encoder"), work.plan.train[key].method)
+                              for key, module in modules.items()}, work.plan.material.files.layers).errors
+
+
+def _forms(work: Work, found: Found, options: Options) -> Iterator[str]:
+    """What the libraries are told to run."""
+    composition = plan.made(work.plan, found.composition, options.seed, target=None)
+    if swaps := _spoken(work, composition, options) if compose.LANG in compose.names(composition) else None:
+        own = next(iter(swaps.values()))
+        composition = compose.rename(composition, lambda key: Part(own.get(key, key)))
+        yield f"{compose.LANG}: a module each for {' '.join(swaps)}"
+    lowered = work.plan.lowered(composition)
+    names = {key: found.called(Part(key)) for key in compose.names(composition)}
+    names |= {key: found.called(work.plan.train[key].merged) for key in names if work.plan.train[key].merged}
+    if lowered.full:
+        yield f"the encoder that {names[lowered.full]} fine-tuned"
+    if lowered.bottlenecks:
+        stack = ", ".join(names[one] if isinstance(one, str) else
+                          f"Fuse({', '.join(names[part] for part in one)}) weighted by {names[lowered.fusion]}"
+                          for one in lowered.bottlenecks)
+        yield f"adapters: Stack({stack}), bottom first"
+    if lowered.updates:
+        weights = lowered.weights or (1.0,) * len(lowered.updates)
+        terms = " + ".join(f"{weight:g}·ΔW[{names[key]}]" for weight, key in zip(weights, lowered.updates, strict=True))
+        by = f", weighted by {names[lowered.fusion]}" if lowered.fusion and not lowered.bottlenecks else ""
+        yield f"peft: W + {terms}{by}"
+    yield f"frozen trunk: layers 0 to {lowered.depth} of {work.plan.material.files.layers} run once for all"
+
+
+def _out_of_context(found: Found, work: Work) -> Iterator[str]:
+    """Parts that stand elsewhere than where they were trained."""
+    here = set(compose.names(found.composition))
+    for key in here - {compose.LANG}:
+        if lost := [name for name in compose.names(work.plan.train[key].context) if name not in here]:
+            told = ", ".join(work.plan.train[name].title for name in lost if name in work.plan.train)
+            yield f"{found.called(Part(key))} was trained together with {told}, which is not here"
+    for key in here - {compose.LANG}:
+        if any(not one.data for one in work.plan.train[key].exposure):
+            yield f"{found.called(Part(key))}: nobody knows what else it has seen; its cells carry a star"
+
+
+def _head(work: Work, key: str, space: str) -> str:
+    """A head in words: its kind and its labels."""
+    head = formats.read_manifest(work.store.module_folder(key)).heads[space]
+    labels = " ".join(head["labels"][:4]) + (f" … ({len(head['labels'])})" if len(head["labels"]) > 4 else "")
+    return head["kind"] + (f" ({labels})" if labels else "")
+
+
+def _sizes(work: Work, found: Found) -> Iterator[str]:
+    files = work.plan.material.files
+    parts = {key: work.plan.module_parameters(work.plan.train[key]) for key in compose.names(found.composition)
+             if key != compose.LANG}
+    yield f"encoder {_mib(4 * files.parameters)} in fp32, {_mib(2 * files.parameters)} in bf16"
+    if parts:
+        yield f"modules with their heads {_mib(4 * sum(parts.values()))}"
+    for node in compose.untrained(found.composition):
+        if isinstance(node, Fuse):
+            fusion: Choice = methods.fusion_of(work.plan.train[compose.names(node)[-1]].method, len(node.parts))
+            size = fusion.parameters(files.width, files.wide, files.layers, files.parameters)
+            yield f"the fusion to be trained {_mib(4 * size)}, its gradients and moments {_mib(12 * size)}"
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:,.1f} MiB"
