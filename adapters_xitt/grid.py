@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from adapters_xitt import decode, formats, records
+from adapters_xitt import compose, decode, formats, records
 from adapters_xitt.jobs import Plan
+from adapters_xitt.methods import COMPOSED
 from adapters_xitt.mixture import Mixture
-from adapters_xitt.records import DONE, FAILED
+from adapters_xitt.records import DONE, FAILED, Entry
 from adapters_xitt.store import Store
 from adapters_xitt.tasks import task
 
@@ -22,7 +23,8 @@ def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any
             if store.has_result(entry.key):
                 result = store.load_result(entry.key)
                 found |= {"status": DONE, "scores": result.scores, "score": result.scores[result.headline],
-                          "examples": result.examples, "convention": result.cell.convention}
+                          "examples": result.examples, "convention": result.cell.convention,
+                          **_made(plan, store, entry)}
                 if result.parts:
                     found["fusion"] = {"parts": [plan.train[key].mixture.name for key in result.parts],
                                        "weights": result.weights}
@@ -37,6 +39,20 @@ def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any
         "headlines": {name: task(name).headline for name in recipe.targets},
         "majority": _majority(plan), "weak": _weak(plan, store),
     }
+
+
+def _made(plan: Plan, store: Store, entry: Entry) -> dict[str, Any]:
+    """What a row's last module took to make, and of a merge how far it is from the weighted sum that it stands for; an
+    expression that only puts stored modules together takes nothing."""
+    names = compose.names(plan.score[entry.key].composition) if entry.key in plan.score else ()
+    jobs = [plan.train[name] for name in names]
+    if entry.mode == COMPOSED:
+        jobs = [job for job in jobs if job.merged is not None or job.method.row.engine in ("fusion", "weights")]
+    if not jobs:
+        return {"seconds": 0.0}
+    metrics = formats.read_manifest(store.module_folder(jobs[-1].key)).metrics
+    return {"seconds": metrics.get("seconds", 0.0),
+            **({"merge_error": metrics["error"]} if metrics.get("error") is not None else {})}
 
 
 def _majority(plan: Plan) -> dict[str, dict[str, float]]:

@@ -19,6 +19,8 @@ MODES = {
     "lang": "the target's module above a language's, which each test language swaps for its own",
 }
 
+COMPOSED = "composed"  # the mode of a row that a recipe writes as an expression
+
 # Linear layers of a transformer layer that a low-rank update may go into: the path of each in its layer, and how wide
 # it reads and writes, from the encoder's width and its feed-forward width.
 PLACES: dict[str, tuple[str, Callable[[int, int], tuple[int, int]]]] = {

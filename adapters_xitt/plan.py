@@ -15,14 +15,13 @@ from adapters_xitt.heads import HEADS
 from adapters_xitt.jobs import Plan, TrainJob, best_of, born, cell_of, merge_job, module_job
 from adapters_xitt.lineage import Exposure
 from adapters_xitt.material import Material
-from adapters_xitt.methods import Choice, block, not_applicable
+from adapters_xitt.methods import COMPOSED, Choice, block, not_applicable
 from adapters_xitt.metrics import METRICS
 from adapters_xitt.mixture import Mixture, Portion
 from adapters_xitt.recipe import TARGET, Recipe
 from adapters_xitt.records import NOT_APPLICABLE, Entry
 from adapters_xitt.tasks import Task, task
 
-COMPOSED = "composed"  # the mode of a row that the recipe writes as an expression
 FUSED = "all of them"  # the row of mode fuse: every intermediate and the target's own module
 
 

@@ -14,6 +14,7 @@ from adapters_xitt.methods import MODES
 from adapters_xitt.records import STATUSES
 
 PLACE = ("method", "intermediate", "mode", "target", "language", "seed")  # what makes an entry the only one
+MAKING = ("seconds", "merge_error")  # of a row's last module: time to make it, a merge's distance from its sum
 COLUMNS = (*PLACE, "status", "reason", "tag", "overlap", "key", "score", "examples")
 
 
@@ -24,6 +25,7 @@ def ordered(grid: dict[str, Any]) -> list[dict[str, Any]]:
     recipe = grid["recipe"]
     method = _rank([part if isinstance(part, str) else part["name"] for part in recipe.get("methods", ())])
     named = [entry if isinstance(entry, str) else entry["name"] for entry in recipe.get("intermediates", ())]
+    named += recipe.get("compositions", ())
     intermediate, target = _rank(["", *named]), _rank(list(grid["headlines"]))
     mode = _rank(list(MODES))
 
@@ -62,10 +64,12 @@ def frame(grid: dict[str, Any]) -> pd.DataFrame:
     names = score_names(grid)
     rows = [{**{name: entry[name] for name in COLUMNS},
              **{f"score.{name}": entry["scores"].get(name) for name in names},
+             **{name: entry.get(name) for name in MAKING},
              "family": language(entry["language"]).family, "script": language(entry["language"]).script}
             for entry in ordered(grid)]
-    found = pd.DataFrame(rows, columns=[*COLUMNS, *(f"score.{name}" for name in names), "family", "script"])
-    numbers = ["score", "overlap", *(f"score.{name}" for name in names)]
+    found = pd.DataFrame(rows, columns=[*COLUMNS, *(f"score.{name}" for name in names), *MAKING, "family",
+                                        "script"])
+    numbers = ["score", "overlap", *MAKING, *(f"score.{name}" for name in names)]
     return found.astype({**dict.fromkeys(numbers, "float64"), "seed": "int64", "examples": "int64"})
 
 

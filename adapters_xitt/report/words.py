@@ -9,6 +9,7 @@ from typing import Any
 from adapters_xitt.analysis import EVERY, INCOMPLETE, NOT_ASKED, Place, Reading, Row, Table, counts, fusions
 from adapters_xitt.languages import language
 from adapters_xitt.lineage import ZERO_SHOT
+from adapters_xitt.methods import COMPOSED
 from adapters_xitt.records import BLOCKED, FAILED, NOT_APPLICABLE
 
 MARKS = {BLOCKED: "blocked", NOT_APPLICABLE: "n/a", FAILED: "failed", NOT_ASKED: "–", INCOMPLETE: "*"}
@@ -119,6 +120,8 @@ def notes(reading: Reading) -> list[tuple[str, list[str]]]:
         ("Not applicable", _reasons(reading, NOT_APPLICABLE)),
         ("Weak intermediates", list(dict.fromkeys(grid["weak"]))),
         ("Fusions", _fusions(reading)),
+        ("Merges", _merges(reading)),
+        ("Time to make a row's last module", _seconds(reading)),
         ("Overlap of text", _overlaps(reading)),
         ("Protocol", list(dict.fromkeys(grid["protocol_notes"]))),
     ]
@@ -178,6 +181,26 @@ def _overlaps(reading: Reading) -> list[str]:
         row = " ".join(word for word in (top["method"], top["intermediate"], top["mode"]) if word)
         lines.append(f"{target}: up to {top['overlap']:.1%} of the test items ({top['language']}, {row}) share a text "
                      "with training or selection")
+    return lines
+
+
+def _merges(reading: Reading) -> list[str]:
+    """How far each merge is from the weighted sum that it stands for: mean and range over seeds and targets."""
+    rows, lines = reading.frame, []
+    for (method, text), part in rows[rows["merge_error"].notna()].groupby(["method", "intermediate"], sort=False):
+        each = part["merge_error"]
+        lines.append(f"{method}, {text}: off the weighted sum by {each.mean():.2g} of its norm "
+                     f"({each.min():.2g} to {each.max():.2g})")
+    return lines
+
+
+def _seconds(reading: Reading) -> list[str]:
+    """Mean seconds for the module that a row needs beyond those of other rows, by method."""
+    rows, lines = reading.frame, []
+    for method, part in rows[rows["seconds"].notna()].groupby("method", sort=False):
+        names = part["mode"].where(part["mode"] != COMPOSED, part["intermediate"])
+        told = [f"{name} {mean:.1f} s" for name, mean in part.groupby(names, sort=False)["seconds"].mean().items()]
+        lines.append(f"{method}: {', '.join(told)}")
     return lines
 
 
