@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from adapters_xitt.batches import Units, collate, micro_batches
 from adapters_xitt.heads import HEADS
@@ -113,3 +113,64 @@ def say(rig: Rig, rows: Sequence[Scored], units: Units, kind: str, *, fabric: Fa
                 found[at][unit] = value
             tick(int(arrays["mask"].sum()))
     return found
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Units of one kind, and the composition and head that answer them."""
+
+    units: Units
+    kind: str
+    scored: Scored
+
+
+@torch.no_grad()
+def mixed(rig: Rig, asked: Sequence[Asked], *, fabric: Fabric, tokens: int, stop: int,
+          tick: Callable[[int], None] = lambda n: None) -> list[list[NDArray]]:
+    """What is said of each unit of each of `asked`, in batches that hold units of several, each row under its own
+    composition and head. The trunk runs once for a batch; so do the layers above it where `Rig.activate_rows` has an
+    exact form for the compositions, and once for each composition where it has none."""
+    if any(one.scored.lowered.full or one.scored.attention for one in asked):
+        raise ValueError("a fully fine-tuned encoder shares no batch, and attention is collected by `say`")
+    found: list[list[Any]] = [[None] * len(one.units) for one in asked]
+    below = trunk_depth([one.scored for one in asked], stop)
+    firsts = np.cumsum([0, *(len(one.units) for one in asked)])
+    bundles, lengths = [], np.concatenate([one.units.lengths for one in asked])
+    for one in asked:
+        one.scored.head.eval()
+        own = one.units.bundles()
+        bundles.append(own + (1 + max((int(part.max()) for part in bundles), default=-1)))
+    pad = rig.encoder.files.config["pad_token_id"]
+    for chosen in micro_batches(lengths, range(len(lengths)), tokens, bundles=np.concatenate(bundles)):
+        groups = {at: [unit - int(firsts[at]) for unit in chosen if firsts[at] <= unit < firsts[at + 1]]
+                  for at in range(len(asked))}
+        groups = {at: units for at, units in groups.items() if units}
+        batches = {at: {name: torch.from_numpy(value).to(rig.encoder.device) for name, value in
+                        collate(asked[at].units, units, pad=pad).items()} for at, units in groups.items()}
+        ids = nn.utils.rnn.pad_sequence([row for batch in batches.values() for row in batch["ids"]], True, pad)
+        mask = nn.utils.rnn.pad_sequence([row for batch in batches.values() for row in batch["mask"]], True, 0)
+        sizes = [len(units) for units in groups.values()]
+        for (at, units), hidden in zip(groups.items(), _upper(rig, [asked[at].scored.lowered for at in groups], sizes,
+                                                               ids, mask, below, stop, fabric), strict=True):
+            with fabric.autocast():
+                own = hidden[:, : batches[at]["ids"].shape[1]]
+                said = HEADS[asked[at].kind].say(asked[at].scored.head(own, batches[at]), batches[at])
+            for unit, value in zip(units, said, strict=True):
+                found[at][unit] = value
+        tick(int(mask.sum()))
+    return found
+
+
+def _upper(rig: Rig, forms: Sequence[Lowered], sizes: Sequence[int], ids: Tensor, mask: Tensor, below: int, stop: int,
+           fabric: Fabric) -> list[Tensor]:
+    """The hidden states [rows, tokens, width] of each run of rows under its own form."""
+    with fabric.autocast():
+        rig.activate(Lowered((), (), None, below))
+        trunk = rig.encoder.run(rig.encoder.embed(ids), mask, 0, below)
+        if rig.activate_rows(forms, sizes):
+            return list(rig.encoder.run(trunk, mask, below, stop).split(list(sizes)))
+        found = []
+        for form, rows, seen in zip(forms, trunk.split(list(sizes)), mask.split(list(sizes)), strict=True):
+            rig.activate(form)
+            found.append(rig.encoder.run(rows, seen, below, stop))
+        return found

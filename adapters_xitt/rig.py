@@ -18,6 +18,7 @@ from adapters_xitt.methods import PLACES, Choice
 
 START = "_start"  # of the mount of PiSSA's frozen start, which takes the principal components back out
 NOISE = 0.02  # standard deviation of what makes a silent module random: that of the encoder's own initialisation
+SPLIT = ("seq_bn", "double_seq_bn")  # methods whose modules the library runs exactly, each on some rows of a batch
 REGULARISATION = 0.01  # of a fusion's value matrices towards the identity: AdapterFusion's own
 
 
@@ -147,6 +148,42 @@ class Rig:
                     for mount in (name, name + START):
                         if mount in module.lora_A:
                             module.scaling[mount] = self.methods[name].scaling * weight
+
+    def activate_rows(self, forms: Sequence[Lowered], sizes: Sequence[int]) -> bool:
+        """Makes one pass over a batch compute another form for each of its runs of `sizes` rows, and says whether it
+        can; where it can't, nothing has changed. Low-rank updates can, whatever their sums: each row has its own
+        number before each, 0 where it has none of it. So can bottlenecks that differ at the top of their stacks."""
+        from adapters.composition import BatchSplit, Stack
+
+        forms = list(forms)
+        names = list(dict.fromkeys(name for form in forms for name in form.updates))
+        tops = [form.bottlenecks[-1:] for form in forms]
+        split = len(dict.fromkeys(form.bottlenecks for form in forms)) > 1
+        if (any(form.full or form.fusion for form in forms) or any(self.methods[name].name == "dora" for name in names)
+                or (split and not self._splits([form.bottlenecks for form in forms]))):
+            return False
+        self.activate(Lowered(forms[0].bottlenecks, tuple(names), None, 0))
+        if split:
+            parts = BatchSplit(*(top for (top,) in tops), batch_sizes=list(sizes))
+            self.encoder.model.adapters_config.active_setup = (
+                Stack(*forms[0].bottlenecks[:-1], parts) if len(forms[0].bottlenecks) > 1 else parts)
+        for name in names:
+            own = [dict(zip(form.updates, form.weights or (1.0,) * len(form.updates), strict=True)).get(name, 0.0)
+                   for form in forms]
+            rows = torch.tensor(own, device=self.encoder.device).repeat_interleave(torch.tensor(
+                sizes, device=self.encoder.device))[:, None, None]
+            for _, _, module in self._updated:
+                for mount in (name, name + START):
+                    if mount in module.lora_A:
+                        module.scaling[mount] = self.methods[name].scaling * rows
+        return True
+
+    def _splits(self, stacks: Sequence[tuple]) -> bool:
+        """Whether stacks differ in nothing but single bottlenecks at their tops, of one method that the library splits
+        a batch over exactly."""
+        tops = [stack[-1] for stack in stacks if stack and isinstance(stack[-1], str)]
+        return (len(tops) == len(stacks) == len(set(tops)) and len({stack[:-1] for stack in stacks}) == 1
+                and len({self.methods[top].name for top in tops}) == 1 and self.methods[tops[0]].name in SPLIT)
 
     def _rows(self, fusion: str) -> dict[tuple[int, str], int]:
         """The row of a weights fusion's tensor for each layer and place."""

@@ -660,6 +660,58 @@ def test_cohort_says_what_each_says_alone(kind, pico_files, modules, pico_tokeni
     assert not all(np.array_equal(one, two) for one, two in zip(together[1], together[2], strict=True))
 
 
+MIXES = {  # compositions that share batches, row by row, and whether one pass has an exact form for them
+    "updates": (["none", "l", "0.3*l - 2*m", "l + m + p", "p"], True),
+    "bottlenecks": (["a", "b", "c"], True),
+    "tops of stacks": (["a > b", "a > c"], True),
+    "updates beside one bottleneck": (["l > a", "a", "0.5*m > a"], True),
+    "tops and updates": (["l > a > b", "a > c"], True),
+    "two bottlenecks each": (["d", "e"], True),
+    "none among bottlenecks": (["none", "a", "b"], False),
+    "one module, two heads": (["a", "a"], True),
+    "stacks that differ below": (["a > c", "b > c"], False),
+    "methods": (["a", "d"], False),
+    "beside blocks": (["g", "h"], False),
+    "dora": (["o", "l"], False),
+    "a fusion": (["f(a, b)", "c"], False),
+    "everything": (["none", "l + m", "a > b", "d", "o", "l > a"], False),
+}
+MIXED = {"a": "seq_bn", "b": "seq_bn", "c": "seq_bn", "d": "double_seq_bn", "e": "double_seq_bn", "g": "par_bn",
+         "h": "par_bn", "l": "lora", "m": "rslora", "p": "pissa", "o": "dora"}
+
+
+@pytest.mark.parametrize("state", ["random", "trained"])
+@pytest.mark.parametrize("mix", MIXES)
+def test_mixed_batches_say_what_each_says_alone(mix, state, rig, modules, pico_tokenizer, monkeypatch):
+    """Batches whose rows stand under different compositions and heads, of two kinds: every row says what it says in a
+    batch of its own, in one pass where the form is exact, else composition by composition, and out loud."""
+    texts, together = MIXES[mix]
+    for name in dict.fromkeys(part for text in texts for part in compose.names(compose.parse(text)) if part != "f"):
+        rig.mount(name, CHOICES[MIXED[name]], tensors=modules(MIXED[name], name, state))
+    if "f(a, b)" in texts:
+        rig.mount("f", fusion_of(CHOICES["seq_bn"], 2), seed=4, over=("a", "b"))
+    kinds = ["pair", "choice"]
+    heads = [pico.head(kinds[n % 2], seed=n, labels=(3, 1)[n % 2]) for n in range(len(texts))]
+    asked = [evaluate.Asked(pico.units(kind, pico.rows(kind, 7 + n, seed=n), pico_tokenizer), kind,
+                            Scored(pico.lowered(rig, text), heads[n]))
+             for n, text in enumerate(texts) for kind in [kinds[n % 2]]]
+    ways, activate = [], Rig.activate_rows
+    monkeypatch.setattr(Rig, "activate_rows", lambda *words: ways.append(activate(*words)) or ways[-1])
+    found = evaluate.mixed(rig, asked, fabric=pico.fabric(), tokens=400, stop=pico.LAYERS)
+    assert together == all(ways) and len(ways) > 1
+    for one, said in zip(asked, found, strict=True):
+        (alone,) = pico.said(rig, [one.scored], one.units, one.kind)
+        for mine, own in zip(said, alone, strict=True):
+            assert np.abs(mine - own).max() < 1e-5 * max(1, np.abs(own).max())
+    sizes = {len(unit) for unit in asked[0].units.columns["ids"]}
+    assert len(sizes) > 1, "rows of unequal length share batches"
+    if len(set(texts)) > 1:
+        swapped = evaluate.mixed(rig, [dataclasses.replace(asked[0], scored=Scored(
+            asked[-1].scored.lowered, asked[0].scored.head)), asked[1]], fabric=pico.fabric(), tokens=400,
+            stop=pico.LAYERS)
+        assert max(np.abs(one - two).max() for one, two in zip(swapped[0], found[0], strict=True)) > 1e-4
+
+
 def test_full_in_a_scoring_cohort(pico_files, modules, pico_tokenizer):
     """A fully fine-tuned encoder beside a raw one: each its own embeddings and layers."""
     found = pico.units("pair", pico.rows("pair", 8, seed=5), pico_tokenizer)
