@@ -575,6 +575,53 @@ def test_none_is_the_plain_encoder(rig, modules, words, pico_dir, pico_tokenizer
     assert torch.equal(out(rig, "b + none", words), out(rig, "b", words))
 
 
+def three(sign: str, kinds: tuple[str, ...]) -> bool:
+    """Whether three parts have a form, by what the table says of two: the same rules again, over all of them."""
+    low, necks = [m for m in kinds if METHODS[m].engine == "peft"], [m for m in kinds if m in pico.NECKS]
+    if "full" in kinds:
+        return False
+    if sign == "+":
+        return all(m in pico.LOW for m in kinds)
+    return len(low) <= 1 and not any(m in ("seq_bn_inv", "par_bn") for m in necks[1:])
+
+
+def three_alone(kinds, tensors, methods, pico_dir):
+    """A stack of three by the libraries alone, both in one model where both take part."""
+    from peft import inject_adapter_in_model
+
+    necks = [name for name, m in zip("abc", kinds, strict=True) if m in pico.NECKS]
+    reference = pico.plain(pico_dir)
+    reference = pico.with_adapters(reference, {name: tensors[name] for name in necks}, methods,
+                                   LibraryStack(*necks) if necks else None)
+    for low in (name for name, m in zip("abc", kinds, strict=True) if METHODS[m].engine == "peft"):
+        plain, choices = pico.plainly({low: tensors[low]}, methods)
+        inject_adapter_in_model(pico.lora_config(choices[low]), reference, adapter_name=low)
+        pico.fill(reference, low, {name.replace(".base_layer.", "."): value for name, value in plain[low].items()})
+    return reference.eval()
+
+
+@pytest.mark.parametrize("sign", [">", "+"])
+@pytest.mark.parametrize("m", METHODS)
+def test_three_parts_of_all_methods(m, sign, pico_files, modules, words, pico_dir):
+    """`a > b > c` and `a + b + c` for every three methods: the libraries' own or by hand, or refused; on random
+    modules, and on trained ones where the upper two are of one method. The head alone adds nothing: at the bottom is
+    enough."""
+    above = [name for name in METHODS if name != "head"]
+    for n, o in product(above, above):
+        kinds, text = (m, n, o), f" {sign} ".join("abc")
+        chosen = {name: CHOICES[kind] for name, kind in zip("abc", kinds, strict=True)}
+        if not three(sign, kinds):
+            with pytest.raises(XittError):
+                lower(compose.parse(text), chosen, pico.LAYERS)
+            continue
+        for state in ("random", "trained") if n == o else ("random",):
+            rig = pico.rig(pico_files)
+            tensors, methods = mount(rig, modules, state, a=m, b=n, c=o)
+            reference = (pico.by_hand(pico.plain(pico_dir), tensors, methods) if sign == "+"
+                         else three_alone(kinds, tensors, methods, pico_dir))
+            assert pico.gap(out(rig, text, words), pico.ran(reference, *words)) < CLOSE, (kinds, state)
+
+
 def test_three_parts(rig, modules, words, pico_dir):
     """(l + m) > a > b: sums within stacks, by both libraries and by hand."""
     tensors, methods = mount(rig, modules, "random", a="seq_bn", b="seq_bn", l="lora", m="lora")
