@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt.errors import XittError
+from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.readers.files import json_of
 
 MIB = 2**20
@@ -62,25 +62,41 @@ def listed(folder: Path, allowed: Sequence[str]) -> dict[str, Path]:
 
     Refused: a link that leads out of the folder, what is no plain file, one larger than its kind may be, and a pickle
     of weights that nobody has converted."""
-    found: dict[str, Path] = {}
-    names = _entries(folder)
-    for name in names:
-        if name in PICKLED and PICKLED[name] not in names:
-            raise pickle_error(folder / name)
-        if any(fnmatchcase(name, pattern) for pattern in allowed):
-            found[name] = inside(folder, name)
-            checked_size(found[name])
-    if len(found) > MOST_FILES:
-        raise XittError(f"{folder}: {len(found)} files of the names looked for, more than {MOST_FILES}; a module has a "
-                        "handful")
+    found, problems = looked(folder, allowed)
+    if len(problems) == 1:
+        raise XittError(problems[0])
+    Problems(str(folder), problems).raise_if_any()
     return found
 
 
-def _entries(folder: Path) -> list[str]:
+def looked(folder: Path, allowed: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """The files that `listed` gives, and every problem for which it refuses others; a folder that is none is refused
+    here."""
+    found: dict[str, Path] = {}
+    problems: list[str] = []
+    names = entries(folder)
+    for name in names:
+        if name in PICKLED and PICKLED[name] not in names:
+            problems.append(str(pickle_error(folder / name)))
+        if any(fnmatchcase(name, pattern) for pattern in allowed):
+            try:
+                path = inside(folder, name)
+                checked_size(path)
+                found[name] = path
+            except XittError as error:
+                problems.append(str(error))
+    if len(found) > MOST_FILES:
+        problems.append(f"{folder}: {len(found)} files of the names looked for, more than {MOST_FILES}; a module has a "
+                        "handful")
+    return found, problems
+
+
+def entries(folder: Path) -> list[str]:
+    """The names in a folder, sorted; refused where there are more than a module's folder could have."""
     if not folder.is_dir():
         raise XittError(f"{folder}: " + ("a file; name the folder it lies in" if folder.exists() else "no such folder"))
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in islice(entries, MOST_ENTRIES + 1)]
+    with os.scandir(folder) as found:
+        names = [entry.name for entry in islice(found, MOST_ENTRIES + 1)]
     if len(names) > MOST_ENTRIES:
         raise XittError(f"{folder}: more than {MOST_ENTRIES:,} files; give the module a folder of its own")
     return sorted(names)
