@@ -5,7 +5,6 @@ XLM-R checkpoints only (Conneau et al. 2020). Nothing in them chooses code, kern
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor
 from adapters_xitt import hub
 from adapters_xitt.digests import canonical, tensors_digest
 from adapters_xitt.errors import XittError, nearest
+from adapters_xitt.formats import files
 
 # The keys of config.json that shape an XLM-R; every other key is dropped, `auto_map` and `_attn_…` among them.
 CONFIG_KEYS = ("attention_probs_dropout_prob", "bos_token_id", "eos_token_id", "hidden_act", "hidden_dropout_prob",
@@ -26,8 +26,16 @@ CONFIG_KEYS = ("attention_probs_dropout_prob", "bos_token_id", "eos_token_id", "
                "type_vocab_size", "vocab_size")
 # Those of them that decide what the same tensors compute.
 COMPUTES = ("hidden_act", "layer_norm_eps", "num_attention_heads", "pad_token_id", "position_embedding_type")
-_KINDS = {"hidden_size": int, "num_hidden_layers": int, "max_position_embeddings": int, "pad_token_id": int,
-          "num_attention_heads": int, "intermediate_size": int, "vocab_size": int, "type_vocab_size": int}
+_WHOLE = ("hidden_size", "num_hidden_layers", "max_position_embeddings", "pad_token_id", "num_attention_heads",
+          "intermediate_size", "vocab_size", "type_vocab_size")
+_SHARES = ("attention_probs_dropout_prob", "hidden_dropout_prob", "initializer_range", "layer_norm_eps")
+_WORDS = ("hidden_act", "position_embedding_type")
+# A tensor's name → what its rows and columns are.
+_SIZES = {"embeddings.word_embeddings.weight": ("vocab_size", "hidden_size"),
+          "embeddings.position_embeddings.weight": ("max_position_embeddings", "hidden_size"),
+          "embeddings.token_type_embeddings.weight": ("type_vocab_size", "hidden_size"),
+          "encoder.layer.0.intermediate.dense.weight": ("intermediate_size", "hidden_size")}
+TOKENIZER = 256 * files.MIB  # bytes that tokenizer.json may have; XLM-R's has 17 million
 PREFIXES = ("roberta.", "model.", "")  # under which checkpoints keep the encoder
 
 
@@ -83,14 +91,7 @@ def inspect(name: str) -> EncoderFiles:
     """Finds an encoder and reads its configuration and fingerprint; builds no model."""
     folder = locate(name)
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise XittError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
-    except UnicodeDecodeError as error:
-        raise XittError(f"{path}: not UTF-8 ({error})") from None
-    if not isinstance(config, dict):
-        raise XittError(f"{path}: an object is needed, not {type(config).__name__}")
+    config = files.read_json(path)
     if config.get("model_type") != "xlm-roberta":
         raise XittError(f"{path}: model_type is {config.get('model_type')!r}; only xlm-roberta encoders run here")
     needed = ("hidden_size", "num_hidden_layers", "max_position_embeddings", "vocab_size")
@@ -98,24 +99,47 @@ def inspect(name: str) -> EncoderFiles:
     if missing:
         raise XittError(f"{path}: {', '.join(missing)} missing")
     config = {"pad_token_id": 1, **{key: config[key] for key in CONFIG_KEYS if key in config}}
-    for key, kind in _KINDS.items():
-        if key in config and (isinstance(config[key], bool) or not isinstance(config[key], kind)):
-            raise XittError(f"{path}: {key} is {config[key]!r}; expected {kind.__name__}")
+    _check_kinds(config, path)
     if not (folder / "tokenizer.json").is_file():
         raise XittError(f"{folder}: tokenizer.json is missing; the fast tokenizer is needed for its offsets")
+    files.checked_size(folder / "tokenizer.json", TOKENIZER)
     tensors = dict(stored(folder))
+    _check_sizes(config, tensors, folder)
     sha = hashlib.sha256((folder / "tokenizer.json").read_bytes())
     sha.update(tensors_digest(tensors).encode())
     sha.update(canonical({key: config.get(key) for key in COMPUTES}).encode())
     return EncoderFiles(folder, name, sha.hexdigest(), config, sum(tensor.numel() for tensor in tensors.values()))
 
 
+def _check_kinds(config: dict[str, Any], path: Path) -> None:
+    for key, value in config.items():
+        what = ("a whole number from 0" if key in _WHOLE and not (type(value) is int and 0 <= value < 2**40) else
+                "a number from 0 to 1" if key in _SHARES and (isinstance(value, bool) or not isinstance(
+                    value, (int, float)) or not 0 <= value <= 1) else
+                "a word" if key in _WORDS and not isinstance(value, str) else "")
+        if what:
+            raise XittError(f"{path}: {key} is {str(value)[:80]!r}; expected {what}")
+
+
+def _check_sizes(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> None:
+    """The sizes that the configuration claims are those of the weights, before anybody makes room for them."""
+    for name, keys in _SIZES.items():
+        claimed = tuple(config.get(key) for key in keys)
+        if name in tensors and None not in claimed and sorted(tensors[name].shape) != sorted(claimed):
+            raise XittError(f"{folder}: its weights don't fit its configuration; {name} is "
+                            f"{tuple(tensors[name].shape)}, {' and '.join(keys)} say {claimed}")
+    layers = {name.split(".")[2] for name in tensors if name.startswith("encoder.layer.")}
+    if len(layers) < config["num_hidden_layers"]:
+        raise XittError(f"{folder}: its weights have {len(layers)} layers, its configuration says "
+                        f"{config['num_hidden_layers']}: tensors are missing; is a shard?")
+
+
 def _weight_files(folder: Path) -> list[Path]:
     whole = folder / "model.safetensors"
-    files = [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
-    if not files:
+    found = [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
+    if not found:
         raise XittError(f"{folder}: no model.safetensors; pickled weights are not read")
-    return files
+    return found
 
 
 def stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
@@ -123,6 +147,7 @@ def stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
     for path in _weight_files(folder):
+        files.read_header(path)
         try:
             with safe_open(path, "pt") as file:
                 names = list(file.keys())
@@ -136,16 +161,16 @@ def stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
             raise XittError(f"{path}: not a whole safetensors file ({error})") from None
 
 
-def read_lm_head(files: EncoderFiles) -> dict[str, Tensor]:
+def read_lm_head(own: EncoderFiles) -> dict[str, Tensor]:
     """The checkpoint's head for masked language modelling, float32 on the CPU: `dense.*`, `layer_norm.*`, `bias`
     [vocabulary] and `decoder.weight` [vocabulary, width], each where its file has one."""
     from safetensors import safe_open
 
-    wide, many = files.width, files.config["vocab_size"]
+    wide, many = own.width, own.config["vocab_size"]
     shapes = {"dense.weight": (wide, wide), "dense.bias": (wide,), "layer_norm.weight": (wide,),
               "layer_norm.bias": (wide,), "bias": (many,), "decoder.weight": (many, wide)}
     found = {}
-    for path in _weight_files(files.folder):
+    for path in _weight_files(own.folder):
         with safe_open(path, "pt") as file:
             for name in file.keys():
                 prefix, _, short = name.rpartition("lm_head.")
@@ -157,12 +182,12 @@ def read_lm_head(files: EncoderFiles) -> dict[str, Tensor]:
     return found
 
 
-def load_tokenizer(files: EncoderFiles) -> Any:
+def load_tokenizer(own: EncoderFiles) -> Any:
     """The fast tokenizer, built from tokenizer.json alone."""
     from transformers import XLMRobertaTokenizerFast
 
     # No length of its own: encoding cuts to the lengths it is told, and says so nowhere else.
-    path = files.folder / "tokenizer.json"
+    path = own.folder / "tokenizer.json"
     try:
         return XLMRobertaTokenizerFast(tokenizer_file=str(path), model_max_length=10**9)
     except Exception as error:  # the library raises nothing narrower

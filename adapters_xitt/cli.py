@@ -258,6 +258,29 @@ def show(name: str | None, results: bool, store: Path | None) -> None:
 
 
 @main.command()
+@click.argument("path")
+@STORE
+def inspect(path: str, store: Path | None) -> None:
+    """Show what is in the module at PATH (a folder, ours or of adapters or peft; a file; or a name in the store) and
+    what is wrong with it, without building a model. The exit status is 1 where there are problems."""
+    from adapters_xitt import moduledesk
+
+    sys.exit(moduledesk.inspect(path, store=store))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--trust-pickle", "trusted", is_flag=True, help="You trust whoever made FILE.")
+@click.option("--out", type=click.Path(path_type=Path), help="Default: the name that its library reads, beside it.")
+def convert(file: Path, trusted: bool, out: Path | None) -> None:
+    """Turn the pickled weights in FILE (pytorch_adapter.bin, adapter_model.bin, …) into a safetensors file. Only
+    tensors are read, in a process of its own; what a pickle asks to run is not run."""
+    from adapters_xitt.formats import pickles
+
+    click.echo(f"written: {pickles.convert(file, out, trusted=trusted)}")
+
+
+@main.command()
 @click.argument("run")
 @STORE
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the report. "

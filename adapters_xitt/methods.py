@@ -20,6 +20,7 @@ MODES = {
 }
 
 COMPOSED = "composed"  # the mode of a row that a recipe writes as an expression
+MOST = 4096  # that an option which is a size may be: as wide as the widest XLM-R, and then some
 
 # Linear layers of a transformer layer that a low-rank update may go into: the path of each in its layer, and how wide
 # it reads and writes, from the encoder's width and its feed-forward width.
@@ -313,7 +314,9 @@ def choose(name: str, options: Mapping[str, Any]) -> Choice:
 
 def recorded(record: Mapping[str, Any]) -> Choice:
     """The choice whose `record()` this is; also that of a fusion."""
-    name, options = record["name"], {key: value for key, value in record.items() if key != "name"}
+    name, options = record.get("name"), {key: value for key, value in record.items() if key != "name"}
+    if not isinstance(name, str):
+        raise XittError(f"method: its name is needed; one of {', '.join((*METHODS, *FUSIONS))}")
     return _chosen(FUSIONS[name], options) if name in FUSIONS else choose(name, options)
 
 
@@ -335,14 +338,14 @@ def _problem(option: str, value: Any) -> str | None:
     """What `option` must be, where `value` isn't."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     listed = isinstance(value, (list, tuple))
-    if option in ("reduction", "rank", "alpha", "factors", "parts", "blocks") and not (whole and value > 0):
-        return "must be a positive whole number"
+    if option in ("reduction", "rank", "alpha", "factors", "parts", "blocks") and not (whole and 0 < value <= MOST):
+        return f"must be a positive whole number, {MOST:,} at most"
     if option == "dropout" and not (isinstance(value, (int, float)) and 0 <= value < 1):
         return "must be a share from 0 to below 1"
-    if option == "leave_out" and not (listed and all(isinstance(layer, int) and layer >= 0 for layer in value)):
+    if option == "leave_out" and not (listed and all(type(layer) is int and 0 <= layer < MOST for layer in value)):
         return "must be a list of layer numbers, 0 first"
-    if option == "places" and not (listed and value and all(place in PLACES for place in value)
-                                  and len(set(value)) == len(value)):
+    if option == "places" and not (listed and value and all(isinstance(place, str) and place in PLACES
+                                                            for place in value) and len(set(value)) == len(value)):
         return f"must be a list without repeats out of {', '.join(PLACES)}"
     return None
 

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,49 @@ def single(text: str, *, examples: int | None = None) -> Mixture:
     return Mixture(text, (replace(portion(text), examples=examples),))
 
 
+def recorded(name: str, record: Any) -> Mixture:
+    """The mixture whose `record()` this is, under the name people gave it; a `XittError` where it is none."""
+    known, part_of = {row.name for row in fields(Mixture)} - {"name"}, {row.name for row in fields(Portion)}
+    if not isinstance(record, dict) or set(record) != known or not isinstance(record["portions"], list):
+        raise XittError(f"mixture: an object with {', '.join(sorted(known))} is needed")
+    portions = []
+    for part in record["portions"]:
+        if not isinstance(part, dict) or set(part) - part_of or part_of - {"labels"} - set(part):
+            raise XittError("mixture: a portion has task, languages, variant, examples, and labels where only its "
+                            "data knows them")
+        lists = [part["languages"], part.get("labels", [])]
+        if not (all(isinstance(one, list) and all(isinstance(word, str) for word in one) for one in lists)
+                and isinstance(part["task"], str) and isinstance(part["variant"], str)
+                and _counts(part["examples"])):
+            raise XittError("mixture: a portion's task and variant are words, its languages and labels lists of them, "
+                            f"its examples a whole number or null, not {str(part)[:200]}")
+        made = Portion(part["task"], tuple(part["languages"]), part["variant"], part["examples"], tuple(lists[1]))
+        if portion(made.text) != replace(made, examples=None, labels=()):  # unknown words are refused by name
+            raise XittError(f"mixture: {part['task'][:80]!r} is no task's name")
+        portions.append(made)
+    shares, temperature = record["shares"], record["temperature"]
+    if not (isinstance(shares, list) and all(
+            isinstance(one, list) and len(one) == 2 and isinstance(one[0], str) and _share(one[1]) for one in shares)):
+        raise XittError("mixture: shares are pairs of a portion and a share from 0 to below 1")
+    if record["sampling"] not in tuple(SAMPLING) or record["languages"] not in ("proportional", "even"):
+        raise XittError(f"mixture: sampling is one of {', '.join(SAMPLING)}, languages proportional or even")
+    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not 0 < temperature <= 1000:
+        raise XittError(f"mixture: a temperature is above 0 and at most 1000, not {str(temperature)[:40]}")
+    if not _counts(record["cap"]):
+        raise XittError(f"mixture: a cap is a whole number or null, not {str(record['cap'])[:40]}")
+    return Mixture(name, tuple(portions), record["sampling"], float(temperature), record["cap"], record["languages"],
+                   tuple((text, share) for text, share in shares))
+
+
+def _counts(value: Any) -> bool:
+    """Whether it is a number of examples, or none."""
+    return value is None or (type(value) is int and 0 <= value < 2**48)
+
+
+def _share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
+
+
 def portion(text: str) -> Portion:
     """The portion written in `text`; a `XittError` that names what is unknown."""
     found = _PORTION.fullmatch(text)
@@ -135,7 +178,12 @@ def portion(text: str) -> Portion:
 
 def space(row: Task) -> str:
     """The name of a task's label space; tasks of one space share a head."""
-    return f"{row.kind}{len(row.labels)}_{digest(row.labels)[:6]}" if row.labels else row.kind
+    return space_of(row.kind, row.labels)
+
+
+def space_of(kind: str, labels: Sequence[str]) -> str:
+    """The name of the label space of a kind and its labels, in their order."""
+    return f"{kind}{len(labels)}_{digest(list(labels))[:6]}" if labels else kind
 
 
 def schedule(probabilities: Sequence[float], steps: int) -> np.ndarray:

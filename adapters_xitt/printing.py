@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
-from adapters_xitt import ceiling, compose, desk, evaluate, formats, submission, tasks
+from adapters_xitt import ceiling, compose, desk, evaluate, formats, moduledesk, submission, tasks
 from adapters_xitt.compose import Composition
 from adapters_xitt.composedesk import Explained
 from adapters_xitt.desk import Work
@@ -177,14 +177,10 @@ def _print_example(out: Console, material: Material, row: tasks.Task) -> None:
 
 
 def print_manifest(manifest: formats.Manifest, *, name: str | None = None) -> None:
-    """A manifest in lines; the history of scores left out."""
-    table = Table(show_header=False, title=name or manifest.role, title_justify="left")
-    for what, value in asdict(manifest).items():
-        if isinstance(value, dict):
-            value = {key: item for key, item in value.items() if key != "history"}
-        if value not in (None, "", [], {}):
-            table.add_row(what, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    console().print(table)
+    """A manifest in lines, and in words what the module has seen."""
+    out = console()
+    out.print(moduledesk.manifest_table(manifest, title=name or manifest.role))
+    out.print(Text(f"Exposure: {moduledesk.exposure_in_words(manifest)}"))
 
 
 def print_expression(told: Explained) -> None:

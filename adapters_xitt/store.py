@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from adapters_xitt import formats
 from adapters_xitt.digests import digest
 from adapters_xitt.errors import XittError, unknown
+from adapters_xitt.formats.files import read_json
 from adapters_xitt.lineage import DataSet
 from adapters_xitt.records import Result
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-
-
 KEPT_EMBEDDINGS = 4 * 2**30  # bytes of sentence vectors kept in a store
+DATA_SET = 2**30  # bytes that the ids and hashes of a data set may take
 
 
 def default_root() -> Path:
@@ -86,7 +86,7 @@ class Store:
     # -- modules -------------------------------------------------------------------------------------------------
 
     def module_folder(self, key: str) -> Path:
-        return self.root / "modules" / key
+        return self.root / "modules" / _checked(key, "module")
 
     def has_module(self, key: str) -> bool:
         return (self.module_folder(key) / formats.MANIFEST).is_file()
@@ -96,7 +96,11 @@ class Store:
             formats.write_module(module, work)
 
     def load_module(self, key: str) -> formats.Module:
-        return formats.read_module(self.module_folder(key))
+        found = formats.read_module(self.module_folder(key))
+        if found.manifest.key != key:
+            raise XittError(f"{self.module_folder(key)}: its manifest has the key {found.manifest.key[:12]}; a folder "
+                            "under another module's key is not read")
+        return found
 
     def manifests(self) -> list[formats.Manifest]:
         """Every module's manifest, by key."""
@@ -106,12 +110,13 @@ class Store:
     def give_name(self, name: str, key: str) -> None:
         if not NAME.fullmatch(name):
             raise XittError(f"name {name!r}: a module's name is made of a-z, 0-9, '.', '_' and '-'")
+        _checked(key, "module")
         self.write_json(self.root / "names" / f"{name}.json", {"key": key})
 
     def names(self) -> dict[str, str]:
         """Name → key."""
         files = sorted((self.root / "names").glob("*.json")) if (self.root / "names").is_dir() else []
-        return {path.stem: json.loads(path.read_text())["key"] for path in files}
+        return {path.stem: _checked(read_json(path).get("key"), f"{path}: module") for path in files}
 
     def resolve(self, word: str) -> str:
         """The key that a name or the first six digits or more of a key stand for."""
@@ -130,15 +135,15 @@ class Store:
     # -- data sets, for exposure ---------------------------------------------------------------------------------
 
     def save_data_set(self, data: DataSet) -> None:
-        path = self.root / "data" / f"{data.digest}.json"
+        path = self.root / "data" / f"{_checked(data.digest, 'data set')}.json"
         if not path.exists():
             self.write_json(path, data.record())
 
     def load_data_set(self, found: str) -> DataSet:
-        path = self.root / "data" / f"{found}.json"
+        path = self.root / "data" / f"{_checked(found, 'data set')}.json"
         if not path.is_file():
             raise XittError(f"{path}: missing; a module's exposure names it, so what the module has seen is unknown")
-        return DataSet.from_record(json.loads(path.read_text(encoding="utf-8")))
+        return read_data_set(path)
 
     # -- half-trained rows ---------------------------------------------------------------------------------------
 
@@ -259,6 +264,27 @@ class Store:
 
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
         return digest([items, tensors_digest(tensors)])
+
+
+def read_data_set(path: Path) -> DataSet:
+    """A data set's file, named after its digest; refused where it is none."""
+    record = read_json(path, most=DATA_SET)
+    words = all(isinstance(record.get(name), str) for name in ("task", "language", "split", "digest"))
+    lists = all(isinstance(record.get(name), list) and all(isinstance(one, str) for one in record[name])
+                for name in ("ids", "texts"))
+    if not words or not lists or len(record) != 6:
+        raise XittError(f"{path}: task, language, split and digest are words, ids and texts lists of words; "
+                        "this is no data set")
+    if record["digest"] != path.stem:
+        raise XittError(f"{path}: it holds the data set {record['digest'][:12]!a}, not the one it is named after")
+    return DataSet.from_record(record)
+
+
+def _checked(key: Any, what: str) -> str:
+    """A key or digest that goes into a path; whatever else a file gave in its place could lead anywhere."""
+    if not isinstance(key, str) or not formats.KEY.fullmatch(key):
+        raise XittError(f"{what} {str(key)[:80]!a}: a key is 64 hex digits")
+    return key
 
 
 def _age(path: Path) -> float:

@@ -134,7 +134,7 @@ def test_saved_is_what_it_was(copy) -> None:
     for text, name in (("0.7*low-nli + low-pos", "summed"), ("svd(low-nli + low-pos, rank=5)", "cut")):
         (before,) = scored(copy, "compose", text, "--evaluate", "demo-pos", "--language", "de", *LENGTHS).values()
         shown = run("compose", text, "--save", name, store=copy)
-        assert name in shown and "errors" in shown
+        assert name in shown and "expression" in shown
         (after,) = scored(copy, "compose", name, "--evaluate", "demo-pos", "--language", "de", *LENGTHS).values()
         assert after.scores == pytest.approx(before.scores, abs=1e-6)
         assert after.cell.composition == Store(copy).names()[name]
@@ -199,6 +199,16 @@ def test_bottlenecks_born_apart_have_no_mean(copy) -> None:
     told = run("compose", "mean(alone, pos)", store=copy, code=2)
     assert "born" in told and "shared_start" in told
     assert "mean" in run("compose", "mean(nli, pos)", store=copy)
+
+
+def test_modules_of_another_encoder_are_told(copy, tmp_path) -> None:
+    import pico
+
+    other = pico.write(tmp_path / "other", seed=8)
+    run("train", "demo-nli", "training.max_steps=2", "lengths.max_length=40", "--method", "seq_bn(reduction=4)",
+        "--encoder", other, "--name", "foreign", store=copy)
+    told = run("compose", "pos > foreign", store=copy, code=2)
+    assert "module foreign was made for the encoder" in told and "\n        ^" in told
 
 
 # -- fifty wrong ones: the expression, where the caret stands, and what the answer says

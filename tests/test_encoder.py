@@ -260,13 +260,13 @@ def _config(text: str | bytes) -> Callable[[Path], None]:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], None], str, str]] = {  # how broken, the file named, words of the message
-    "cut short": (_cut, "model.safetensors", "not a whole safetensors file"),
-    "empty": (lambda folder: (folder / "model.safetensors").write_bytes(b""), "model.safetensors", "not a whole"),
-    "a pickle": (_pickle, "model.safetensors", "not a whole safetensors file"),
+    "cut short": (_cut, "model.safetensors", "cut short"),
+    "empty": (lambda folder: (folder / "model.safetensors").write_bytes(b""), "model.safetensors", "an empty file"),
+    "a pickle": (_pickle, "model.safetensors", "a pickle under the name of a safetensors file"),
     "only a pickle": (_pickle_only, "", "pickled weights are not read"),
     "another architecture": (_config('{"model_type": "llama"}'), "config.json", "'llama'"),
     "no architecture": (_config("{}"), "config.json", "None"),
-    "broken JSON": (_config('{"model_type":\n "xlm-roberta",\n}'), "config.json:3", "not JSON"),
+    "broken JSON": (_config('{"model_type":\n "xlm-roberta",\n}'), "config.json:3", "expected JSON"),
     "sizes missing": (_config('{"model_type": "xlm-roberta"}'), "config.json", "hidden_size, num_hidden_layers"),
     "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "", "tokenizer.json is missing"),
 }
@@ -326,7 +326,10 @@ TRACEBACKS: dict[str, Callable[[Path], None]] = {
 }
 VALUES = {"a size as text": {"hidden_size": "32"}, "heads that don't divide": {"num_attention_heads": 5},
           "an activation nobody knows": {"hidden_act": "evil"}, "no padding": {"pad_token_id": None},
-          "another width": {"hidden_size": 64}}
+          "another width": {"hidden_size": 64}, "a table of a terabyte": {"vocab_size": 10**10},
+          "a million layers": {"num_hidden_layers": 10**6}, "wide layers": {"intermediate_size": 10**11},
+          "a million positions": {"max_position_embeddings": 10**9}, "a share as text": {"layer_norm_eps": "1e-5"},
+          "no number": {"hidden_dropout_prob": 2}, "true layers": {"num_hidden_layers": True}}
 
 
 @pytest.mark.parametrize("name", [*TRACEBACKS, *VALUES])

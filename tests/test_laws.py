@@ -832,7 +832,8 @@ def stored(files, tensors, head, method="seq_bn", **changes) -> formats.Module:
         key="ab" * 32, digest=tensors_digest(whole), encoder=files.fingerprint, encoder_name=files.name,
         method=CHOICES[method].record(), trained_on="mnli", mixture=mixture.single("mnli").record(),
         heads={NLI: {"kind": "pair", "labels": list(tasks.task("mnli").labels)}}, languages=["en"],
-        seed=1, context="ab" * 32, role="mnli", exposure=[], metrics={"score": 1.0}, training={},
+        seed=1, context="ab" * 32, role="mnli", exposure=[], metrics={"score": 1.0, "headline": "accuracy"},
+        training={"learning_rate": 1e-3, "start": None, "below": [], "carry_pooler": False},
         versions=records.versions())
     return formats.Module(formats.Manifest(**{**values, **changes}), whole)
 
@@ -927,7 +928,7 @@ def test_files_are_strict(pico_files, modules, store):
     refuse(formats.TENSORS, made.manifest.digest[:12], "0" * 12)
     store.save_module(made)
     (folder / formats.MANIFEST).write_text("{")
-    refuse(formats.MANIFEST, "not JSON")
+    refuse(formats.MANIFEST, "expected JSON")
 
     store.save_module(made)
     whole = (folder / formats.TENSORS).read_bytes()

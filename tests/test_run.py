@@ -222,7 +222,7 @@ def test_train_evaluate_show_without_a_recipe(tmp_path: Path, pico_dir, pico_wor
          "--device", "cpu", *where)
     listed = xitt("show", "--store", tmp_path / "s")
     assert all(name in listed for name in ("nli", "pairs", "above"))
-    assert "exposure" in xitt("show", "above", "--store", tmp_path / "s")
+    assert "Exposure: trained on" in xitt("show", "above", "--store", tmp_path / "s")
     alone = xitt("evaluate", "above", "demo-pairs", "--language", "de", "--device", "cpu", "--set",
                  "lengths.max_length=40", *where)
     assert "accuracy" in alone

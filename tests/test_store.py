@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 import torch
 
-from adapters_xitt import formats, records, store
+from adapters_xitt import formats, mixture, records, store
 from adapters_xitt.digests import digest, tensors_digest
 from adapters_xitt.errors import XittError
 from adapters_xitt.formats import Manifest, Module
 from adapters_xitt.lineage import DataSet
+from adapters_xitt.methods import choose
 from adapters_xitt.records import Cell, Result
 from adapters_xitt.store import Store
 
@@ -38,13 +39,16 @@ ARRAYS = {"probabilities": np.arange(12, dtype=np.float32).reshape(3, 4).T, "sta
 
 
 def module(key: str = KEY) -> Module:
-    tensors = {"encoder.a": torch.randn(3, 4).T, "encoder.b": torch.tensor(2.0), "head.out.bias": torch.zeros(0)}
+    tensors = {"encoder.a": torch.randn(3, 4).T, "encoder.b": torch.tensor(2.0),
+               "head.pair2_24cee6.out.bias": torch.zeros(2)}
     return Module(Manifest(
         key=key, digest=tensors_digest(tensors), encoder=digest("encoder"), encoder_name="pico",
-        method={"name": "lora"}, trained_on="xnli", mixture={"portions": []},
-        heads={"pair2": {"kind": "pair", "labels": ["a", "ß"]}}, languages=["en"], seed=1, context=key,
+        method=choose("lora", {}).record(), trained_on="xnli", mixture=mixture.single("xnli").record(),
+        heads={"pair2_24cee6": {"kind": "pair", "labels": ["a", "ß"]}}, languages=["en"], seed=1, context=key,
         role="xnli", exposure=[{"task": "xnli", "language": "en", "role": "trained", "data": digest("rows")}],
-        metrics={"accuracy": 0.5}, training={"learning_rate": 1e-4}, versions=records.versions()), tensors)
+        metrics={"score": 0.5, "headline": "accuracy"},
+        training={"learning_rate": 1e-4, "start": None, "below": [], "carry_pooler": False},
+        versions=records.versions()), tensors)
 
 
 def left(root: Path) -> set[str]:

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from adapters_xitt.formats.ours import (
-    FORMAT,
-    MANIFEST,
-    TENSORS,
-    Manifest,
-    Module,
-    read_manifest,
-    read_module,
-    write_module,
-)
+from adapters_xitt.formats.manifest import FORMAT, KEY, Manifest, Module
+from adapters_xitt.formats.ours import MANIFEST, TENSORS, Seen, look, read_manifest, read_module, write_module
 
-__all__ = ["FORMAT", "MANIFEST", "TENSORS", "Manifest", "Module", "read_manifest", "read_module", "write_module"]
+__all__ = ["FORMAT", "KEY", "MANIFEST", "TENSORS", "Manifest", "Module", "Seen", "look", "read_manifest", "read_module",
+           "write_module"]

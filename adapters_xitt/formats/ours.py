@@ -1,99 +1,134 @@
 """Our own form: `module.safetensors` and `manifest.json`, nothing else.
 
-Reading is strict: another format version, a tensor missing or too many, another digest are refused by name."""
+Reading is strict: another format version, a field of another type, a tensor missing or too many, another digest are
+refused by name."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from adapters_xitt.digests import tensors_digest
-from adapters_xitt.errors import XittError
+from adapters_xitt.errors import Problems, XittError
+from adapters_xitt.formats.files import (
+    TensorInfo,
+    listed,
+    read_header,
+    read_json,
+    read_metadata,
+    read_tensors,
+    stored_digest,
+)
+from adapters_xitt.formats.manifest import FORMAT, Manifest, Module, problems, tensor_problems
 
-FORMAT = 2
 TENSORS, MANIFEST = "module.safetensors", "manifest.json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a module says of itself."""
-
-    key: str  # the job that made it
-    digest: str  # of its tensors
-    encoder: str  # fingerprint of the encoder it belongs to
-    encoder_name: str
-    method: dict[str, Any]
-    trained_on: str  # people's word for the mixture: "squad@es", or the name that a recipe gave it
-    mixture: dict[str, Any]
-    heads: dict[str, dict[str, Any]]  # label space → kind, labels
-    languages: list[str]  # trained in
-    seed: int
-    context: str  # the composition it was trained in, its own key being one of the parts
-    role: str  # people's word for the row: "xnli above mnli"
-    exposure: list[dict[str, str]]  # task, language, role, data: the data set's digest; its parents' included
-    metrics: dict[str, Any]
-    training: dict[str, Any]
-    versions: dict[str, str]
-    chance: float | None = None  # the selection score of the majority class, where the kind has one
-    merge: dict[str, Any] | None = None  # of a merged module: how, options, parts, and the error in every layer
-    source: str = ""  # the form of the folder that it was taken in from: adapters, peft, xitt; empty: made here
-    format: int = FORMAT
-
-
 @dataclass(frozen=True)
-class Module:
-    """A trained value: the tensors of the module and of its head, and the manifest."""
+class Seen:
+    """What a folder of ours holds, and everything that is wrong with it."""
 
-    manifest: Manifest
-    tensors: dict[str, Any] = field(repr=False)  # "encoder." names and "head.SPACE." names
-
-    def part(self, prefix: str) -> dict[str, Any]:
-        """The tensors under `prefix` ("encoder" or "head.SPACE"), without it."""
-        dotted = prefix + "."
-        return {name.removeprefix(dotted): value for name, value in self.tensors.items() if name.startswith(dotted)}
+    manifest: Manifest | None  # None where it can't be read
+    tensors: Mapping[str, TensorInfo]
+    problems: tuple[str, ...]
 
 
 def write_module(module: Module, folder: Path) -> None:
     """Writes the two files into `folder`, which the caller gives its final name once they are whole."""
     from safetensors.torch import save_file
 
+    values = _finite(asdict(module.manifest))
+    if found := problems(values):  # what reading would refuse
+        raise ValueError(f"{module.manifest.role}: no manifest: {'; '.join(found)}")
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.tensors.items()}
     save_file(tensors, folder / TENSORS, metadata={"digest": module.manifest.digest, "format": str(FORMAT)})
-    (folder / MANIFEST).write_text(json.dumps(asdict(module.manifest), indent=1, ensure_ascii=False) + "\n")
+    (folder / MANIFEST).write_text(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+                                   encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """The value as JSON knows it: the loss of a run that diverged is null."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a module's folder."""
-    path = folder / MANIFEST
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise XittError(f"{folder}: not a module, {MANIFEST} is missing") from None
-    except json.JSONDecodeError as error:
-        raise XittError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
-    if values.get("format") != FORMAT:
-        raise XittError(f"{path}: format {values.get('format')!r}; this version reads format {FORMAT}")
-    known = {row.name: row.default is MISSING for row in fields(Manifest)}
-    if wrong := sorted({*(set(values) - set(known)), *(name for name in known if known[name] and name not in values)}):
-        raise XittError(f"{path}: keys missing or too many: {', '.join(wrong)}")
+    path = _files(folder)[MANIFEST]
+    return _manifest(read_json(path), path)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    found = listed(folder, (MANIFEST, TENSORS)) if folder.is_dir() else {}
+    if MANIFEST not in found:
+        raise XittError(f"{folder}: not a module, {MANIFEST} is missing")
+    return found
+
+
+def _manifest(values: dict[str, Any], path: Path) -> Manifest:
+    found = Problems(str(path), problems(values))
+    found.raise_if_any()
     return Manifest(**values)
 
 
 def read_module(folder: Path) -> Module:
-    """The module in `folder`, its tensors checked against its digest."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    manifest = read_manifest(folder)
-    try:
-        tensors = load_file(folder / TENSORS)
-    except (FileNotFoundError, SafetensorError) as error:
-        raise XittError(f"{folder / TENSORS}: can't be read ({error})") from None
-    found = tensors_digest(tensors)
-    if found != manifest.digest:
-        raise XittError(f"{folder / TENSORS}: its tensors have digest {found[:12]}, the manifest says "
-                        f"{manifest.digest[:12]}: the file was changed or damaged; delete the folder and run again")
+    """The module in `folder`, its tensors checked against its manifest and digest."""
+    files = _files(folder)
+    manifest = _manifest(read_json(files[MANIFEST]), files[MANIFEST])
+    if TENSORS not in files:
+        raise XittError(f"{folder / TENSORS}: missing; the manifest alone is no module")
+    found = Problems(str(files[TENSORS]), tensor_problems(manifest, _shapes(read_header(files[TENSORS]))))
+    found.raise_if_any()
+    tensors = read_tensors(files[TENSORS])
+    if problem := _altered(tensors_digest(tensors), manifest):
+        raise XittError(f"{files[TENSORS]}: {problem}")
     return Module(manifest, tensors)
+
+
+def _shapes(header: Mapping[str, TensorInfo]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {name: (info.dtype, info.shape) for name, info in header.items()}
+
+
+def _altered(digest: str, manifest: Manifest) -> str:
+    return "" if digest == manifest.digest else (
+        f"its tensors have digest {digest[:12]}, the manifest says {manifest.digest[:12]}: the file was changed or "
+        "damaged; delete the folder and run again, or fetch it again")
+
+
+def look(folder: Path) -> Seen:
+    """Everything that can be known of a module's folder without building it, every problem included."""
+    told: list[str] = []
+    manifest, header = None, {}
+    try:
+        files = _files(folder)
+    except XittError as error:
+        return Seen(None, {}, (str(error),))
+    try:
+        values = read_json(files[MANIFEST])
+        wrong = problems(values)
+        told += [f"{files[MANIFEST]}: {problem}" for problem in wrong]
+        manifest = None if wrong else Manifest(**values)
+    except XittError as error:
+        told.append(str(error))
+    if TENSORS not in files:
+        return Seen(manifest, {}, (*told, f"{folder / TENSORS}: missing; the manifest alone is no module"))
+    try:
+        header = read_header(files[TENSORS])
+        if manifest:
+            wrong = tensor_problems(manifest, _shapes(header))
+            altered = _altered(stored_digest(files[TENSORS]), manifest)
+            stated = read_metadata(files[TENSORS]).get("digest", manifest.digest)
+            if not altered and stated != manifest.digest:
+                altered = f"its header says digest {stated[:12]!a}, the manifest {manifest.digest[:12]}"
+            told += [f"{files[TENSORS]}: {problem}" for problem in (*wrong, altered) if problem]
+    except XittError as error:
+        told.append(str(error))
+    return Seen(manifest, header, tuple(told))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -87,10 +88,12 @@ def csv_rows(path: Path, lines: Sequence[str], *, delimiter: str = "\t") -> list
     return rows
 
 
-def json_of(text: str, path: Path, *, first: int = 1) -> Any:
-    """The JSON value of a text that starts on line `first` of the file."""
+def json_of(text: str, path: Path, *, first: int = 1, strict: bool = False) -> Any:
+    """The JSON value of a text that starts on line `first` of the file. `strict` refuses what another reader may take
+    otherwise: a key written twice, and numbers that are none (NaN, 1e999)."""
+    hooks = {"object_pairs_hook": _once, "parse_constant": _finite, "parse_float": _finite} if strict else {}
     try:
-        value = json.loads(text)
+        value = json.loads(text, **hooks)
         if "\\u" in text:  # half of a pair of \uD8xx\uDCxx is no character and can't be written again
             json.dumps(value, ensure_ascii=False).encode()
         return value
@@ -103,6 +106,21 @@ def json_of(text: str, path: Path, *, first: int = 1) -> Any:
         raise DataError(f"{path}:{first}: expected characters, found half of one in \\u escapes") from error
     except (ValueError, RecursionError) as error:  # a number too long for int, brackets too deep
         raise DataError(f"{path}:{first}: expected JSON, found {error}") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)[:80]!r} twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:40]}")
+    return value
 
 
 def get(node: Any, key: str, *, kind: type, where: str) -> Any:
