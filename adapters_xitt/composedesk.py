@@ -15,6 +15,7 @@ from adapters_xitt.errors import XittError, nearest
 from adapters_xitt.formats import Manifest
 from adapters_xitt.grid import read_grid
 from adapters_xitt.jobs import TrainJob, merge_job, module_job
+from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.methods import Choice
 from adapters_xitt.store import Store, default_root
 
@@ -109,8 +110,8 @@ def _work(found: Found, where: Store, targets: Mapping[str, str], options: Optio
         if found.manifests[key].encoder != files.fingerprint:
             own = found.manifests[key]
             raise XittError(_pointed(found.text, f"module {word} was made for the encoder {own.encoder_name} "
-                                     f"({own.encoder[:12]}), this one is {files.name} ({files.fingerprint[:12]}); modules "
-                                     "of two encoders don't compose", word))
+                                     f"({own.encoder[:12]}), this one is {files.name} ({files.fingerprint[:12]}); "
+                                     "modules of two encoders don't compose", word))
     for key in compose.names(found.composition):
         if key != compose.LANG:
             known(work, key)
@@ -129,7 +130,8 @@ def evaluate(text: str, names: Sequence[str], *, store: Path | None, options: Op
         work = _work(found, where, targets, options)
         with found.pointing():
             composition = plan.made(work.plan, found.composition, options.seed, target=None)
-            swaps = _spoken(work, composition, options)
+            swaps = _spoken(work, composition, options, asked=list(dict.fromkeys(
+                code for name in targets for code in work.plan.recipe.tested(tasks.task(name)))))
             head = where.resolve(options.head) if options.head else None
             if head:
                 known(work, head)
@@ -150,24 +152,22 @@ def _readings(names: Sequence[str], every: bool) -> list[dict[str, str]]:
     return found
 
 
-def _spoken(work: Work, composition: Composition, options: Options) -> dict[str, dict[str, str]] | None:
+def _spoken(work: Work, composition: Composition, options: Options, *, asked: Sequence[str]
+            ) -> dict[str, dict[str, str]] | None:
     """Language → the module of it that stands for `$lang`; None where an expression has no such place."""
     if compose.LANG not in compose.names(composition):
         return None
     if "{lang}" not in options.spoken:
         raise XittError(f"--lang {options.spoken!r}: a pattern of names with {{lang}} in it, as {SPOKEN!r}")
-    named, found = work.store.names(), {}
-    asked = dict.fromkeys(code for name in work.plan.recipe.targets
-                          for code in work.plan.recipe.tested(tasks.task(name)))
-    for code in asked:
-        if (name := options.spoken.format(lang=code)) in named:
-            known(work, named[name])
-            found[code] = {compose.LANG: named[name]}
+    named = work.store.names()
+    found = {code: {compose.LANG: named[name]} for code in asked
+             if (name := options.spoken.format(lang=code)) in named}
     if not found:
-        raise XittError(f"{compose.LANG}: the store has no module called "
-                        f"{', '.join(options.spoken.format(lang=code) for code in list(asked)[:3])} …; train one in "
-                        f"each language, as in xitt train text@fi --name {options.spoken.format(lang='fi')}, or name "
-                        "others: --lang PATTERN")
+        raise XittError(f"{compose.LANG}: the store has no module called {options.spoken.format(lang='fi')} or the "
+                        "like; train one in each language, as in xitt train text@fi --name "
+                        f"{options.spoken.format(lang='fi')}, or name others: --lang PATTERN")
+    for own in found.values():
+        known(work, own[compose.LANG])
     return found
 
 
@@ -303,7 +303,7 @@ def _measured(work: Work, node: Merge) -> dict[str, float]:
 def _forms(work: Work, found: Found, options: Options) -> Iterator[str]:
     """What the libraries are told to run."""
     composition = plan.made(work.plan, found.composition, options.seed, target=None)
-    if swaps := _spoken(work, composition, options) if compose.LANG in compose.names(composition) else None:
+    if swaps := _spoken(work, composition, options, asked=list(LANGUAGES)):
         own = next(iter(swaps.values()))
         composition = compose.rename(composition, lambda key: Part(own.get(key, key)))
         yield f"{compose.LANG}: a module each for {' '.join(swaps)}"

@@ -207,7 +207,7 @@ class Runner:
         modules, began = {key: self.store.load_module(key) for key in compose.names(job.merged)}, time.monotonic()
         written, metrics = job.merged, {"score": None, "steps": 0}
         if compose.untrained(job.merged):
-            self.bench.clear(keep=map(mounted, modules))
+            self.bench.clear(keep=[mounted(key) for key in modules])
             (portion,) = job.mixture.portions
             rows = self.material.selected(portion, job.mixture)
             written, metrics = merging.search(
