@@ -143,7 +143,11 @@ class Plan:
         return self.material.steps(job.mixture, job.settings) if job.trains else 0
 
     def train_tokens(self, job: TrainJob) -> int:
-        """Tokens a job reads: mean tokens of an example × examples, and its looks at the selection split."""
+        """Tokens a job reads: mean tokens of an example × examples, and its looks at the selection split; a search
+        looks at it once for every weight of every part, and again for what that changed."""
+        if job.merged is not None and compose.untrained(job.merged):
+            _, units = self.material.searched(job.mixture)
+            return 2 * len(SEARCHED) * len(job.merged.parts) * int(units.lengths.sum())
         if not job.trains:
             return 0
         steps, data = self.steps(job), self.material.data(job.mixture)

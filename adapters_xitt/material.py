@@ -41,6 +41,7 @@ class Material:
         self._units: dict[tuple, Units] = {}
         self._examples: dict[tuple[Portion, Mixture], list[dict[str, Any]]] = {}
         self._data: dict[Mixture, list[Data]] = {}
+        self._searched: dict[Mixture, tuple[list[dict[str, Any]], Units]] = {}
         self._sets: dict[str, DataSet] = {}
         self._tasks: dict[str, Task] = {}
         self._overlaps: dict[tuple, float] = {}
@@ -144,6 +145,14 @@ class Material:
     def selected(self, part: Portion, mixed: Mixture) -> list[dict[str, Any]]:
         """The selection examples of a portion, its variant applied."""
         return self._varied(part, [row for rows in self.selection(part, mixed) for row in rows.rows])
+
+    def searched(self, mixed: Mixture) -> tuple[list[dict[str, Any]], Units]:
+        """The selection examples of a mixture of one portion, and their units."""
+        if mixed not in self._searched:
+            (part,) = mixed.portions
+            rows = self.selected(part, mixed)
+            self._searched[mixed] = rows, self.encoded(part.record, rows)
+        return self._searched[mixed]
 
     def data(self, mixed: Mixture) -> list[Data]:
         """What a cohort of a mixture reads: a portion each, with its share of the steps."""

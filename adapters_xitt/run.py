@@ -203,16 +203,13 @@ class Runner:
 
     def _join(self, job: TrainJob) -> None:
         """A module put together from others, its weights searched first where they are to be."""
-        self.watch.stage(f"merge {job.title}", 0)
+        self.watch.stage(f"merge {job.title}", self.plan.train_tokens(job))
         modules, began = {key: self.store.load_module(key) for key in compose.names(job.merged)}, time.monotonic()
         written, metrics = job.merged, {"score": None, "steps": 0}
         if compose.untrained(job.merged):
             self.bench.clear(keep=[mounted(key) for key in modules])
-            (portion,) = job.mixture.portions
-            rows = self.material.selected(portion, job.mixture)
-            written, metrics = merging.search(
-                job, modules, rows, self.material.encoded(portion.record, rows), bench=self.bench, fabric=self.fabric,
-                tokens=SCORING_TOKENS, tick=self.watch.tick)
+            written, metrics = merging.search(job, modules, *self.material.searched(job.mixture), bench=self.bench,
+                                              fabric=self.fabric, tokens=SCORING_TOKENS, tick=self.watch.tick)
         joined = merging.join(job, modules, written, layers=self.material.files.layers)
         metrics |= {"error": joined.record["errors"].get("all"), "seconds": round(time.monotonic() - began, 3)}
         self._save(job, joined.tensors, metrics, heads=joined.heads, merge=joined.record)
