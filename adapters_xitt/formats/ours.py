@@ -17,6 +17,7 @@ from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.formats.files import (
     TensorInfo,
     listed,
+    looked,
     read_header,
     read_json,
     read_metadata,
@@ -105,21 +106,21 @@ def _altered(digest: str, manifest: Manifest) -> str:
 
 def look(folder: Path) -> Seen:
     """Everything that can be known of a module's folder without building it, every problem included."""
-    told: list[str] = []
     manifest, header = None, {}
-    try:
-        files = _files(folder)
-    except XittError as error:
-        return Seen(None, {}, (str(error),))
-    try:
-        values = read_json(files[MANIFEST])
-        wrong = problems(values)
-        told += [f"{files[MANIFEST]}: {problem}" for problem in wrong]
-        manifest = None if wrong else Manifest(**values)
-    except XittError as error:
-        told.append(str(error))
+    files, told = looked(folder, (MANIFEST, TENSORS))
+    if MANIFEST in files:
+        try:
+            values = read_json(files[MANIFEST])
+            wrong = problems(values)
+            told += [f"{files[MANIFEST]}: {problem}" for problem in wrong]
+            manifest = None if wrong else Manifest(**values)
+        except XittError as error:
+            told.append(str(error))
+    elif not told:
+        told.append(f"{folder}: not a module, {MANIFEST} is missing")
     if TENSORS not in files:
-        return Seen(manifest, {}, (*told, f"{folder / TENSORS}: missing; the manifest alone is no module"))
+        missing = f"{folder / TENSORS}: missing; the manifest alone is no module"
+        return Seen(manifest, {}, tuple(told or [missing]))
     try:
         header = read_header(files[TENSORS])
         if manifest:

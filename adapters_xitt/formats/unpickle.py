@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -74,6 +75,7 @@ def main(path: Path, out: Path) -> None:
     """Converts one file."""
     size = path.stat().st_size
     limit(size)
+    warnings.simplefilter("ignore")  # stderr is for refusals
     tensors = checked(weights(path), size)
     from safetensors.torch import save_file
 
