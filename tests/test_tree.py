@@ -27,7 +27,7 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "nearest", "decode", "ceiling", "stream", "train",  # engine
          "material", "means", "jobs", "plan", "bench", "run", "grid",  # work
          "analysis", "submission", "report",  # reading
-         "doctor", "desk", "datadesk", "moduledesk", "printing", "cli")  # doors
+         "doctor", "desk", "datadesk", "moduledesk", "exchangedesk", "printing", "cli")  # doors
 
 
 def _modules() -> list[Path]:

@@ -39,9 +39,9 @@ _TENSOR = re.compile(r"\.(lora_[AB]\.weight|lora_magnitude_vector)$")
 
 # -- writing -----------------------------------------------------------------------------------------------------------
 
-def write(folder: Path, *, choice: Choice, tensors: Tensors, encoder_name: str, head: Head | None, layers: int) -> None:
-    """Writes a low-rank module's two files into `folder`, for an encoder of so many layers; a PiSSA as the plain LoRA
-    that it is to whoever knows nothing of its start."""
+def write(folder: Path, *, choice: Choice, tensors: Tensors, encoder_name: str, head: Head | None) -> None:
+    """Writes a low-rank module's two files into `folder`; a PiSSA as the plain LoRA that it is to whoever knows
+    nothing of its start."""
     from peft import LoraConfig
     from safetensors.torch import save_file
 
@@ -56,7 +56,7 @@ def write(folder: Path, *, choice: Choice, tensors: Tensors, encoder_name: str, 
         modules_to_save=saved, base_model_name_or_path=encoder_name, inference_mode=True,
         auto_mapping={"base_model_class": model,
                       "parent_library": "transformers.models.xlm_roberta.modeling_xlm_roberta"},
-        **_targets(choice, layers), **choice.row.constants)
+        **_targets(choice, _read_places(tensors, folder)[0]), **choice.row.constants)
     config.save_pretrained(str(folder))
     inside = PREFIX + ("roberta." if head else "")
     theirs = {inside + name.replace("magnitude_vector.weight", "magnitude_vector"): one
@@ -74,15 +74,15 @@ def write(folder: Path, *, choice: Choice, tensors: Tensors, encoder_name: str, 
               metadata=metadata)
 
 
-def _targets(choice: Choice, layers: int) -> dict[str, Any]:
+def _targets(choice: Choice, adapted: tuple[int, ...]) -> dict[str, Any]:
     """peft's words for the places of an update. A list of names where names alone find them; a pattern where not:
     `output.dense` is the end of both blocks' outputs."""
-    places, adapted = choice["places"], list(choice.adapted(layers))
+    places = choice["places"]
     if "down" in places and "attention" not in places:
         ends = "|".join(re.escape(PLACES[place][0]) for place in places)
         return {"target_modules": rf"(.*\.)?encoder\.layer\.({'|'.join(map(str, adapted))})\.({ends})"}
     names = [PLACES[place][0].removeprefix("attention.self.") for place in places]
-    return {"target_modules": names, "layers_to_transform": adapted if choice["leave_out"] else None}
+    return {"target_modules": names, "layers_to_transform": list(adapted) if choice["leave_out"] else None}
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
