@@ -268,6 +268,45 @@ def inspect(path: str, store: Path | None) -> None:
     sys.exit(moduledesk.inspect(path, store=store))
 
 
+WITHOUT_HEAD = click.option("--without-head", is_flag=True, help="Leave the head where it is.")
+
+
+@main.command()
+@click.argument("module")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--form", type=click.Choice(["xitt", "adapters", "peft"]), default="xitt", show_default=True,
+              help="adapters: what its load_adapter reads; peft: what PeftModel.from_pretrained reads.")
+@click.option("--task", help="Whose head goes along. Default: the only one.")
+@WITHOUT_HEAD
+@STORE
+def export(module: str, folder: Path, form: str, task: str | None, without_head: bool, store: Path | None) -> None:
+    """Write MODULE (a name, or the first digits of a key) into a new FOLDER that xitt, adapters or peft reads."""
+    from adapters_xitt import exchangedesk
+
+    told = exchangedesk.export(module, folder, form=form, task=task, with_head=not without_head, store=store)
+    click.echo("\n".join([f"written: {folder}", *told]))
+
+
+@main.command(name="import")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="A name for the module in the store.")
+@ENCODER
+@click.option("--task", help="What its head answers.")
+@click.option("--labels", help="What the outputs of its head mean, in their order: yes,no.")
+@click.option("--trained-in", multiple=True, metavar="LANG", help="A language it has seen. Again for several.")
+@WITHOUT_HEAD
+@STORE
+def take_in(folder: Path, name: str, encoder: str | None, task: str | None, labels: str | None,
+            trained_in: tuple[str, ...], without_head: bool, store: Path | None) -> None:
+    """Take the module in FOLDER, ours or of adapters or peft, into the store. What a folder can't say is asked for;
+    what else a foreign module has seen stays unknown, and the cells it reaches carry a star."""
+    from adapters_xitt import exchangedesk, printing
+
+    made = exchangedesk.take_in(folder, name=name, encoder=encoder, task=task, trained_in=trained_in, store=store,
+                              labels=labels.split(",") if labels else (), with_head=not without_head)
+    printing.print_manifest(made, name=name)
+
+
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--trust-pickle", "trusted", is_flag=True, help="You trust whoever made FILE.")

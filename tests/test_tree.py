@@ -27,7 +27,7 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "nearest", "decode", "ceiling", "stream", "train",  # engine
          "material", "means", "jobs", "plan", "bench", "merging", "run", "grid",  # work
          "analysis", "submission", "report",  # reading
-         "doctor", "desk", "composedesk", "datadesk", "moduledesk", "printing", "cli")  # doors
+         "doctor", "desk", "moduledesk", "exchangedesk", "composedesk", "datadesk", "printing", "cli")  # doors
 
 
 def _modules() -> list[Path]:

@@ -1,0 +1,309 @@
+"""What `xitt export` and `xitt import` do: modules given out to other libraries, and theirs taken in."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from adapters_xitt import checkpoint, compose, digests, formats, methods, mixture, tasks
+from adapters_xitt.errors import Problems, XittError, unknown
+from adapters_xitt.formats import files, foreign, hubfolder, peftfolder
+from adapters_xitt.languages import LANGUAGES
+from adapters_xitt.lineage import UNKNOWN, Exposure
+from adapters_xitt.moduledesk import plain
+from adapters_xitt.store import NAME, Store, default_root, read_data_set
+
+# -- giving one out ----------------------------------------------------------------------------------------------------
+
+PARTS, DATA = "parts", "data"  # within a folder of ours: the modules it was trained with, the data sets it has seen
+_NO_FORM = {"full": "it is every weight of an encoder and no adapter",
+            "head": "it puts nothing into the encoder, and the libraries save a head beside an adapter only",
+            "weights": "the libraries have no learned weights of updates; `xitt compose … --save NAME` makes one LoRA "
+                       "of it, which has a form"}
+
+
+def export(word: str, folder: Path, *, form: str, store: Path | None, task: str | None = None, with_head: bool = True
+           ) -> list[str]:
+    """Writes a module of the store into a new `folder`, in our form (xitt), AdapterHub's (adapters) or PEFT's (peft),
+    with the head for `task` or its only one. What whoever loads it must know, in sentences."""
+    where = Store(store or default_root())
+    module = where.load_module(where.resolve(word))
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise XittError(f"{folder}: is there already; name a folder that isn't")
+    engine = methods.recorded(module.manifest.method).row.engine
+    if form != "xitt" and engine in _NO_FORM:
+        raise XittError(f"{word}: has no form of {form}: {_NO_FORM[engine]}. --form xitt writes ours")
+    if form == "peft" and engine != "peft":
+        raise XittError(f"{word}: has no form of peft, which knows low-rank updates only; write --form adapters")
+    with where.whole_folder(folder) as work:
+        if form == "xitt":
+            return _give_ours(module, work, where)
+        return _give_foreign(module, work, where, form, _given_head(module, task) if with_head else None)
+
+
+def _give_ours(module: formats.Module, work: Path, where: Store) -> list[str]:
+    formats.write_module(module, work)
+    found = [module, *(where.load_module(key) for key in _others(module.manifest))]
+    for one in found[1:]:
+        formats.write_module(one, work / PARTS / one.manifest.key)
+    for seen in dict.fromkeys(row["data"] for one in found for row in one.manifest.exposure if row["data"]):
+        (work / DATA).mkdir(exist_ok=True)
+        text = json.dumps(where.load_data_set(seen).record(), ensure_ascii=False)
+        (work / DATA / f"{seen}.json").write_text(text + "\n", encoding="utf-8")
+    return [f"{len(found) - 1} modules that it was trained with lie in {PARTS}/"] if found[1:] else []
+
+
+def _others(manifest: formats.Manifest) -> list[str]:
+    """The modules, by key, that a module was trained above, beside or over."""
+    return [key for key in compose.names(compose.parse(manifest.context)) if key != manifest.key]
+
+
+def _given_head(module: formats.Module, task: str | None) -> foreign.Head | None:
+    """The head for a task; without one, the module's only head."""
+    heads, manifest = module.manifest.heads, module.manifest
+    if task:
+        row = tasks.task(task)
+        heads = {space: head for space, head in heads.items() if head["kind"] == row.kind
+                 and (not row.labels or sorted(head["labels"]) == sorted(row.labels))}
+        if not heads:
+            raise XittError(f"module {manifest.key[:12]}: it has no head for {task}, but "
+                            f"{', '.join(manifest.heads) or 'none at all'}")
+    if len(heads) > 1:
+        raise XittError(f"module {manifest.key[:12]}: it has {len(heads)} heads, {', '.join(heads)}, and a folder has "
+                        "room for one; --task says which, --without-head none")
+    for space, head in heads.items():
+        kind, labels = head["kind"], tuple(head["labels"])
+        return foreign.Head(kind=kind, labels=labels, outputs=foreign.OUTPUTS.get(kind, len(labels)),
+                            tensors=module.part(f"head.{space}"))
+    return None
+
+
+def _give_foreign(module: formats.Module, work: Path, where: Store, form: str, head: foreign.Head | None) -> list[str]:
+    manifest = module.manifest
+    choice, tensors = methods.recorded(manifest.method), module.part("encoder")
+    context = compose.parse(manifest.context)
+    over = {key: "" for key in compose.fused(context, manifest.key)}
+    told = []
+    if form == "peft":
+        peftfolder.write(work, choice=choice, tensors=tensors, encoder_name=manifest.encoder_name, head=head)
+    else:
+        for key in over:
+            part = where.load_module(key)
+            over[key] = _unlike(_called(where, part.manifest), list(over.values()))
+            (work / over[key]).mkdir()
+            hubfolder.write(work / over[key], name=over[key], choice=methods.recorded(part.manifest.method), head=None,
+                            tensors=part.part("encoder"), encoder_name=manifest.encoder_name)
+        name = ",".join(over.values()) or _called(where, manifest)
+        hubfolder.write(work, name=name, choice=choice, tensors=tensors, encoder_name=manifest.encoder_name, head=head,
+                        over=tuple(over.values()))
+        told.append(f"its name there is {name!r}; load it with use_safetensors=True" + (
+            f", after its parts in {', '.join(over.values())}" if over else ""))
+    if head and head.labels:
+        told.append(f"the outputs of its head, in order: {' '.join(head.labels)}")
+    if head and head.kind == "choice" and form == "adapters":
+        told.append("its head asks for two choices at once; for another number set "
+                    f"model.heads[{name!r}].config['num_choices']")
+    rest = [key for key in _others(manifest) if key not in over]
+    if rest:
+        shown = compose.rename(context, lambda key: compose.Part(_called(where, formats.read_manifest(
+            where.module_folder(key)))))
+        told.append(f"it was trained in {compose.show(shown)}, and is whole only there: give out the others too")
+    return told
+
+
+def _called(where: Store, manifest: formats.Manifest) -> str:
+    """A name for a module that both libraries and file systems take."""
+    from torch.nn import ModuleDict
+
+    own = next((name for name, key in where.names().items() if key == manifest.key), manifest.trained_on)
+    name = re.sub(r"[^a-z0-9_-]+", "_", own.lower()).strip("_")[:60] or "module"
+    return f"{name}_" if hasattr(ModuleDict, name) else name  # torch takes no child that is called like a method
+
+
+def _unlike(name: str, taken: Iterable[str]) -> str:
+    """The name, with a number where it is taken."""
+    names = [name, *(f"{name}_{at}" for at in range(2, 100))]
+    return next(one for one in names if one not in taken)
+
+
+# -- taking one in -----------------------------------------------------------------------------------------------------
+
+def take_in(folder: Path, *, name: str, encoder: str | None = None, task: str | None = None,
+            labels: Sequence[str] = (), trained_in: Sequence[str] = (), with_head: bool = True,
+            store: Path | None = None) -> formats.Manifest:
+    """Makes a module of the store, called `name`, from a folder of ours, of adapters or of peft. What a folder of
+    theirs can't say must be given: its encoder, its head's task, and its labels in the order of the head's outputs;
+    `trained_in` are languages it is known to have seen. What else it has seen stays unknown, and its cells carry a
+    star. A `XittError` with all that is missing, or with all that doesn't fit."""
+    if not NAME.fullmatch(name):
+        raise XittError(f"name {name!r}: a module's name is made of a-z, 0-9, '.', '_' and '-'")
+    where, form = Store(store or default_root()), foreign.form_of(folder)
+    if form == "xitt":
+        if given := [option for option, value in (("--encoder", encoder), ("--task", task), ("--labels", labels),
+                                                  ("--trained-in", trained_in)) if value]:
+            raise XittError(f"{folder}: a module of ours says itself what {', '.join(given)} would")
+        key = _copied(folder, where, folder)
+    else:
+        found = _read(form, folder, with_head)
+        _ask(found, encoder, task, labels, trained_in)
+        known = checkpoint.inspect(encoder)
+        parts = []
+        for part in found.over:
+            own = _read(form, _part_folder(folder, part), False)
+            if own.name != part:
+                raise XittError(f"{own.folder}: it holds {own.name!r}, the fusion is over {part!r}")
+            parts.append(_made(own, known, where, task=None, labels=(), trained_in=()))
+        key = _made(found, known, where, task=task, labels=labels, trained_in=trained_in, parts=parts)
+        for part, one in zip(found.over, parts, strict=True):
+            where.give_name(f"{name}.{part.lower()}", one)
+    where.give_name(name, key)
+    return formats.read_manifest(where.module_folder(key))
+
+
+def _read(form: str, folder: Path, with_head: bool) -> foreign.Foreign:
+    return (peftfolder if form == "peft" else hubfolder).read(folder, with_head=with_head)
+
+
+def _part_folder(folder: Path, part: str) -> Path:
+    """Where a module that a fusion is over lies: below the fusion's folder, or beside it."""
+    for above in (folder, folder.resolve().parent):
+        if (files.inside(above, part) / foreign.CONFIG).is_file():
+            return above / part
+    raise XittError(f"{folder}: a fusion over {part!r}, which lies neither in {folder / part} nor beside the fusion's "
+                    "folder; save it there")
+
+
+def _ask(found: foreign.Foreign, encoder: str | None, task: str | None, labels: Sequence[str],
+         trained_in: Sequence[str]) -> None:
+    """Tells at once all that the folder doesn't say and nobody gave."""
+    head, problems = found.head, Problems(f"{found.folder}: a folder of {found.form} doesn't say everything")
+    if not encoder:
+        problems.add(f"--encoder: the encoder it stands on; it calls it {plain(found.made_for)!r}")
+    if head and not task:
+        fits = [row.name for row in tasks.TASKS.values() if row.trains and row.kind == head.kind
+                and (not row.labels or (head.labels is None and len(row.labels) == head.outputs)
+                     or sorted(row.labels) == sorted(head.labels or ()))]
+        problems.add(f"--task: what its head answers ({head.kind}"
+                     + (f", labels {plain(' '.join(head.labels))}" if head.labels else "")
+                     + f"); it could be {', '.join(fits) or 'none of the tasks'}, or leave it with --without-head")
+    if head and head.labels is None and not labels:
+        row = tasks.task(task) if task else None
+        problems.add(f"--labels: what the {head.outputs} outputs of its head mean, in their order, as in "
+                     f"--labels {','.join(row.labels) if row and row.labels else 'yes,no'}")
+    if labels and (not head or head.kind in foreign.OUTPUTS):
+        problems.add("--labels: it has no head with labels")
+    for code in trained_in:
+        if code not in LANGUAGES:
+            problems.add(f"--trained-in: {unknown('language', code, LANGUAGES)}")
+    problems.raise_if_any()
+
+
+def _made(found: foreign.Foreign, known: checkpoint.EncoderFiles, where: Store, *, task: str | None,
+          labels: Sequence[str], trained_in: Sequence[str], parts: Sequence[str] = ()) -> str:
+    """Saves a module of another library as one of the store; its key."""
+    choice = foreign.fit(found, layers=known.layers, width=known.width, wide=known.wide)
+    tensors = {f"encoder.{name}": one for name, one in found.tensors.items()}
+    row, heads = tasks.task(task) if task else None, {}
+    if found.head and row:
+        row, own = _fitted(found, row, labels, known)
+        heads[mixture.space(row)] = {"kind": row.kind, "labels": list(row.labels)}
+        tensors |= {f"head.{mixture.space(row)}.{name}": one for name, one in own.items()}
+    exposure = [Exposure(task or "", code, "trained", "").record() for code in trained_in]
+    exposure.append(Exposure(task or "", "", UNKNOWN, "").record())
+    digest = digests.tensors_digest(tensors)
+    key = digests.key("import", {"tensors": digest, "encoder": known.fingerprint, "method": choice.record(),
+                                 "heads": heads, "over": list(parts), "exposure": exposure})
+    mixed = mixture.Mixture(task or plain(found.name), ())
+    if row and row.trains and trained_in:
+        (portion,) = mixture.single(f"{row.name}@{'+'.join(trained_in)}").portions
+        mixed = mixture.Mixture(portion.text, (replace(portion, labels=row.labels if row.open else ()),))
+    context = compose.Fuse(tuple(compose.Part(part) for part in parts), key) if parts else compose.Part(key)
+    manifest = formats.Manifest(
+        key=key, digest=digest, encoder=known.fingerprint, encoder_name=known.name, method=choice.record(),
+        trained_on=mixed.name, mixture=mixed.record(), heads=heads, languages=list(trained_in), seed=0,
+        context=compose.show(context), role=f"{plain(found.name)}, {choice.label}, taken in from {found.form}",
+        exposure=exposure, metrics={"score": None, "headline": row.headline if row else ""},
+        training={"learning_rate": 0.0, "start": None, "below": list(parts), "carry_pooler": False,
+                  "made_for": plain(found.made_for)},
+        versions={found.form: plain(found.version)}, source=found.form)
+    where.save_module(formats.Module(manifest, tensors))
+    return key
+
+
+def _fitted(found: foreign.Foreign, row: tasks.Task, labels: Sequence[str], known: checkpoint.EncoderFiles
+            ) -> tuple[tasks.Task, foreign.Tensors]:
+    """The task with its labels, and the head with its outputs in the order of the task's labels."""
+    head = found.head
+    if head.kind != row.kind:
+        raise XittError(f"{found.folder}: its head is of kind {head.kind}, {row.name} is of kind {row.kind}")
+    if head.kind == "mlm":
+        _check_tied(found, known)
+    if head.kind in foreign.OUTPUTS:
+        return row, head.tensors
+    given = tuple(labels) or head.labels
+    if len(given) != head.outputs or len(set(given)) < len(given):
+        raise XittError(f"{found.folder}: {len(given)} labels ({plain(' '.join(given))}) for a head with "
+                        f"{head.outputs} outputs; each output has one of its own")
+    if not row.labels:  # only its data knows them
+        return replace(row, labels=given), head.tensors
+    if sorted(given) != sorted(row.labels):
+        raise XittError(f"{found.folder}: its labels are {plain(' '.join(given))}, those of {row.name} are "
+                        f"{' '.join(row.labels)}; --labels names the head's outputs, in their order, in the words of "
+                        "the task")
+    order = [given.index(label) for label in row.labels]
+    return row, {name: one[order] if name.startswith("out.") else one for name, one in head.tensors.items()}
+
+
+def _check_tied(found: foreign.Foreign, known: checkpoint.EncoderFiles) -> None:
+    """A masked-language-model head stands on the encoder's own decoder here; another's would compute otherwise."""
+    import torch
+
+    own = checkpoint.read_lm_head(known)
+    table = own.get("decoder.weight")
+    if table is None:
+        table = next(one for name, one in checkpoint.stored(known.folder) if name.endswith("word_embeddings.weight"))
+    wanted = {"decoder.weight": table.float(), "decoder.bias": own.get("bias", torch.zeros(len(table)))}
+    for name, one in found.head.tied.items():
+        if one.shape != wanted[name].shape or not torch.equal(one, wanted[name]):
+            raise XittError(f"{found.folder}: {name} of its masked-language-model head is not the encoder's own, on "
+                            "which such heads stand here; --without-head takes in the rest")
+
+
+def _copied(folder: Path, where: Store, root: Path, coming: tuple[str, ...] = ()) -> str:
+    """Copies a module of ours, the modules it was trained with, and the data sets it has seen, as far as they lie in
+    `root`; its key. Data sets that don't come along are known by name only from here on."""
+    module = formats.read_module(folder)
+    manifest = module.manifest
+    if where.has_module(manifest.key):
+        there = formats.read_manifest(where.module_folder(manifest.key)).digest
+        if there != manifest.digest:
+            raise XittError(f"{folder}: the store has a module with the key {manifest.key[:12]} and other tensors; "
+                            "take it into a store of its own (--store)")
+        return manifest.key
+    for part in _others(manifest):
+        if where.has_module(part) or part in coming:
+            continue
+        if not formats.KEY.fullmatch(part) or not (root / PARTS / part).is_dir():
+            raise XittError(f"{folder}: it was trained with the module {part[:12]!a}, which is neither in the store "
+                            f"nor in {root / PARTS}; take that in first")
+        _copied(files.inside(files.inside(root, PARTS), part), where, root, (*coming, manifest.key))
+    exposure = [seen if not seen["data"] or _brought(seen["data"], root, where) else {**seen, "data": ""}
+                for seen in manifest.exposure]
+    if exposure != manifest.exposure:
+        exposure.append(Exposure("", "", UNKNOWN, "").record())
+    manifest = replace(manifest, exposure=exposure, source="xitt")
+    where.save_module(formats.Module(manifest, module.tensors))
+    return manifest.key
+
+
+def _brought(digest: str, root: Path, where: Store) -> bool:
+    """Whether the store has a data set, or has it now from the folder."""
+    if (where.root / DATA / f"{digest}.json").is_file():
+        return True
+    if not (root / DATA / f"{digest}.json").is_file():
+        return False
+    where.save_data_set(read_data_set(files.inside(files.inside(root, DATA), f"{digest}.json")))
+    return True

@@ -1,0 +1,220 @@
+"""PEFT's form of low-rank updates: adapter_config.json and adapter_model.safetensors, a head among the tensors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from adapters_xitt import merges, methods
+from adapters_xitt.errors import Problems, XittError
+from adapters_xitt.formats import files
+from adapters_xitt.formats.foreign import CONFIG, STATIC, Foreign, Head, Tensors, head_of, labels_of
+from adapters_xitt.methods import PLACES, Choice
+
+WEIGHTS = "adapter_model.safetensors"
+PREFIX = "base_model.model."
+LABELS = "label2id"  # among the strings that safetensors keeps beside its tensors: peft's config has no place for it
+
+# Kind → transformers' class, peft's task type, and the modules that peft saves beside the updates.
+_OVER: dict[str, tuple[str, str | None, list[str] | None]] = {
+    "pair": ("XLMRobertaForSequenceClassification", "SEQ_CLS", ["classifier", "score"]),
+    "tagging": ("XLMRobertaForTokenClassification", "TOKEN_CLS", ["classifier", "score"]),
+    "qa": ("XLMRobertaForQuestionAnswering", "QUESTION_ANS", ["qa_outputs"]),
+    "choice": ("XLMRobertaForMultipleChoice", None, ["pooler", "classifier"]),
+    "mlm": ("XLMRobertaForMaskedLM", None, ["lm_head.dense", "lm_head.layer_norm"]),
+}
+_UNDERSTOOD = ("peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "target_modules",
+               "layers_to_transform", "layers_pattern", "modules_to_save", "init_lora_weights")
+# Keys that say where a module comes from, or belong to a switch that must be off.
+_FREE = ("base_model_name_or_path", "revision", "inference_mode", "auto_mapping", "peft_version", "megatron_core",
+         "qalora_group_size", "runtime_config")
+_STARTS = (True, False, "gaussian", "orthogonal", "eva", None)  # the others change the encoder's weights as well
+_OFF = (None, False, "none", "", 0)
+_HEADS = ("classifier.", "score.", "qa_outputs.", "lm_head.", "roberta.pooler.", "pooler.")
+_TENSOR = re.compile(r"\.(lora_[AB]\.weight|lora_magnitude_vector)$")
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+def write(folder: Path, *, choice: Choice, tensors: Tensors, encoder_name: str, head: Head | None) -> None:
+    """Writes a low-rank module's two files into `folder`; a PiSSA as the plain LoRA that it is to whoever knows
+    nothing of its start."""
+    from peft import LoraConfig
+    from safetensors.torch import save_file
+
+    if choice.row.engine != "peft":
+        raise XittError(f"method {choice.label}: not a low-rank update, so peft has no form of it; export it in the "
+                        "form of adapters")
+    if choice.name == "pissa":
+        tensors, choice = merges.converted(tensors, choice)
+    model, task, saved = _OVER[head.kind] if head else ("XLMRobertaModel", "FEATURE_EXTRACTION", None)
+    config = LoraConfig(
+        r=choice["rank"], lora_alpha=choice["alpha"], lora_dropout=choice["dropout"], task_type=task,
+        modules_to_save=saved, base_model_name_or_path=encoder_name, inference_mode=True,
+        auto_mapping={"base_model_class": model,
+                      "parent_library": "transformers.models.xlm_roberta.modeling_xlm_roberta"},
+        **_targets(choice, _read_places(tensors, folder)[0]), **choice.row.constants)
+    config.save_pretrained(str(folder))
+    inside = PREFIX + ("roberta." if head else "")
+    theirs = {inside + name.replace("magnitude_vector.weight", "magnitude_vector"): one
+              for name, one in tensors.items()}
+    names: dict[str, str] = {}
+    if head:
+        names = {ours: their for their, ours in STATIC[model][1].items()}
+        for name, one in head.tensors.items():
+            module, _, end = name.rpartition(".")
+            theirs[f"{PREFIX}{names[module]}.{end}"] = one
+    metadata = {"format": "pt"}
+    if head and head.labels:
+        metadata[LABELS] = json.dumps({label: at for at, label in enumerate(head.labels)}, ensure_ascii=False)
+    save_file({name: one.detach().cpu().contiguous().clone() for name, one in theirs.items()}, folder / WEIGHTS,
+              metadata=metadata)
+
+
+def _targets(choice: Choice, adapted: tuple[int, ...]) -> dict[str, Any]:
+    """peft's words for the places of an update. A list of names where names alone find them; a pattern where not:
+    `output.dense` is the end of both blocks' outputs."""
+    places = choice["places"]
+    if "down" in places and "attention" not in places:
+        ends = "|".join(re.escape(PLACES[place][0]) for place in places)
+        return {"target_modules": rf"(.*\.)?encoder\.layer\.({'|'.join(map(str, adapted))})\.({ends})"}
+    names = [PLACES[place][0].removeprefix("attention.self.") for place in places]
+    return {"target_modules": names, "layers_to_transform": list(adapted) if choice["leave_out"] else None}
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+def read(folder: Path, *, with_head: bool = True) -> Foreign:
+    """The low-rank module in `folder`, with its head where it has one; a `XittError` for every key that changes what
+    is computed and has no counterpart here."""
+    found = files.listed(folder, (CONFIG, WEIGHTS))
+    path = found.get(CONFIG, folder / CONFIG)
+    config = files.read_json(path)
+    if WEIGHTS not in found:
+        raise XittError(f"{folder / WEIGHTS}: missing; save it with save_pretrained, which writes safetensors")
+    tensors, rest = _sorted(files.read_tensors(found[WEIGHTS]))
+    kinds = [name for name in ("use_rslora", "use_dora") if config.get(name)]
+    _check(config, path, kinds)
+    layers, places = _read_places(tensors, found[WEIGHTS])
+    only = _layers(config, path)
+    if isinstance(config.get("target_modules"), list):
+        places = _places(config["target_modules"], path)
+    elif config.get("target_modules") != "all-linear":  # a pattern is not run, its tensors say what it finds
+        only = layers
+    name = {"use_rslora": "rslora", "use_dora": "dora"}[kinds[0]] if kinds else "lora"
+    alpha = config.get("lora_alpha", 8)
+    try:
+        choice = methods.choose(name, {
+            "rank": config.get("r", 8), "alpha": int(alpha) if isinstance(alpha, float) and alpha.is_integer()
+            else alpha, "dropout": config.get("lora_dropout", 0.0), "places": places})
+    except XittError as error:
+        raise XittError(f"{path}: {error}") from None
+    return Foreign(form="peft", folder=folder, name=folder.name, choice=choice, tensors=tensors, only=only,
+                   made_for=str(config.get("base_model_name_or_path") or "")[:200],
+                   head=_head(rest, config, found, with_head=with_head),
+                   version=str(config.get("peft_version") or "")[:40])
+
+
+def _sorted(theirs: Tensors) -> tuple[Tensors, Tensors]:
+    """The updates' tensors by our names, and all the others by their own."""
+    updates: Tensors = {}
+    rest: Tensors = {}
+    for name, one in theirs.items():
+        one, short = one.float() if one.is_floating_point() else one, name.removeprefix(PREFIX)
+        inner = short.removeprefix("roberta.")
+        if _TENSOR.search(inner):
+            updates[inner.replace("magnitude_vector", "magnitude_vector.weight")] = one
+        else:
+            rest[short] = one
+    return updates, rest
+
+
+def _check(config: Mapping[str, Any], path: Path, kinds: list[str]) -> None:
+    """Every key must be understood, free, or off."""
+    problems = Problems(str(path))
+    if config.get("peft_type") != "LORA":
+        problems.add(f"peft_type is {str(config.get('peft_type'))[:40]!r}; only LORA and what it has are read here")
+    if config.get("init_lora_weights", True) not in _STARTS:
+        problems.add(f"init_lora_weights is {str(config['init_lora_weights'])[:40]!r}, which changed the encoder's "
+                     "weights as well; save it again with path_initial_model_for_weight_conversion")
+    for key, value in config.items():
+        if key not in (*_UNDERSTOOD, *_FREE) and value not in _OFF and value not in ([], {}):
+            problems.add(f"{key[:80]} is {str(value)[:60]}; it changes what is computed, or may, and is not read here")
+    if len(kinds) > 1:
+        problems.add("use_rslora and use_dora together are no method here")
+    if not isinstance(config.get("target_modules"), (list, str)):
+        problems.add("target_modules is missing, so which weights it updates is not said")
+    if config.get("layers_pattern") not in (None, [], "", "layer", ["layer"]):
+        problems.add(f"layers_pattern is {str(config['layers_pattern'])[:40]}; layers are encoder.layer.N here")
+    problems.raise_if_any()
+
+
+def _layers(config: Mapping[str, Any], path: Path) -> tuple[int, ...]:
+    """The layers that the configuration names; none where it means all."""
+    said = config.get("layers_to_transform")
+    found = [said] if isinstance(said, int) else said or []
+    if not isinstance(found, list) or not all(type(one) is int and one >= 0 for one in found):
+        raise XittError(f"{path}: layers_to_transform must be whole numbers, not {str(said)[:60]}")
+    return tuple(sorted(set(found)))
+
+
+def _places(names: list[Any], path: Path) -> list[str]:
+    """The places that a list of peft's names finds: the module's path, or its end."""
+    found: list[str] = []
+    for name in names:
+        own = [place for place, (end, _) in PLACES.items() if isinstance(name, str)
+               and f".encoder.layer.0.{end}".endswith(f".{name}")]
+        if not own:
+            raise XittError(f"{path}: target_modules names {str(name)[:80]!r}, which is no place here; there are "
+                            f"{', '.join(end for end, _ in PLACES.values())}")
+        found += own
+    return [place for place in PLACES if place in found]
+
+
+def _read_places(tensors: Tensors, path: Path) -> tuple[tuple[int, ...], list[str]]:
+    """The layers and places that the tensors themselves are in."""
+    ends = {end: place for place, (end, _) in PLACES.items()}
+    layers, places = set(), set()
+    for name in tensors:
+        at = re.fullmatch(r"encoder\.layer\.(\d{1,4})\.(.+?)\.lora_.*", name)
+        if not at or at[2] not in ends:
+            raise XittError(f"{path}: tensor {name[:200]!r} updates no weight that has a place here")
+        layers.add(int(at[1]))
+        places.add(ends[at[2]])
+    if not layers:
+        raise XittError(f"{path}: no tensor of a low-rank update in it")
+    return tuple(sorted(layers)), [place for place in PLACES if place in places]
+
+
+def _head(rest: Tensors, config: Mapping[str, Any], found: Mapping[str, Path], *, with_head: bool) -> Head | None:
+    """The head among the tensors: the one of transformers' classes that has just these modules."""
+    strange = [name for name in rest if not name.startswith(_HEADS)]
+    if strange:
+        raise XittError(f"{found[WEIGHTS]}: {len(strange)} tensors too many, neither of low-rank updates nor of a head:"
+                        f" {', '.join(strange[:4])}")
+    if not rest or not with_head:
+        return None
+    modules = {name.rpartition(".")[0] for name in rest}
+    wanted = {_OVER[kind][1]: kind for kind in ("pair", "tagging", "qa")}.get(config.get("task_type"))
+    for kind, names in STATIC.values():
+        needed = {their for their, ours in names.items() if ours != "decoder"}
+        if needed <= modules <= set(names) and wanted in (None, kind):
+            ids = files.read_metadata(found[WEIGHTS]).get(LABELS)
+            where = found[WEIGHTS]
+            return head_of(kind, rest, names, where=where, labels=labels_of(_json(ids, where), where))
+    raise XittError(f"{found[WEIGHTS]}: tensors that are no head as it is here: {', '.join(list(rest)[:4])}; heads are "
+                    "those of transformers' classes for sequences, tokens, questions, choices (its pooler saved as "
+                    "well: modules_to_save=[\"pooler\", \"classifier\"]) and masked words. --without-head takes in "
+                    "the rest")
+
+
+def _json(text: str | None, where: Path) -> Any:
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise XittError(f"{where}: {LABELS} in its metadata is not JSON ({error})") from None
