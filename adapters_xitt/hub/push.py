@@ -50,6 +50,7 @@ def push_folder(folder: Path, repo: str, *, message: str, revision: str | None =
                             "hub's page, or push to another name")
         if revision and not create_pr:
             again(lambda: api.create_branch(repo, branch=revision, exist_ok=True))
+            there = again(lambda: api.model_info(repo, revision=revision))
         # A second try finds what the first one has committed and adds nothing to it; a pull request would be made
         # twice, so it is asked for again only where the hub says that it took nothing.
         once: dict[str, Any] = {"statuses": (429,), "breaks": ()} if create_pr else {}

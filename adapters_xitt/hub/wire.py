@@ -48,8 +48,10 @@ def _wait(error: BaseException, pause: float, statuses: Collection[int], breaks:
     """Seconds after which to ask again; None where that would not help."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    if isinstance(error, RuntimeError):  # around a file that was put up: the library tried five times, but not at 429
-        error, statuses, breaks = error.__cause__ or error, {429}, ()
+    if isinstance(error, RuntimeError):  # around what broke a file that was put up
+        error = error.__cause__ or error
+        if getattr(getattr(error, "request", None), "method", "") == "PUT":  # tried five times, but not at 429
+            statuses, breaks = (429,), ()
     status = _status(error)
     if status is None:
         never = (OfflineModeIsEnabled, exceptions.SSLError, exceptions.ProxyError)
@@ -97,7 +99,7 @@ def _sentence(repo: str, revision: str | None, what: str, error: OSError | Value
     if status := _status(error):
         return _refused(at, status, error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{at}: the disk is full ({error.strerror}); make room and try again, nothing half-made is kept"
+        return f"{at}: the disk takes no more ({error.strerror}); make room and try again, nothing half-made is kept"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, exceptions.ProxyError):
