@@ -26,7 +26,7 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate",
          "nearest", "decode", "ceiling", "stream", "train",  # engine
          "material", "means", "jobs", "plan", "bench", "run", "grid",  # work
-         "analysis", "submission", "report",  # reading
+         "analysis", "submission", "card", "report",  # reading
          "doctor", "desk", "datadesk", "moduledesk", "printing", "cli")  # doors
 
 
