@@ -13,7 +13,7 @@ from typing import Any
 
 from adapters_xitt.errors import XittError
 from adapters_xitt.formats import Manifest
-from adapters_xitt.hub import Reference
+from adapters_xitt.hub import Reference, plain
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.lineage import UNKNOWN
 from adapters_xitt.methods import METHODS
@@ -61,8 +61,7 @@ class Card:
 
 def code(value: Any, most: int = 160) -> str:
     """A value as a code span: one line, nothing of it is markup."""
-    words = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(value).split()))
-    words = words if len(words) <= most else words[: most - 1] + "…"
+    words = plain(value, most)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", words)), default=0))
     pad = " " if "`" in words else ""
     return f"{fence}{pad}{words}{pad}{fence}" if words else "–"
@@ -117,14 +116,16 @@ def metadata(card: Card) -> Any:
         cell = one.cell
         kind = TASKS[cell.task].kind if cell.task in TASKS else ""
         spread = {"mean": mean(seeds), "spread": stdev(seeds)} if len(seeds) > 1 else {}
+        task, language, metric = plain(cell.task), plain(cell.language, 40), plain(one.headline, 60)
         rows.append(EvalResult(
-            task_type=PIPELINES.get(kind, _SIMILAR), dataset_type=_datasets([cell.task])[0], dataset_name=cell.task,
-            dataset_config=f"{cell.task}.{cell.language}", dataset_split=cell.split,
-            dataset_args={"language": cell.language, "rows": cell.data, "examples": one.examples},
-            metric_type=one.headline, metric_name=f"{cell.task} {one.headline} in {cell.language}",
-            metric_value=one.scores[one.headline], metric_config=cell.convention,
-            metric_args={"seed": cell.seed, "seeds": len(seeds), **spread, "tag": one.tag,
-                         "precision": cell.precision}))
+            task_type=PIPELINES.get(kind, _SIMILAR), dataset_type=(_hub_datasets([task]) or [task])[0],
+            dataset_name=task, dataset_config=f"{task}.{language}", dataset_split=plain(cell.split, 60),
+            dataset_args={"language": language, "rows": plain(cell.data), "examples": one.examples},
+            metric_type=metric, metric_name=f"{task} {metric} in {language}", metric_value=one.scores[one.headline],
+            metric_config=plain(cell.convention, 60),
+            metric_args={"seed": card.manifest.seed if isinstance(card.manifest.seed, int) else None,
+                         "seeds": len(seeds), **spread, "tag": plain(one.tag, 60),
+                         "precision": plain(cell.precision, 20)}))
     libraries = [form.library for form in card.forms]
     tags = [TAG, "cross-lingual-transfer", "xlm-roberta"]
     tags += ["adapter-transformers"] if "adapters" in libraries else []
@@ -151,10 +152,6 @@ def _hub_datasets(names: Iterable[str]) -> list[str]:
     """Where the rows of tasks lie on the hub, of those that are there."""
     return list(dict.fromkeys(part.repo for name in names if name in MIRRORS
                               for parts in MIRRORS[name].splits.values() for part in parts))
-
-
-def _datasets(names: Sequence[str]) -> list[str]:
-    return _hub_datasets(names) or list(names)
 
 
 # -- the text

@@ -10,8 +10,8 @@ from adapters_xitt.hub.listing import Found, Remote, commit_of, search, tree
 from adapters_xitt.hub.pull import Pulled, pull
 from adapters_xitt.hub.push import Pushed, push_folder
 from adapters_xitt.hub.references import PREFIX, Reference, is_commit, reference
-from adapters_xitt.hub.wire import again, spoken
+from adapters_xitt.hub.wire import again, plain, spoken
 
 __all__ = ["ENCODER_FILES", "PREFIX", "Found", "Pulled", "Pushed", "Reference", "Remote", "again", "commit_of",
-           "fetch_encoder", "is_commit", "parse_reference", "pull", "push_folder", "reference", "search", "spoken",
-           "tree"]
+           "fetch_encoder", "is_commit", "parse_reference", "plain", "pull", "push_folder", "reference", "search",
+           "spoken", "tree"]

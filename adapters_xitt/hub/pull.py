@@ -45,12 +45,13 @@ class _Capped(io.BufferedWriter):
 
 
 def pull(wanted: Reference, store: Store, *, patterns: Sequence[str], needed: Sequence[str] = (),
-         most_files: int = 64, most_bytes: int = 2_000_000_000, tell: Tell = lambda line: None) -> Pulled:
+         most_files: int = 64, most_bytes: int = 2_000_000_000, check: Callable[[Path], None] = lambda folder: None,
+         tell: Tell = lambda line: None) -> Pulled:
     """The files of a commit that `patterns` allow, as a folder below `hub/` in the store.
 
     A branch, or none, is resolved to its commit and told. Count, sizes and room on the disk are checked against the
     listing before anything is downloaded; the folder takes its name when every file has the size and the digest that
-    the listing gives. What is here already is not asked for again. `*` in a pattern stays within one folder."""
+    the listing gives, and `check` does not refuse it. What is here already is not asked for again. `*` in a pattern stays within one folder."""
     repo, revision = wanted.repo, wanted.revision
     commit = revision if is_commit(revision) else commit_of(repo, revision)
     if commit != revision:
@@ -70,6 +71,7 @@ def pull(wanted: Reference, store: Store, *, patterns: Sequence[str], needed: Se
         with store.whole_folder(final) as work:
             for one in chosen:
                 _download(repo, commit, one, work / one.path)
+            check(work)
     if left:
         tell(f"{repo}@{commit[:12]}: left on the hub: {plain(', '.join(left), 300)}")
     return Pulled(final, repo, commit, left)

@@ -12,7 +12,7 @@ from requests import exceptions
 
 from adapters_xitt.errors import XittError
 
-PAUSES = (0.5, 1.0, 2.0)  # seconds between the tries of one request
+PAUSES = (0.2, 0.8, 2.0)  # seconds between the tries of one request
 LONGEST = 30.0  # seconds; who asks to wait longer is told about, not waited for
 BUSY = (429, 500, 502, 503, 504)
 BROKEN = (exceptions.ConnectionError, exceptions.Timeout, exceptions.ChunkedEncodingError, exceptions.JSONDecodeError)
