@@ -51,7 +51,8 @@ def pull(wanted: Reference, store: Store, *, patterns: Sequence[str], needed: Se
 
     A branch, or none, is resolved to its commit and told. Count, sizes and room on the disk are checked against the
     listing before anything is downloaded; the folder takes its name when every file has the size and the digest that
-    the listing gives, and `check` does not refuse it. What is here already is not asked for again. `*` in a pattern stays within one folder."""
+    the listing gives and `check` does not refuse it. What is here already is not asked for again. `*` in a pattern
+    stays within one folder."""
     repo, revision = wanted.repo, wanted.revision
     commit = revision if is_commit(revision) else commit_of(repo, revision)
     if commit != revision:
