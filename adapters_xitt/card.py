@@ -86,6 +86,11 @@ def _number(value: Any, form: str = ".1f") -> str:
     return format(value, form) if isinstance(value, int | float) and not isinstance(value, bool) else code(value, 40)
 
 
+def bare(name: str) -> str:
+    """An encoder's name without the folders that it lay in."""
+    return name.rstrip("/").rpartition("/")[2] if name.startswith(("/", ".", "~")) or "\\" in name else name
+
+
 # -- the metadata
 
 def scores(card: Card) -> list[tuple[Result, list[float]]]:
@@ -169,20 +174,15 @@ def _opening(card: Card) -> str:
     manifest = card.manifest
     method = METHODS.get(manifest.method.get("name", ""))
     about = f": {method.about}" if method else ""
-    base = f"`{card.base.repo}`" if card.base else code(_bare(manifest.encoder_name))
+    base = f"`{card.base.repo}`" if card.base else code(bare(manifest.encoder_name))
     return (f"A {code(manifest.method.get('name'))} module{about}. It goes into the frozen encoder {base}, and was "
             f"trained on {code(manifest.trained_on)}.")
-
-
-def _bare(name: str) -> str:
-    """An encoder's name without the folders that it lay in."""
-    return name.rstrip("/").rpartition("/")[2] if name.startswith(("/", ".", "~")) or "\\" in name else name
 
 
 def _what(card: Card) -> str:
     manifest = card.manifest
     base = f"`{card.base.repo}`" + (f" at `{card.base.revision}`" if card.base.revision else "") if card.base else \
-        code(_bare(manifest.encoder_name))
+        code(bare(manifest.encoder_name))
     options = ", ".join(f"{name} {value}" for name, value in manifest.method.items() if name != "name")
     heads = "; ".join(f"{code(head.get('kind'), 40)}" + (f" over {code(', '.join(map(str, head['labels'])), 300)}"
                       if head.get("labels") else "") for head in manifest.heads.values())

@@ -514,6 +514,6 @@ def test_a_proxy_is_used(hub, home, tmp_path) -> None:
 def test_an_upload_that_stays_broken_is_told(upload) -> None:
     hub, process = upload
     _, said = process.communicate(timeout=120)
-    assert process.returncode == 1 and "told: ana/m: the hub is in trouble (500: Internal error)" in said
+    assert process.returncode == 1 and "told: ana/m: the hub is in trouble (500: " in said
     assert "Traceback" not in said
     assert commits(hub) == [] and sum(one.startswith("PUT") for one in hub.asked) == 6, "the library's own tries only"

@@ -26,8 +26,8 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate",
          "nearest", "decode", "ceiling", "stream", "train",  # engine
          "material", "means", "jobs", "plan", "bench", "run", "grid",  # work
-         "analysis", "submission", "card", "report",  # reading
-         "doctor", "desk", "datadesk", "moduledesk", "printing", "cli")  # doors
+         "analysis", "submission", "card", "parcel", "report",  # reading
+         "doctor", "desk", "datadesk", "moduledesk", "printing", "sharedesk", "cli")  # doors
 
 
 def _modules() -> list[Path]:
