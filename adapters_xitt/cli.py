@@ -377,6 +377,66 @@ def score(predictions: Path, labels: Path, benchmark: str, out: Path | None) -> 
     printing.print_standing(predictions, labels, benchmark=benchmark, out=out)
 
 
+@main.command()
+@click.argument("module")
+@click.argument("repository")
+@STORE
+@click.option("--base", metavar="OWNER/NAME@COMMIT", help="Where the encoder lies on the hub.")
+@click.option("--run", metavar="RUN", help="The run whose other seeds, row none and controls the card shows.")
+@click.option("--revision", help="The branch to push to. Default: main.")
+@click.option("--private", is_flag=True, help="Make the repository private; refused where it is there and public.")
+@click.option("--create-pr", is_flag=True, help="Make a pull request, which needs no right to write.")
+@click.option("--licence", help="As the hub names them: mit, apache-2.0, cc-by-4.0.")
+@click.option("--message", help="Of the commit.")
+@click.option("--dry-run", is_flag=True, help="Print what would be pushed, the card too, and ask nothing of the hub.")
+def push(module: str, repository: str, **options: Any) -> None:
+    """Push MODULE of the store, with the parts of its context, its results and its card, to REPOSITORY (owner/name) on
+    a model hub, in one commit. The token is the one that `hf auth login` or HF_TOKEN gives; HF_ENDPOINT is another
+    hub."""
+    from adapters_xitt import sharedesk
+
+    sharedesk.push(module, repository, **options)
+
+
+@main.command()
+@click.argument("reference", metavar="hub:OWNER/NAME[@REVISION]")
+@STORE
+def pull(reference: str, store: Path | None) -> None:
+    """Bring a module from a model hub into a folder of its own below the store: checked, at a pinned commit, nothing
+    that runs."""
+    from adapters_xitt import sharedesk
+
+    sharedesk.pull(reference, store=store)
+
+
+@main.command()
+@click.argument("words", nargs=-1)
+@click.option("--tag", "tags", multiple=True, help="Only with this tag: a language, a method. Again for several.")
+@click.option("--all", "every", is_flag=True, help="Other programs' repositories too.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+def search(words: tuple[str, ...], tags: tuple[str, ...], every: bool, limit: int) -> None:
+    """List modules on the model hub that match WORDS."""
+    from adapters_xitt import sharedesk
+
+    sharedesk.search(words, tags=tags, every=every, limit=limit)
+
+
+@main.command()
+@click.argument("reference", metavar="hub:OWNER/NAME[@REVISION]")
+@ENCODER
+@DATA
+@STORE
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: one per core.")
+def verify(reference: str, encoder: str | None, data: str | None, store: Path | None, device: str,
+           threads: int | None) -> None:
+    """Pull a module, score again what it states on the data at hand, and say of every number whether it holds. The exit
+    status is 1 where one does not, or none could be checked."""
+    from adapters_xitt import sharedesk
+
+    sys.exit(sharedesk.verify(reference, encoder=encoder, data=data, store=store, device=device, threads=threads))
+
+
 @main.group()
 def data() -> None:
     """Check a data folder, or fill one from a hub."""

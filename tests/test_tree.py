@@ -26,8 +26,8 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate",
          "nearest", "decode", "ceiling", "stream", "train",  # engine
          "material", "means", "jobs", "plan", "bench", "merging", "run", "grid",  # work
-         "analysis", "submission", "report",  # reading
-         "doctor", "desk", "moduledesk", "exchangedesk", "composedesk", "datadesk", "printing", "cli")  # doors
+         "analysis", "submission", "card", "parcel", "report",  # reading
+         "doctor", "desk", "moduledesk", "exchangedesk", "composedesk", "datadesk", "printing", "sharedesk", "cli")  # doors
 
 
 def _modules() -> list[Path]:

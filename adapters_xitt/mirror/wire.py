@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from adapters_xitt.errors import XittError, unknown
+from adapters_xitt.hub import spoken
 
 MAIN, CONVERTED = "main", "refs/convert/parquet"
 _NAME = re.compile(r"[\w.+=@-]+(/[\w.+=@-]+)*\.parquet")
@@ -47,36 +47,6 @@ class Tree:
         raise XittError(f"{self.repo}@{self.revision[:12]}: {unknown('configuration', name, sorted(self.files))}")
 
 
-@contextmanager
-def _spoken(repo: str, revision: str | None) -> Iterator[None]:
-    """The hub's errors as sentences."""
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        yield
-    except RevisionNotFoundError:
-        raise XittError(f"{repo}: the hub has no revision {revision} of it") from None
-    except GatedRepoError:
-        raise XittError(f"{repo}: its owner asks for an agreement; accept it on the hub's page and log in") from None
-    except RepositoryNotFoundError:
-        raise XittError(f"{repo}: the hub has no such data set, or it is not public") from None
-    except HFValidationError as error:
-        raise XittError(f"{repo}: not a repository's name ({error})") from None
-    except (EntryNotFoundError, OSError) as error:  # every other error of the hub's and of requests is an OSError
-        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-            raise XittError(f"{repo}@{revision}: the hub lacks a file that it listed ({error})") from None
-        raise XittError(f"{repo}: the hub can't be reached or broke off ({type(error).__name__}: "
-                        f"{str(error).splitlines()[0][:160] if str(error) else 'no reason given'}); the same command "
-                        "goes on where this one stopped") from None
-
-
 def tree(repo: str, revision: str | None) -> Tree:
     """The Parquet files of a commit; without one those of the current commit of main, or of the hub's own conversion
     where main has none."""
@@ -100,7 +70,7 @@ def tree(repo: str, revision: str | None) -> Tree:
 def _commit(repo: str, revision: str) -> str:
     from huggingface_hub import HfApi
 
-    with _spoken(repo, revision):
+    with spoken(repo, revision, what="data set"):
         found = HfApi().repo_info(repo, repo_type="dataset", revision=revision).sha
     if not re.fullmatch(r"[0-9a-f]{40}", str(found)):
         raise XittError(f"{repo}: expected a 40-digit commit of {revision}, found {str(found)[:60]!r}")
@@ -111,7 +81,7 @@ def _tree(repo: str, revision: str) -> Tree:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    with _spoken(repo, revision):
+    with spoken(repo, revision, what="data set"):
         listed = [one for one in HfApi().list_repo_tree(repo, recursive=True, revision=revision, repo_type="dataset")
                   if isinstance(one, RepoFile)]
     found: dict[str, dict[str, list[Remote]]] = {}
@@ -135,7 +105,7 @@ def download(tree: Tree, files: Sequence[Remote]) -> list[Path]:
 
     found = []
     for remote in files:
-        with _spoken(tree.repo, tree.revision):
+        with spoken(tree.repo, tree.revision, what="data set"):
             path = Path(hf_hub_download(tree.repo, remote.path, revision=tree.revision, repo_type="dataset"))
         size = path.stat().st_size
         if size != remote.size or (remote.sha256 and file_digest(path) != remote.sha256):

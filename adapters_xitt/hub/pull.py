@@ -1,0 +1,129 @@
+"""Brings a repository's files here: by an allow-list of names, within caps, checked, into a folder of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from requests import exceptions
+
+from adapters_xitt.errors import XittError
+from adapters_xitt.hub.listing import Remote, commit_of, tree
+from adapters_xitt.hub.references import Reference, is_commit
+from adapters_xitt.hub.wire import again, plain, spoken
+from adapters_xitt.store import Store
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A commit of a repository, here."""
+
+    folder: Path
+    repo: str
+    commit: str
+    left: tuple[str, ...] = ()  # files that no pattern allows, left on the hub
+
+
+class _Capped(io.BufferedWriter):
+    """A file that takes no more bytes than were announced: a server may send without end."""
+
+    def __init__(self, path: Path, most: int) -> None:
+        super().__init__(io.FileIO(path, "w"))
+        self.most = most
+
+    def write(self, data: bytes) -> int:
+        if self.tell() + len(data) > self.most:
+            raise XittError(f"{self.raw.name}: more than the {self.most:,} bytes that the hub announced")
+        return super().write(data)
+
+
+def pull(wanted: Reference, store: Store, *, patterns: Sequence[str], needed: Sequence[str] = (),
+         most_files: int = 64, most_bytes: int = 2_000_000_000, check: Callable[[Path], None] = lambda folder: None,
+         tell: Tell = lambda line: None) -> Pulled:
+    """The files of a commit that `patterns` allow, as a folder below `hub/` in the store.
+
+    A branch, or none, is resolved to its commit and told. Count, sizes and room on the disk are checked against the
+    listing before anything is downloaded; the folder takes its name when every file has the size and the digest that
+    the listing gives and `check` does not refuse it. What is here already is not asked for again. `*` in a pattern
+    stays within one folder."""
+    repo, revision = wanted.repo, wanted.revision
+    commit = revision if is_commit(revision) else commit_of(repo, revision)
+    if commit != revision:
+        tell(f"{repo}: {revision or 'main'} is commit {commit}; pin it as {Reference(repo, commit)}")
+    final = store.root / "hub" / f"{repo.replace('/', '--')}@{commit}"
+    if final.is_dir():
+        return Pulled(final, repo, commit)
+    listed = tree(repo, commit)
+    chosen = [one for one in listed if any(_allows(pattern, one.path) for pattern in patterns)]
+    left = tuple(one.path for one in listed if one not in chosen)
+    _refuse(repo, commit, chosen, left, needed=needed, most_files=most_files, most_bytes=most_bytes)
+    with spoken(repo, commit):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(final.parent).free
+        if (size := sum(one.size for one in chosen)) > free:
+            raise XittError(f"{repo}@{commit[:12]}: {size:,} bytes, but the disk of {final.parent} has {free:,} left")
+        with store.whole_folder(final) as work:
+            for one in chosen:
+                _download(repo, commit, one, work / one.path)
+            check(work)
+    if left:
+        tell(f"{repo}@{commit[:12]}: left on the hub: {plain(', '.join(left), 300)}")
+    return Pulled(final, repo, commit, left)
+
+
+def _allows(pattern: str, path: str) -> bool:
+    parts, names = pattern.split("/"), path.split("/")
+    return len(parts) == len(names) and all(fnmatchcase(name, part) for name, part in zip(names, parts, strict=True))
+
+
+def _refuse(repo: str, commit: str, chosen: Sequence[Remote], left: Sequence[str], *, needed: Sequence[str],
+            most_files: int, most_bytes: int) -> None:
+    """Raises where a listing holds too much, or lacks what is needed."""
+    at = f"{repo}@{commit[:12]}"
+    there = {one.path for one in chosen}
+    if missing := [name for name in needed if name not in there]:
+        has = plain(", ".join([*there, *left]) or "nothing", 300)
+        raise XittError(f"{at}: not a module of ours: {', '.join(missing)} missing; it has {has}")
+    if len(chosen) > most_files:
+        raise XittError(f"{at}: refused: {len(chosen):,} files, over {most_files:,}; nothing was downloaded")
+    size = sum(one.size for one in chosen)
+    if size > most_bytes:
+        large = max(chosen, key=lambda one: one.size)
+        raise XittError(f"{at}: refused: {size:,} bytes, over {most_bytes:,} (the largest is {large.path}, "
+                        f"{large.size:,}); nothing was downloaded")
+
+
+def _download(repo: str, commit: str, remote: Remote, path: Path) -> None:
+    """One file, whole and as the listing says; goes on where the line broke."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    url = hf_hub_url(repo, remote.path, revision=commit)
+    with _Capped(path, remote.size) as file:
+        # The library tries again itself at 5xx and where no answer comes, but not where an answer breaks off.
+        again(lambda: http_get(url, file, headers=build_hf_headers(), resume_size=file.tell(),
+                               expected_size=remote.size, displayed_filename=remote.path),
+              statuses=(429,), breaks=(exceptions.ChunkedEncodingError,))
+    if not _same(path, remote):
+        raise XittError(f"{repo}@{commit[:12]} {remote.path}: its {remote.size:,} bytes have not the digest that the "
+                        "hub lists: changed or damaged; nothing is kept, pull again")
+
+
+def _same(path: Path, remote: Remote) -> bool:
+    """Whether a file has the listed digest: SHA-256 of a large one, else git's SHA-1."""
+    with path.open("rb") as file:
+        if remote.sha256:
+            return hashlib.file_digest(file, "sha256").hexdigest() == remote.sha256
+        sha = hashlib.sha1(f"blob {remote.size}\0".encode())
+        while block := file.read(1 << 20):
+            sha.update(block)
+    return sha.hexdigest() == remote.blob

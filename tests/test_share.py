@@ -1,0 +1,275 @@
+"""`xitt push`, `pull`, `search` and `verify` on modules of a small grid, over a hub on the loopback."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pico
+import pico_world as world
+import pytest
+from hub_shop import ModelHub
+
+from adapters_xitt import formats, parcel
+from adapters_xitt.cli import main
+from adapters_xitt.errors import XittError
+from adapters_xitt.store import Store
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory, pico_dir, pico_world) -> Path:
+    """The store of a run with two seeds of bottlenecks and low-rank updates, alone and above an intermediate."""
+    from click.testing import CliRunner
+
+    folder = tmp_path_factory.mktemp("grid")
+    recipe = world.recipe(folder / "grid.yaml", pico_dir, pico_world)
+    ran = CliRunner().invoke(main, ["run", str(recipe), "--store", str(folder / "store"), "--device", "cpu",
+                                    "targets=[demo-pairs]", "modes=[none, stack, sum]"])
+    assert ran.exit_code == 0, ran.output
+    return folder / "store"
+
+
+@pytest.fixture
+def hub() -> Iterator[ModelHub]:
+    found = ModelHub()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def home(hub: ModelHub, tmp_path: Path) -> Path:
+    hub.log_in(tmp_path / "home")
+    return tmp_path / "home"
+
+
+def entries(store: Path, **wanted: Any) -> list[dict[str, Any]]:
+    found = json.loads((store / "runs" / "grid" / "grid.json").read_text())["entries"]
+    return [one for one in found if one["status"] == "done"
+            and all(one[name] == value for name, value in wanted.items())]
+
+
+def key_of(store: Path, mode: str, *, seed: int = 1) -> str:
+    """The top module of a row of the grid."""
+    found = entries(store, mode=mode, seed=seed, language="de")
+    composition = Store(store).load_result(found[0]["key"]).cell.composition
+    return composition.split(" ")[-1]
+
+
+def good(ran: CompletedProcess[str]) -> str:
+    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-3000:]
+    return ran.stdout
+
+
+def refused(ran: CompletedProcess[str]) -> str:
+    assert ran.returncode == 2 and "Traceback" not in ran.stderr, ran.stdout[-2000:] + ran.stderr[-3000:]
+    return ran.stderr
+
+
+def put(hub: ModelHub, store: Path, repo: str, folder: Path) -> None:
+    """A module of the grid on the hub, as a push leaves it, without the client."""
+    key = key_of(store, "none")
+    folder.mkdir()
+    parcel.pack(Store(store), key, folder, repo=repo,
+                results=[one for one in Store(store).results() if one.cell.composition == key])
+    hub.add(repo, {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
+
+
+# -- there and back
+
+
+@pytest.mark.parametrize("mode", ["stack", "sum"])
+def test_a_module_is_pushed_pulled_into_an_empty_home_and_verified(hub, home, grid, pico_dir, pico_world, tmp_path,
+                                                                   mode: str) -> None:
+    key = key_of(grid, mode)
+    said = good(hub.xitt("push", key, "ana/m", "--store", grid, "--run", "grid", "--licence", "mit", home=home))
+    commit = hub.repos["ana/m"].branches["main"]
+    assert f"xitt pull hub:ana/m@{commit}" in said
+    sent = hub.files("ana/m")
+    assert sum(name.startswith("parts/") for name in sent) == 2
+    assert str(pico_dir).encode() not in b"".join(sent.values()), "nothing of this machine goes along"
+    fresh = tmp_path / "fresh"
+    good(hub.xitt("pull", f"hub:ana/m@{commit}", "--store", fresh, home=tmp_path / "nobody"))
+    folder = fresh / "hub" / f"ana--m@{commit}"
+    assert formats.read_module(folder).manifest.digest == Store(grid).load_module(key).manifest.digest
+    ran = hub.xitt("verify", f"hub:ana/m@{commit}", "--store", fresh, "--encoder", pico_dir, "--data", pico_world,
+                   "--device", "cpu", home=tmp_path / "nobody")
+    own = [one for one in entries(grid, mode=mode, seed=1, target="demo-pairs")
+           if Store(grid).load_result(one["key"]).cell.composition.endswith(key)]
+    assert f"{len(own)} of {len(own)} stated numbers hold, 0 do not" in good(ran) and len(own) == 3
+    assert ran.stdout.count("holds: the same") == 3
+    assert sorted(path.name for path in fresh.iterdir()) == ["hub"], "a pulled key answers nothing in the store"
+
+
+def test_the_card_has_the_numbers_of_the_grid_the_other_seed_and_row_none(hub, home, grid) -> None:
+    from huggingface_hub import ModelCard
+
+    good(hub.xitt("push", key_of(grid, "stack"), "ana/m", "--store", grid, "--run", "grid", home=home))
+    text = hub.files("ana/m")["README.md"].decode()
+    method = entries(grid, mode="stack")[0]["method"]
+    found = {one.dataset_args["language"]: one for one in ModelCard(text).data.eval_results}
+    assert set(found) == {"en", "de", "fi"}
+    for language, one in found.items():
+        seeds = {row["seed"]: row["score"] for row in entries(grid, mode="stack", language=language)}
+        none = [row["score"] for row in entries(grid, mode="none", language=language, method=method)]
+        assert one.metric_value == seeds[1] and one.metric_args["mean"] == pytest.approx(sum(seeds.values()) / 2)
+        row = next(line for line in text.splitlines() if f"({language})" in line and "accuracy" in line)
+        assert f"| {sum(none) / 2:.1f} ± " in row
+    assert "`none`" in text
+
+
+def test_dry_run_asks_nothing_and_shows_the_card(hub, home, grid) -> None:
+    said = good(hub.xitt("push", key_of(grid, "stack"), "ana/m", "--store", grid, "--dry-run", home=home))
+    assert "module.safetensors" in said and "# ana/m" in said and not hub.asked
+
+
+def test_search(hub, home, grid, tmp_path) -> None:
+    put(hub, grid, "ana/pairs", tmp_path / "p")
+    hub.add("bea/pairs", {"README.md": b"# another program's"})
+    said = good(hub.xitt("search", "pairs", home=home))
+    assert "hub:ana/pairs" in said and "bea/pairs" not in said
+    assert "bea/pairs" in good(hub.xitt("search", "pairs", "--all", home=home))
+    assert "0 found" in good(hub.xitt("search", "pairs", "--tag", "sw", home=home))
+
+
+# -- what is refused
+
+
+@pytest.mark.parametrize("words, told", [
+    (("nothing", "ana/m"), "unknown module 'nothing'"),
+    (("KEY", "m"), "not a repository of a hub"),
+    (("KEY", "ana/m@main"), "said by --revision"),
+    (("KEY", "ana/m", "--base", "lab/pico"), "name the encoder's commit too"),
+    (("KEY", "ana/m", "--run", "nowhere"), "unknown run"),
+])
+def test_what_can_not_be_pushed(grid, words: tuple[str, ...], told: str) -> None:
+    from click.testing import CliRunner
+
+    words = tuple(key_of(grid, "none") if word == "KEY" else word for word in words)
+    ran = CliRunner().invoke(main, ["push", *words, "--store", str(grid)])
+    assert ran.exit_code == 2 and told in ran.output, ran.output
+
+
+def test_a_push_without_a_token(hub, grid, tmp_path) -> None:
+    ran = hub.xitt("push", key_of(grid, "none"), "ana/m", "--store", grid, home=tmp_path / "nobody")
+    assert "needs a token" in refused(ran) and not hub.repos and not hub.asked
+
+
+def test_verify_says_which_numbers_do_not_hold(hub, home, grid, pico_dir, pico_world, tmp_path) -> None:
+    put(hub, grid, "ana/m", tmp_path / "p")
+    stated = json.loads(hub.files("ana/m")["results.json"])
+    stated[0]["scores"]["accuracy"] += 20.0
+    stated[1]["cell"]["data"] = "0" * 64
+    hub.add("ana/m", {"results.json": json.dumps(stated).encode()})
+    ran = hub.xitt("verify", "hub:ana/m", "--store", tmp_path / "s", "--encoder", pico_dir, "--data", pico_world,
+                   "--device", "cpu", home=home)
+    assert ran.returncode == 1, ran.stderr
+    assert "1 of 3 stated numbers hold, 1 do not, 1 could not be checked" in ran.stdout
+    assert "-20.00" in ran.stdout and "other rows here" in ran.stdout
+
+
+def test_verify_wants_the_encoder_that_the_manifest_names(hub, home, grid, pico_world, tmp_path) -> None:
+    put(hub, grid, "ana/m", tmp_path / "p")
+    other = pico.write(tmp_path / "other", seed=8)
+    verify = ("verify", "hub:ana/m", "--store", tmp_path / "s", "--data", pico_world)
+    assert "belongs to another encoder" in refused(hub.xitt(*verify, "--encoder", other, home=home))
+    assert "name the encoder with --encoder" in refused(hub.xitt(*verify, home=home))
+
+
+def _json(change: Callable[[dict], Any], name: str = "manifest.json") -> Callable[[dict[str, bytes]], None]:
+    def spoil(files: dict[str, bytes]) -> None:
+        value = json.loads(files[name])
+        change(value)
+        files[name] = json.dumps(value).encode()
+    return spoil
+
+
+def _part(files: dict[str, bytes], name: str = "manifest.json") -> str:
+    return next(path for path in files if path.startswith("parts/") and path.endswith(name))
+
+
+SPOILED: dict[str, tuple[Callable[[dict[str, bytes]], Any], str]] = {
+    "another digest": (_json(lambda one: one.update(digest="0" * 64)), "the manifest says"),
+    "a key that is a path": (_json(lambda one: one.update(key="../../../etc")), "is no key of a module"),
+    "another context": (_json(lambda one: one.update(context=f"{'e' * 64} > {one['key']}")), "is missing"),
+    "no JSON": (lambda files: files.update({"manifest.json": b"{"}), "not JSON"),
+    "an old format": (_json(lambda one: one.update(format=1)), "this version reads format"),
+    "a key too many": (_json(lambda one: one.update(auto_map="x")), "keys missing or too many: auto_map"),
+    "a pickle as weights": (lambda files: files.update({"module.safetensors": b"\x80\x04cos\nsystem\n."}),
+                            "can't be read"),
+    "no weights": (lambda files: files.pop("module.safetensors"), "can't be read"),
+    "no part": (lambda files: [files.pop(_part(files, name)) for name in ("manifest.json", "module.safetensors")],
+                "of the context is missing"),
+    "a part of another encoder": (lambda files: _json(lambda one: one.update(encoder="0" * 64), _part(files))(files),
+                                  "belongs to another encoder"),
+    "a part under another's key": (lambda files: _json(lambda one: one.update(key="0" * 64), _part(files))(files),
+                                   "its manifest is that of"),
+    "a part of nothing": (lambda files: files.update({
+        path.replace(path.split("/")[1], "9" * 64): body for path, body in list(files.items()) if "parts/" in path}),
+                          "belongs to nothing"),
+}
+
+
+@pytest.fixture(scope="module")
+def packed(grid: Path, tmp_path_factory) -> dict[str, bytes]:
+    """The files of a parcel: a module above another."""
+    folder = tmp_path_factory.mktemp("packed")
+    parcel.pack(Store(grid), key_of(grid, "stack"), folder, repo="ana/m")
+    assert parcel.check(folder)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_a_spoiled_parcel_is_refused(packed, tmp_path, case: str) -> None:
+    spoil, words = SPOILED[case]
+    files = dict(packed)
+    spoil(files)
+    for name, body in files.items():
+        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "p" / name).write_bytes(body)
+    with pytest.raises(XittError, match=re.escape(words)):
+        parcel.check(tmp_path / "p")
+
+
+def test_a_spoiled_parcel_gets_no_folder(hub, packed, tmp_path) -> None:
+    files = dict(packed)
+    SPOILED["another digest"][0](files)
+    hub.add("ana/m", files)
+    ran = hub.xitt("pull", "hub:ana/m", "--store", tmp_path / "s", home=tmp_path / "home")
+    assert "the manifest says" in refused(ran) and list((tmp_path / "s").rglob("*")) == [tmp_path / "s" / "hub"]
+
+
+def test_results_that_can_not_be_scored_again(hub, grid, tmp_path) -> None:
+    store = Store(grid)
+    key = key_of(grid, "none")
+    own = [one for one in store.results() if one.cell.composition == key]
+    (tmp_path / "p").mkdir()
+    parcel.pack(store, key, tmp_path / "p", repo="ana/m", results=own)
+    path = tmp_path / "p" / "results.json"
+    assert [replace(one, provenance={}, predictions="") for one in own] == parcel.stated(tmp_path / "p")
+    for change in ({"task": "nothing"}, {"language": "xx"}, {"split": "test; rm"}, {"lengths": {"max_length": "[1]"}},
+                   {"lengths": 7}):
+        one = own[0].record()
+        path.write_text(json.dumps([{**one, "cell": {**one["cell"], **change}}]))
+        with pytest.raises(XittError, match=r"scored again|split"):
+            parcel.stated(tmp_path / "p")
+    for text in ("{", "7", '[{"cell": 1}]', "[[]]"):
+        path.write_text(text)
+        with pytest.raises(XittError, match="not results"):
+            parcel.stated(tmp_path / "p")
+
+
+def test_a_data_set_is_its_digests(grid, tmp_path) -> None:
+    (tmp_path / "p").mkdir()
+    parcel.pack(Store(grid), key_of(grid, "stack"), tmp_path / "p", repo="ana/m")
+    path = next((tmp_path / "p" / "data").iterdir())
+    path.write_text(json.dumps({**json.loads(path.read_text()), "digest": "../../../evil"}))
+    with pytest.raises(XittError, match="it is that of"):
+        parcel.unpack(tmp_path / "p", Store(tmp_path / "s"))
+    path.unlink()
+    with pytest.raises(XittError, match="not known in full"):
+        parcel.unpack(tmp_path / "p", Store(tmp_path / "s"))
