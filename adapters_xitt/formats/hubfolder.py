@@ -83,8 +83,8 @@ def write(folder: Path, *, name: str, choice: Choice, tensors: Tensors, encoder_
 def _save(folder: Path, name: str, config: Mapping[str, Any], weights: str, tensors: Tensors) -> None:
     from safetensors.torch import save_file
 
-    (folder / name).write_text(json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
-                               encoding="utf-8")
+    # Keys unsorted: the library lists labels in the order they stand here, not in that of the outputs.
+    (folder / name).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     save_file({key: one.detach().cpu().contiguous().clone() for key, one in tensors.items()}, folder / weights)
 
 

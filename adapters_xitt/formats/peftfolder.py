@@ -195,7 +195,13 @@ def _head(rest: Tensors, config: Mapping[str, Any], found: Mapping[str, Path], *
     if strange:
         raise XittError(f"{found[WEIGHTS]}: {len(strange)} tensors too many, neither of low-rank updates nor of a head:"
                         f" {', '.join(strange[:4])}")
-    if not rest or not with_head:
+    if not with_head:
+        return None
+    if not rest:
+        if saved := config.get("modules_to_save"):  # as peft leaves it when it converts a PiSSA
+            raise XittError(f"{found[WEIGHTS]}: modules_to_save names {str(saved)[:80]}, no tensor is of them, and "
+                            "peft itself loads no such folder over a model with a head; --without-head takes in the "
+                            "rest")
         return None
     modules = {name.rpartition(".")[0] for name in rest}
     wanted = {_OVER[kind][1]: kind for kind in ("pair", "tagging", "qa")}.get(config.get("task_type"))
