@@ -501,6 +501,33 @@ def test_tensors_that_do_not_fit(form, change, hub_folder, peft_folder, pico_dir
     assert said in refused(copy, pico_dir, store, labels=labels)
 
 
+JUNK = (None, True, -1, 0, 10**30, 0.5, "x", "\x1b[2J", "", [], [[1]], ["x"], [None], {}, {"x": []}, {"x": 1})
+
+
+def test_junk_in_any_key(hub_folder, peft_folder, tmp_path):
+    """Every value of every key replaced, one at a time: read as it is or refused, never a crash, nothing for a terminal
+    to obey."""
+    outcomes = {"refused": 0, "read": 0}
+    for folder, name, reader in ((hub_folder, foreign.CONFIG, hubfolder),
+                                 (hub_folder, hubfolder.HEAD_CONFIG, hubfolder),
+                                 (peft_folder, foreign.CONFIG, peftfolder)):
+        copy = shutil.copytree(folder, tmp_path / f"{reader.__name__}{name}")
+        whole = json.loads((folder / name).read_text())
+        for above in [whole, whole["config"]] if reader is hubfolder else [whole]:
+            for key, kept in list(above.items()):
+                for value in JUNK:
+                    above[key] = value
+                    (copy / name).write_text(json.dumps(whole))
+                    try:
+                        foreign.fit(reader.read(copy), layers=pico.LAYERS, width=pico.WIDTH, wide=64)
+                        outcomes["read"] += 1
+                    except XittError as error:
+                        assert "\x1b" not in str(error)
+                        outcomes["refused"] += 1
+                    above[key] = kept
+    assert min(outcomes.values()) > 300
+
+
 HEADS = {
     "missing": (lambda found: found.pop(next(name for name in found if name.endswith("bias"))), "missing"),
     "too many": (lambda found: found.update({next(iter(found)).rpartition(".")[0] + ".more": torch.ones(1)}),
