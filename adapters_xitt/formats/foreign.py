@@ -153,7 +153,7 @@ def fit(found: Foreign, *, layers: int, width: int, wide: int) -> Choice:
     problems = Problems(str(found.folder))
     choice = found.choice
     if found.width not in (None, width):
-        problems.add(f"made for an encoder {found.width} wide, this one is {width} wide")
+        problems.add(f"made for an encoder {said(found.width)} wide, this one is {width} wide")
     beyond = [layer for layer in (*found.only, *choice["leave_out"]) if layer >= layers]
     if beyond:
         problems.add(f"it names layer {max(beyond)}; this encoder has layers 0 to {layers - 1}")
@@ -194,10 +194,17 @@ def head_of(kind: str, theirs: Mapping[str, Any], names: Mapping[str, str], *, w
         module, _, end = name.rpartition(".")
         own[f"{names[module]}.{end}"] = tensor
     tied = {name: own.pop(name) for name in list(own) if name.startswith("decoder.")}
-    outputs = OUTPUTS.get(kind, len(own["out.bias"]) if "out.bias" in own else 0)
+    counts = [one.shape[0] for name, one in own.items() if name.startswith("out.") and one.ndim]
+    outputs = OUTPUTS.get(kind, max(counts, default=0))
     if labels is not None and kind not in OUTPUTS and len(labels) != outputs:
         raise XittError(f"{where}: {len(labels)} labels for {outputs} outputs")
     return Head(kind=kind, labels=() if kind in OUTPUTS else labels, outputs=outputs, tensors=own, tied=tied)
+
+
+def said(value: Any) -> str:
+    """The beginning of what a folder says, safe for a terminal."""
+    text = str(value)[:80]
+    return text if text.isprintable() else ascii(text)
 
 
 def labels_of(ids: Any, where: Path) -> tuple[str, ...] | None:
@@ -206,6 +213,8 @@ def labels_of(ids: Any, where: Path) -> tuple[str, ...] | None:
         return None
     good = isinstance(ids, dict) and all(isinstance(at, int) and not isinstance(at, bool) for at in ids.values())
     if not good or sorted(ids.values()) != list(range(len(ids))):
-        raise XittError(f"{where}: label2id must map labels onto the outputs 0 to {len(ids) - 1}, each once")
+        raise XittError(f"{where}: label2id must map labels onto the outputs 0 to N - 1, each once")
+    if not all(label.isprintable() and 0 < len(label) <= 200 for label in ids):
+        raise XittError(f"{where}: a label is made of 1 to 200 printable characters")
     found = tuple(sorted(ids, key=ids.__getitem__))
     return None if all(map(PLACEHOLDER.fullmatch, found)) else found

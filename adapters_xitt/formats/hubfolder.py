@@ -25,6 +25,7 @@ from adapters_xitt.formats.foreign import (
     Tensors,
     head_of,
     labels_of,
+    said,
 )
 from adapters_xitt.methods import METHODS, Choice
 
@@ -33,6 +34,7 @@ WEIGHTS, FUSION_WEIGHTS, HEAD_WEIGHTS = ("adapter.safetensors", "model_adapter_f
                                          "model_head.safetensors")
 MODEL_CLASS = "XLMRobertaAdapterModel"
 NAME = re.compile(r"[A-Za-z0-9_-]+")  # a name of an adapter that makes a folder, and a key of torch's ModuleDict
+_VERSION = re.compile(r"adapters\.\d{1,3}\.\d{1,3}[.\w]{0,20}")
 _MARK = re.compile(r"(?:^|\.)(?:adapters|loras|invertible_adapters|shared_parameters|adapter_fusion_layer)\.")
 
 # Head type → kind, layers, activation, and the places in the library's sequence → our modules.
@@ -83,8 +85,8 @@ def write(folder: Path, *, name: str, choice: Choice, tensors: Tensors, encoder_
 def _save(folder: Path, name: str, config: Mapping[str, Any], weights: str, tensors: Tensors) -> None:
     from safetensors.torch import save_file
 
-    (folder / name).write_text(json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
-                               encoding="utf-8")
+    # Keys unsorted: the library lists labels in the order they stand here, not in that of the outputs.
+    (folder / name).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     save_file({key: one.detach().cpu().contiguous().clone() for key, one in tensors.items()}, folder / weights)
 
 
@@ -177,9 +179,9 @@ def _checked(config: Mapping[str, Any], path: Path) -> tuple[str, str]:
     kind, written, name = (config.get(key) for key in ("model_type", "version", "name"))
     if kind != MODEL_TYPE:
         raise XittError(f"{path}: model_type is {kind!r}; only modules of {MODEL_TYPE} encoders run here")
-    if not isinstance(written, str) or not written.startswith("adapters."):
-        raise XittError(f"{path}: written by {written or 'an old adapter-transformers'}, before `adapters` 1.0; load "
-                        "it there and save it again with use_safetensors=True")
+    if not isinstance(written, str) or not _VERSION.fullmatch(written):
+        raise XittError(f"{path}: written by {said(written or 'an old adapter-transformers')}, before `adapters` 1.0; "
+                        "load it there and save it again with use_safetensors=True")
     if not isinstance(config.get("config"), dict):
         raise XittError(f"{path}: config must be an object")
     if not isinstance(name, str) or "." in name or not 0 < len(name) <= 300 or not name.isprintable():
@@ -258,8 +260,8 @@ def _method(config: Mapping[str, Any], path: Path, written: str) -> Choice:
         problems.add(problem)
     problems.raise_if_any()
     name, options = choice
-    if "leave_out" in options and isinstance(options["leave_out"], list):
-        options["leave_out"] = list(dict.fromkeys(options["leave_out"]))
+    if isinstance(left := options.get("leave_out"), list) and all(type(layer) is int for layer in left):
+        options["leave_out"] = sorted(set(left))
     try:
         return methods.choose(name, options)
     except XittError as error:
@@ -277,9 +279,9 @@ def _lora(config: Mapping[str, Any], written: str) -> tuple[tuple[str, dict[str,
     if tuple(map(int, re.findall(r"\d+", written)[:2])) < (1, 1):
         alpha = config["r"]  # what the library makes of files from before it scaled by alpha (its issue 770)
     matrices = config["attn_matrices"] if config["selfattn_lora"] else []
-    wrong = [matrix for matrix in matrices if matrix not in _MATRICES.values()]
-    if wrong:
-        found.append(f"attn_matrices has {wrong[0]!r}, which is no place here")
+    if not isinstance(matrices, list) or any(matrix not in _MATRICES.values() for matrix in matrices):
+        found.append(f"attn_matrices is {said(matrices)}; places here are {', '.join(_MATRICES.values())}")
+        matrices = []
     places = [place for place, matrix in _MATRICES.items() if matrix in matrices]
     places += [place for place, field in _FEED.items() if config[field]]
     return ("lora", {"rank": _whole(config["r"]), "alpha": _whole(alpha), "dropout": config["dropout"],
@@ -298,7 +300,7 @@ def _differ(config: Mapping[str, Any], wanted: Mapping[str, Any], free: Sequence
         if key in free:
             continue
         if key not in wanted:
-            found.append(f"key {key[:80]!r} ({str(value)[:40]}) is not known, so what it changes is not")
+            found.append(f"key {key[:80]!r} ({said(value)}) is not known, so what it changes is not")
         elif _plain(value) != _plain(wanted[key]):
             found.append(f"{key} is {str(value)[:40]!r}, {what} has {wanted[key]!r}")
     return found
@@ -317,14 +319,14 @@ def _head(folder: Path, found: Mapping[str, Path]) -> Head | None:
             raise XittError(f"{folder / name}: missing; the other file of the head is there")
     path = found[HEAD_CONFIG]
     whole = files.read_json(path)
-    config, tensors = whole.get("config"), files.read_tensors(found[HEAD_WEIGHTS])
+    config, model, tensors = whole.get("config"), str(whole.get("model_class")), files.read_tensors(found[HEAD_WEIGHTS])
     tensors = {name: one.float() if one.is_floating_point() else one for name, one in tensors.items()}
-    if config is None and whole.get("model_class") in STATIC:
-        kind, names = STATIC[whole["model_class"]]
+    if config is None and model in STATIC:
+        kind, names = STATIC[model]
         return head_of(kind, tensors, names, where=path, labels=labels_of(whole.get("label2id"), path))
-    if not isinstance(config, dict) or config.get("head_type") not in _HEADS:
-        said = config.get("head_type") if isinstance(config, dict) else whole.get("model_class")
-        raise XittError(f"{path}: a head of type {str(said)[:80]!r} has no counterpart here; there are "
+    if not isinstance(config, dict) or str(config.get("head_type")) not in _HEADS:
+        kind = config.get("head_type") if isinstance(config, dict) else model
+        raise XittError(f"{path}: a head of type {str(kind)[:80]!r} has no counterpart here; there are "
                         f"{', '.join(_HEADS)}. --without-head takes in the rest")
     kind, names = _checked_head(config, path)
     own = f"heads.{whole.get('name')}."
@@ -341,7 +343,7 @@ def _checked_head(config: Mapping[str, Any], path: Path) -> tuple[str, dict[str,
     for problem in _differ(config, wanted, _HEAD_FREE, "a head here"):
         problems.add(problem + "; --without-head takes in the rest")
     if config.get("layers") != layers:
-        problems.add(f"layers is {str(config.get('layers'))[:40]}, a {config['head_type']} head here has {layers}; "
+        problems.add(f"layers is {said(config.get('layers'))}, a {config['head_type']} head here has {layers}; "
                      "--without-head takes in the rest")
     if activation and config.get("activation_function") != activation:
         problems.add(f"activation_function is {str(config.get('activation_function'))[:40]!r}, a head here has "

@@ -11,7 +11,7 @@ from typing import Any
 from adapters_xitt import merges, methods
 from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.formats import files
-from adapters_xitt.formats.foreign import CONFIG, STATIC, Foreign, Head, Tensors, head_of, labels_of
+from adapters_xitt.formats.foreign import CONFIG, STATIC, Foreign, Head, Tensors, head_of, labels_of, said
 from adapters_xitt.methods import PLACES, Choice
 
 WEIGHTS = "adapter_model.safetensors"
@@ -142,22 +142,22 @@ def _check(config: Mapping[str, Any], path: Path, kinds: list[str]) -> None:
                      "weights as well; save it again with path_initial_model_for_weight_conversion")
     for key, value in config.items():
         if key not in (*_UNDERSTOOD, *_FREE) and value not in _OFF and value not in ([], {}):
-            problems.add(f"{key[:80]} is {str(value)[:60]}; it changes what is computed, or may, and is not read here")
+            problems.add(f"{said(key)} is {said(value)}; it changes what is computed, or may, and is not read here")
     if len(kinds) > 1:
         problems.add("use_rslora and use_dora together are no method here")
     if not isinstance(config.get("target_modules"), (list, str)):
         problems.add("target_modules is missing, so which weights it updates is not said")
     if config.get("layers_pattern") not in (None, [], "", "layer", ["layer"]):
-        problems.add(f"layers_pattern is {str(config['layers_pattern'])[:40]}; layers are encoder.layer.N here")
+        problems.add(f"layers_pattern is {said(config['layers_pattern'])}; layers are encoder.layer.N here")
     problems.raise_if_any()
 
 
 def _layers(config: Mapping[str, Any], path: Path) -> tuple[int, ...]:
     """The layers that the configuration names; none where it means all."""
-    said = config.get("layers_to_transform")
-    found = [said] if isinstance(said, int) else said or []
+    told = config.get("layers_to_transform")
+    found = [told] if isinstance(told, int) else told or []
     if not isinstance(found, list) or not all(type(one) is int and one >= 0 for one in found):
-        raise XittError(f"{path}: layers_to_transform must be whole numbers, not {str(said)[:60]}")
+        raise XittError(f"{path}: layers_to_transform must be whole numbers, not {said(told)}")
     return tuple(sorted(set(found)))
 
 
@@ -195,10 +195,16 @@ def _head(rest: Tensors, config: Mapping[str, Any], found: Mapping[str, Path], *
     if strange:
         raise XittError(f"{found[WEIGHTS]}: {len(strange)} tensors too many, neither of low-rank updates nor of a head:"
                         f" {', '.join(strange[:4])}")
-    if not rest or not with_head:
+    if not with_head:
+        return None
+    if not rest:
+        if saved := config.get("modules_to_save"):  # as peft leaves it when it converts a PiSSA
+            raise XittError(f"{found[WEIGHTS]}: modules_to_save names {said(saved)}, no tensor is of them, and "
+                            "peft itself loads no such folder over a model with a head; --without-head takes in the "
+                            "rest")
         return None
     modules = {name.rpartition(".")[0] for name in rest}
-    wanted = {_OVER[kind][1]: kind for kind in ("pair", "tagging", "qa")}.get(config.get("task_type"))
+    wanted = next((kind for kind in ("pair", "tagging", "qa") if _OVER[kind][1] == config.get("task_type")), None)
     for kind, names in STATIC.values():
         needed = {their for their, ours in names.items() if ours != "decoder"}
         if needed <= modules <= set(names) and wanted in (None, kind):
