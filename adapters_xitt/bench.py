@@ -62,7 +62,7 @@ class Bench:
     def put(self, module: formats.Module, choice: Any) -> None:
         """Mounts a stored module, once; it must have been made for this very encoder."""
         manifest, name = module.manifest, mounted(module.manifest.key)
-        over = tuple(mounted(part) for part in compose.fused(_context(manifest), manifest.key))
+        over = tuple(mounted(part) for part in compose.fused(compose.parse(manifest.context), manifest.key))
         if manifest.encoder != self.files.fingerprint:
             raise XittError(f"module {manifest.key[:12]} was made for the encoder {manifest.encoder_name} "
                             f"({manifest.encoder[:12]}), this one is {self.files.name} ({self.files.fingerprint[:12]})")
@@ -90,16 +90,6 @@ class Bench:
                                 f"kind {task.kind!r} with labels {' '.join(task.labels) or '(none)'}")
             head.load_state_dict(stored)
         return head.to(self.fabric.device)
-
-
-def _context(manifest: formats.Manifest) -> Composition:
-    """The composition a module was trained in: over keys, its own among them."""
-    found = compose.parse(manifest.context)
-    parts = compose.names(found)
-    if manifest.key not in parts or not all(map(formats.KEY.fullmatch, parts)):
-        raise XittError(f"module {manifest.key[:12]} ({manifest.role}): its context {manifest.context[:200]!r} must "
-                        "be a composition of keys, 64 hex digits each, with its own among them")
-    return found
 
 
 def _fits(module: formats.Module, choice: Any, files: checkpoint.EncoderFiles) -> None:

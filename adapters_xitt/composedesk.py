@@ -10,7 +10,7 @@ from typing import Any
 
 from adapters_xitt import compose, formats, merges, methods, plan, tasks
 from adapters_xitt.compose import Composition, Fuse, Merge, Part
-from adapters_xitt.desk import Work, empty, known, method_of, recipe_of, runner_of
+from adapters_xitt.desk import Work, empty, encoder_of, known, method_of, recipe_of, runner_of
 from adapters_xitt.errors import XittError, nearest
 from adapters_xitt.formats import Manifest
 from adapters_xitt.grid import read_grid
@@ -98,8 +98,9 @@ def find(text: str, where: Store) -> Found:
 
 def _work(found: Found, where: Store, targets: Mapping[str, str], options: Options) -> Work:
     """A plan that knows the modules of an expression; `targets`: task → convention."""
-    first = next(iter(found.manifests.values()), None)
-    values = {"name": "compose", "encoder": options.encoder or (first.encoder_name if first else "demo"),
+    made_here = [one for one in found.manifests.values() if not one.source]
+    first = next(iter(made_here or found.manifests.values()), None)
+    values = {"name": "compose", "encoder": encoder_of(first, options.encoder),
               "methods": ["seq_bn"], "intermediates": [], "targets": list(targets), "modes": ["none"],
               "seeds": [options.seed],
               **({"languages": list(options.languages)} if options.languages else {}),

@@ -131,7 +131,7 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
     where = Store(store or default_root())
     parent = where.load_module(where.resolve(after)).manifest if after else None
     choice, rate = method_of(method) if not parent else (methods.recorded(parent.method), None)
-    values = {"name": "train", "encoder": encoder or (parent.encoder_name if parent else "demo"),
+    values = {"name": "train", "encoder": encoder_of(parent, encoder),
               "methods": [{"name": choice.name, **_plain(choice), **({"learning_rate": rate} if rate else {})}],
               "intermediates": [], "targets": [task], "modes": ["none"], "seeds": [seed]}
     found = recipe_of(values, overrides, data)
@@ -161,16 +161,30 @@ def empty(found: recipe.Recipe, where: Store) -> Work:
     return Work(Plan(found, Material(found, data_root(found, where), where)), where)
 
 
-def known(work: Work, key: str) -> TrainJob:
-    """A stored module as a job of the plan, with the modules it stands on and the data it has seen."""
+def known(work: Work, key: str, *, under: tuple[str, ...] = ()) -> TrainJob:
+    """A stored module as a job of the plan, with the modules it stands on and the data it has seen. `under`: those
+    that have it in their context."""
     manifest = formats.read_manifest(work.store.module_folder(key))
+    if key in under:
+        raise XittError(f"module {key[:12]} ({manifest.role}): its context names {under[-1][:12]}, whose context names "
+                        "it; no module was trained so")
     for part in compose.names(compose.parse(manifest.context)):
         if part != key and part not in work.plan.train:
-            known(work, part)
+            known(work, part, under=(*under, key))
     for exposure in manifest.exposure:
         if exposure["data"]:
             work.plan.data[exposure["data"]] = work.store.load_data_set(exposure["data"])
     return plan.known(work.plan, manifest, methods.recorded(manifest.method))
+
+
+def encoder_of(manifest: formats.Manifest | None, given: str | None) -> str:
+    """The encoder that is named, or that of a module made here; one that was taken in chooses nothing to be loaded."""
+    if given or manifest is None:
+        return given or "demo"
+    if manifest.source:
+        raise XittError(f"module {manifest.key[:12]} ({manifest.role}) was taken in from elsewhere, and chooses no "
+                        f"encoder to be loaded; it says {manifest.encoder_name!a}: name yours with --encoder")
+    return manifest.encoder_name
 
 
 def _plain(choice: methods.Choice) -> dict[str, Any]:

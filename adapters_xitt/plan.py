@@ -366,16 +366,13 @@ def one_composition(plan: Plan, composition: Composition, *,
 
 def known(plan: Plan, manifest: Manifest, choice: Choice) -> TrainJob:
     """A module that the store has already, as a job of the plan."""
-    training, record, start = manifest.training, manifest.mixture, manifest.training["start"]
+    training, start = manifest.training, manifest.training["start"]
     drawn = training.get("drawn") or manifest.trained_on
     own = None if start or manifest.merge or manifest.source else born(manifest.encoder, choice, manifest.seed, drawn)
-    portions = tuple(Portion(**{**part, "languages": tuple(part["languages"]), "labels": tuple(part.get("labels", ()))})
-                     for part in record["portions"])
-    mixed = Mixture(manifest.trained_on, **{**record, "portions": portions,
-                                            "shares": tuple((text, share) for text, share in record["shares"])})
     plan.train[manifest.key] = TrainJob(
-        key=manifest.key, mixture=mixed, method=choice, learning_rate=training["learning_rate"],
-        seed=manifest.seed, title=manifest.role, start=start, below=tuple(training["below"]),
+        key=manifest.key, mixture=mixture.recorded(manifest.trained_on, manifest.mixture), method=choice,
+        learning_rate=training["learning_rate"], seed=manifest.seed, title=manifest.role, start=start,
+        below=tuple(training["below"]),
         carry_pooler=training["carry_pooler"], context=compose.parse(manifest.context),
         exposure=tuple(Exposure(**one) for one in manifest.exposure), chance=manifest.chance,
         spaces=tuple(manifest.heads), drawn=drawn, born=training.get("born") or own)

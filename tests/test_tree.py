@@ -27,7 +27,8 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "nearest", "decode", "ceiling", "stream", "train",  # engine
          "material", "means", "jobs", "plan", "bench", "merging", "run", "grid",  # work
          "analysis", "submission", "card", "parcel", "report",  # reading
-         "doctor", "desk", "moduledesk", "exchangedesk", "composedesk", "datadesk", "printing", "sharedesk", "cli")  # doors
+         "doctor", "desk", "moduledesk", "exchangedesk", "composedesk", "datadesk", "printing", "sharedesk",
+         "cli")  # doors
 
 
 def _modules() -> list[Path]:

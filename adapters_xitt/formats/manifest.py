@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
-from adapters_xitt import methods, mixture
+from adapters_xitt import compose, methods, mixture
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.lineage import UNKNOWN
 from adapters_xitt.tasks import KINDS
@@ -81,8 +81,14 @@ def problems(values: Mapping[str, Any]) -> list[str]:
 def _together(values: Mapping[str, Any]) -> list[str]:
     """What no field shows alone."""
     found = []
-    if values["key"] not in values["context"]:
-        found.append("context: the composition a module was trained in has the module's own key as a part")
+    try:
+        parts = compose.names(compose.parse(values["context"]))
+    except XittError as error:
+        found.append(f"context: {str(error).splitlines()[0]}")
+    else:
+        if values["key"] not in parts or not all(map(KEY.fullmatch, parts)):
+            found.append("context: a composition of keys, 64 hex digits each, with the module's own among them, is "
+                         f"needed, not {_short(values['context'])}")
     if values.get("chance") is not None and values["metrics"]["score"] is None:
         found.append("metrics: chance has a value, so score must have one")
     return found
