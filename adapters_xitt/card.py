@@ -101,7 +101,7 @@ def scores(card: Card) -> list[tuple[Result, list[float]]]:
             rows.setdefault(_place(one), []).append(one)
     found = []
     for same in rows.values():
-        own = next((one for one in same if one.cell.seed == card.manifest.seed), None)
+        own = next((one for one in same if one.cell.composition == card.manifest.context), None)
         if own:
             found.append((own, [one.scores[one.headline] for one in same]))
     return found

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from adapters_xitt import compose, decode, formats, records
+from adapters_xitt.errors import XittError
 from adapters_xitt.jobs import Plan
 from adapters_xitt.methods import COMPOSED
 from adapters_xitt.mixture import Mixture
@@ -64,7 +65,10 @@ def _majority(plan: Plan) -> dict[str, dict[str, float]]:
         if row.kind not in ("pair", "tagging", "choice"):
             continue
         portion = plan.recipe.training_portion(material.sources.training_task(row))
-        train_rows = [one for rows in material.train(portion, Mixture(name, (portion,))) for one in rows.rows]
+        try:
+            train_rows = [one for rows in material.train(portion, Mixture(name, (portion,))) for one in rows.rows]
+        except XittError:  # stored modules may be scored where their training data is not
+            continue
         found[name] = {code: decode.majority(row, train_rows, material.test(name, code).rows, language=code)
                        for code in plan.recipe.tested(row)}
     return found

@@ -63,7 +63,7 @@ def pack(store: Store, key: str, folder: Path, *, repo: str, base: Reference | N
         else:
             (folder / "data" / f"{found}.json").write_text(text, encoding="utf-8")
     own = [replace(one, provenance={}, predictions="") for one in results
-           if one.status == DONE and one.cell.seed == modules[key].manifest.seed]
+           if one.status == DONE and one.cell.composition == modules[key].manifest.context]
     (folder / RESULTS).write_text(json.dumps([one.record() for one in own], indent=1, ensure_ascii=False) + "\n",
                                   encoding="utf-8")
     whole = Card(repo=repo, manifest=modules[key].manifest, base=base, results=results, beside=beside, licence=licence,

@@ -66,18 +66,20 @@ def _results(store: Store, key: str, run: str | None) -> tuple[list[Result], dic
         return own, {}
     entries = [one for one in desk.load_run(run, store.root)[0]["entries"] if one["status"] == DONE]
     keys = {one.cell.key for one in own}
-    rows = {_row(one) for one in entries if one["key"] in keys}
-    if not rows:
+    mine = {_row(one) for one in entries if one["key"] in keys}
+    if not mine:
         raise XittError(f"run {run}: none of its rows is this module's")
-    (method, intermediate, mode), *_ = rows
+    targets = {one["target"] for one in entries if one["key"] in keys}  # other targets are other modules' of the row
+    entries = [one for one in entries if one["target"] in targets]
+    (method, intermediate, mode), *_ = mine
     compared = {"none": ("", "none")} | {f"{what} {mode}": (what, mode) for what in (
         "random", f"{intermediate}:permuted", f"{intermediate}:text")}
     beside: dict[str, list[Result]] = {}
     for label, place in compared.items():
         found = [one["key"] for one in entries if _row(one) == (method, *place)]
-        if found and (method, *place) not in rows:
+        if found and (method, *place) not in mine:
             beside[label] = [store.load_result(one) for one in dict.fromkeys(found)]
-    several = dict.fromkeys(one["key"] for one in entries if _row(one) in rows)
+    several = dict.fromkeys(one["key"] for one in entries if _row(one) in mine)
     return [store.load_result(one) for one in several], beside
 
 
@@ -151,10 +153,13 @@ def _groups(stated: Sequence[Result]) -> list[list[Result]]:
     """The stated cells that one evaluation can score: of one task, read in one way."""
     found: dict[str, list[Result]] = {}
     for one in stated:
-        cell = one.cell
-        found.setdefault(json.dumps([cell.task, cell.split, cell.lengths, cell.precision, cell.convention]),
-                         []).append(one)
+        found.setdefault(_reading(one), []).append(one)
     return list(found.values())
+
+
+def _reading(one: Result) -> str:
+    cell = one.cell
+    return json.dumps([cell.task, cell.split, cell.lengths, cell.precision, cell.convention], sort_keys=True)
 
 
 def _again(group: Sequence[Result], key: str, store: Store, encoder: Path, data: str | None, device: str,
@@ -166,20 +171,21 @@ def _again(group: Sequence[Result], key: str, store: Store, encoder: Path, data:
             f"precision={json.dumps(cell.precision)}"]
     if cell.convention in {one.name for one in tasks.task(cell.task).conventions}:
         said.append(f"{at}.convention={cell.convention}")
-    lines = []
+    reasons: dict[str, str] = {}
     try:
         grids = composedesk.evaluate(key, [cell.task], store=store.root, options=Options(
             encoder=str(encoder), data=data, overrides=said, languages=[one.cell.language for one in group],
             machine={"device": device, "threads": threads}))
-    except XittError as error:
-        return [_line(one, None, f"not checked: {str(error).splitlines()[0][:120]}") for one in group]
-    entries = {one["language"]: one for grid in grids for one in grid["entries"]}
+        reasons = {one["language"]: one["reason"] for grid in grids for one in grid["entries"]}
+    except XittError as error:  # a table's majority row wants training data too; what was scored before is there
+        reasons = dict.fromkeys((one.cell.language for one in group), str(error).splitlines()[0][:160])
+    scored = {one.cell.language: one for one in store.results() if _reading(one) == _reading(group[0])}
+    lines = []
     for one in group:
-        entry = entries.get(one.cell.language)
-        if entry is None or entry["status"] != DONE:
-            lines.append(_line(one, None, f"not checked: {entry['reason'] if entry else 'not there'}"))
+        here = scored.get(one.cell.language)
+        if here is None:
+            lines.append(_line(one, None, f"not checked: {reasons.get(one.cell.language) or 'not there'}"))
             continue
-        here = store.load_result(entry["key"])
         if here.cell.data != one.cell.data:
             lines.append(_line(one, None, "not checked: other rows here"))
             continue

@@ -42,8 +42,9 @@ def manifest(**more: object) -> Manifest:
 
 def result(value: float, *, seed: int = 1, task: str = "xnli", language: str = "de", tag: str = "zero-shot"
            ) -> Result:
-    cell = Cell(encoder="34" * 32, composition=f"{BELOW} > {KEY}", task=task, language=language, split="test",
-                data=DATA, lengths={"max_length": 128}, seed=seed, precision="32", convention="plain")
+    cell = Cell(encoder="34" * 32, composition=f"{BELOW} > {KEY}" if seed == 1 else f"other {seed}", task=task,
+                language=language, split="test", data=DATA, lengths={"max_length": 128}, seed=seed, precision="32",
+                convention="plain")
     return Result(cell=cell, status="done", scores={"accuracy": value, "other": 1.0}, headline="accuracy", examples=450,
                   tag=tag)
 
@@ -136,7 +137,7 @@ def test_a_downloaded_manifest_marks_nothing_up(nasty: str) -> None:
         training={"learning_rate": nasty, "precision": nasty}, versions={nasty: nasty}, chance=nasty)
     own = result(30.0)
     nasty_result = replace(own, headline=nasty, scores={nasty: 30.0}, tag=nasty, cell=replace(
-        own.cell, task=nasty, language=nasty, split=nasty, convention=nasty, seed=nasty, data=nasty))
+        own.cell, composition=nasty, task=nasty, language=nasty, split=nasty, convention=nasty, seed=nasty, data=nasty))
     found = Card(repo="ana/m", manifest=everywhere, parts={nasty: everywhere}, results=[nasty_result], licence=nasty,
                  base=BASE)
     text, plain = card.write(found), card.write(replace(FULL, forms=(), beside=None, results=FULL.results[:1]))
