@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import compose, formats, merges, methods, plan, tasks
+from adapters_xitt import compose, formats, jobs, merges, methods, parcel, plan, tasks
 from adapters_xitt.compose import Composition, Fuse, Merge, Part
-from adapters_xitt.desk import Work, empty, encoder_of, known, method_of, recipe_of, runner_of
+from adapters_xitt.desk import Work, empty, encoder_of, method_of, recipe_of, runner_of
 from adapters_xitt.errors import XittError, nearest
 from adapters_xitt.formats import Manifest
 from adapters_xitt.grid import read_grid
@@ -81,9 +82,10 @@ def _readable(text: str) -> bool:
 def find(text: str, where: Store) -> Found:
     """The modules that an expression names. A module by itself brings the parts that it was trained above or over."""
     written, words = compose.parse(text), {}
+    resolve = parcel.resolver(where, tell=lambda line: print(line, file=sys.stderr))
     for word in compose.names(written):
         try:
-            words |= {word: where.resolve(word)} if word != compose.LANG else {}
+            words |= {word: resolve(word)} if word != compose.LANG else {}
         except XittError as error:
             near = nearest(word, [compose.FUSE, *compose.MERGES]) if compose.fused(written, word) else None
             told = f"{error} Did you mean {near}(…)?" if near else str(error)
@@ -115,7 +117,7 @@ def _work(found: Found, where: Store, targets: Mapping[str, str], options: Optio
                                      "modules of two encoders don't compose", word))
     for key in compose.names(found.composition):
         if key != compose.LANG:
-            known(work, key)
+            jobs.known(work.plan, key)
     return work
 
 
@@ -135,7 +137,7 @@ def evaluate(text: str, names: Sequence[str], *, store: Path | None, options: Op
                 code for name in targets for code in work.plan.recipe.tested(tasks.task(name)))))
             head = where.resolve(options.head) if options.head else None
             if head:
-                known(work, head)
+                jobs.known(work.plan, head)
             plan.one_composition(work.plan, composition, swaps=swaps, head=head)
         runner = runner_of(work, **options.machine)
         runner.run()
@@ -168,7 +170,7 @@ def _spoken(work: Work, composition: Composition, options: Options, *, asked: Se
                         "like; train one in each language, as in xitt train text@fi --name "
                         f"{options.spoken.format(lang='fi')}, or name others: --lang PATTERN")
     for own in found.values():
-        known(work, own[compose.LANG])
+        jobs.known(work.plan, own[compose.LANG])
     return found
 
 

@@ -15,11 +15,11 @@ import torch
 import yaml
 from rich.console import Console
 
-from adapters_xitt import compose, formats, methods, plan, progress, recipe, submission
+from adapters_xitt import formats, jobs, methods, parcel, plan, progress, recipe, submission
 from adapters_xitt.bench import make_fabric
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.grid import read_grid
-from adapters_xitt.jobs import Plan, TrainJob
+from adapters_xitt.jobs import Plan
 from adapters_xitt.material import Material, data_root
 from adapters_xitt.progress import console
 from adapters_xitt.readers.files import json_of, text_of
@@ -43,7 +43,8 @@ def open_recipe(path: Path, overrides: Sequence[str], store: Path | None) -> Wor
 
 def _open(found: recipe.Recipe, store: Path | None) -> Work:
     where = Store(store or default_root())
-    return Work(plan.make(found, Material(found, data_root(found, where), where)), where)
+    return Work(plan.make(found, Material(found, data_root(found, where), where), resolve=parcel.resolver(
+        where, tell=lambda line: print(line, file=sys.stderr))), where)
 
 
 @contextmanager
@@ -136,7 +137,7 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
               "intermediates": [], "targets": [task], "modes": ["none"], "seeds": [seed]}
     found = recipe_of(values, overrides, data)
     work = empty(found, where)
-    job = plan.one_module(work.plan, task, parent=known(work, parent.key) if parent else None, mode=mode)
+    job = plan.one_module(work.plan, task, parent=jobs.known(work.plan, parent.key) if parent else None, mode=mode)
     runner = runner_of(work, device=device, threads=threads, log=log, keep_every=keep_every)
     runner.train_only([job.key])
     if job.key in runner.failed:
@@ -159,22 +160,6 @@ def recipe_of(values: dict[str, Any], overrides: Sequence[str], data: str | None
 def empty(found: recipe.Recipe, where: Store) -> Work:
     """A plan without jobs."""
     return Work(Plan(found, Material(found, data_root(found, where), where)), where)
-
-
-def known(work: Work, key: str, *, under: tuple[str, ...] = ()) -> TrainJob:
-    """A stored module as a job of the plan, with the modules it stands on and the data it has seen. `under`: those
-    that have it in their context."""
-    manifest = formats.read_manifest(work.store.module_folder(key))
-    if key in under:
-        raise XittError(f"module {key[:12]} ({manifest.role}): its context names {under[-1][:12]}, whose context names "
-                        "it; no module was trained so")
-    for part in compose.names(compose.parse(manifest.context)):
-        if part != key and part not in work.plan.train:
-            known(work, part, under=(*under, key))
-    for exposure in manifest.exposure:
-        if exposure["data"]:
-            work.plan.data[exposure["data"]] = work.store.load_data_set(exposure["data"])
-    return plan.known(work.plan, manifest, methods.recorded(manifest.method))
 
 
 def encoder_of(manifest: formats.Manifest | None, given: str | None) -> str:

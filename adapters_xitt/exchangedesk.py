@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adapters_xitt import checkpoint, compose, digests, formats, methods, mixture, tasks
+from adapters_xitt import checkpoint, compose, digests, formats, methods, mixture, parcel, tasks
+from adapters_xitt.card import Form
 from adapters_xitt.errors import Problems, XittError, unknown
 from adapters_xitt.formats import files, foreign, hubfolder, peftfolder
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.lineage import UNKNOWN, Exposure
 from adapters_xitt.moduledesk import plain
-from adapters_xitt.store import NAME, Store, default_root, read_data_set
+from adapters_xitt.store import NAME, Store, default_root
 
 # -- giving one out ----------------------------------------------------------------------------------------------------
 
-PARTS, DATA = "parts", "data"  # within a folder of ours: the modules it was trained with, the data sets it has seen
 _NO_FORM = {"full": "it is every weight of an encoder and no adapter",
             "head": "it puts nothing into the encoder, and the libraries save a head beside an adapter only",
             "weights": "the libraries have no learned weights of updates; `xitt compose … --save NAME` makes one LoRA "
@@ -40,20 +39,35 @@ def export(word: str, folder: Path, *, form: str, store: Path | None, task: str 
         raise XittError(f"{word}: has no form of peft, which knows low-rank updates only; write --form adapters")
     with where.whole_folder(folder) as work:
         if form == "xitt":
-            return _give_ours(module, work, where)
+            modules, notes = parcel.give(where, module.manifest.key, work)
+            parts = len(modules) - 1
+            return [*([f"{parts} modules that it was trained with lie in {parcel.PARTS}/"] if parts else []), *notes]
         return _give_foreign(module, work, where, form, _given_head(module, task) if with_head else None)
 
 
-def _give_ours(module: formats.Module, work: Path, where: Store) -> list[str]:
-    formats.write_module(module, work)
-    found = [module, *(where.load_module(key) for key in _others(module.manifest))]
-    for one in found[1:]:
-        formats.write_module(one, work / PARTS / one.manifest.key)
-    for seen in dict.fromkeys(row["data"] for one in found for row in one.manifest.exposure if row["data"]):
-        (work / DATA).mkdir(exist_ok=True)
-        text = json.dumps(where.load_data_set(seen).record(), ensure_ascii=False)
-        (work / DATA / f"{seen}.json").write_text(text + "\n", encoding="utf-8")
-    return [f"{len(found) - 1} modules that it was trained with lie in {PARTS}/"] if found[1:] else []
+def forms(folder: Path, modules: Mapping[str, formats.Module]) -> list[Form]:
+    """Writes, beside our form of a parcel, that of adapters or of peft, where the whole of it has one: a module alone,
+    a stack of bottlenecks, a sum of low-rank updates. Heads stay in our form; `xitt export --task` gives one out."""
+    own = next(iter(modules))
+    written = compose.parse(modules[own].manifest.context)
+    parts = written.parts if isinstance(written, compose.Stack | compose.Sum) else (written,)
+    chosen = {key: methods.recorded(module.manifest.method) for key, module in modules.items()}
+    engines = {choice.row.engine for choice in chosen.values()}
+    if not all(isinstance(part, compose.Part) for part in parts) or engines not in ({"adapters"}, {"peft"}):
+        return []
+    library, below = engines.pop(), []
+    for part in parts:
+        module = modules[part.name]
+        place = folder if part.name == own else folder / parcel.PARTS / part.name / library
+        place.mkdir(parents=True, exist_ok=True)
+        given = {"choice": chosen[part.name], "tensors": module.part("encoder"), "head": None,
+                 "encoder_name": module.manifest.encoder_name}
+        if library == "peft":
+            peftfolder.write(place, **given)
+        else:
+            hubfolder.write(place, name=_plainly(f"{module.manifest.trained_on}-{part.name[:6]}"), **given)
+        below += [] if part.name == own else [f"{parcel.PARTS}/{part.name}/{library}"]
+    return [Form(library=library, below=tuple(below))]
 
 
 def _others(manifest: formats.Manifest) -> list[str]:
@@ -116,10 +130,13 @@ def _give_foreign(module: formats.Module, work: Path, where: Store, form: str, h
 
 def _called(where: Store, manifest: formats.Manifest) -> str:
     """A name for a module that both libraries and file systems take."""
+    return _plainly(next((name for name, key in where.names().items() if key == manifest.key), manifest.trained_on))
+
+
+def _plainly(word: str) -> str:
     from torch.nn import ModuleDict
 
-    own = next((name for name, key in where.names().items() if key == manifest.key), manifest.trained_on)
-    name = re.sub(r"[^a-z0-9_-]+", "_", own.lower()).strip("_")[:60] or "module"
+    name = re.sub(r"[^a-z0-9_-]+", "_", word.lower()).strip("_")[:60] or "module"
     return f"{name}_" if hasattr(ModuleDict, name) else name  # torch takes no child that is called like a method
 
 
@@ -145,7 +162,7 @@ def take_in(folder: Path, *, name: str, encoder: str | None = None, task: str | 
         if given := [option for option, value in (("--encoder", encoder), ("--task", task), ("--labels", labels),
                                                   ("--trained-in", trained_in)) if value]:
             raise XittError(f"{folder}: a module of ours says itself what {', '.join(given)} would")
-        key = _copied(folder, where, folder)
+        key = parcel.unpack(folder, where)
     else:
         found = _read(form, folder, with_head)
         _ask(found, encoder, task, labels, trained_in)
@@ -270,40 +287,3 @@ def _check_tied(found: foreign.Foreign, known: checkpoint.EncoderFiles) -> None:
         if one.shape != wanted[name].shape or not torch.equal(one, wanted[name]):
             raise XittError(f"{found.folder}: {name} of its masked-language-model head is not the encoder's own, on "
                             "which such heads stand here; --without-head takes in the rest")
-
-
-def _copied(folder: Path, where: Store, root: Path, coming: tuple[str, ...] = ()) -> str:
-    """Copies a module of ours, the modules it was trained with, and the data sets it has seen, as far as they lie in
-    `root`; its key. Data sets that don't come along are known by name only from here on."""
-    module = formats.read_module(folder)
-    manifest = module.manifest
-    if where.has_module(manifest.key):
-        there = formats.read_manifest(where.module_folder(manifest.key)).digest
-        if there != manifest.digest:
-            raise XittError(f"{folder}: the store has a module with the key {manifest.key[:12]} and other tensors; "
-                            "take it into a store of its own (--store)")
-        return manifest.key
-    for part in _others(manifest):
-        if where.has_module(part) or part in coming:
-            continue
-        if not formats.KEY.fullmatch(part) or not (root / PARTS / part).is_dir():
-            raise XittError(f"{folder}: it was trained with the module {part[:12]!a}, which is neither in the store "
-                            f"nor in {root / PARTS}; take that in first")
-        _copied(files.inside(files.inside(root, PARTS), part), where, root, (*coming, manifest.key))
-    exposure = [seen if not seen["data"] or _brought(seen["data"], root, where) else {**seen, "data": ""}
-                for seen in manifest.exposure]
-    if exposure != manifest.exposure:
-        exposure.append(Exposure("", "", UNKNOWN, "").record())
-    manifest = replace(manifest, exposure=exposure, source="xitt")
-    where.save_module(formats.Module(manifest, module.tensors))
-    return manifest.key
-
-
-def _brought(digest: str, root: Path, where: Store) -> bool:
-    """Whether the store has a data set, or has it now from the folder."""
-    if (where.root / DATA / f"{digest}.json").is_file():
-        return True
-    if not (root / DATA / f"{digest}.json").is_file():
-        return False
-    where.save_data_set(read_data_set(files.inside(files.inside(root, DATA), f"{digest}.json")))
-    return True

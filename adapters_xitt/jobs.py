@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adapters_xitt import compose, decode, digests, lineage, merges
+from adapters_xitt import compose, decode, digests, lineage, merges, methods, mixture
 from adapters_xitt.compose import Composition, Part
 from adapters_xitt.errors import XittError
+from adapters_xitt.formats import read_manifest
 from adapters_xitt.heads import HEADS
 from adapters_xitt.lineage import DataSet, Exposure
 from adapters_xitt.lower import Lowered, lower
@@ -101,6 +102,7 @@ class Plan:
     entries: list[Entry] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     data: dict[str, DataSet] = field(default_factory=dict)  # by digest, for exposure
+    named: dict[str, TrainJob] = field(default_factory=dict)  # modules that expressions name from elsewhere
 
     def lowered(self, composition: Composition) -> Lowered:
         methods = {name: self.train[name].method for name in compose.names(composition)}
@@ -343,3 +345,30 @@ def _blocked(rows: Rows, seen: Sequence[DataSet], overlap: float, material: Mate
     if most is not None and overlap > most:
         return f"{overlap:.0%} of the test items share a text with training, over {most:.0%}"
     return ""
+
+
+def known(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> TrainJob:
+    """A module that the store has already, as a job of the plan, with the modules it stands on and the data it has
+    seen. `under`: those that have it in their context."""
+    store = plan.material.store
+    manifest = read_manifest(store.module_folder(key))
+    if key in under:
+        raise XittError(f"module {key[:12]} ({manifest.role}): its context names {under[-1][:12]}, whose context names "
+                        "it; no module was trained so")
+    context = compose.parse(manifest.context)
+    for part in compose.names(context):
+        if part != key and part not in plan.train:
+            known(plan, part, under=(*under, key))
+    for row in manifest.exposure:
+        if row["data"]:
+            plan.data[row["data"]] = store.load_data_set(row["data"])
+    training, start, choice = manifest.training, manifest.training["start"], methods.recorded(manifest.method)
+    drawn = training.get("drawn") or manifest.trained_on
+    own = None if start or manifest.merge or manifest.source else born(manifest.encoder, choice, manifest.seed, drawn)
+    plan.train[key] = TrainJob(
+        key=key, mixture=mixture.recorded(manifest.trained_on, manifest.mixture), method=choice,
+        learning_rate=training["learning_rate"], seed=manifest.seed, title=manifest.role, start=start,
+        below=tuple(training["below"]), carry_pooler=training["carry_pooler"], context=context,
+        exposure=tuple(Exposure(**row) for row in manifest.exposure), chance=manifest.chance,
+        spaces=tuple(manifest.heads), drawn=drawn, born=training.get("born") or own)
+    return plan.train[key]

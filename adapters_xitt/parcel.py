@@ -7,30 +7,29 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adapters_xitt import card, compose, formats
+from adapters_xitt import card, compose, digests, formats, hub
 from adapters_xitt.card import Card, Form
 from adapters_xitt.errors import XittError
-from adapters_xitt.formats import Manifest, Module
-from adapters_xitt.hub import Reference
-from adapters_xitt.lineage import DataSet
+from adapters_xitt.formats import Manifest, Module, files
+from adapters_xitt.hub import Pulled, Reference
+from adapters_xitt.lineage import UNKNOWN, Exposure
 from adapters_xitt.records import DONE, Result
 from adapters_xitt.sources import parse_slice
-from adapters_xitt.store import Store
+from adapters_xitt.store import Store, read_data_set
 from adapters_xitt.tasks import TASKS
 
-RESULTS = "results.json"
+RESULTS, PARTS, DATA = "results.json", "parts", "data"
+SELF = "self"  # stands for a module's own key where that is not yet known
 OURS = ("README.md", formats.MANIFEST, formats.TENSORS, RESULTS, "data/*.json", f"parts/*/{formats.MANIFEST}",
         f"parts/*/{formats.TENSORS}")
 FOREIGN = tuple(prefix + name for prefix in ("", "adapters/", "peft/", "parts/*/adapters/", "parts/*/peft/")
                 for name in ("adapter_config.json", "head_config.json", "adapter.safetensors",
                              "adapter_model.safetensors", "model_head.safetensors"))  # written, never read
 SMALL = 8_000_000  # bytes of a data set's ids and hashes that go along
-_KEY = re.compile(r"[0-9a-f]{64}")
 
 # Writes what other libraries need of the modules into the folder, and says what it wrote; the first module is the
 # parcel's own, then come its parts.
@@ -44,24 +43,32 @@ def no_forms(folder: Path, modules: Mapping[str, Module]) -> Sequence[Form]:
 
 # -- written
 
+def give(store: Store, key: str, folder: Path, *, public: Callable[[Module], Module] = lambda module: module
+         ) -> tuple[dict[str, Module], list[str]]:
+    """Writes a stored module into `folder`, those of its context below it, and what they have seen where that is small:
+    the modules by key, its own first, and notes on what does not go along."""
+    modules, notes = {one: public(store.load_module(one)) for one in context(store.module_folder, key)}, []
+    for one, module in modules.items():
+        formats.write_module(module, folder if one == key else folder / PARTS / one)
+    seen = dict.fromkeys(row["data"] for module in modules.values() for row in module.manifest.exposure if row["data"])
+    for found in seen:
+        text = json.dumps(store.load_data_set(found).record(), ensure_ascii=False)
+        if len(text.encode()) > SMALL:
+            notes.append(f"data set {found[:12]}: {len(text.encode()):,} bytes of ids stay here; who takes the module "
+                         "in knows its task and language only, and its cells carry a star")
+            continue
+        (folder / DATA).mkdir(exist_ok=True)
+        (folder / DATA / f"{found}.json").write_text(text + "\n", encoding="utf-8")
+    return modules, notes
+
+
 def pack(store: Store, key: str, folder: Path, *, repo: str, base: Reference | None = None,
          results: Sequence[Result] = (), beside: Mapping[str, Sequence[Result]] | None = None,
          licence: str | None = None, forms: Writer = no_forms) -> list[str]:
     """Fills `folder` with a stored module and what belongs to it; notes on what does not go along.
 
     Nothing of this machine goes along: encoders are named by their repository, or without the folders they lie in."""
-    modules = {one: _public(store.load_module(one), base) for one in context(store.module_folder, key)}
-    notes = []
-    for one, module in modules.items():
-        formats.write_module(module, folder if one == key else folder / "parts" / one)
-    (folder / "data").mkdir()
-    for found in dict.fromkeys(one["data"] for one in modules[key].manifest.exposure if one["data"]):
-        text = json.dumps(store.load_data_set(found).record(), ensure_ascii=False)
-        if len(text.encode()) > SMALL:
-            notes.append(f"data set {found[:12]}: {len(text.encode()):,} bytes of ids stay here; who pulls the module "
-                         "can't tell which tests it must be kept from")
-        else:
-            (folder / "data" / f"{found}.json").write_text(text, encoding="utf-8")
+    modules, notes = give(store, key, folder, public=lambda module: _public(module, base))
     own = [replace(one, provenance={}, predictions="") for one in results
            if one.status == DONE and one.cell.composition == modules[key].manifest.context]
     (folder / RESULTS).write_text(json.dumps([one.record() for one in own], indent=1, ensure_ascii=False) + "\n",
@@ -91,6 +98,34 @@ def context(where: Callable[[str], Path], key: str) -> tuple[str, ...]:
 
     take(key)
     return tuple(found)
+
+
+# -- brought here
+
+def fetch(text: str, store: Store, *, tell: Callable[[str], None]) -> Pulled:
+    """The parcel of a repository, as a folder below the store, checked."""
+    return hub.pull(hub.reference(text), store, patterns=OURS, needed=(formats.MANIFEST, formats.TENSORS), check=check,
+                    tell=tell)
+
+
+def resolver(store: Store, *, tell: Callable[[str], None]) -> Callable[[str], str]:
+    """What finds the key of a module that an expression names: in the store, in a folder of ours, or on a hub; the
+    latter two are taken into the store."""
+    def resolve(word: str) -> str:
+        if word.startswith(hub.PREFIX):
+            return unpack(fetch(word, store, tell=tell).folder, store)
+        if "/" not in word:
+            return store.resolve(word)
+        folder = Path(word)
+        if not folder.is_dir():
+            raise XittError(f"{word}: no such folder; a module of the store is written by its name, one on a hub as "
+                            f"{hub.PREFIX}owner/name@revision")
+        if not (folder / formats.MANIFEST).is_file():
+            raise XittError(f"{word}: no module of ours, {formats.MANIFEST} is missing; take a folder of adapters or "
+                            f"peft in first: xitt import {word} --name NAME --encoder ENCODER")
+        return unpack(folder, store)
+
+    return resolve
 
 
 # -- checked and unpacked
@@ -125,34 +160,64 @@ def check(folder: Path) -> dict[str, Module]:
 
 
 def _key(key: str, folder: Path) -> None:
-    if not isinstance(key, str) or not _KEY.fullmatch(key):
+    if not isinstance(key, str) or not formats.KEY.fullmatch(key):
         raise XittError(f"{folder}: {key!r:.80} is no key of a module")
 
 
-def unpack(folder: Path, store: Store) -> Manifest:
-    """Copies a parcel's modules and data sets into a store, best an empty one: a key is what a manifest claims."""
-    modules = check(folder)
-    for module in modules.values():
-        store.save_module(module)
-    own = next(iter(modules.values())).manifest
-    for found in dict.fromkeys(one.get("data", "") for module in modules.values() for one in module.manifest.exposure):
-        path = folder / "data" / f"{found}.json"
-        if not found:
-            continue
-        _key(found, folder)
-        if not path.is_file():
-            raise XittError(f"{path}: missing; what the module has seen is not known in full, so no test can be scored")
-        store.save_data_set(_data_set(path, found))
-    return own
+def unpack(folder: Path, store: Store) -> str:
+    """Copies a parcel's modules and data sets into a store; the key of its own module there.
+
+    A key says what was asked, and from elsewhere it is only a claim: a module that the store has already, tensors and
+    all, keeps its key, any other is given one of its own. What a module has seen, and did not come along, is known by
+    name only from here on."""
+    modules, settled = check(folder), {}
+    for path in sorted((folder / DATA).iterdir()) if (folder / DATA).is_dir() else ():
+        files.inside(files.inside(folder, DATA), path.name)
+        read_data_set(path)
+
+    def settle(key: str, under: tuple[str, ...] = ()) -> str:
+        if key in settled:
+            return settled[key]
+        manifest = modules[key].manifest
+        if key in under:
+            raise XittError(f"{folder}: {key[:12]} and {under[-1][:12]} each stand in the other's context; no module "
+                            "was trained so")
+        if store.has_module(key) and formats.read_manifest(store.module_folder(key)).digest == manifest.digest:
+            settled[key] = key
+            return key
+        written = compose.parse(manifest.context)
+        parts = {part: settle(part, (*under, key)) for part in compose.names(written) if part != key}
+        exposure = _brought(manifest, folder, store)
+        known = compose.show(compose.rename(written, lambda part: compose.Part(parts.get(part, SELF))))
+        settled[key] = own = digests.key("import", {
+            "digest": manifest.digest, "encoder": manifest.encoder, "method": manifest.method, "heads": manifest.heads,
+            "context": known, "exposure": exposure})
+        names = {**parts, key: own}
+        store.save_module(replace(modules[key], manifest=replace(
+            manifest, key=own, exposure=exposure, source="xitt",
+            context=compose.show(compose.rename(written, lambda part: compose.Part(names[part]))),
+            training={**manifest.training, "below": [names.get(one, one) for one in manifest.training["below"]]})))
+        return own
+
+    return settle(next(iter(modules)))
 
 
-def _data_set(path: Path, digest: str) -> DataSet:
-    try:
-        found = DataSet.from_record(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise XittError(f"{path}: not a data set ({type(error).__name__}: {error})") from None
-    if found.digest != digest:
-        raise XittError(f"{path}: it is that of {str(found.digest)[:12]!r}")
+def _brought(manifest: Manifest, folder: Path, store: Store) -> list[dict[str, str]]:
+    """What a module has seen, as the store knows it: data sets that came along get a digest of their own content,
+    because the one that they claim is of rows that nobody has here; the others are known by name."""
+    found = []
+    for row in manifest.exposure:
+        name, claimed = f"{row['data']}.json", row["data"]
+        if claimed and (folder / DATA / name).is_file():
+            data = read_data_set(files.inside(files.inside(folder, DATA), name))
+            if not (store.has_data_set(claimed) and store.load_data_set(claimed) == data):
+                data = replace(data, digest=digests.digest({"taken in": data.record()}))
+                store.save_data_set(data)
+            found.append({**row, "data": data.digest})
+        else:
+            found.append({**row, "data": ""})
+    if any(not row["data"] for row in found) and not any(row["role"] == UNKNOWN for row in found):
+        found.append(Exposure("", "", UNKNOWN, "").record())
     return found
 
 

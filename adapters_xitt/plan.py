@@ -3,31 +3,33 @@ applicable."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from adapters_xitt import compose, means, mixture
 from adapters_xitt.compose import Composition, Fuse, Merge, Nothing, Part
 from adapters_xitt.errors import Problems, XittError
-from adapters_xitt.formats import Manifest
 from adapters_xitt.heads import HEADS
-from adapters_xitt.jobs import Plan, TrainJob, best_of, born, cell_of, merge_job, module_job
-from adapters_xitt.lineage import Exposure
+from adapters_xitt.jobs import Plan, TrainJob, best_of, cell_of, known, merge_job, module_job
 from adapters_xitt.material import Material
 from adapters_xitt.methods import COMPOSED, Choice, block, not_applicable
 from adapters_xitt.metrics import METRICS
 from adapters_xitt.mixture import Mixture, Portion
-from adapters_xitt.recipe import TARGET, Recipe
+from adapters_xitt.recipe import TARGET, Recipe, elsewhere
 from adapters_xitt.records import NOT_APPLICABLE, Entry
 from adapters_xitt.tasks import Task, task
 
 FUSED = "all of them"  # the row of mode fuse: every intermediate and the target's own module
 
 
-def make(recipe: Recipe, material: Material) -> Plan:
-    """The plan of a recipe. Reads its data; a `XittError` lists everything that is missing or can't be run."""
+def make(recipe: Recipe, material: Material, *, resolve: Callable[[str], str] | None = None) -> Plan:
+    """The plan of a recipe. Reads its data; a `XittError` lists everything that is missing or can't be run. `resolve`
+    takes a module that an expression names by its folder or its hub into the store, and gives its key."""
     plan = Plan(recipe, material)
+    if resolve:
+        plan.named = {word: known(plan, resolve(word)) for text in recipe.compositions
+                      for word in compose.names(compose.parse(text)) if elsewhere(word)}
     targets = [_own(plan, task(name)) for name in recipe.targets if task(name).trains]
     _check(plan, [*targets, *recipe.mixtures()], recipe.targets)
     read = [_source(plan, mixed) for mixed in (*targets, *recipe.mixtures())]
@@ -143,6 +145,8 @@ class _Rows:
             def named(word: str, module: TrainJob | None = module) -> Composition:
                 if word == TARGET:
                     return own.context if own else Nothing()
+                if word in self.plan.named:
+                    return self.plan.named[word].context
                 job = module if word == compose.LANG else self.train(_source(self.plan, found[word]), title=word)
                 return job.context
 
@@ -362,21 +366,6 @@ def one_composition(plan: Plan, composition: Composition, *,
             else:
                 rows.fill(task(name), "", "none", language=language, status=NOT_APPLICABLE,
                           reason=f"no module stands for {compose.LANG} in {language}")
-
-
-def known(plan: Plan, manifest: Manifest, choice: Choice) -> TrainJob:
-    """A module that the store has already, as a job of the plan."""
-    training, start = manifest.training, manifest.training["start"]
-    drawn = training.get("drawn") or manifest.trained_on
-    own = None if start or manifest.merge or manifest.source else born(manifest.encoder, choice, manifest.seed, drawn)
-    plan.train[manifest.key] = TrainJob(
-        key=manifest.key, mixture=mixture.recorded(manifest.trained_on, manifest.mixture), method=choice,
-        learning_rate=training["learning_rate"], seed=manifest.seed, title=manifest.role, start=start,
-        below=tuple(training["below"]),
-        carry_pooler=training["carry_pooler"], context=compose.parse(manifest.context),
-        exposure=tuple(Exposure(**one) for one in manifest.exposure), chance=manifest.chance,
-        spaces=tuple(manifest.heads), drawn=drawn, born=training.get("born") or own)
-    return plan.train[manifest.key]
 
 
 def _effects(plan: Plan) -> Iterable[str]:

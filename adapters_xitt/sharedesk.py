@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from adapters_xitt import card, checkpoint, composedesk, desk, formats, hub, parcel, tasks
+from adapters_xitt import card, checkpoint, composedesk, desk, exchangedesk, formats, hub, parcel, tasks
 from adapters_xitt.composedesk import Options
 from adapters_xitt.errors import XittError
 from adapters_xitt.parcel import Writer
@@ -26,7 +26,7 @@ WITHIN = 0.5  # percent points, where no spread over seeds is stated: what other
 
 def push(module: str, name: str, *, store: Path | None, base: str | None = None, run: str | None = None,
          revision: str | None = None, private: bool = False, create_pr: bool = False, licence: str | None = None,
-         message: str | None = None, dry_run: bool = False, forms: Writer = parcel.no_forms) -> None:
+         message: str | None = None, dry_run: bool = False, forms: Writer = exchangedesk.forms) -> None:
     """Pushes a stored module with its context, its results and its card, and prints where it lies; with `dry_run`
     prints what would go, and asks nothing of the hub. `run` names the run whose other seeds, row `none` and controls
     the card shows beside it."""
@@ -97,8 +97,7 @@ def pull(text: str, *, store: Path | None) -> Path:
 
 def _pulled(text: str, store: Store) -> hub.Pulled:
     _quiet()
-    return hub.pull(hub.reference(text), store, patterns=parcel.OURS, needed=(formats.MANIFEST, formats.TENSORS),
-                    check=parcel.check, tell=_say)
+    return parcel.fetch(text, store, tell=_say)
 
 
 def search(words: Sequence[str], *, every: bool = False, tags: Sequence[str] = (), limit: int = 20) -> None:
@@ -134,8 +133,8 @@ def verify(text: str, *, encoder: str | None, data: str | None, store: Path | No
         return 0
     with tempfile.TemporaryDirectory() as scratch:  # of its own: a key is only what the manifest claims
         place = Store(Path(scratch))
-        parcel.unpack(found.folder, place)
-        lines = [line for group in _groups(stated) for line in _again(group, manifest.key, place, files.folder, data,
+        key = parcel.unpack(found.folder, place)
+        lines = [line for group in _groups(stated) for line in _again(group, key, place, files.folder, data,
                                                                       device, threads, _spreads(found.folder))]
     table = Table(title=str(hub.Reference(found.repo, found.commit)), title_justify="left")
     for column in ("task", "language", "stated", "here", "difference", "verdict"):

@@ -135,15 +135,20 @@ class Store:
     # -- data sets, for exposure ---------------------------------------------------------------------------------
 
     def save_data_set(self, data: DataSet) -> None:
-        path = self.root / "data" / f"{_checked(data.digest, 'data set')}.json"
-        if not path.exists():
-            self.write_json(path, data.record())
+        if not self.has_data_set(data.digest):
+            self.write_json(self._data_set(data.digest), data.record())
+
+    def has_data_set(self, found: str) -> bool:
+        return self._data_set(found).is_file()
 
     def load_data_set(self, found: str) -> DataSet:
-        path = self.root / "data" / f"{_checked(found, 'data set')}.json"
+        path = self._data_set(found)
         if not path.is_file():
             raise XittError(f"{path}: missing; a module's exposure names it, so what the module has seen is unknown")
         return read_data_set(path)
+
+    def _data_set(self, found: str) -> Path:
+        return self.root / "data" / f"{_checked(found, 'data set')}.json"
 
     # -- half-trained rows ---------------------------------------------------------------------------------------
 

@@ -709,18 +709,43 @@ def stacked(files, tokenizer, store):
 
 
 def test_our_own_folder_comes_with_all_it_needs(pico_files, pico_tokenizer, store, tmp_path):
+    """Parts and data sets come along; keys are only claims, so that each is given one of its own, the same each time;
+    the store that it came from has it already."""
     made, below = stacked(pico_files, pico_tokenizer, store)
     told = exchangedesk.export(made.key, tmp_path / "out", form="xitt", store=store)
     assert told == ["1 modules that it was trained with lie in parts/"]
-    other = tmp_path / "other"
-    taken = exchangedesk.take_in(tmp_path / "out", name="it", store=other)
-    assert (taken.key, taken.exposure, taken.source) == (made.key, made.exposure, "xitt")
-    assert Store(other).resolve("it") == made.key and Store(other).has_module(below)
-    for key in (made.key, below):
-        assert pico.same(Store(other).load_module(key).tensors, Store(store).load_module(key).tensors)
-    assert Store(other).load_data_set(made.exposure[0]["data"]).ids == frozenset("ab")
+    other = Store(tmp_path / "other")
+    taken = exchangedesk.take_in(tmp_path / "out", name="it", store=other.root)
+    assert taken.source == "xitt" and taken.key != made.key and other.resolve("it") == taken.key
+    bottom, top = compose.names(compose.parse(taken.context))
+    assert top == taken.key and not other.has_module(made.key) and not other.has_module(below)
+    for key, own in ((taken.key, made.key), (bottom, below)):
+        assert pico.same(other.load_module(key).tensors, Store(store).load_module(own).tensors)
+    (seen,) = taken.exposure
+    assert (seen["task"], seen["language"], seen["role"]) == ("xnli", "en", "trained")
+    assert seen["data"] != made.exposure[0]["data"] and other.load_data_set(seen["data"]).ids == frozenset("ab")
+    assert exchangedesk.take_in(tmp_path / "out", name="again", store=other.root) == taken
+    assert exchangedesk.take_in(tmp_path / "out", name="same", store=store).key == made.key
     told = exchangedesk.export(made.key, tmp_path / "hub", form="adapters", store=store)
     assert any("it was trained in squad > " in line for line in told)
+
+
+def test_a_claimed_key_is_nobodys_job(pico_files, pico_tokenizer, store, tmp_path):
+    """Other tensors under a key that the store has, and a data set under a digest that it has with other items: both
+    are kept apart from what was made here."""
+    made, _ = stacked(pico_files, pico_tokenizer, store)
+    exchangedesk.export(made.key, tmp_path / "out", form="xitt", store=store)
+    wrong = json.loads((tmp_path / "out" / formats.MANIFEST).read_text())
+    other = {name: one + 1 for name, one in load_file(tmp_path / "out" / formats.TENSORS).items()}
+    wrong["digest"] = digests.tensors_digest(other)
+    save_file(other, tmp_path / "out" / formats.TENSORS)
+    (tmp_path / "out" / formats.MANIFEST).write_text(json.dumps(wrong))
+    (path,) = (tmp_path / "out" / "data").iterdir()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "ids": []}))
+    taken = exchangedesk.take_in(tmp_path / "out", name="it", store=store)
+    assert taken.key != made.key and Store(store).load_module(made.key).manifest == made
+    assert Store(store).load_data_set(made.exposure[0]["data"]).ids == frozenset("ab")
+    assert Store(store).load_data_set(taken.exposure[0]["data"]).ids == frozenset()
 
 
 def test_our_own_folder_without_its_data_or_parts(pico_files, pico_tokenizer, store, tmp_path):
@@ -731,20 +756,11 @@ def test_our_own_folder_without_its_data_or_parts(pico_files, pico_tokenizer, st
     assert taken.exposure == [Exposure("xnli", "en", "trained", "").record(),
                               Exposure("", "", lineage.UNKNOWN, "").record()]
     shutil.rmtree(tmp_path / "out" / "parts")
-    with pytest.raises(XittError, match=f"trained with the module '{below[:12]}', which is neither in the store nor"):
+    with pytest.raises(XittError, match=f"part '{below[:20]}' of the context is missing"):
         exchangedesk.take_in(tmp_path / "out", name="it", store=tmp_path / "third")
     with pytest.raises(XittError, match="says itself what --task would"):
         exchangedesk.take_in(tmp_path / "out", name="it", task="xnli", store=tmp_path / "third")
     assert not (tmp_path / "third" / "modules").exists()
-    changed = formats.Module(made, {})
-    wrong = json.loads((tmp_path / "out" / formats.MANIFEST).read_text())
-    other = {name: one + 1 for name, one in load_file(tmp_path / "out" / formats.TENSORS).items()}
-    wrong["digest"] = digests.tensors_digest(other)
-    save_file(other, tmp_path / "out" / formats.TENSORS)
-    (tmp_path / "out" / formats.MANIFEST).write_text(json.dumps(wrong))
-    assert changed.manifest.key == wrong["key"]
-    with pytest.raises(XittError, match=f"a module with the key {made.key[:12]} and other tensors"):
-        exchangedesk.take_in(tmp_path / "out", name="it", store=store)
 
 
 def test_the_console_script_says_it_and_exits_2(hub_folder, pico_dir, store, tmp_path):

@@ -3,7 +3,7 @@ line, the nearest match and the choices."""
 
 from __future__ import annotations
 
-from adapters_xitt.recipe.document import CONTROLS, TARGET, Recipe
+from adapters_xitt.recipe.document import CONTROLS, TARGET, Recipe, elsewhere
 from adapters_xitt.recipe.reading import load, override, parse
 
-__all__ = ["CONTROLS", "TARGET", "Recipe", "load", "override", "parse"]
+__all__ = ["CONTROLS", "TARGET", "Recipe", "elsewhere", "load", "override", "parse"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.methods import METHODS, MODES, choose
 from adapters_xitt.mixture import single
-from adapters_xitt.recipe.document import CONTROLS, TARGET, Recipe
+from adapters_xitt.recipe.document import CONTROLS, TARGET, Recipe, elsewhere
 from adapters_xitt.sources import READERS, in_language, parse_slice
 from adapters_xitt.tasks import TASKS
+
+_PINNED = re.compile(r"hub:[^@]+@[0-9a-f]{40}")
 
 # What a reader is told by the task's row and the recipe's other keys.
 _GIVEN = ("path", "split", "labels", "gold", "unseen")
@@ -96,7 +99,10 @@ def _check_compositions(values: dict[str, Any], tell: Any) -> None:
             tell(at, str(error).replace("\n", "\n      "))
             continue
         for word in words:
-            if word not in known:
+            if word.startswith("hub:") and not _PINNED.fullmatch(word):
+                tell(at, f"{text}: {word}: in a recipe a commit is pinned, hub:owner/name@40 digits, because a branch "
+                         "moves")
+            elif word not in known and not elsewhere(word):
                 tell(at, f"{text}: {unknown('module', word, known)}")
 
 

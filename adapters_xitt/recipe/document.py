@@ -28,6 +28,11 @@ Rate = Annotated[float, Field(gt=0)]
 TARGET = "target"  # in an expression of `compositions`: the module trained on each target alone
 
 
+def elsewhere(word: str) -> bool:
+    """Whether an expression of `compositions` names a module by its folder or on a hub."""
+    return "/" in word
+
+
 class Closed(BaseModel):
     """A part of a recipe: frozen, no unknown key, no silent conversion of text to numbers."""
 
