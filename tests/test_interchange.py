@@ -92,6 +92,8 @@ def ours(files, where, key, kind, ids, mask):
         made.mount(name, methods.recorded(below.manifest.method), tensors=below.part("encoder"))
     made.mount("m", methods.recorded(found.manifest.method), tensors=found.part("encoder"), over=tuple(names.values()))
     hidden = pico.states(made, pico.lowered(made, f"m({', '.join(names.values())})" if names else "m"), ids, mask)
+    assert pico.gap(hidden, pico.states(made, pico.lowered(made, "none"), ids, mask)) > 1e-3, "it does nothing"
+    made.activate(pico.lowered(made, f"m({', '.join(names.values())})" if names else "m"))
     if kind is None:
         return hidden
     ((space, _),) = found.manifest.heads.items()

@@ -194,8 +194,8 @@ def head_of(kind: str, theirs: Mapping[str, Any], names: Mapping[str, str], *, w
         module, _, end = name.rpartition(".")
         own[f"{names[module]}.{end}"] = tensor
     tied = {name: own.pop(name) for name in list(own) if name.startswith("decoder.")}
-    counts = [one.shape[0] for name, one in own.items() if name.startswith("out.") and one.ndim]
-    outputs = OUTPUTS.get(kind, max(counts, default=0))
+    counts = [own[name].shape[0] for name in ("out.bias", "out.weight") if name in own and own[name].ndim]
+    outputs = OUTPUTS.get(kind, counts[0] if counts else 0)
     if labels is not None and kind not in OUTPUTS and len(labels) != outputs:
         raise XittError(f"{where}: {len(labels)} labels for {outputs} outputs")
     return Head(kind=kind, labels=() if kind in OUTPUTS else labels, outputs=outputs, tensors=own, tied=tied)
