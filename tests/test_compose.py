@@ -203,6 +203,27 @@ def test_bottlenecks_born_apart_have_no_mean(copy) -> None:
     assert "mean" in run("compose", "mean(nli, pos)", store=copy)
 
 
+def test_a_folder_stands_for_the_module_in_it(copy, tmp_path) -> None:
+    """A module given out as a folder, named in an expression over another store, scores what it scored; a folder that
+    lacks what makes it one, or is another library's, says so."""
+    key, folder = Store(copy).names()["low-pos"], tmp_path / "given out"
+    xitt("export", "low-pos", folder, "--form", "xitt", "--store", copy)
+    encoder = Store(copy).load_module(key).manifest.encoder_name
+    (before,) = scored(copy, "evaluate", "low-pos", "demo-pos", "--language", "de", *LENGTHS).values()
+    other = tmp_path / "s" / "store"
+    shutil.copytree(copy.parent / "data", other.parent / "data")
+    run("evaluate", f'"{folder}"', "demo-pos", "--language", "de", "--encoder", encoder, *LENGTHS, store=other)
+    (after,) = Store(other).results()
+    assert (after.scores, after.predictions, after.tag) == (before.scores, before.predictions, before.tag)
+    assert Store(other).load_module(after.cell.composition).manifest.source == "xitt"
+    told = run("evaluate", f'0.5*"{folder}" + "{folder.parent}/nothing"', "demo-pos", "--encoder", encoder, store=other,
+               code=2)
+    assert "no such folder" in told
+    xitt("export", "low-pos", tmp_path / "theirs", "--form", "peft", "--store", copy)
+    told = run("compose", f"{tmp_path / 'theirs'}", "--encoder", encoder, store=other, code=2)
+    assert "xitt import" in told and "--name NAME" in told
+
+
 def test_modules_of_another_encoder_are_told(copy, tmp_path) -> None:
     import pico
 

@@ -105,6 +105,76 @@ def test_a_module_is_pushed_pulled_into_an_empty_home_and_verified(hub, home, gr
     assert sorted(path.name for path in fresh.iterdir()) == ["hub"], "a pulled key answers nothing in the store"
 
 
+SNIPPET = """
+import json, torch
+model.eval()
+found = model(input_ids=torch.tensor([[0, 5, 9, 7, 2]])).last_hidden_state
+print(json.dumps(found.flatten().tolist()))
+"""
+
+
+@pytest.mark.parametrize("mode", ["none", "stack", "sum"])
+def test_each_library_alone_says_what_the_pushed_module_says(hub, home, grid, pico_dir, pico_files, tmp_path,
+                                                             mode: str) -> None:
+    """The card's own snippet, run as it stands by adapters alone or peft alone over the hub, against our encoder under
+    the module in its context."""
+    import subprocess
+    import sys
+
+    import torch
+    from test_card import served
+
+    from adapters_xitt import compose, methods
+    from adapters_xitt.hub import Reference
+
+    key, store = key_of(grid, mode), Store(grid)
+    base = Reference("lab/pico", hub.add("lab/pico", served(pico_dir)))
+    good(hub.xitt("push", key, "ana/m", "--store", grid, "--base", str(base), home=home))
+    text = hub.files("ana/m")["README.md"].decode()
+    (snippet,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    ran = subprocess.run([sys.executable, "-c", snippet + SNIPPET], capture_output=True, text=True, timeout=300,
+                         env=hub.environment(tmp_path / "nobody"), cwd=tmp_path)
+    theirs = torch.tensor(json.loads(good(ran).splitlines()[-1]))
+    context = compose.parse(formats.read_manifest(store.module_folder(key)).context)
+    rig, words = pico.rig(pico_files), {one: f"m{n}" for n, one in enumerate(compose.names(context))}
+    for one, word in words.items():
+        module = store.load_module(one)
+        rig.mount(word, methods.recorded(module.manifest.method), tensors=module.part("encoder"))
+    ids = torch.tensor([[0, 5, 9, 7, 2]])
+    ours = pico.states(rig, pico.lowered(rig, compose.show(compose.rename(
+        context, lambda one: compose.Part(words[one])))), ids, torch.ones_like(ids)).flatten()
+    assert pico.gap(theirs, ours) < 1e-5
+    plain = pico.states(rig, pico.lowered(rig, "none"), ids, torch.ones_like(ids)).flatten()
+    assert pico.gap(theirs, plain) > 1e-3
+
+
+def test_a_module_on_a_hub_stands_in_expressions_and_recipes(hub, home, grid, pico_dir, pico_world, tmp_path) -> None:
+    """`hub:owner/name@commit` wherever a module is named; what it scores is what it scored where it was made."""
+    key, fresh = key_of(grid, "stack"), tmp_path / "fresh"
+    good(hub.xitt("push", key, "ana/m", "--store", grid, home=home))
+    name = f"hub:ana/m@{hub.repos['ana/m'].branches['main']}"
+    own = ("--store", fresh, "--encoder", pico_dir, "--data", pico_world, "--device", "cpu", "--language", "de",
+           "--set", "lengths={max_length: 40, stride: 8, question: 8}")
+    nobody = tmp_path / "nobody"
+    assert "trained together with" not in good(hub.xitt("compose", name, *own, home=nobody))
+    good(hub.xitt("evaluate", name, "demo-pairs", *own, home=nobody))
+    (mine,) = Store(fresh).results()
+    (made,) = entries(grid, mode="stack", seed=1, language="de", target="demo-pairs")
+    assert mine.scores == made["scores"] and mine.tag == made["tag"]
+    assert mine.predictions == Store(grid).load_result(made["key"]).predictions
+    told = refused(hub.xitt("evaluate", name, "demo-pairs", "--store", fresh, "--data", pico_world, home=nobody))
+    assert "chooses no encoder" in told and "--encoder" in told
+    recipe = world.recipe(tmp_path / "grid.yaml", pico_dir, pico_world)
+    changed = ("targets=[demo-pairs]", "languages=[de]", "modes=[none]", "intermediates=[]", "seeds=[1]",
+               "methods=[{name: seq_bn, reduction: 4, learning_rate: 1.0e-2}]")
+    good(hub.xitt("run", recipe, *changed, f"compositions=['{name}']", "--store", fresh, "--device", "cpu",
+                  home=nobody))
+    rows = {one["mode"]: one for one in json.loads((fresh / "runs" / "grid" / "grid.json").read_text())["entries"]}
+    assert rows["composed"]["scores"] == made["scores"] and rows["composed"]["status"] == "done"
+    told = refused(hub.xitt("plan", recipe, *changed, "compositions=['hub:ana/m@main']", "--store", fresh, home=nobody))
+    assert "a commit is pinned" in told
+
+
 def test_the_card_has_the_numbers_of_the_grid_the_other_seed_and_row_none(hub, home, grid) -> None:
     from huggingface_hub import ModelCard
 
