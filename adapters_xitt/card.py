@@ -226,10 +226,12 @@ def _parts(card: Card) -> str:
     manifest = card.manifest
     if manifest.context == manifest.key:
         return "It stands alone: nothing was below, beside or over it when it was trained."
-    rows = [(code(key[:12]), code(part.role), code(part.method.get("name")), code(f"parts/{key}"))
+    rows = [(code(key[:12]), code(part.role), code(part.method.get("name")))
             for key, part in (card.parts or {}).items()]
-    return (f"It was trained in the composition {code(manifest.context, 600)} and means what it says only there; the "
-            "parts come with it.\n\n" + _table(["part", "row", "method", "folder"], rows))
+    written = re.sub("[0-9a-f]{64}", lambda key: key[0][:12], str(manifest.context))
+    return (f"It was trained in the composition {code(written, 600)} and means what it says only there; "
+            "the parts come with it, each under `parts/` in a folder called by its whole key.\n\n"
+            + _table(["part", "row", "method"], rows))
 
 
 def _results(card: Card) -> str:
@@ -241,13 +243,19 @@ def _results(card: Card) -> str:
     everyone = {name: {place: [one.scores[one.headline] for one in found if one.status == DONE and _place(one) == place]
                        for place in beside[name]} for name, found in (card.beside or {}).items()}
     several = any(len(seeds) > 1 for _, seeds in rows)
-    head = ["task", "language", "split", "metric", "convention", "score", *(["seeds"] if several else []), *beside,
+    # What is the same in every row is said once: a page is 730 pixels wide.
+    same = {name: next(iter(found)) for name, read in (
+        ("split", lambda one: one.cell.split), ("convention", lambda one: one.cell.convention))
+        if len(found := {read(one) for one, _ in rows}) == 1}
+    apart = [name for name in ("split", "convention") if name not in same]
+    head = ["task", "language", *apart, "metric", "score", *(["seeds"] if several else []), *beside,
             "examples", "tag"]
-    lines = [(code(one.cell.task), _language(one.cell.language), code(one.cell.split, 40), code(one.headline, 40),
-              code(one.cell.convention, 40), f"{one.scores[one.headline]:.1f}", *([_spread(seeds)] if several else []),
+    lines = [(code(one.cell.task), _language(one.cell.language), *(code(getattr(one.cell, name), 40) for name in apart),
+              code(one.headline, 40), f"{one.scores[one.headline]:.1f}", *([_spread(seeds)] if several else []),
               *(_spread(everyone[name].get(_place(one), [])) for name in beside), f"{one.examples:,}",
               code(one.tag, 60)) for one, seeds in rows]
     notes = ["Scores are percent, of this module, seed " + _number(card.manifest.seed, "d") + "."]
+    notes += [f"Every row: {', '.join(f'{name} {code(value, 80)}' for name, value in same.items())}."] if same else []
     notes += ["`seeds`: mean ± standard deviation over the seeds of its row, and how many."] if several else []
     notes += [f"Beside it stand {', '.join(f'`{name}`' for name in beside)}, over their seeds: what the same target "
               "scores without this knowledge."] if beside else []
