@@ -70,7 +70,7 @@ def pack(store: Store, key: str, folder: Path, *, repo: str, base: Reference | N
     Nothing of this machine goes along: encoders are named by their repository, or without the folders they lie in."""
     modules, notes = give(store, key, folder, public=lambda module: _public(module, base))
     own = [replace(one, provenance={}, predictions="") for one in results
-           if one.status == DONE and one.cell.composition == modules[key].manifest.context]
+           if one.status == DONE and one.cell.composition == modules[key].manifest.context and not one.cell.head]
     (folder / RESULTS).write_text(json.dumps([one.record() for one in own], indent=1, ensure_ascii=False) + "\n",
                                   encoding="utf-8")
     whole = Card(repo=repo, manifest=modules[key].manifest, base=base, results=results, beside=beside, licence=licence,

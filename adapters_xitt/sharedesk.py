@@ -61,7 +61,7 @@ def push(module: str, name: str, *, store: Path | None, base: str | None = None,
 def _results(store: Store, key: str, run: str | None) -> tuple[list[Result], dict[str, list[Result]]]:
     """A module's results, with those of its row's other seeds, and of the rows that it is to be compared with."""
     composition = formats.read_manifest(store.module_folder(key)).context
-    own = [one for one in store.results() if one.cell.composition == composition]
+    own = [one for one in store.results() if one.cell.composition == composition and not one.cell.head]
     if run is None:
         return own, {}
     entries = [one for one in desk.load_run(run, store.root)[0]["entries"] if one["status"] == DONE]

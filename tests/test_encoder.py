@@ -382,7 +382,7 @@ class Hub(Loopback):
     `fault`: "portal" answers with a page of its own, "short" cuts files off, "down" fails inside."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
-        self.files, self.asked, self.fault = dict(files), [], ""
+        self.files, self.asked, self.fault, self.sizes = dict(files), [], "", {}
         super().__init__()
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
@@ -392,9 +392,11 @@ class Hub(Loopback):
             status, body = 200, b"<html>please log in</html>"
         elif self.fault == "down":
             status, body = 500, b"oops"
-        elif handler.path == f"/api/models/{REPO}/revision/{SHA}":
+        elif handler.path.partition("?")[0] == f"/api/models/{REPO}/revision/{SHA}":
+            siblings = [{"rfilename": name, "size": self.sizes.get(name, len(body))} for name, body in
+                        self.files.items()]
             status, body = 200, json.dumps({"id": REPO, "modelId": REPO, "sha": SHA, "private": False, "tags": [],
-                                            "siblings": [{"rfilename": name} for name in self.files]}).encode()
+                                            "siblings": siblings}).encode()
         elif handler.path.startswith(f"/api/models/{REPO}/"):
             headers = {"X-Error-Code": "RevisionNotFound"}
         elif handler.path.startswith("/api/models/"):
@@ -442,7 +444,8 @@ def test_of_a_hub_only_named_files_are_fetched_and_the_cache_serves_them(shop, t
     resolved = f"/{REPO}/resolve/{SHA}/"
     assert {path.removeprefix(resolved) for _, path in shop.asked if path.startswith(resolved)} == {
         "config.json", "tokenizer.json", "model.safetensors"}
-    assert {path for _, path in shop.asked if not path.startswith(resolved)} == {f"/api/models/{REPO}/revision/{SHA}"}
+    assert {path.partition("?")[0] for _, path in shop.asked if not path.startswith(resolved)} == {
+        f"/api/models/{REPO}/revision/{SHA}"}
     files = checkpoint.inspect(str(folder))
     assert files.fingerprint == pico_files.fingerprint
     assert pico.same(encoder.load(files).weights(), tensors)
@@ -453,6 +456,13 @@ def test_of_a_hub_only_named_files_are_fetched_and_the_cache_serves_them(shop, t
     shop.close()
     dead = fetch(shop, tmp_path)  # not offline by word, but in fact
     assert (dead.returncode, Path(dead.stdout.strip())) == (0, folder)
+
+
+def test_an_encoder_larger_than_any_is_not_downloaded(shop, tmp_path):
+    shop.sizes["model.safetensors"] = 100 * 2**30
+    told = refused(fetch(shop, tmp_path))
+    assert "107,374," in told and "nothing was downloaded" in told
+    assert not [path for _, path in shop.asked if "/resolve/" in path]
 
 
 @pytest.mark.parametrize("reference", [f"{REPO}@main", f"{REPO}@{SHA[:39]}", f"{REPO}@{SHA.upper()}", f"{REPO}@{SHA}0",

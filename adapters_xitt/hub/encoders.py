@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from adapters_xitt.errors import XittError
 
 ENCODER_FILES = ("config.json", "tokenizer.json", "model.safetensors", "model.safetensors.index.json",
                  "model-*-of-*.safetensors")
+MOST, MOST_FILES = 64 * 2**30, 200  # bytes and files: XLM-R XXL has 43 GB in fp32
 _REFERENCE = re.compile(r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)@(?P<revision>[0-9a-f]{40})")
 
 
@@ -27,7 +29,24 @@ def fetch_encoder(reference: str) -> Path:
 
     repo, revision = parse_reference(reference)
     try:
+        _check_size(repo, revision)
         return Path(snapshot_download(repo, revision=revision, allow_patterns=list(ENCODER_FILES)))
     except (OSError, HFValidationError) as error:  # every error of the hub's and of requests is an OSError
         raise XittError(f"encoder {reference}: the hub can't be reached or has no such revision "
                         f"({type(error).__name__}); put its files in a folder and name the folder instead") from None
+
+
+def _check_size(repo: str, revision: str) -> None:
+    """Refuses an encoder that is larger than any there is before a byte of it is downloaded. Without a hub to ask, the
+    cache may still have it."""
+    from huggingface_hub import HfApi
+
+    try:
+        files = HfApi().model_info(repo, revision=revision, files_metadata=True).siblings or []
+    except OSError:
+        return
+    wanted = [one for one in files if any(fnmatchcase(one.rfilename, pattern) for pattern in ENCODER_FILES)]
+    total = sum(one.size or 0 for one in wanted)
+    if total > MOST or len(wanted) > MOST_FILES:
+        raise XittError(f"encoder {repo}@{revision}: {len(wanted)} files of {total:,} bytes, more than the "
+                        f"{MOST_FILES} files and {MOST:,} bytes that an XLM-R may have; nothing was downloaded")
