@@ -334,7 +334,11 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
     "no such head": ({"heads": {}}, "1 tensors too many"),
     "a head without tensors": ({"heads": {**HEAD, "qa": {"kind": "qa", "labels": []}}}, "head qa: the manifest has it"),
     "languages as text": ({"languages": "en"}, "languages: must be a list of texts"),
-    "a context without itself": ({"context": OTHER}, "the module's own key"),
+    "a context without itself": ({"context": OTHER}, "the module's own among them"),
+    "a context with a path": ({"context": f"../../x > {KEY}"}, "64 hex digits each"),
+    "a context with a word": ({"context": f"x > {KEY}"}, "64 hex digits each"),
+    "a context of two keys in one": ({"context": KEY + KEY}, "the module's own among them"),
+    "a context of brackets": ({"context": "(" * 3000 + KEY + ")" * 3000}, "parentheses within each other"),
     "a context of a megabyte": ({"context": KEY + " > " * MIB}, "context: must be a text"),
     "exposure to a path": ({"exposure": [{"task": "xnli", "language": "en", "role": "trained", "data": "../../x"}]},
                            "exposure: data must be 64 hex digits"),
@@ -472,8 +476,6 @@ def test_a_data_set_that_is_none_is_refused(tmp_path, changes, words):
 
 @pytest.mark.parametrize(("changes", "words"), [
     ({"encoder": digest("another"), "encoder_name": "another"}, "was made for the encoder another"),
-    ({"context": f"../../x > {KEY}"}, ""), ({"context": f"x > {KEY}"}, "64 hex digits each"),
-    ({"context": KEY + KEY}, "its own among them"),
     ({"method": choose("lora", {"rank": 4096}).record()}, "most tensors are missing"),
     ({"method": choose("full", {}).record()}, "most tensors are missing"),
 ])
