@@ -162,17 +162,13 @@ SPOKEN = click.option("--lang", "spoken", default="lang-{lang}", show_default=Tr
                       help="Names of the modules that stand for $lang.")
 
 
+EXPRESSION = _shared(ENCODER, DATA, STORE, MACHINE, LANGUAGES, SET, HEAD, SPOKEN)
+
+
 @main.command()
 @click.argument("composition")
 @click.argument("tasks", nargs=-1, required=True)
-@ENCODER
-@DATA
-@STORE
-@MACHINE
-@LANGUAGES
-@SET
-@HEAD
-@SPOKEN
+@EXPRESSION
 @click.option("--conventions", type=click.Choice(["default", "all"]), default="default", show_default=True,
               help="all: a number under each convention where sources disagree, as in the layer that retrieval reads.")
 def evaluate(composition: str, tasks: tuple[str, ...], conventions: str, store: Path | None, **told: Any) -> None:
@@ -186,14 +182,7 @@ def evaluate(composition: str, tasks: tuple[str, ...], conventions: str, store: 
 @click.option("--train", "train_on", metavar="TASK", help="Train on TASK what it leaves open, a fusion or a search; or "
               "else TASK's own module on top of it. With --save it is given a name.")
 @click.option("--evaluate", "scored", metavar="TASK", multiple=True, help="Score it. Again for several.")
-@ENCODER
-@DATA
-@STORE
-@MACHINE
-@LANGUAGES
-@SET
-@HEAD
-@SPOKEN
+@EXPRESSION
 @click.option("--method", help="Of a module trained on top. Default: that of the part below it.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 def compose(composition: str, save: str | None, train_on: str | None, scored: tuple[str, ...], store: Path | None,

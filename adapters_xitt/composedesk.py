@@ -108,16 +108,10 @@ def _work(found: Found, where: Store, targets: Mapping[str, str], options: Optio
               **({"languages": list(options.languages)} if options.languages else {}),
               "tasks": {name: {"convention": one} for name, one in targets.items() if one}}
     work = empty(recipe_of(values, options.overrides, options.data), where)
-    files = work.plan.material.files
-    for word, key in found.words.items():
-        if found.manifests[key].encoder != files.fingerprint:
-            own = found.manifests[key]
-            raise XittError(_pointed(found.text, f"module {word} was made for the encoder {own.encoder_name} "
-                                     f"({own.encoder[:12]}), this one is {files.name} ({files.fingerprint[:12]}); "
-                                     "modules of two encoders don't compose", word))
-    for key in compose.names(found.composition):
-        if key != compose.LANG:
-            jobs.known(work.plan, key)
+    with found.pointing():
+        for key in compose.names(found.composition):
+            if key != compose.LANG:
+                jobs.known(work.plan, key)
     return work
 
 

@@ -355,6 +355,10 @@ def known(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> TrainJob:
     if key in under:
         raise XittError(f"module {key[:12]} ({manifest.role}): its context names {under[-1][:12]}, whose context names "
                         "it; no module was trained so")
+    files = plan.material.files
+    if manifest.encoder != files.fingerprint:
+        raise XittError(f"{key}: was made for the encoder {manifest.encoder_name!a} ({manifest.encoder[:12]}), this "
+                        f"one is {files.name} ({files.fingerprint[:12]}); modules of two encoders don't compose")
     context = compose.parse(manifest.context)
     for part in compose.names(context):
         if part != key and part not in plan.train:

@@ -48,7 +48,9 @@ def join(job: TrainJob, modules: Mapping[str, Module], written: Composition, *, 
 
 def _alike(written: Composition, owners: list[str], modules: Mapping[str, Module]) -> dict[str, float]:
     """The heads that make one: all of a mean's, weighted as it is, where they started alike; else the last part's."""
-    if isinstance(written, Merge) and written.how == "mean" and len(owners) == len(written.parts):
+    each = [compose.names(part) for part in getattr(written, "parts", ())]
+    if isinstance(written, Merge) and written.how == "mean" and sorted(owners) == sorted(
+            name for names in each for name in names) and all(len(names) == 1 for names in each):
         manifests = [modules[key].manifest for key in owners]
         fresh = not any(one.source or one.merge or one.training.get("carry_pooler") for one in manifests)
         if fresh and len({one.seed for one in manifests}) == 1:

@@ -157,8 +157,10 @@ class _Rows:
                                    target=_own(self.plan, target) if own else None)
                 self.plan.lowered(composition)
             except XittError as error:
-                self.fill(target, text, COMPOSED, language=language or None, status=NOT_APPLICABLE,
-                          reason=str(error).splitlines()[0])
+                reason = str(error).splitlines()[0]
+                for key, job in self.plan.train.items():
+                    reason = reason.replace(key, job.mixture.name)
+                self.fill(target, text, COMPOSED, language=language or None, status=NOT_APPLICABLE, reason=reason)
                 continue
             self.place(target, text, COMPOSED, composition, only=language or None)
 

@@ -86,6 +86,7 @@ def test_every_expression_of_a_recipe_is_a_row_or_says_why_not(finished) -> None
     for (_, text, mode, _, _), entry in found.items():
         if mode == "composed" and entry["status"] == NOT_APPLICABLE:
             assert len(entry["reason"]) > 20, text
+            assert not re.search("[0-9a-f]{64}", entry["reason"]), "names are people's"
 
 
 def test_merged_modules_tell_their_error(finished) -> None:
@@ -166,6 +167,26 @@ def test_what_is_open_is_trained(copy) -> None:
     assert "accuracy" in run("evaluate", "top", "demo-pairs", "--language", "de", *LENGTHS, store=copy)
 
 
+def test_a_mean_averages_the_heads_that_started_alike(copy) -> None:
+    """Two modules of one task and seed: their mean's head is the mean of theirs; a sum among the parts leaves the last
+    part's head."""
+    encoder = next(one.encoder_name for one in Store(copy).manifests())
+    for name, rate in (("one", "1e-3"), ("two", "1e-2")):
+        run("train", "demo-pairs", "training.max_steps=4", "lengths.max_length=40", "--encoder", encoder, "--method",
+            f"lora(learning_rate={rate})", "--name", name, store=copy)
+    stored = Store(copy)
+    for text, name in (("mean(one, 3*two)", "both"), ("mean(low-nli + one, two)", "mixed")):
+        run("compose", text, "--save", name, store=copy)
+    one, two, both, mixed = (stored.load_module(stored.names()[name]) for name in ("one", "two", "both", "mixed"))
+    (space,) = one.manifest.heads
+    assert set(both.manifest.heads) == {space} and set(mixed.manifest.heads) == {space, *stored.load_module(
+        stored.names()["low-nli"]).manifest.heads}
+    for name, value in both.part(f"head.{space}").items():
+        wanted = (one.part(f"head.{space}")[name] + 3 * two.part(f"head.{space}")[name]) / 4
+        assert float((value - wanted).abs().max()) < 1e-6 and not bool((value == two.part(f"head.{space}")[name]).all())
+        assert bool((mixed.part(f"head.{space}")[name] == two.part(f"head.{space}")[name]).all())
+
+
 def test_heads_are_named(copy) -> None:
     """Arithmetic takes the head of the last part that has one; --head names another, and is a cell of its own."""
     first = scored(copy, "evaluate", "low-pairs + low-nli", "demo-pairs", "--language", "de", *LENGTHS)
@@ -231,7 +252,7 @@ def test_modules_of_another_encoder_are_told(copy, tmp_path) -> None:
     run("train", "demo-nli", "training.max_steps=2", "lengths.max_length=40", "--method", "seq_bn(reduction=4)",
         "--encoder", other, "--name", "foreign", store=copy)
     told = run("compose", "pos > foreign", store=copy, code=2)
-    assert "module foreign was made for the encoder" in told and "\n        ^" in told
+    assert "foreign: was made for the encoder" in told and "\n        ^" in told
 
 
 # -- fifty wrong ones: the expression, where the caret stands, and what the answer says
