@@ -18,7 +18,7 @@ from adapters_xitt.grid import read_grid
 from adapters_xitt.jobs import TrainJob, merge_job, module_job
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.methods import Choice
-from adapters_xitt.store import Store, default_root
+from adapters_xitt.store import Store, check_name, default_root
 
 SPOKEN = "lang-{lang}"  # the names of language modules, where nothing else is said
 
@@ -173,6 +173,7 @@ def _spoken(work: Work, composition: Composition, options: Options, *, asked: Se
 def train(text: str, task: str, *, store: Path | None, options: Options, name: str | None) -> tuple[Manifest, str]:
     """Trains on a task what an expression leaves open, a fusion or a search, or else the task's own module on top of
     it, and gives that a name; its manifest, and the expression that then stands for the whole."""
+    check_name(name)
     where = Store(store or default_root())
     found = find(text, where)
     if compose.LANG in compose.names(found.composition):
@@ -214,6 +215,7 @@ def _on_top(work: Work, base: Composition, target: Any, options: Options) -> Tra
 
 def save(text: str, name: str, *, store: Path | None, options: Options) -> Manifest:
     """Makes one module of an expression, where it can be one, and gives it a name."""
+    check_name(name)
     where = Store(store or default_root())
     found = find(text, where)
     work = _work(found, where, {next(iter(tasks.TASKS)): ""}, options)

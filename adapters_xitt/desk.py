@@ -25,7 +25,7 @@ from adapters_xitt.progress import console
 from adapters_xitt.readers.files import json_of, text_of
 from adapters_xitt.records import BLOCKED, DONE, NOT_APPLICABLE
 from adapters_xitt.run import Runner
-from adapters_xitt.store import Store, default_root
+from adapters_xitt.store import Store, check_name, default_root
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
           method: str, seed: int, after: str | None, mode: str, name: str | None, device: str,
           threads: int | None, log: str, keep_every: float) -> formats.Manifest:
     """Trains one module and gives it a name."""
+    check_name(name)
     where = Store(store or default_root())
     parent = where.load_module(where.resolve(after)).manifest if after else None
     choice, rate = method_of(method) if not parent else (methods.recorded(parent.method), None)

@@ -14,7 +14,7 @@ from adapters_xitt.formats import files, foreign, hubfolder, peftfolder
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.lineage import UNKNOWN, Exposure
 from adapters_xitt.moduledesk import plain
-from adapters_xitt.store import NAME, Store, default_root
+from adapters_xitt.store import Store, check_name, default_root
 
 # -- giving one out ----------------------------------------------------------------------------------------------------
 
@@ -155,8 +155,7 @@ def take_in(folder: Path, *, name: str, encoder: str | None = None, task: str | 
     theirs can't say must be given: its encoder, its head's task, and its labels in the order of the head's outputs;
     `trained_in` are languages it is known to have seen. What else it has seen stays unknown, and its cells carry a
     star. A `XittError` with all that is missing, or with all that doesn't fit."""
-    if not NAME.fullmatch(name):
-        raise XittError(f"name {name!r}: a module's name is made of a-z, 0-9, '.', '_' and '-'")
+    check_name(name)
     where, form = Store(store or default_root()), foreign.form_of(folder)
     if form == "xitt":
         if given := [option for option, value in (("--encoder", encoder), ("--task", task), ("--labels", labels),

@@ -34,6 +34,12 @@ KEPT_EMBEDDINGS = 4 * 2**30  # bytes of sentence vectors kept in a store
 DATA_SET = 2**30  # bytes that the ids and hashes of a data set may take
 
 
+def check_name(name: str | None) -> None:
+    """Refuses what can't be a module's name; no name at all can."""
+    if name is not None and (not NAME.fullmatch(name) or name == "none"):
+        raise XittError(f"name {name!r}: a module's name is made of a-z, 0-9, '.', '_' and '-', and is not 'none'")
+
+
 def default_root() -> Path:
     """XITT_STORE, or `store` in the current directory."""
     return Path(os.environ.get("XITT_STORE", "store"))
@@ -108,8 +114,7 @@ class Store:
         return [formats.read_manifest(folder) for folder in folders]
 
     def give_name(self, name: str, key: str) -> None:
-        if not NAME.fullmatch(name):
-            raise XittError(f"name {name!r}: a module's name is made of a-z, 0-9, '.', '_' and '-'")
+        check_name(name)
         _checked(key, "module")
         self.write_json(self.root / "names" / f"{name}.json", {"key": key})
 
