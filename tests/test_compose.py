@@ -141,7 +141,8 @@ def test_saved_is_what_it_was(copy) -> None:
         assert after.cell.composition == Store(copy).names()[name]
     assert "only these add up to one module" in run("compose", "nli > pos", "--save", "no", store=copy, code=2)
     assert "no" not in Store(copy).names()
-    for words in (("--save", "No Name"), ("--save", "../x"), ("--save", "none"), ("--train", "demo-pos", "--save", "a/b")):
+    for words in (("--save", "No Name"), ("--save", "../x"), ("--save", "none"),
+                  ("--train", "demo-pos", "--save", "a/b")):
         before = len(Store(copy).manifests())
         assert "is made of a-z" in run("compose", "0.7*low-nli + low-pos", *words, store=copy, code=2)
         assert len(Store(copy).manifests()) == before, "told before it costs anything"
