@@ -103,13 +103,14 @@ def scores(card: Card) -> list[tuple[Result, list[float]]]:
     for same in rows.values():
         own = next((one for one in same if one.cell.composition == card.manifest.context), None)
         if own:
-            found.append((own, [one.scores[one.headline] for one in same]))
+            seeds = {one.cell.seed: one for one in [*same, own]}  # one number a seed: the module's own for its own
+            found.append((own, [one.scores[one.headline] for one in seeds.values()]))
     return found
 
 
 def _place(one: Result) -> tuple[str, ...]:
     cell = one.cell
-    return (cell.task, cell.language, cell.split, cell.convention, cell.precision)
+    return (cell.task, cell.language, cell.split, cell.convention, cell.precision, cell.data, str(cell.lengths))
 
 
 def metadata(card: Card) -> Any:

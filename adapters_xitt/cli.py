@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from adapters_xitt.errors import XittError
 # Before torch is there: threads that wait asleep. Spinning ones, the default, make small layers on a machine whose
 # cores are shared several times slower (970 against 170 ms a step, two threads beside two other processes).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# It advises to install a package that lets checkpoints load code, whenever a library imports it.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 class Doors(click.Group):
@@ -167,17 +170,21 @@ EXPRESSION = _shared(ENCODER, DATA, STORE, MACHINE, LANGUAGES, SET, HEAD, SPOKEN
 
 @main.command()
 @click.argument("composition")
-@click.argument("tasks", nargs=-1, required=True)
+@click.argument("tasks", nargs=-1, required=True, metavar="TASK... [KEY=VALUE]...")
 @EXPRESSION
 @click.option("--conventions", type=click.Choice(["default", "all"]), default="default", show_default=True,
               help="all: a number under each convention where sources disagree, as in the layer that retrieval reads.")
 def evaluate(composition: str, tasks: tuple[str, ...], conventions: str, store: Path | None, **told: Any) -> None:
     """Score COMPOSITION on TASKS. `xitt compose --help` says how it is written."""
-    _evaluate(composition, tasks, store, _options(told), conventions == "all")
+    settings = tuple(word for word in tasks if "=" in word)
+    told["overrides"] += settings
+    _evaluate(composition, tuple(word for word in tasks if word not in settings), store, _options(told),
+              conventions == "all")
 
 
 @main.command()
 @click.argument("composition")
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--save", metavar="NAME", help="Make one module of it, where it can be one, and call it NAME.")
 @click.option("--train", "train_on", metavar="TASK", help="Train on TASK what it leaves open, a fusion or a search; or "
               "else TASK's own module on top of it. With --save it is given a name.")
@@ -185,8 +192,8 @@ def evaluate(composition: str, tasks: tuple[str, ...], conventions: str, store: 
 @EXPRESSION
 @click.option("--method", help="Of a module trained on top. Default: that of the part below it.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-def compose(composition: str, save: str | None, train_on: str | None, scored: tuple[str, ...], store: Path | None,
-            **told: Any) -> None:
+def compose(composition: str, settings: tuple[str, ...], save: str | None, train_on: str | None,
+            scored: tuple[str, ...], store: Path | None, **told: Any) -> None:
     """Explain COMPOSITION: what its parts are, what they run as, what is still to be trained, how far a merge is from
     the sum it stands for. Or make it (--save, --train), or score it (--evaluate).
 
@@ -204,6 +211,7 @@ def compose(composition: str, save: str | None, train_on: str | None, scored: tu
     Put -- before an expression that begins with a minus."""
     from adapters_xitt import composedesk, printing
 
+    told["overrides"] += settings
     options, text = _options(told), composition
     if train_on:
         made, text = composedesk.train(text, train_on, store=store, options=options, name=save)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,11 +47,16 @@ class Found:
     composition: Composition  # `$lang` stays
     words: dict[str, str]  # as written → key
     manifests: dict[str, Manifest]
+    names: dict[str, str]  # key → the store's name
+
+    def _word(self, key: str) -> str:
+        """A module as the expression has it, as the store has it, or by its first digits."""
+        back = {own: word for word, own in self.words.items()}
+        return back.get(key) or self.names.get(key) or key[:12]
 
     def called(self, composition: Composition) -> str:
         """An expression over keys as its user would write it."""
-        back = {key: word for word, key in self.words.items()}
-        return compose.show(compose.rename(composition, lambda key: Part(back.get(key, key[:12]))))
+        return compose.show(compose.rename(composition, lambda key: Part(self._word(key))))
 
     @contextmanager
     def pointing(self) -> Iterator[None]:
@@ -58,17 +64,15 @@ class Found:
         try:
             yield
         except XittError as error:
-            told = str(error)
-            for word, key in self.words.items():
-                told = told.replace(key, word)
+            told = re.sub("[0-9a-f]{64}", lambda key: self._word(key[0]), str(error))
             raise XittError(_pointed(self.text, told, told.partition(": ")[0])) from None
 
 
 def _pointed(text: str, told: str, about: str) -> str:
     """An error with the expression below it and a caret where `about`, a part of it, begins."""
     first = next(iter(compose.names(compose.parse(about))), about) if _readable(about) else about
-    place = text.find(first)
-    return told if place < 0 else f"{told}\n  {text}\n  {' ' * place}^"
+    place = re.search(rf"(?<![\w.@/:-]){re.escape(first)}(?![\w.@/:-])", text)
+    return f"{told}\n  {text}\n  {' ' * place.start()}^" if place else told
 
 
 def _readable(text: str) -> bool:
@@ -79,10 +83,15 @@ def _readable(text: str) -> bool:
     return True
 
 
+def say(line: str) -> None:
+    """A line for whoever watches, beside what is printed."""
+    print(line, file=sys.stderr)
+
+
 def find(text: str, where: Store) -> Found:
     """The modules that an expression names. A module by itself brings the parts that it was trained above or over."""
     written, words = compose.parse(text), {}
-    resolve = parcel.resolver(where, tell=lambda line: print(line, file=sys.stderr))
+    resolve = parcel.resolver(where, tell=say)
     for word in compose.names(written):
         try:
             words |= {word: resolve(word)} if word != compose.LANG else {}
@@ -95,7 +104,7 @@ def find(text: str, where: Store) -> Found:
         composition = compose.parse(manifests[words[written.name]].context)
     else:
         composition = compose.rename(written, lambda word: Part(words.get(word, word)))
-    return Found(text, composition, words, manifests)
+    return Found(text, composition, words, manifests, {key: name for name, key in where.names().items()})
 
 
 def _work(found: Found, where: Store, targets: Mapping[str, str], options: Options) -> Work:
@@ -129,10 +138,12 @@ def evaluate(text: str, names: Sequence[str], *, store: Path | None, options: Op
             composition = plan.made(work.plan, found.composition, options.seed, target=None)
             swaps = _spoken(work, composition, options, asked=list(dict.fromkeys(
                 code for name in targets for code in work.plan.recipe.tested(tasks.task(name)))))
-            head = where.resolve(options.head) if options.head else None
+            head = parcel.resolver(where, tell=say)(options.head) if options.head else None
             if head:
                 jobs.known(work.plan, head)
             plan.one_composition(work.plan, composition, swaps=swaps, head=head)
+        for line in [] if grids else _out_of_context(found, work):
+            say(line)
         runner = runner_of(work, **options.machine)
         runner.run()
         grids.append(read_grid(work.plan, where, runner.failed))
@@ -158,11 +169,11 @@ def _spoken(work: Work, composition: Composition, options: Options, *, asked: Se
         raise XittError(f"--lang {options.spoken!r}: a pattern of names with {{lang}} in it, as {SPOKEN!r}")
     named = work.store.names()
     found = {code: {compose.LANG: named[name]} for code in asked
-             if (name := options.spoken.format(lang=code)) in named}
+             if (name := options.spoken.replace("{lang}", code)) in named}
     if not found:
-        raise XittError(f"{compose.LANG}: the store has no module called {options.spoken.format(lang='fi')} or the "
-                        "like; train one in each language, as in xitt train text@fi --name "
-                        f"{options.spoken.format(lang='fi')}, or name others: --lang PATTERN")
+        one = options.spoken.replace("{lang}", "fi")
+        raise XittError(f"{compose.LANG}: the store has no module called {one} or the like; train one in each "
+                        f"language, as in xitt train text@fi --name {one}, or name others: --lang PATTERN")
     for own in found.values():
         jobs.known(work.plan, own[compose.LANG])
     return found
@@ -193,7 +204,7 @@ def train(text: str, task: str, *, store: Path | None, options: Options, name: s
         work.plan.lowered(composition)
     make(work, composition, options)
     if name:
-        where.give_name(name, job.key)
+        where.give_name(name, job.key, tell=say)
         found.words[name] = job.key
     return formats.read_manifest(where.module_folder(job.key)), found.called(composition)
 
@@ -224,7 +235,7 @@ def save(text: str, name: str, *, store: Path | None, options: Options) -> Manif
         if not isinstance(composition, Part):
             composition = Part(merge_job(work.plan, composition, title=found.called(composition)).key)
     make(work, composition, options)
-    where.give_name(name, composition.name)
+    where.give_name(name, composition.name, tell=say)
     return formats.read_manifest(where.module_folder(composition.name))
 
 
@@ -276,8 +287,12 @@ def explain(text: str, *, store: Path | None, options: Options) -> Explained:
             if isinstance(node, Fuse):
                 plan.fusable(work.plan, node)
         runs = [f"{open_[0]} has still to be made: --train TASK does"] if open_ else list(_forms(work, found, options))
-    heads = [f"{_head(work, key, space)} of {found.called(Part(key))}" for key in compose.heads(found.composition)
-             if key != compose.LANG for space in work.plan.train[key].spaces]
+    tops = compose.heads(found.composition)
+    if options.head:
+        tops = (parcel.resolver(where, tell=say)(options.head),)
+        jobs.known(work.plan, tops[0])
+    heads = [f"{_head(work, key, space)} of {found.called(Part(key))}" for key in tops if key != compose.LANG
+             for space in work.plan.train[key].spaces]
     return Explained(found, work, found.composition, errors, open_, list(_out_of_context(found, work)), runs, heads,
                      list(_sizes(work, found)))
 

@@ -144,7 +144,7 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
     if job.key in runner.failed:
         raise XittError(f"{job.title}: {runner.failed[job.key]}")
     if name:
-        where.give_name(name, job.key)
+        where.give_name(name, job.key, tell=lambda line: print(line, file=sys.stderr))
     return formats.read_manifest(where.module_folder(job.key))
 
 

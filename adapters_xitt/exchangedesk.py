@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -175,7 +176,7 @@ def take_in(folder: Path, *, name: str, encoder: str | None = None, task: str | 
         key = _made(found, known, where, task=task, labels=labels, trained_in=trained_in, parts=parts)
         for part, one in zip(found.over, parts, strict=True):
             where.give_name(f"{name}.{part.lower()}", one)
-    where.give_name(name, key)
+    where.give_name(name, key, tell=lambda line: print(line, file=sys.stderr))
     return formats.read_manifest(where.module_folder(key))
 
 

@@ -105,8 +105,20 @@ class Plan:
     named: dict[str, TrainJob] = field(default_factory=dict)  # modules that expressions name from elsewhere
 
     def lowered(self, composition: Composition) -> Lowered:
+        """The form in which a composition runs; refused where a fusion stands over others than it was trained on."""
+        for name in compose.names(composition):
+            trained = compose.fused(self.train[name].context, name)
+            if (given := compose.fused(composition, name)) and trained and given != trained:
+                raise XittError(f"{compose.show(composition)}: {name} was trained over others, or in another order; "
+                                f"write {name}({', '.join(trained)})")
         methods = {name: self.train[name].method for name in compose.names(composition)}
         return lower(composition, methods, self.material.files.layers)
+
+    def meant(self, key: str) -> Composition:
+        """What a merged module of this plan was merged from, down to modules that were trained; any other is itself. A
+        search's weights are known once it is made: it stands for itself, exactly."""
+        merged = self.train[key].merged
+        return Part(key) if merged is None or compose.untrained(merged) else compose.rename(merged, self.meant)
 
     def train_cohorts(self) -> list[TrainCohort]:
         """In an order in which every parent comes before its children; `full` modules stand alone."""
@@ -226,7 +238,9 @@ def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: in
         "encoder": material.files.fingerprint, "method": choice.record(), "learning_rate": rate, "seed": seed,
         "settings": settings.record(), "start": start, "below": below, "carry_pooler": carry,
         "mode": "fuse" if over else mode if below else "", "precision": material.means.base,
-        **({"drawn": drawn} if drawn == SHARED else {})}
+        **({"drawn": drawn} if drawn == SHARED else {}),
+        # A base is more than its names: weights, blocks and their order.
+        **({"base": compose.show(base)} if base is not None and base != Part(below[0]) else {})}
     key = digests.key("train", inputs)
     if key not in plan.train:
         parents = [*over, *([parent] if parent else [plan.train[name] for name in below if not over])]
@@ -374,5 +388,5 @@ def known(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> TrainJob:
         learning_rate=training["learning_rate"], seed=manifest.seed, title=manifest.role, start=start,
         below=tuple(training["below"]), carry_pooler=training["carry_pooler"], context=context,
         exposure=tuple(Exposure(**row) for row in manifest.exposure), chance=manifest.chance,
-        spaces=tuple(manifest.heads), drawn=drawn, born=training.get("born") or own)
+        spaces=tuple(manifest.heads), drawn=drawn, born=None if manifest.source else training.get("born") or own)
     return plan.train[key]

@@ -15,7 +15,7 @@ from torch import Tensor
 from adapters_xitt import compose
 from adapters_xitt.compose import Composition, Fuse, Merge, Nothing, Part, Scaled, Stack
 from adapters_xitt.errors import XittError
-from adapters_xitt.methods import PLACES, Choice
+from adapters_xitt.methods import MOST, PLACES, Choice
 
 Factors = dict[str, tuple[Tensor, Tensor]]  # "3.query" → B [out, rank], A [rank, in], in fp64: ΔW = B·A
 Combine = Callable[[Sequence[Tensor], Sequence[float], Mapping[str, float], torch.Generator], Tensor]
@@ -209,6 +209,9 @@ def choice(composition: Composition, methods: Mapping[str, Choice], layers: int)
     places = tuple(place for place in PLACES if any(place in part["places"] for part in low))
     adapted = {layer for part in low for layer in part.adapted(layers)}
     rank = rank_of(composition, methods)
+    if rank > MOST:
+        raise XittError(f"{text}: its ranks add up to {rank:,}, more than the {MOST:,} of a module; cut it: "
+                        f"svd({text}, rank=64)")
     return Choice("lora", (("rank", rank), ("alpha", rank), ("places", places), ("dropout", 0.0),
                            ("leave_out", tuple(layer for layer in range(layers) if layer not in adapted))))
 
@@ -227,8 +230,11 @@ def _no_update(composition: Composition, methods: Mapping[str, Choice]) -> str:
             return next(filter(None, (_no_update(part, methods) for part in composition.parts)), "")
 
 
-def make(composition: Composition, parts: Mapping[str, tuple[Mapping[str, Tensor], Choice]], layers: int) -> Made:
-    """The module that a composition stands for, from the tensors and the method of each of its parts."""
+def make(composition: Composition, parts: Mapping[str, tuple[Mapping[str, Tensor], Choice]], layers: int, *,
+         meant: Composition | None = None) -> Made:
+    """The module that a composition stands for, from the tensors and the method of each of its parts. Its errors are
+    measured from the weighted sum that `meant` stands for: the composition as it was written, before the merges within
+    it were made; where nothing is given, the composition itself."""
     methods = {name: pair[1] for name, pair in parts.items()}
     whole = choice(composition, methods, layers)
     if whole.row.engine != "peft":
@@ -238,7 +244,7 @@ def make(composition: Composition, parts: Mapping[str, tuple[Mapping[str, Tensor
         return Made({name: sum(weight * one[name].double() for one, weight in pairs).float()
                      for name in tensors[0]}, {})
     tensors = lora(_update(composition, parts), whole, layers)
-    return Made(tensors, errors(factors(tensors, whole), _update(composition, parts, meant=True)))
+    return Made(tensors, errors(factors(tensors, whole), _update(meant or composition, parts, meant=True)))
 
 
 def _weights(parts: Sequence[Composition]) -> list[float]:

@@ -18,8 +18,9 @@ from adapters_xitt.errors import XittError
 from adapters_xitt.formats import files
 from adapters_xitt.formats.files import TensorInfo
 from adapters_xitt.lineage import UNKNOWN
+from adapters_xitt.parcel import DATA, PARTS
 from adapters_xitt.progress import console
-from adapters_xitt.store import Store, default_root
+from adapters_xitt.store import Store, default_root, read_data_set
 
 CONFIGS = ("adapter_config.json", "head_config.json", "adapter_fusion_config.json", "adapter_setup.json")
 
@@ -67,7 +68,7 @@ def _folder(folder: Path, out: Console) -> list[str]:
             out.print(manifest_table(seen.manifest))
             out.print(Text(f"\nExposure: {exposure_in_words(seen.manifest)}"))
         _print_tensors(seen.tensors, formats.TENSORS, out)
-        problems = list(dict.fromkeys([*seen.problems, *problems]))
+        problems = list(dict.fromkeys([*seen.problems, *problems, *_below(folder)]))
     for name, path in found.items():
         if name in (formats.MANIFEST, formats.TENSORS):
             continue
@@ -84,6 +85,23 @@ def _folder(folder: Path, out: Console) -> list[str]:
         problems.append(f"{folder}: no module: neither {formats.MANIFEST} (ours) nor {CONFIGS[0]} (adapters, peft)")
     _print_files(folder, names, out)
     return problems
+
+
+def _below(folder: Path) -> list[str]:
+    """What is wrong with the parts that a module came with, and with the data sets beside it."""
+    told: list[str] = []
+    for name in (PARTS, DATA):
+        try:
+            below = files.inside(folder, name)
+            for one in files.entries(below) if below.is_dir() else ():
+                path = files.inside(below, one)
+                if name == PARTS:
+                    told += formats.look(path).problems
+                else:
+                    read_data_set(path)
+        except XittError as error:
+            told.append(str(error))
+    return told
 
 
 def form_of(name: str, config: Mapping[str, Any]) -> str:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from adapters_xitt import card, compose, digests, formats, hub
 from adapters_xitt.card import Card, Form
-from adapters_xitt.errors import XittError
+from adapters_xitt.errors import DataError, XittError
 from adapters_xitt.formats import Manifest, Module, files
 from adapters_xitt.hub import Pulled, Reference
 from adapters_xitt.lineage import UNKNOWN, Exposure
+from adapters_xitt.mixture import RANDOM
+from adapters_xitt.readers.files import json_of
 from adapters_xitt.records import DONE, Result
 from adapters_xitt.sources import parse_slice
 from adapters_xitt.store import Store, read_data_set
@@ -136,9 +138,9 @@ def check(folder: Path) -> dict[str, Module]:
     own = formats.read_module(folder)
     _key(own.manifest.key, folder)
     places = {own.manifest.key: folder}
-    for path in sorted((folder / "parts").iterdir()) if (folder / "parts").is_dir() else ():
+    for path in sorted((folder / PARTS).iterdir()) if (folder / PARTS).is_dir() else ():
         _key(path.name, folder)
-        places[path.name] = path
+        places[path.name] = files.inside(files.inside(folder, PARTS), path.name)
     modules: dict[str, Module] = {}
 
     def where(key: str) -> Path:
@@ -189,9 +191,8 @@ def unpack(folder: Path, store: Store) -> str:
         parts = {part: settle(part, (*under, key)) for part in compose.names(written) if part != key}
         exposure = _brought(manifest, folder, store)
         known = compose.show(compose.rename(written, lambda part: compose.Part(parts.get(part, SELF))))
-        settled[key] = own = digests.key("import", {
-            "digest": manifest.digest, "encoder": manifest.encoder, "method": manifest.method, "heads": manifest.heads,
-            "context": known, "exposure": exposure})
+        claims = {**asdict(manifest), "key": SELF, "context": known, "exposure": exposure}
+        settled[key] = own = digests.key("import", json.loads(json.dumps(claims)))
         names = {**parts, key: own}
         store.save_module(replace(modules[key], manifest=replace(
             manifest, key=own, exposure=exposure, source="xitt",
@@ -216,7 +217,11 @@ def _brought(manifest: Manifest, folder: Path, store: Store) -> list[dict[str, s
             found.append({**row, "data": data.digest})
         else:
             found.append({**row, "data": ""})
-    if any(not row["data"] for row in found) and not any(row["role"] == UNKNOWN for row in found):
+    # What it says that it was trained on must be among what it has seen; a random module was trained on nothing.
+    trained = {(row["task"], row["language"]) for row in found if row["role"] == "trained"}
+    silent = any((part["task"], code) not in trained for part in manifest.mixture["portions"]
+                 for code in part["languages"]) or (not found and manifest.trained_on != RANDOM)
+    if (silent or any(not row["data"] for row in found)) and not any(row["role"] == UNKNOWN for row in found):
         found.append(Exposure("", "", UNKNOWN, "").record())
     return found
 
@@ -224,14 +229,19 @@ def _brought(manifest: Manifest, folder: Path, store: Store) -> list[dict[str, s
 def stated(folder: Path) -> list[Result]:
     """The results that a parcel states; refused where one is not a cell that could be scored again."""
     path = folder / RESULTS
-    try:
-        found = [Result.from_record(one) for one in json.loads(path.read_text(encoding="utf-8"))]
-    except FileNotFoundError:
+    if not path.is_file():
         return []
-    except (ValueError, TypeError, KeyError) as error:
+    files.checked_size(path)
+    try:
+        found = [Result.from_record(one) for one in json_of(path.read_text(encoding="utf-8"), path, strict=True)]
+    except (DataError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise XittError(f"{path}: not results ({type(error).__name__}: {error})") from None
     for one in found:
-        cell, known = one.cell, TASKS.get(one.cell.task)
+        cell = one.cell
+        words = (one.headline, one.status, cell.task, cell.language, cell.split, cell.convention, cell.composition)
+        if not all(isinstance(word, str) for word in words) or not isinstance(one.scores, dict):
+            raise XittError(f"{path}: not results: status, headline and a cell's names are words, scores an object")
+        known = TASKS.get(cell.task)
         numbers = [one.scores.get(one.headline), *cell.lengths.values()] if isinstance(cell.lengths, dict) else [None]
         if known is None or cell.language not in known.known or not all(type(one) in (int, float) for one in numbers):
             raise XittError(f"{path}: a result on {str(cell.task)[:40]!r} in {str(cell.language)[:20]!r} is none that "

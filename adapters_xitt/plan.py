@@ -145,8 +145,9 @@ class _Rows:
             def named(word: str, module: TrainJob | None = module) -> Composition:
                 if word == TARGET:
                     return own.context if own else Nothing()
-                if word in self.plan.named:
-                    return self.plan.named[word].context
+                if word in self.plan.named:  # alone it brings the parts that it was trained above, as everywhere
+                    found_there = self.plan.named[word]
+                    return found_there.context if written == Part(word) else Part(found_there.key)
                 job = module if word == compose.LANG else self.train(_source(self.plan, found[word]), title=word)
                 return job.context
 

@@ -204,13 +204,15 @@ class Runner:
     def _join(self, job: TrainJob) -> None:
         """A module put together from others, its weights searched first where they are to be."""
         self.watch.stage(f"merge {job.title}", self.plan.train_tokens(job))
-        modules, began = {key: self.store.load_module(key) for key in compose.names(job.merged)}, time.monotonic()
-        written, metrics = job.merged, {"score": None, "steps": 0}
+        written, metrics, began = job.merged, {"score": None, "steps": 0}, time.monotonic()
+        modules = {key: self.store.load_module(key) for key in compose.names(written)}
         if compose.untrained(job.merged):
             self.bench.clear(keep=[mounted(key) for key in modules])
             written, metrics = merging.search(job, modules, *self.material.searched(job.mixture), bench=self.bench,
                                               fabric=self.fabric, tokens=SCORING_TOKENS, tick=self.watch.tick)
-        joined = merging.join(job, modules, written, layers=self.material.files.layers)
+        meant = compose.rename(written, self.plan.meant)
+        modules |= {key: self.store.load_module(key) for key in compose.names(meant) if key not in modules}
+        joined = merging.join(job, modules, written, meant=meant, layers=self.material.files.layers)
         metrics |= {"error": joined.record["errors"].get("all"), "seconds": round(time.monotonic() - began, 3)}
         self._save(job, joined.tensors, metrics, heads=joined.heads, merge=joined.record)
         self.watch.stage_done()

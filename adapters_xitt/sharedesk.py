@@ -14,6 +14,7 @@ from rich.table import Table
 from adapters_xitt import card, checkpoint, composedesk, desk, exchangedesk, formats, hub, parcel, tasks
 from adapters_xitt.composedesk import Options
 from adapters_xitt.errors import XittError
+from adapters_xitt.formats import files
 from adapters_xitt.parcel import Writer
 from adapters_xitt.printing import print_manifest
 from adapters_xitt.progress import console
@@ -21,6 +22,7 @@ from adapters_xitt.records import DONE, Result
 from adapters_xitt.store import Store, default_root
 
 SAME = 1e-6  # percent points: the same number, written and read
+MOST_SPREAD = 5.0  # percent points that a card may state as the spread of its seeds and be believed
 WITHIN = 0.5  # percent points, where no spread over seeds is stated: what other machines and versions may move
 
 
@@ -205,17 +207,24 @@ def _line(one: Result, value: float | None, verdict: str) -> tuple[str, ...]:
 
 def _spreads(folder: Path) -> dict[tuple[str, str], float]:
     """(task, language) → the standard deviation over seeds that the card's header states."""
+    import yaml
     from huggingface_hub import ModelCard
 
+    path = folder / "README.md"
     try:
-        stated = ModelCard((folder / "README.md").read_text(encoding="utf-8"), ignore_metadata_errors=True).data
-    except (FileNotFoundError, ValueError):
-        return {}
+        files.checked_size(path)
+        stated = ModelCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=True).data
+    except (XittError, ValueError, TypeError, KeyError, AttributeError, RecursionError, yaml.YAMLError):
+        return {}  # no card, or none that states a spread
     found = {}
     for one in stated.eval_results or ():
-        spread, arguments = (one.metric_args or {}).get("spread"), one.dataset_args or {}
-        if isinstance(spread, float) and 0 < spread < 100:
-            found[str(one.dataset_name), str(arguments.get("language"))] = spread
+        metric, place = one.metric_args, one.dataset_args
+        if not isinstance(metric, dict) or not isinstance(place, dict):
+            continue
+        spread, seeds = metric.get("spread"), metric.get("seeds")
+        # Whoever wrote the card chose the spread: a wide one, or one of two seeds, excuses nothing.
+        if isinstance(spread, float) and 0 < spread <= MOST_SPREAD and isinstance(seeds, int) and seeds > 2:
+            found[str(one.dataset_name), str(place.get("language"))] = max(spread, WITHIN)
     return found
 
 

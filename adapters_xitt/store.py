@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,9 @@ DATA_SET = 2**30  # bytes that the ids and hashes of a data set may take
 
 def check_name(name: str | None) -> None:
     """Refuses what can't be a module's name; no name at all can."""
-    if name is not None and (not NAME.fullmatch(name) or name == "none"):
-        raise XittError(f"name {name!r}: a module's name is made of a-z, 0-9, '.', '_' and '-', and is not 'none'")
+    if name is not None and (not NAME.fullmatch(name) or name == "none" or re.fullmatch("[0-9a-f]{12,}", name)):
+        raise XittError(f"name {name!r}: a module's name is made of a-z, 0-9, '.', '_' and '-', and is neither 'none' "
+                        "nor what a key looks like")
 
 
 def default_root() -> Path:
@@ -113,9 +114,12 @@ class Store:
         folders = sorted((self.root / "modules").glob("[0-9a-f]*")) if (self.root / "modules").is_dir() else []
         return [formats.read_manifest(folder) for folder in folders]
 
-    def give_name(self, name: str, key: str) -> None:
+    def give_name(self, name: str, key: str, *, tell: Callable[[str], None] = lambda line: None) -> None:
+        """Calls a module `name`; told where another was called so."""
         check_name(name)
         _checked(key, "module")
+        if (other := self.names().get(name)) and other != key:
+            tell(f"{name} stood for {other[:12]} until now, which stays in the store under its key")
         self.write_json(self.root / "names" / f"{name}.json", {"key": key})
 
     def names(self) -> dict[str, str]:
@@ -135,7 +139,8 @@ class Store:
             return found[0]
         if found:
             raise XittError(f"module {word!r} stands for {len(found)} keys; give more digits")
-        raise XittError(f"{unknown('module', word, [*named, *(key[:12] for key in keys)])} Store: {self.root}")
+        near = f" A folder is written ./{word}." if Path(word).is_dir() else ""
+        raise XittError(f"{unknown('module', word, named or [key[:12] for key in keys])}{near} Store: {self.root}")
 
     # -- data sets, for exposure ---------------------------------------------------------------------------------
 

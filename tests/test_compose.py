@@ -192,6 +192,52 @@ def test_a_mean_averages_the_heads_that_started_alike(copy) -> None:
         assert bool((mixed.part(f"head.{space}")[name] == two.part(f"head.{space}")[name]).all())
 
 
+def test_a_base_is_more_than_its_names(copy) -> None:
+    """What is trained above 0.1*a is another module than what is trained above 0.9*a, or above a."""
+    for number in ("0.1*", "0.9*", ""):
+        name = f"top{number.strip('*').replace('.', '')}"
+        run("compose", f"{number}low-nli", "--train", "demo-pairs", "--save", name, *TRAINED, store=copy)
+    names, stored = Store(copy).names(), Store(copy)
+    keys = [names[name] for name in ("top01", "top09", "top")]
+    assert len(set(keys)) == 3
+    bases = [compose.weights(compose.parse(stored.load_module(key).manifest.context)) for key in keys]
+    assert [own[names["low-nli"]] for own in bases] == [0.1, 0.9, 1.0]
+
+
+def test_a_fusion_stands_over_what_it_was_trained_on(copy) -> None:
+    for prefix in ("", "low-"):
+        run("compose", f"fuse({prefix}nli, {prefix}pairs)", "--train", "demo-pairs", "--save", f"{prefix}f", *TRAINED,
+            store=copy)
+        assert "accuracy" in run("evaluate", f"{prefix}f({prefix}nli, {prefix}pairs)", "demo-pairs", "--language", "de",
+                                 *LENGTHS, store=copy)
+        for wrong in (f"{prefix}f({prefix}pairs, {prefix}nli)", f"{prefix}f({prefix}nli, {prefix}pos)",
+                      f"{prefix}f({prefix}nli)"):
+            for command in (("compose", wrong), ("evaluate", wrong, "demo-pairs", "--language", "de", *LENGTHS)):
+                told = run(*command, store=copy, code=2)
+                assert "in another order" in told and f"write {prefix}f({prefix}nli, {prefix}pairs)" in told
+
+
+def test_a_merge_of_merges_tells_what_both_lost(copy) -> None:
+    """The error is measured from the modules that were trained, not from what an inner merge left of them."""
+    run("compose", "2*ties(low-nli, low-pairs, density=0.2) + low-pos", "--save", "nested", store=copy)
+    stored = Store(copy)
+    nested = stored.load_module(stored.names()["nested"]).manifest
+    inner = next(one for one in stored.manifests() if one.merge and one.merge["expression"].startswith(
+        "ties(demo-nli, demo-pairs"))
+    assert nested.merge["errors"]["all"] > 0.3 * inner.merge["errors"]["all"] > 0.05
+    assert nested.merge["of"].startswith("2*ties(")
+    run("compose", "mean(mean(low-nli, low-pairs), low-pos)", "--save", "exact", store=copy)
+    assert stored.load_module(stored.names()["exact"]).manifest.merge["errors"]["all"] < 1e-6
+
+
+def test_a_name_that_moves_is_told_and_settings_go_either_way(copy) -> None:
+    before = Store(copy).names()["low-nli"]
+    told = run("compose", "0.5*low-pos", "--save", "low-nli", store=copy)
+    assert f"low-nli stood for {before[:12]} until now" in told and Store(copy).has_module(before)
+    assert "f1" in run("evaluate", "low-pos", "demo-pos", "lengths={max_length: 40, stride: 8, question: 8}",
+                       "--language", "de", store=copy)
+
+
 def test_heads_are_named(copy) -> None:
     """Arithmetic takes the head of the last part that has one; --head names another, and is a cell of its own."""
     first = scored(copy, "evaluate", "low-pairs + low-nli", "demo-pairs", "--language", "de", *LENGTHS)
@@ -280,6 +326,9 @@ WRONG = [
     ("$ > pos", 0, "unknown variable"), ('"nli > pos', 0, "unexpected"),
     ("(" * 41 + "nli" + ")" * 41, 40, "more than 40"), ("nly > pos", 0, "Did you mean 'nli'"),
     ("nli > poss", 6, "Did you mean 'pos'"), ("deadbeef > pos", 0, "unknown module"),
+    ("search(low-nli, 0.5*low-pos)", 0, "finds the weights itself; write low-pos"),
+    ("mean($lang, nli)", 0, "another module in each language"), ("dare(low-nli, seed=1e300)", 14, "at most"),
+    ("ties(low-nli, rank=300000)", 14, "4,096 at most"), ("low-nli + nli", 0, "write low-nli > nli"),
     ("nli > nli", 0, "stands twice"), ("low-nli > low-pos", 0, r"write low-nli \+ low-pos"),
     ("nli + pos", 0, "write nli > pos"), ("low-nli + pos", 0, "write low-nli > pos"), ("0.5*nli", 4, "write nli"),
     ("2*(nli > pos)", 3, "write nli > pos"), ("ties(nli, pos)", 5, r"mean\(a, b\)"),

@@ -732,6 +732,39 @@ def test_our_own_folder_comes_with_all_it_needs(pico_files, pico_tokenizer, stor
     assert any("it was trained in squad > " in line for line in told)
 
 
+def test_what_a_folder_claims_of_itself_counts_for_nothing(pico_files, pico_tokenizer, store, tmp_path):
+    """No exposure beside a mixture: a star. The same tensors with another seed: another module, and the first stays as
+    it is. A birth: nobody's, so that bottlenecks from elsewhere have no mean."""
+    made, _ = stacked(pico_files, pico_tokenizer, store)
+    key = Store(store).load_module(made.key).manifest.context.split()[0]
+    exchangedesk.export(key, tmp_path / "out", form="xitt", store=store)
+    path, other = tmp_path / "out" / formats.MANIFEST, Store(tmp_path / "other")
+    honest = json.loads(path.read_text())
+    portion = mixture.single("xnli").record()
+    for n, change in enumerate(({"exposure": [], "mixture": portion, "trained_on": "xnli"}, {"seed": 7},
+                                {"training": {**honest["training"], "born": "x"}})):
+        path.write_text(json.dumps({**honest, **change}))
+        exchangedesk.take_in(tmp_path / "out", name=f"m{n}", store=other.root)
+    manifests = [other.load_module(other.names()[f"m{n}"]).manifest for n in range(3)]
+    assert len({one.key for one in manifests}) == 3 and [one.seed for one in manifests] == [
+        honest["seed"], 7, honest["seed"]]
+    assert [row["role"] for row in manifests[0].exposure] == [lineage.UNKNOWN]
+    told = CliRunner().invoke(cli.main, ["compose", "mean(m1, m2)", "--store", str(other.root), "--encoder",
+                                         str(pico_files.folder)])
+    assert told.exit_code == 2 and "were not born with the same values" in told.output
+
+
+def test_a_part_that_leads_out_is_refused_and_seen(pico_files, pico_tokenizer, store, tmp_path):
+    made, below = stacked(pico_files, pico_tokenizer, store)
+    exchangedesk.export(made.key, tmp_path / "out", form="xitt", store=store)
+    (tmp_path / "out" / "parts" / below).rename(tmp_path / "outside")
+    (tmp_path / "out" / "parts" / below).symlink_to(tmp_path / "outside")
+    with pytest.raises(XittError, match="a link that leads out of its folder"):
+        exchangedesk.take_in(tmp_path / "out", name="it", store=tmp_path / "other")
+    told = CliRunner().invoke(cli.main, ["inspect", str(tmp_path / "out")])
+    assert told.exit_code == 1 and "leads out of its folder" in " ".join(told.output.split())
+
+
 def test_a_claimed_key_is_nobodys_job(pico_files, pico_tokenizer, store, tmp_path):
     """Other tensors under a key that the store has, and a data set under a digest that it has with other items: both
     are kept apart from what was made here."""

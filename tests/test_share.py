@@ -334,7 +334,9 @@ def test_results_that_can_not_be_scored_again(hub, grid, tmp_path) -> None:
         path.write_text(json.dumps([{**one, "cell": {**one["cell"], **change}}]))
         with pytest.raises(XittError, match=r"scored again|split"):
             parcel.stated(tmp_path / "p")
-    for text in ("{", "7", '[{"cell": 1}]', "[[]]"):
+    broken = {**own[0].record(), "headline": []}, {**own[0].record(), "scores": None}, {
+        **own[0].record(), "cell": {**own[0].record()["cell"], "task": []}}
+    for text in ("{", "7", '[{"cell": 1}]', "[[]]", "[" * 200_000, *(json.dumps([one]) for one in broken)):
         path.write_text(text)
         with pytest.raises(XittError, match="not results"):
             parcel.stated(tmp_path / "p")

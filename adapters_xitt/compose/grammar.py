@@ -18,10 +18,12 @@ from adapters_xitt.compose.tree import (
     Stack,
     Sum,
     chained,
+    names,
     scaled,
 )
 from adapters_xitt.errors import XittError, unknown
 
+MOST = {"rank": 4096, "seed": 2**31 - 1}
 DEEPEST = 40  # parentheses within parentheses
 
 
@@ -199,6 +201,9 @@ class _Parser:
         self.at, self.depth = self.at + 1, self.depth - 1
         if any(isinstance(part, Nothing) for part in parts) or not parts:
             raise self.wrong(f"{name} needs modules, and 'none' is none", self.tokens[start][2])
+        if any(LANG in names(part) for part in parts):
+            raise self.wrong(f"{name} is made once, and {LANG} is another module in each language,",
+                             self.tokens[start][2])
         if how not in MERGES:
             if options:
                 first, place = next((option, place) for option, (_, place) in options.items())
@@ -225,6 +230,9 @@ class _Parser:
         for option, (value, place) in options.items():
             if wrong := _wrong_option(how, option, value):
                 raise self.wrong(f"{how}: {wrong}", place)
+        if MERGES[how].fitted and (weighted := next((part for part in parts if isinstance(part, Scaled)), None)):
+            raise self.wrong(f"{how} finds the weights itself; write {show(weighted.part)} without its number,",
+                             self.tokens[start][2])
         own = [part.weight if isinstance(part, Scaled) else 1.0 for part in parts]
         if not math.isfinite(1 / (sum(own) or math.inf)) or not sum(own) or abs(sum(own)) < 1e-9 * max(map(abs, own)):
             raise self.wrong(f"{how} is a weighted mean, and its weights sum to nothing,", self.tokens[start][2])
@@ -238,6 +246,8 @@ def _wrong_option(how: str, name: str, value: float) -> str:
         return unknown("option", name, MERGES[how].options)
     if name == "density" and not 0 < value <= 1:
         return f"density is a share above 0, up to 1, not {value:g}"
+    if name in ("rank", "seed") and value > MOST[name]:
+        return f"{name} is {MOST[name]:,} at most, not {value:g}"
     if name in ("rank", "seed") and (value != int(value) or value < (name == "rank")):
         return f"{name} is a whole number{', 1 or more' if name == 'rank' else ''}, not {value:g}"
     return ""
