@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,13 @@ class Doors(click.Group):
             click.echo("\nstopped; what was finished is kept, and the same command goes on from the last checkpoint",
                        err=True)
             sys.exit(130)
+
+
+class Expression(click.Command):
+    """A command whose words may be expressions that begin with a minus: they are no options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [f" {word}" if re.match(r"-[^-].*[*+>(]", word) else word for word in args])
 
 
 def _shared(*options: Any) -> Any:
@@ -165,11 +173,13 @@ SPOKEN = click.option("--lang", "spoken", default="lang-{lang}", show_default=Tr
                       help="Names of the modules that stand for $lang.")
 
 
+COMPOSITION = click.argument("composition", callback=lambda ctx, argument, text: text.removeprefix(" ")
+                             if text.startswith(" -") else text)
 EXPRESSION = _shared(ENCODER, DATA, STORE, MACHINE, LANGUAGES, SET, HEAD, SPOKEN)
 
 
-@main.command()
-@click.argument("composition")
+@main.command(cls=Expression)
+@COMPOSITION
 @click.argument("tasks", nargs=-1, required=True, metavar="TASK... [KEY=VALUE]...")
 @EXPRESSION
 @click.option("--conventions", type=click.Choice(["default", "all"]), default="default", show_default=True,
@@ -182,8 +192,8 @@ def evaluate(composition: str, tasks: tuple[str, ...], conventions: str, store: 
               conventions == "all")
 
 
-@main.command()
-@click.argument("composition")
+@main.command(cls=Expression)
+@COMPOSITION
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--save", metavar="NAME", help="Make one module of it, where it can be one, and call it NAME.")
 @click.option("--train", "train_on", metavar="TASK", help="Train on TASK what it leaves open, a fusion or a search; or "
@@ -206,9 +216,7 @@ def compose(composition: str, settings: tuple[str, ...], save: str | None, train
     mean(a, b), svd(a, b, rank=16), ties(a, 2*b, density=0.3), dare(…), magnitude(…)
                             one module made of several, a weighted mean
     search(a, b)            the weighted sum that scores best on the selection split of --train TASK
-    $lang > a               the module of the language under evaluation, below a
-
-    Put -- before an expression that begins with a minus."""
+    $lang > a               the module of the language under evaluation, below a"""
     from adapters_xitt import composedesk, printing
 
     told["overrides"] += settings

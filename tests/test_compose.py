@@ -234,6 +234,10 @@ def test_a_name_that_moves_is_told_and_settings_go_either_way(copy) -> None:
     before = Store(copy).names()["low-nli"]
     told = run("compose", "0.5*low-pos", "--save", "low-nli", store=copy)
     assert f"low-nli stood for {before[:12]} until now" in told and Store(copy).has_module(before)
+    for text in ("-0.5*low-nli + low-pos", "-(low-nli) + low-pos"):
+        assert "sum of updates" in run("compose", text, store=copy)
+        assert "f1" in run("evaluate", text, "demo-pos", "--language", "de", *LENGTHS, store=copy)
+    assert "No such option" in run("compose", "low-pos", "-x", store=copy, code=2)
     assert "f1" in run("evaluate", "low-pos", "demo-pos", "lengths={max_length: 40, stride: 8, question: 8}",
                        "--language", "de", store=copy)
 
