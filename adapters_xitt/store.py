@@ -36,7 +36,7 @@ DATA_SET = 2**30  # bytes that the ids and hashes of a data set may take
 
 def check_name(name: str | None) -> None:
     """Refuses what can't be a module's name; no name at all can."""
-    if name is not None and (not NAME.fullmatch(name) or name == "none" or re.fullmatch("[0-9a-f]{12,}", name)):
+    if name is not None and (not NAME.fullmatch(name) or name == "none" or formats.KEY.fullmatch(name)):
         raise XittError(f"name {name!r}: a module's name is made of a-z, 0-9, '.', '_' and '-', and is neither 'none' "
                         "nor what a key looks like")
 

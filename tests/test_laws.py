@@ -1263,13 +1263,17 @@ def times(inner):
 
 def functions(inner):
     """Fusions, trained and not, and merges with options that aren't the defaults."""
-    parts = st.lists(inner.filter(lambda part: not isinstance(part, Nothing)), min_size=1, max_size=3).map(tuple)
+    # What is made once has no part that is another in each language, and a search finds the numbers itself.
+    part = inner.filter(lambda part: not isinstance(part, Nothing) and "$lang" not in compose.names(part))
+    parts = st.lists(part, min_size=1, max_size=3).map(tuple)
     options = {"density": st.floats(0.01, 1).filter(lambda value: value != 0.5), "rank": st.integers(1, 64).map(float),
                "seed": st.integers(1, 9).map(float)}
 
     def merge(how):
         chosen = st.fixed_dictionaries({}, optional={name: options[name] for name in MERGES[how].options})
-        return st.builds(Merge, st.just(how), parts.filter(sums_to_something),
+        own = parts.filter(lambda parts: not any(isinstance(part, Scaled) for part in parts)) if MERGES[
+            how].fitted else parts.filter(sums_to_something)
+        return st.builds(Merge, st.just(how), own,
                          chosen.map(lambda found: tuple(sorted(found.items()))))
 
     names = NAMES.filter(lambda name: name != "$lang")
