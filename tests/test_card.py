@@ -88,6 +88,15 @@ def test_two_tasks_of_one_repository_stay_two() -> None:
         ("udpos.de", 50.0), ("panx.de", 40.0)]
 
 
+def test_a_seed_counts_once() -> None:
+    """The module's own cell read in another way is no second seed, nor is its own cell given twice."""
+    one = result(34.0)
+    shorter = replace(one, cell=replace(one.cell, lengths={"max_length": 24}), scores={"accuracy": 20.0, "other": 1.0})
+    assert {len(seeds) for _, seeds in card.scores(replace(FULL, results=[one, shorter, one]))} == {1}
+    ((own, seeds),) = card.scores(replace(FULL, results=[one, one, result(36.0, seed=2)]))
+    assert own == one and sorted(seeds) == [34.0, 36.0]
+
+
 def test_the_text_says_the_numbers_the_parts_and_what_it_has_seen() -> None:
     text = card.write(FULL)
     row = next(line for line in text.splitlines() if "German (de)" in line)

@@ -333,6 +333,7 @@ WRONG = [
     ("search(low-nli, 0.5*low-pos)", 0, "finds the weights itself; write low-pos"),
     ("mean($lang, nli)", 0, "another module in each language"), ("dare(low-nli, seed=1e300)", 14, "at most"),
     ("ties(low-nli, rank=300000)", 14, "4,096 at most"), ("low-nli + nli", 0, "write low-nli > nli"),
+    ("low-nli + nly", 10, "Did you mean 'nli'"),
     ("nli > nli", 0, "stands twice"), ("low-nli > low-pos", 0, r"write low-nli \+ low-pos"),
     ("nli + pos", 0, "write nli > pos"), ("low-nli + pos", 0, "write low-nli > pos"), ("0.5*nli", 4, "write nli"),
     ("2*(nli > pos)", 3, "write nli > pos"), ("ties(nli, pos)", 5, r"mean\(a, b\)"),

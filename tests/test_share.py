@@ -248,6 +248,26 @@ def test_verify_says_which_numbers_do_not_hold(hub, home, grid, pico_dir, pico_w
     assert "-20.00" in ran.stdout and "other rows here" in ran.stdout
 
 
+@pytest.mark.parametrize(("spread", "seeds", "believed"), [("4.0", 3, True), ("60.0", 3, False), ("4.0", 2, False),
+                                                           ("[1]", 3, False), ("!!python/name:os.system", 3, False)])
+def test_a_card_does_not_choose_what_holds(hub, home, grid, pico_dir, pico_world, tmp_path, spread, seeds, believed
+                                           ) -> None:
+    """A number 2 points off holds within a spread of three seeds that is no wider than seeds are; not within a wide
+    one, one of two seeds, or what is no number."""
+    put(hub, grid, "ana/m", tmp_path / "p")
+    (stated, *_) = json.loads(hub.files("ana/m")["results.json"])
+    stated["scores"]["accuracy"] += 2.0
+    cell = stated["cell"]
+    text = ("---\nmodel-index:\n- name: ana/m\n  results:\n  - task: {type: t}\n    dataset:\n"
+            f"      name: {cell['task']}\n      type: t\n      args: {{language: {cell['language']}}}\n    metrics:\n    - type: accuracy\n"
+            f"      value: 1.0\n      args: {{spread: {spread}, seeds: {seeds}}}\n---\n# ana/m\n")
+    hub.add("ana/m", {"results.json": json.dumps([stated]).encode(), "README.md": text.encode()})
+    ran = hub.xitt("verify", "hub:ana/m", "--store", tmp_path / "s", "--encoder", pico_dir, "--data", pico_world,
+                   "--device", "cpu", home=home)
+    assert ran.returncode == (0 if believed else 1) and "Traceback" not in ran.stderr, ran.stderr[-2000:]
+    assert ("holds: within 4.00" in ran.stdout) == believed
+
+
 def test_verify_wants_the_encoder_that_the_manifest_names(hub, home, grid, pico_world, tmp_path) -> None:
     put(hub, grid, "ana/m", tmp_path / "p")
     other = pico.write(tmp_path / "other", seed=8)
