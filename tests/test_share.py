@@ -259,8 +259,9 @@ def test_a_card_does_not_choose_what_holds(hub, home, grid, pico_dir, pico_world
     stated["scores"]["accuracy"] += 2.0
     cell = stated["cell"]
     text = ("---\nmodel-index:\n- name: ana/m\n  results:\n  - task: {type: t}\n    dataset:\n"
-            f"      name: {cell['task']}\n      type: t\n      args: {{language: {cell['language']}}}\n    metrics:\n    - type: accuracy\n"
-            f"      value: 1.0\n      args: {{spread: {spread}, seeds: {seeds}}}\n---\n# ana/m\n")
+            f"      name: {cell['task']}\n      type: t\n      args: {{language: {cell['language']}}}\n"
+            "    metrics:\n    - type: accuracy\n      value: 1.0\n"
+            f"      args: {{spread: {spread}, seeds: {seeds}}}\n---\n# ana/m\n")
     hub.add("ana/m", {"results.json": json.dumps([stated]).encode(), "README.md": text.encode()})
     ran = hub.xitt("verify", "hub:ana/m", "--store", tmp_path / "s", "--encoder", pico_dir, "--data", pico_world,
                    "--device", "cpu", home=home)
