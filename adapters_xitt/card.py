@@ -34,7 +34,7 @@ _LANGUAGE, _LICENCE = re.compile(r"[a-z]{2,3}"), re.compile(r"[a-z0-9][a-z0-9.-]
 class Form:
     """The same weights as another library keeps them, in the repository."""
 
-    library: str  # adapters | peft
+    engine: str  # adapters | peft: the library that reads it
     folder: str = ""  # below the repository; empty: the repository itself, which the library loads by its name
     below: tuple[str, ...] = ()  # folders of the parts that go under it (adapters) or beside it (peft), bottom first
 
@@ -132,7 +132,7 @@ def metadata(card: Card) -> Any:
             metric_args={"seed": card.manifest.seed if isinstance(card.manifest.seed, int) else None,
                          "seeds": len(seeds), **spread, "tag": plain(one.tag, 60),
                          "precision": plain(cell.precision, 20)}))
-    libraries = [form.library for form in card.forms]
+    libraries = [form.engine for form in card.forms]
     tags = [TAG, "cross-lingual-transfer", "xlm-roberta"]
     tags += ["adapter-transformers"] if "adapters" in libraries else []
     tags += ["peft"] if "peft" in libraries else []
@@ -296,8 +296,8 @@ def _versions(card: Card) -> str:
 def _load(card: Card) -> str:
     told = [f"With xitt, which checks every file, and the encoder:\n\n```bash\nxitt pull {Reference(card.repo)}\n```"]
     for form in card.forms:
-        write_one = {"adapters": _adapters, "peft": _peft}[form.library]
-        told.append(f"With `{form.library}` alone:\n\n```python\n{write_one(card, form)}\n```")
+        write_one = {"adapters": _adapters, "peft": _peft}[form.engine]
+        told.append(f"With `{form.engine}` alone:\n\n```python\n{write_one(card, form)}\n```")
     if card.forms and not card.base:
         told.append("`encoder` is the folder of the encoder named above; this repository does not say where it lies.")
     return "\n\n".join(told)

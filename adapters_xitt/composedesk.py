@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from adapters_xitt.grid import read_grid
 from adapters_xitt.jobs import TrainJob, merge_job, module_job
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.methods import Choice
+from adapters_xitt.progress import say
 from adapters_xitt.store import Store, check_name, default_root
 
 SPOKEN = "lang-{lang}"  # the names of language modules, where nothing else is said
@@ -81,11 +81,6 @@ def _readable(text: str) -> bool:
     except XittError:
         return False
     return True
-
-
-def say(line: str) -> None:
-    """A line for whoever watches, beside what is printed."""
-    print(line, file=sys.stderr)
 
 
 def find(text: str, where: Store) -> Found:
@@ -242,16 +237,7 @@ def save(text: str, name: str, *, store: Path | None, options: Options) -> Manif
 def make(work: Work, composition: Composition, options: Options) -> None:
     """Trains or puts together every module of a composition that the store lacks."""
     runner = runner_of(work, **options.machine)
-    wanted: list[str] = []
-
-    def want(key: str) -> None:
-        if key not in wanted and not work.store.has_module(key):
-            for parent in work.plan.train[key].parents:
-                want(parent)
-            wanted.append(key)
-
-    for key in compose.names(composition):
-        want(key)
+    wanted = [job.key for job in work.plan.lacking(compose.names(composition), work.store.has_module)]
     runner.train_only(wanted)
     for key in wanted:
         if key in runner.failed:

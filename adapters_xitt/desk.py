@@ -21,7 +21,7 @@ from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.grid import read_grid
 from adapters_xitt.jobs import Plan
 from adapters_xitt.material import Material, data_root
-from adapters_xitt.progress import console
+from adapters_xitt.progress import console, say
 from adapters_xitt.readers.files import json_of, text_of
 from adapters_xitt.records import BLOCKED, DONE, NOT_APPLICABLE
 from adapters_xitt.run import Runner
@@ -44,7 +44,7 @@ def open_recipe(path: Path, overrides: Sequence[str], store: Path | None) -> Wor
 def _open(found: recipe.Recipe, store: Path | None) -> Work:
     where = Store(store or default_root())
     return Work(plan.make(found, Material(found, data_root(found, where), where), resolve=parcel.resolver(
-        where, tell=lambda line: print(line, file=sys.stderr))), where)
+        where, tell=say)), where)
 
 
 @contextmanager
@@ -77,8 +77,7 @@ def runner_of(work: Work, *, device: str, threads: int | None, log: str = "none"
     """What runs a plan, on a device, with its progress on the terminal."""
     if threads:
         torch.set_num_threads(threads)
-    watch = progress.Bars(Console(stderr=True)) if sys.stderr.isatty() else progress.Lines(
-        lambda line: print(line, file=sys.stderr, flush=True))
+    watch = progress.Bars(Console(stderr=True)) if sys.stderr.isatty() else progress.Lines(say)
     fabric = make_fabric(device, work.plan.material.means.base)
     return Runner(work.plan, work.store, fabric, watch=watch, log=log, keep_every=keep_every)
 
@@ -144,7 +143,7 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
     if job.key in runner.failed:
         raise XittError(f"{job.title}: {runner.failed[job.key]}")
     if name:
-        where.give_name(name, job.key, tell=lambda line: print(line, file=sys.stderr))
+        where.give_name(name, job.key, tell=say)
     return formats.read_manifest(where.module_folder(job.key))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from adapters_xitt.formats import files, foreign, hubfolder, peftfolder
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.lineage import UNKNOWN, Exposure
 from adapters_xitt.moduledesk import plain
+from adapters_xitt.progress import say
 from adapters_xitt.store import Store, check_name, default_root
 
 # -- giving one out ----------------------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def forms(folder: Path, modules: Mapping[str, formats.Module]) -> list[Form]:
         else:
             hubfolder.write(place, name=_plainly(f"{module.manifest.trained_on}-{part.name[:6]}"), **given)
         below += [] if part.name == own else [f"{parcel.PARTS}/{part.name}/{library}"]
-    return [Form(library=library, below=tuple(below))]
+    return [Form(engine=library, below=tuple(below))]
 
 
 def _others(manifest: formats.Manifest) -> list[str]:
@@ -176,7 +176,7 @@ def take_in(folder: Path, *, name: str, encoder: str | None = None, task: str | 
         key = _made(found, known, where, task=task, labels=labels, trained_in=trained_in, parts=parts)
         for part, one in zip(found.over, parts, strict=True):
             where.give_name(f"{name}.{part.lower()}", one)
-    where.give_name(name, key, tell=lambda line: print(line, file=sys.stderr))
+    where.give_name(name, key, tell=say)
     return formats.read_manifest(where.module_folder(key))
 
 

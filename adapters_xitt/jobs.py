@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -178,18 +178,21 @@ class Plan:
                 ) -> tuple[list[TrainJob], list[ScoreJob]]:
         """The jobs that the store can't answer yet: unscored cells, and the modules they and each other need."""
         score = [job for key, job in self.score.items() if not has_result(key)]
-        wanted: dict[str, TrainJob] = {}
+        return self.lacking([name for job in score for name in compose.names(job.composition)], has_module), score
+
+    def lacking(self, keys: Iterable[str], has_module: Callable[[str], bool]) -> list[TrainJob]:
+        """The modules of these that the store lacks, and those that they need and it lacks, in the plan's order."""
+        wanted: set[str] = set()
 
         def want(key: str) -> None:
             if key not in wanted and not has_module(key):
-                wanted[key] = self.train[key]
+                wanted.add(key)
                 for parent in self.train[key].parents:
                     want(parent)
 
-        for job in score:
-            for name in compose.names(job.composition):
-                want(name)
-        return [job for key, job in self.train.items() if key in wanted], score
+        for key in keys:
+            want(key)
+        return [job for key, job in self.train.items() if key in wanted]
 
 
 def counts(entries: Sequence[Entry]) -> Mapping[str, int]:

@@ -136,7 +136,6 @@ def check(folder: Path) -> dict[str, Module]:
     """The modules of a parcel by key, its own first: whole, each what its manifest says, the context complete, over
     one encoder."""
     own = formats.read_module(folder)
-    _key(own.manifest.key, folder)
     places = {own.manifest.key: folder}
     for path in sorted((folder / PARTS).iterdir()) if (folder / PARTS).is_dir() else ():
         _key(path.name, folder)

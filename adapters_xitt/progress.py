@@ -16,6 +16,11 @@ def console() -> Any:
     return Console() if sys.stdout.isatty() else Console(width=120)
 
 
+def say(line: str) -> None:
+    """A line for whoever watches, beside what is printed."""
+    print(line, file=sys.stderr, flush=True)
+
+
 class Silent:
     """Tells nothing; what the others build on."""
 

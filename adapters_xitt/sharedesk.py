@@ -17,7 +17,7 @@ from adapters_xitt.errors import XittError
 from adapters_xitt.formats import files
 from adapters_xitt.parcel import Writer
 from adapters_xitt.printing import print_manifest
-from adapters_xitt.progress import console
+from adapters_xitt.progress import console, say
 from adapters_xitt.records import DONE, Result
 from adapters_xitt.store import Store, default_root
 
@@ -47,7 +47,7 @@ def push(module: str, name: str, *, store: Path | None, base: str | None = None,
         notes = parcel.pack(where, key, folder, repo=wanted.repo, base=encoder, results=own, beside=beside,
                             licence=licence, forms=forms)
         for note in notes:
-            _say(note)
+            say(note)
         if dry_run:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 print(f"{path.stat().st_size:>13,}  {path.relative_to(folder)}")
@@ -55,7 +55,7 @@ def push(module: str, name: str, *, store: Path | None, base: str | None = None,
             return
         made = hub.push_folder(folder, wanted.repo, message=message or f"{formats.read_manifest(folder).role}",
                                revision=revision, private=private or None, create_pr=create_pr,
-                               owned=(*parcel.OURS, *parcel.FOREIGN), tell=_say)
+                               owned=(*parcel.OURS, *parcel.FOREIGN), tell=say)
     print(made.request or made.url)
     print(f"xitt pull {hub.Reference(wanted.repo, made.commit)}")
 
@@ -99,7 +99,7 @@ def pull(text: str, *, store: Path | None) -> Path:
 
 def _pulled(text: str, store: Store) -> hub.Pulled:
     _quiet()
-    return parcel.fetch(text, store, tell=_say)
+    return parcel.fetch(text, store, tell=say)
 
 
 def search(words: Sequence[str], *, every: bool = False, tags: Sequence[str] = (), limit: int = 20) -> None:
@@ -226,10 +226,6 @@ def _spreads(folder: Path) -> dict[tuple[str, str], float]:
         if isinstance(spread, float) and 0 < spread <= MOST_SPREAD and isinstance(seeds, int) and seeds > 2:
             found[str(one.dataset_name), str(place.get("language"))] = max(spread, WITHIN)
     return found
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def _quiet() -> None:

@@ -51,7 +51,7 @@ def result(value: float, *, seed: int = 1, task: str = "xnli", language: str = "
 
 FULL = Card(repo="ana/m", manifest=manifest(), base=BASE, licence="mit",
             parts={BELOW: manifest(key=BELOW, context=BELOW, role="mnli, seq_bn")},
-            forms=(Form(library="adapters", below=(f"parts/{BELOW}/adapters",)),),
+            forms=(Form(engine="adapters", below=(f"parts/{BELOW}/adapters",)),),
             results=[result(34.123456789, seed=seed) if seed == 1 else result(30.0 + seed, seed=seed)
                      for seed in (1, 2, 3)] + [result(41.0, language="sw")],
             beside={"none": [result(33.0, seed=1), result(35.0, seed=2)]})
@@ -69,7 +69,7 @@ def test_the_header_parses_back_with_the_results_as_they_are() -> None:
     from huggingface_hub import ModelCard
 
     data = ModelCard(card.write(FULL)).data
-    assert (data.base_model, data["base_model_relation"], data.library_name) == ("lab/pico", "adapter", "adapters")
+    assert (data.base_model, data["base_model_relation"], data["library_name"]) == ("lab/pico", "adapter", "adapters")
     assert data.language == ["en"] and data.license == "mit" and data.pipeline_tag == "text-classification"
     assert "adapter-transformers" in data.tags and card.TAG in data.tags and data.datasets == ["facebook/xnli"]
     german, swahili = data.eval_results
@@ -166,7 +166,7 @@ def test_a_downloaded_manifest_marks_nothing_up(nasty: str) -> None:
 
 def test_a_folder_in_a_snippet_is_a_folder() -> None:
     with pytest.raises(XittError, match="a snippet that people run"):
-        Form(library="peft", folder='x"); import os; ("')
+        Form(engine="peft", folder='x"); import os; ("')
 
 
 # -- the snippets, as they stand
@@ -230,7 +230,7 @@ def test_a_snippet_loads_what_the_library_made(hub, tmp_path, pico_dir, library:
     said = library_made(pico_dir, tmp_path / "m", library=library)[together]
     base = Reference("lab/pico", hub.add("lab/pico", served(pico_dir)))
     below = (f"parts/{BELOW}/{library}",) if together == "both" else ()
-    text = card.write(replace(FULL, base=base, forms=(Form(library=library, below=below),)))
+    text = card.write(replace(FULL, base=base, forms=(Form(engine=library, below=below),)))
     hub.add("ana/m", {**{path: body for path, body in served(tmp_path / "m").items() if not path.endswith(".md")},
                       "README.md": text.encode()})
     snippet = re.search(r"```python\n(.*?)```", text, flags=re.S)[1]
