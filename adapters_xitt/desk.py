@@ -130,7 +130,7 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
     """Trains one module and gives it a name."""
     check_name(name)
     where = Store(store or default_root())
-    parent = where.load_module(where.resolve(after)).manifest if after else None
+    parent = where.load_module(parcel.resolver(where, tell=say)(after)).manifest if after else None
     choice, rate = method_of(method) if not parent else (methods.recorded(parent.method), None)
     values = {"name": "train", "encoder": encoder_of(parent, encoder),
               "methods": [{"name": choice.name, **_plain(choice), **({"learning_rate": rate} if rate else {})}],

@@ -30,7 +30,7 @@ def export(word: str, folder: Path, *, form: str, store: Path | None, task: str 
     """Writes a module of the store into a new `folder`, in our form (xitt), AdapterHub's (adapters) or PEFT's (peft),
     with the head for `task` or its only one. What whoever loads it must know, in sentences."""
     where = Store(store or default_root())
-    module = where.load_module(where.resolve(word))
+    module = where.load_module(parcel.resolver(where, tell=say)(word))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise XittError(f"{folder}: is there already; name a folder that isn't")
     engine = methods.recorded(module.manifest.method).row.engine

@@ -64,6 +64,19 @@ class TrainJob:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredModule(TrainJob):
+    """A module that the store has already, whoever made it: neither it nor what it came from is to be made."""
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def trains(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoreJob:
     """A cell to score, and what its composition has seen."""
 
@@ -121,11 +134,14 @@ class Plan:
         return Part(key) if merged is None or compose.untrained(merged) else compose.rename(merged, self.meant)
 
     def train_cohorts(self) -> list[TrainCohort]:
-        """In an order in which every parent comes before its children; `full` modules stand alone."""
+        """What is to be made, in an order in which every parent comes before its children; `full` modules stand
+        alone."""
         parents = {key for job in self.train.values() for key in job.parents}
         deepest = max((self._depth(key) for key in parents), default=-1) + 1
         groups: dict[tuple, list[TrainJob]] = {}
         for key, job in self.train.items():
+            if isinstance(job, StoredModule):
+                continue
             # What nothing waits for trains with the last stage that reads the same batches.
             stage = self._depth(key) if key in parents else deepest
             alone = key if job.method.row.engine == "full" or not job.trains else ""
@@ -364,7 +380,7 @@ def _blocked(rows: Rows, seen: Sequence[DataSet], overlap: float, material: Mate
     return ""
 
 
-def known(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> TrainJob:
+def known(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> StoredModule:
     """A module that the store has already, as a job of the plan, with the modules it stands on and the data it has
     seen. `under`: those that have it in their context."""
     store = plan.material.store
@@ -386,7 +402,7 @@ def known(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> TrainJob:
     training, start, choice = manifest.training, manifest.training["start"], methods.recorded(manifest.method)
     drawn = training.get("drawn") or manifest.trained_on
     own = None if start or manifest.merge or manifest.source else born(manifest.encoder, choice, manifest.seed, drawn)
-    plan.train[key] = TrainJob(
+    plan.train[key] = StoredModule(
         key=key, mixture=mixture.recorded(manifest.trained_on, manifest.mixture), method=choice,
         learning_rate=training["learning_rate"], seed=manifest.seed, title=manifest.role, start=start,
         below=tuple(training["below"]), carry_pooler=training["carry_pooler"], context=context,

@@ -36,7 +36,7 @@ def push(module: str, name: str, *, store: Path | None, base: str | None = None,
     where, wanted = Store(store or default_root()), hub.reference(name)
     if wanted.revision:
         raise XittError(f"{name}: the branch to push to is said by --revision")
-    key = where.resolve(module)
+    key = parcel.resolver(where, tell=say)(module)
     encoder = hub.reference(base) if base else None
     if encoder and not hub.is_commit(encoder.revision):
         raise XittError(f"--base {base}: name the encoder's commit too, owner/name@40 digits, because a branch moves")
