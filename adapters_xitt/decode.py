@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -173,15 +174,26 @@ def _mining(test: Said) -> tuple:
 
 
 def _mined(test: Said) -> tuple[list[tuple[str, str]], list[float], list[tuple[str, str]]]:
-    """Mined pairs of ids, their margins, and the gold pairs. Of a repeated sentence only the first is read (XTREME)."""
+    """Mined pairs of ids, their margins, and the gold pairs.
+
+    As XTREME's code does it: a sentence that is repeated is mined once, and a pair that it is in is then deleted,
+    since it has no one id (`mine_bitext` and `read_sent2id` in third_party/utils_retrieve.py)."""
     names = [raw_id(test.task, test.language, row["id"]) for row in test.rows]
     queries, candidates, vectors = _sides(test)
     gold = [(names[at], target) for at in queries for target in test.rows[at]["gold"]]
-    queries, candidates = ([*{test.rows[at]["text"]: at for at in reversed(side)}.values()][::-1]
-                           for side in (queries, candidates))
+    sides = [[test.rows[at]["text"] for at in side] for side in (queries, candidates)]
+    repeated = [{text for text, count in Counter(side).items() if count > 1} for side in sides]
+    queries, candidates = (list(dict(zip(reversed(texts), reversed(side), strict=True)).values())[::-1]
+                           for texts, side in zip(sides, (queries, candidates), strict=True))
     ways = both_ways(vectors[queries], vectors[candidates], NEIGHBOURS)
-    pairs, scores = mine(*(Neighbours(cosines.numpy(), places.numpy()) for cosines, places in ways))
-    return [(names[queries[one]], names[candidates[other]]) for one, other in pairs], scores.tolist(), gold
+    pairs, margins = mine(*(Neighbours(cosines.numpy(), places.numpy()) for cosines, places in ways))
+    mined, scores = [], []
+    for (query, candidate), margin in zip(pairs, margins.tolist(), strict=True):
+        source, target = queries[query], candidates[candidate]
+        if test.rows[source]["text"] not in repeated[0] and test.rows[target]["text"] not in repeated[1]:
+            mined.append((names[source], names[target]))
+            scores.append(margin)
+    return mined, scores, gold
 
 
 def _choice(test: Said) -> tuple:
