@@ -98,9 +98,10 @@ class TrainCohort:
 
 @dataclass(frozen=True)
 class ScoreCohort:
-    """Compositions that are scored on the same task; the languages one after another."""
+    """Compositions that are scored on the same task in the same language."""
 
     task: Task
+    language: str
     jobs: tuple[ScoreJob, ...]
 
 
@@ -154,12 +155,14 @@ class Plan:
         return max((1 + self._depth(parent) for parent in self.train[key].parents), default=0)
 
     def score_cohorts(self) -> list[ScoreCohort]:
-        """One per target, and one for every fully fine-tuned encoder on it."""
-        groups: dict[tuple, list[ScoreJob]] = {}
+        """One per target and language, and for every fully fine-tuned encoder one per language; those that run the
+        same modules follow each other."""
+        groups: dict[tuple[str, str], dict[str, list[ScoreJob]]] = {}
         for job in self.score.values():
             full = self.lowered(job.composition).full or ""
-            groups.setdefault((job.task.name, full), []).append(job)
-        return [ScoreCohort(jobs[0].task, tuple(jobs)) for jobs in groups.values()]
+            groups.setdefault((job.task.name, full), {}).setdefault(job.cell.language, []).append(job)
+        return [ScoreCohort(jobs[0].task, language, tuple(jobs))
+                for languages in groups.values() for language, jobs in languages.items()]
 
     def module_parameters(self, job: TrainJob) -> int:
         """Parameters that a job trains, its heads' included."""

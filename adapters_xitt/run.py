@@ -43,6 +43,8 @@ class Runner:
         self.material = plan.material
         self.bench = Bench(self.material.files, fabric, store, lambda: means.loading(self.material.means, self._read))
         self.failed: dict[str, str] = {}  # job key -> reason
+        # What is mounted for scoring: of which task, over which full encoder; composition, whose head -> what runs.
+        self._standing: tuple[tuple[Task, str | None] | None, dict[tuple[Composition, str], Scored]] = (None, {})
 
     def _read(self) -> list[Units]:
         """Everything that the encoder is to read in this run."""
@@ -63,6 +65,7 @@ class Runner:
             self._each([cohort for cohort in self.plan.train_cohorts() if wanted & {job.key for job in cohort.jobs}],
                        lambda cohort: [job.key for job in cohort.jobs if job.key in wanted],
                        self.store.has_module, self._train)
+            self._standing = (None, {})
             self._each(self.plan.score_cohorts(), lambda cohort: [job.cell.key for job in cohort.jobs],
                        self.store.has_result, self._score)
         finally:
@@ -83,15 +86,22 @@ class Runner:
               work: Callable[[Any, set[str]], None]) -> None:
         """Works off cohorts in order, each under the locks of its missing jobs; another process's jobs come last."""
         left, told = list(cohorts), False
+
+        def missing(cohort: Any) -> list[str]:
+            return [key for key in keys(cohort) if not done(key) and key not in self.failed]
+
         while left:
             waiting = []
             for cohort in left:
-                todo = [key for key in keys(cohort) if not done(key) and key not in self.failed]
-                with self.store.claim(todo) as held:
-                    mine = {key for key in held if not done(key)}
-                    if mine:
-                        work(cohort, mine)
-                if any(not done(key) and key not in self.failed for key in keys(cohort)):
+                todo, going = missing(cohort), True
+                while todo and going:  # a claim takes no more than a process may have open files
+                    with self.store.claim(todo) as held:
+                        mine = {key for key in held if not done(key)}
+                        if mine:
+                            work(cohort, mine)
+                    before, todo = todo, missing(cohort)
+                    going = bool(mine) and len(todo) < len(before)
+                if todo:
                     waiting.append(cohort)
             if waiting and len(waiting) == len(left):
                 if not told:
@@ -252,35 +262,40 @@ class Runner:
                 jobs.append(job)
         if not jobs:
             return
-        self.watch.stage(f"score {cohort.task.name}, {len(jobs)} cells", sum(map(self.plan.score_tokens, jobs)))
+        self.watch.stage(f"score {cohort.task.name} in {cohort.language}, {len(jobs)} cells",
+                         sum(map(self.plan.score_tokens, jobs)))
         scored = self._mount(cohort, jobs)
-        for language in dict.fromkeys(job.cell.language for job in jobs):
-            now = [job for job in jobs if job.cell.language == language]
-            # Sentence vectors of many compositions would not fit in memory at once.
-            most = self._at_once(cohort.task, language) or len(now)
-            for at in range(0, len(now), most):
-                some = now[at : at + most]
-                self._score_language(cohort, language, some, [scored[job.composition, job.cell.head] for job in some])
+        # Sentence vectors of many compositions would not fit in memory at once.
+        most = self._at_once(cohort.task, cohort.language) or len(jobs)
+        for start in range(0, len(jobs), most):
+            some = jobs[start : start + most]
+            self._score_some(cohort, some, [scored[job.composition, job.cell.head] for job in some])
         self.watch.stage_done()
 
     def _mount(self, cohort: ScoreCohort, jobs: Sequence[ScoreJob]) -> dict[tuple[Composition, str], Scored]:
-        """What the jobs run, by composition and the module whose head stands on top where that is named."""
-        bench, needed = self.bench, list(dict.fromkeys(key for job in jobs for key in compose.names(job.composition)))
-        bench.clear(keep=[mounted(key) for key in needed])
+        """What the jobs run, by composition and the module whose head stands on top where that is named. What ran in
+        the task's last language stays."""
+        bench, task = self.bench, cohort.task
+        full = self.plan.lowered(jobs[0].composition).full  # mounted alone
+        if self._standing[0] != (task, full):
+            self._standing = ((task, full), {})
+        ready = self._standing[1]
+        new = [job for job in jobs if (job.composition, job.cell.head) not in ready]
+        needed = list(dict.fromkeys(key for job in new for key in compose.names(job.composition)))
+        bench.clear(keep=[mounted(key) for key in [*needed, *(key for one, _ in ready for key in compose.names(one))]])
         loaded = {key: self.store.load_module(key) for key in dict.fromkeys(
-            [*needed, *(job.cell.head for job in jobs if job.cell.head)])}
+            [*needed, *(job.cell.head for job in new if job.cell.head)])}
         for key in needed:
             bench.put(loaded[key], self.plan.train[key].method)
-        found = {}
-        for composition, own in dict.fromkeys((job.composition, job.cell.head) for job in jobs):
+        for composition, own in dict.fromkeys((job.composition, job.cell.head) for job in new):
             tops = [own] if own else compose.heads(composition)
-            head = bench.head(cohort.task, [loaded[key] for key in tops],
-                              pooling=self.material.pooling(cohort.task.name))
-            found[composition, own] = Scored(bench.lowered(composition), head)
-        return found
+            head = bench.head(task, [loaded[key] for key in tops], pooling=self.material.pooling(task.name))
+            ready[composition, own] = Scored(bench.lowered(composition), head)
+        return ready
 
-    def _score_language(self, cohort: ScoreCohort, language: str, jobs: Sequence[ScoreJob],
-                        scored: Sequence[Scored]) -> None:
+    def _score_some(self, cohort: ScoreCohort, jobs: Sequence[ScoreJob], scored: Sequence[Scored]) -> None:
+        """Scores compositions side by side, and keeps each cell."""
+        language = cohort.language
         rows = self.material.test(cohort.task.name, language)
         units, began = self.material.units(rows), time.monotonic()
         rig = self.bench.rig

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from adapters_xitt import formats
@@ -31,6 +31,7 @@ from adapters_xitt.records import Result
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 KEPT_EMBEDDINGS = 4 * 2**30  # bytes of sentence vectors kept in a store
+CLAIMED = 64  # locks that a process holds at once: each is an open file, and a process may have 256
 DATA_SET = 2**30  # bytes that the ids and hashes of a data set may take
 
 
@@ -246,23 +247,23 @@ class Store:
     # -- locks and leftovers -------------------------------------------------------------------------------------
 
     @contextmanager
-    def claim(self, keys: list[str]) -> Iterator[list[str]]:
-        """Locks those of `keys` that no living process holds, for the block; the kernel drops a dead one's locks."""
-        folder = self.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        held: list[tuple[str, FileLock]] = []
-        for key in keys:
-            lock = FileLock(folder / f"{key}.lock")
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                continue
-            held.append((key, lock))
+    def claim(self, names: list[str], *, most: int = CLAIMED) -> Iterator[list[str]]:
+        """Locks those of `names` that no living process holds, `most` at once, for the block; the kernel drops a dead
+        one's locks. A lock's file goes with it."""
+        held: dict[str, int] = {}
         try:
-            yield [key for key, _ in held]
+            for name in dict.fromkeys(names):
+                if len(held) == most:
+                    break
+                if (handle := _lock(self._lock_file(name))) is not None:
+                    held[name] = handle
+            yield list(held)
         finally:
-            for _, lock in held:
-                lock.release()
+            for name, handle in held.items():
+                _unlock(self._lock_file(name), handle)
+
+    def _lock_file(self, name: str) -> Path:
+        return self.root / "locks" / f"{name}.lock"
 
     def sweep(self, older: float = 3600.0) -> None:
         """Removes what killed processes left unfinished, `older` seconds and more; a living one takes seconds."""
@@ -270,6 +271,9 @@ class Store:
             with suppress(FileNotFoundError):  # its writer gave it its final name just now
                 if time.time() - path.stat().st_mtime > older:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in self.root.glob("locks/*.lock"):
+            if (handle := _lock(path)) is not None:  # its holder is dead
+                _unlock(path, handle)
 
     def predictions_digest(self, items: list[dict[str, Any]], arrays: dict[str, NDArray]) -> str:
         """One digest for the stored predictions: texts and probabilities."""
@@ -300,6 +304,32 @@ def _checked(key: Any, what: str) -> str:
     if not isinstance(key, str) or not formats.KEY.fullmatch(key):
         raise XittError(f"{what} {str(key)[:80]!a}: a key is 64 hex digits")
     return key
+
+
+def _lock(path: Path) -> int | None:
+    """The open file of a lock that is held from now on; None where another holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(handle).st_ino == path.stat().st_ino:
+                return handle
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # its last holder took the file away meanwhile: what was locked is no name any more
+
+
+def _unlock(path: Path, handle: int) -> None:
+    """Lets go of a lock; the file goes first, while nobody else can hold it."""
+    path.unlink(missing_ok=True)
+    os.close(handle)
 
 
 def _age(path: Path) -> float:

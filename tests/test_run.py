@@ -323,3 +323,25 @@ def _same(one, two) -> bool:
 
     return one.examples == two.examples and {n: plain(v) for n, v in one.columns.items()} == {
         n: plain(v) for n, v in two.columns.items()}
+
+
+SMALL_LIMIT = """
+import resource, sys
+from adapters_xitt.cli import main
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+main(sys.argv[1:])
+"""
+
+
+def test_more_cells_of_one_target_than_open_files(tmp_path: Path, pico_dir, pico_world) -> None:
+    """A claim holds a part of a target's cells, and no lock is left."""
+    recipe = world.recipe(tmp_path / "grid.yaml", pico_dir, pico_world)
+    seeds = ",".join(map(str, range(1, 44)))
+    words = ["run", recipe, "methods=[head]", "intermediates=[]", "targets=[demo-pairs]", "modes=[none]",
+             f"seeds=[{seeds}]", "training.max_steps=1", "training.evaluate_every=1", "--store", tmp_path / "store",
+             "--device", "cpu", "--log", "none"]
+    ran = subprocess.run([sys.executable, "-c", SMALL_LIMIT, *map(str, words)], capture_output=True, text=True,
+                         env=ENVIRONMENT, timeout=300)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert len(list((tmp_path / "store" / "results").iterdir())) == 129
+    assert not list((tmp_path / "store" / "locks").iterdir())

@@ -436,3 +436,62 @@ def test_embeddings_are_kept_within_their_room(tmp_path: Path, monkeypatch: pyte
     assert np.array_equal(found.load_embeddings("cc"), vectors + 1) and found.load_embeddings("aa") is not None
     found.save_embeddings("dd", np.zeros((1000, 8), dtype=np.float32))
     assert found.load_embeddings("dd") is None and found.load_embeddings("cc") is not None
+
+
+OF_FILES = """
+import resource, sys
+from pathlib import Path
+from adapters_xitt.store import Store
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+keys, done = [f"{n:064x}" for n in range(400)], set()
+while left := [key for key in keys if key not in done]:
+    with Store(Path(sys.argv[1])).claim(left) as held:
+        assert held and not done & set(held)
+        done |= set(held)
+print(len(done))
+"""
+
+
+def test_hundreds_of_keys_are_claimed_with_a_hundred_open_files_and_leave_no_file(tmp_path):
+    ran = subprocess.run([sys.executable, "-c", OF_FILES, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "400"), ran.stderr[-2000:]
+    assert left(tmp_path) == {"locks"}
+
+
+def test_two_share_many_keys_and_never_hold_the_same(tmp_path):
+    keys = [digest(n) for n in range(150)]
+    with Store(tmp_path).claim(keys) as mine, Store(tmp_path).claim(keys) as theirs:
+        assert mine and theirs and not set(mine) & set(theirs)
+        with Store(tmp_path).claim(keys, most=1000) as rest:
+            assert sorted([*mine, *theirs, *rest]) == sorted(keys)
+
+
+def test_a_lock_file_that_is_taken_away_is_no_lock(tmp_path):
+    """Threads claim and let go of one key as fast as they can; files come and go, and nobody is in twice."""
+    inside, most, start = [], [0], Barrier(4)
+
+    def work() -> None:
+        start.wait()
+        for _ in range(300):
+            with Store(tmp_path).claim([KEY]) as held:
+                if held:
+                    inside.append(1)
+                    most[0] = max(most[0], len(inside))
+                    time.sleep(1e-5)
+                    inside.pop()
+
+    running = [Thread(target=work) for _ in range(4)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join(timeout=60)
+    assert most == [1] and left(tmp_path) == {"locks"}
+
+
+def test_the_lock_of_a_killed_process_is_swept(tmp_path):
+    dying = "\n".join(["import os", HOLDER.replace("time.sleep(600)", "os._exit(9)")])
+    subprocess.run([sys.executable, "-c", dying, str(tmp_path), KEY], capture_output=True, timeout=60)
+    assert left(tmp_path) == {"locks", f"locks/{KEY}.lock"}
+    with Store(tmp_path).claim([OTHER]):
+        Store(tmp_path).sweep()
+        assert left(tmp_path) == {"locks", f"locks/{OTHER}.lock"}
