@@ -44,15 +44,25 @@ class Bench:
     def __init__(self, files: checkpoint.EncoderFiles, fabric: Fabric, store: Store,
                  loading: Callable[[], dict[str, Any]] = dict) -> None:
         self.files, self.fabric, self.store, self.loading = files, fabric, store, loading
+        self.unusable: Exception | None = None  # why the encoder can't be loaded: no job's failure but the run's
         self._rig: Rig | None = None
 
     @property
     def rig(self) -> Rig:
+        """The encoder, loaded when it is first asked for."""
         if self._rig is None:
-            loaded = encoder.load(self.files, **self.loading())
-            loaded.model.to(self.fabric.device)
+            try:
+                loaded = encoder.load(self.files, **self.loading())
+                loaded.model.to(self.fabric.device)
+            except (XittError, RuntimeError, ValueError, LookupError, TypeError) as error:
+                self.unusable = error
+                raise
             self._rig = Rig(loaded)
         return self._rig
+
+    def renew(self) -> None:
+        """Lets the encoder go with everything in it; the next that needs it gets one as it was loaded first."""
+        self._rig = None
 
     def clear(self, keep: Iterable[str] = ()) -> None:
         """Takes out every module but those in `keep`."""

@@ -106,7 +106,8 @@ def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: st
     report.terminal(grid, progress.console())
     folder = work.store.root / "runs" / work.plan.recipe.name
     written = report.write(grid, folder)
-    click.echo(f"\n{', '.join(path.name for path in written)} and grid.json lie in {folder}")
+    click.echo("\n".join(["", *desk.failures(grid),
+                          f"{', '.join(path.name for path in written)} and grid.json lie in {folder}"]))
     sys.exit(desk.exit_status(grid))
 
 
@@ -115,10 +116,13 @@ def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: st
 @OVERRIDES
 @STORE
 def plan(recipe: Path, overrides: tuple[str, ...], store: Path | None) -> None:
-    """Show the jobs of RECIPE, what the store already has, and what the rest costs. Trains nothing."""
+    """Show the jobs of RECIPE, what the store already has, and what the rest costs. Trains nothing. The exit status is
+    1 where a row can't be run."""
     from adapters_xitt import desk, printing
 
-    printing.print_plan(desk.open_recipe(recipe, overrides, store))
+    work = desk.open_recipe(recipe, overrides, store)
+    printing.print_plan(work)
+    sys.exit(int(work.plan.refused))
 
 
 @main.command()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import compose, formats, jobs, merges, methods, parcel, plan, tasks
+from adapters_xitt import compose, formats, merges, methods, parcel, plan, stored, tasks
 from adapters_xitt.compose import Composition, Fuse, Merge, Part
 from adapters_xitt.desk import Work, empty, encoder_of, method_of, recipe_of, runner_of
 from adapters_xitt.errors import XittError, nearest
@@ -115,7 +115,7 @@ def _work(found: Found, where: Store, targets: Mapping[str, str], options: Optio
     with found.pointing():
         for key in compose.names(found.composition):
             if key != compose.LANG:
-                jobs.known(work.plan, key)
+                stored.known(work.plan, key)
     return work
 
 
@@ -135,7 +135,7 @@ def evaluate(text: str, names: Sequence[str], *, store: Path | None, options: Op
                 code for name in targets for code in work.plan.recipe.tested(tasks.task(name)))))
             head = parcel.resolver(where, tell=say)(options.head) if options.head else None
             if head:
-                jobs.known(work.plan, head)
+                stored.known(work.plan, head)
             plan.one_composition(work.plan, composition, swaps=swaps, head=head)
         for line in [] if grids else _out_of_context(found, work):
             say(line)
@@ -170,7 +170,7 @@ def _spoken(work: Work, composition: Composition, options: Options, *, asked: Se
         raise XittError(f"{compose.LANG}: the store has no module called {one} or the like; train one in each "
                         f"language, as in xitt train text@fi --name {one}, or name others: --lang PATTERN")
     for own in found.values():
-        jobs.known(work.plan, own[compose.LANG])
+        stored.known(work.plan, own[compose.LANG])
     return found
 
 
@@ -276,7 +276,7 @@ def explain(text: str, *, store: Path | None, options: Options) -> Explained:
     tops = compose.heads(found.composition)
     if options.head:
         tops = (parcel.resolver(where, tell=say)(options.head),)
-        jobs.known(work.plan, tops[0])
+        stored.known(work.plan, tops[0])
     heads = [f"{_head(work, key, space)} of {found.called(Part(key))}" for key in tops if key != compose.LANG
              for space in work.plan.train[key].spaces]
     return Explained(found, work, found.composition, errors, open_, list(_out_of_context(found, work)), runs, heads,

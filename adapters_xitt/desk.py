@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import torch
 import yaml
 from rich.console import Console
 
-from adapters_xitt import formats, jobs, methods, parcel, plan, progress, recipe, submission
+from adapters_xitt import formats, methods, parcel, plan, progress, recipe, stored, submission
 from adapters_xitt.bench import make_fabric
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.grid import read_grid
@@ -23,7 +24,7 @@ from adapters_xitt.jobs import Plan
 from adapters_xitt.material import Material, data_root
 from adapters_xitt.progress import console, say
 from adapters_xitt.readers.files import json_of, text_of
-from adapters_xitt.records import BLOCKED, DONE, NOT_APPLICABLE
+from adapters_xitt.records import BLOCKED, DONE, FAILED, NOT_APPLICABLE
 from adapters_xitt.run import Runner
 from adapters_xitt.store import Store, check_name, default_root
 
@@ -82,6 +83,12 @@ def runner_of(work: Work, *, device: str, threads: int | None, log: str = "none"
     return Runner(work.plan, work.store, fabric, watch=watch, log=log, keep_every=keep_every)
 
 
+def failures(grid: dict[str, Any]) -> list[str]:
+    """A line for every reason for which places of a grid have failed, and how many it cost."""
+    counted = Counter(entry["reason"] for entry in grid["entries"] if entry["status"] == FAILED)
+    return [f"failed: {count} place{'s' * (count > 1)}: {reason}" for reason, count in counted.items()]
+
+
 def exit_status(grid: dict[str, Any]) -> int:
     """0 where every cell is done, blocked or not applicable."""
     good = (DONE, BLOCKED, NOT_APPLICABLE)
@@ -137,7 +144,7 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
               "intermediates": [], "targets": [task], "modes": ["none"], "seeds": [seed]}
     found = recipe_of(values, overrides, data)
     work = empty(found, where)
-    job = plan.one_module(work.plan, task, parent=jobs.known(work.plan, parent.key) if parent else None, mode=mode)
+    job = plan.one_module(work.plan, task, parent=stored.known(work.plan, parent.key) if parent else None, mode=mode)
     runner = runner_of(work, device=device, threads=threads, log=log, keep_every=keep_every)
     runner.train_only([job.key])
     if job.key in runner.failed:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adapters_xitt import compose, decode, digests, lineage, merges, methods, mixture
+from adapters_xitt import compose, decode, digests, lineage, merges
 from adapters_xitt.compose import Composition, Part
 from adapters_xitt.errors import XittError
-from adapters_xitt.formats import read_manifest
+from adapters_xitt.formats import KEY
 from adapters_xitt.heads import HEADS
 from adapters_xitt.lineage import DataSet, Exposure
 from adapters_xitt.lower import Lowered, lower
@@ -17,7 +17,7 @@ from adapters_xitt.material import Material
 from adapters_xitt.methods import Choice, above, fusion_of
 from adapters_xitt.mixture import Mixture, space
 from adapters_xitt.recipe import Recipe
-from adapters_xitt.records import BLOCKED, Cell, Entry
+from adapters_xitt.records import BLOCKED, FAILED, Cell, Entry
 from adapters_xitt.sources import Rows
 from adapters_xitt.tasks import Task
 from adapters_xitt.train import Settings
@@ -127,6 +127,22 @@ class Plan:
                                 f"write {name}({', '.join(trained)})")
         methods = {name: self.train[name].method for name in compose.names(composition)}
         return lower(composition, methods, self.material.files.layers)
+
+    @property
+    def refused(self) -> bool:
+        """Whether a place of the grid has failed before anything runs."""
+        return any(entry.status == FAILED for entry in self.entries)
+
+    def title(self, key: str) -> str:
+        """People's word for a job: a module's title, or what is scored."""
+        if key in self.train:
+            return self.train[key].title
+        job = self.score[key]
+        return self.called(f"{job.cell.task} {job.cell.language}, {compose.show(job.composition)}")
+
+    def called(self, text: str) -> str:
+        """A text with the names of what modules were trained on instead of their keys."""
+        return KEY.sub(lambda key: self.train[key[0]].mixture.name if key[0] in self.train else key[0][:12], text)
 
     def meant(self, key: str) -> Composition:
         """What a merged module of this plan was merged from, down to modules that were trained; any other is itself. A
@@ -250,7 +266,8 @@ def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: in
         base = parent.context
     below = tuple(part.key for part in over) or (compose.names(base) if base else ())
     start = parent.key if parent and mode == "sequential" else None
-    drawn = SHARED if plan.recipe.shared_start else mixed.name
+    # Not by the name that people gave: one key, one start.
+    drawn = SHARED if plan.recipe.shared_start else "+".join(part.text for part in mixed.portions) or mixed.name
     carry = bool(start and plan.recipe.carry_pooler)
     inputs = {
         "mixture": mixed.record(), "labels": [part.record.labels for part in mixed.portions],
@@ -381,34 +398,3 @@ def _blocked(rows: Rows, seen: Sequence[DataSet], overlap: float, material: Mate
     if most is not None and overlap > most:
         return f"{overlap:.0%} of the test items share a text with training, over {most:.0%}"
     return ""
-
-
-def known(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> StoredModule:
-    """A module that the store has already, as a job of the plan, with the modules it stands on and the data it has
-    seen. `under`: those that have it in their context."""
-    store = plan.material.store
-    manifest = read_manifest(store.module_folder(key))
-    if key in under:
-        raise XittError(f"module {key[:12]} ({manifest.role}): its context names {under[-1][:12]}, whose context names "
-                        "it; no module was trained so")
-    files = plan.material.files
-    if manifest.encoder != files.fingerprint:
-        raise XittError(f"{key}: was made for the encoder {manifest.encoder_name!a} ({manifest.encoder[:12]}), this "
-                        f"one is {files.name} ({files.fingerprint[:12]}); modules of two encoders don't compose")
-    context = compose.parse(manifest.context)
-    for part in compose.names(context):
-        if part != key and part not in plan.train:
-            known(plan, part, under=(*under, key))
-    for row in manifest.exposure:
-        if row["data"]:
-            plan.data[row["data"]] = store.load_data_set(row["data"])
-    training, start, choice = manifest.training, manifest.training["start"], methods.recorded(manifest.method)
-    drawn = training.get("drawn") or manifest.trained_on
-    own = None if start or manifest.merge or manifest.source else born(manifest.encoder, choice, manifest.seed, drawn)
-    plan.train[key] = StoredModule(
-        key=key, mixture=mixture.recorded(manifest.trained_on, manifest.mixture), method=choice,
-        learning_rate=training["learning_rate"], seed=manifest.seed, title=manifest.role, start=start,
-        below=tuple(training["below"]), carry_pooler=training["carry_pooler"], context=context,
-        exposure=tuple(Exposure(**row) for row in manifest.exposure), chance=manifest.chance,
-        spaces=tuple(manifest.heads), drawn=drawn, born=None if manifest.source else training.get("born") or own)
-    return plan.train[key]

@@ -11,13 +11,14 @@ from adapters_xitt import compose, means, mixture
 from adapters_xitt.compose import Composition, Fuse, Merge, Nothing, Part
 from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.heads import HEADS
-from adapters_xitt.jobs import Plan, TrainJob, best_of, cell_of, known, merge_job, module_job
+from adapters_xitt.jobs import Plan, TrainJob, best_of, cell_of, merge_job, module_job
 from adapters_xitt.material import Material
 from adapters_xitt.methods import COMPOSED, Choice, block, not_applicable
 from adapters_xitt.metrics import METRICS
 from adapters_xitt.mixture import Mixture, Portion
 from adapters_xitt.recipe import TARGET, Recipe, elsewhere
-from adapters_xitt.records import NOT_APPLICABLE, Entry
+from adapters_xitt.records import FAILED, NOT_APPLICABLE, Entry
+from adapters_xitt.stored import known
 from adapters_xitt.tasks import Task, task
 
 FUSED = "all of them"  # the row of mode fuse: every intermediate and the target's own module
@@ -158,10 +159,8 @@ class _Rows:
                                    target=_own(self.plan, target) if own else None)
                 self.plan.lowered(composition)
             except XittError as error:
-                reason = str(error).splitlines()[0]
-                for key, job in self.plan.train.items():
-                    reason = reason.replace(key, job.mixture.name)
-                self.fill(target, text, COMPOSED, language=language or None, status=NOT_APPLICABLE, reason=reason)
+                self.fill(target, text, COMPOSED, language=language or None, status=NOT_APPLICABLE,
+                          reason=self.plan.called(str(error).splitlines()[0]))
                 continue
             self.place(target, text, COMPOSED, composition, only=language or None)
 
@@ -210,8 +209,15 @@ class _Rows:
             if reason:
                 self.fill(target, name, "fuse", status=NOT_APPLICABLE, reason=reason)
                 continue
-            parts = [*(self.train(_source(self.plan, mixed), title=mixed.name) for mixed in members), own]
-            child = self.train(_own(self.plan, target), over=parts, title=f"{name} → {target.name} (fuse)")
+            # An intermediate may be the target's own module, as MNLI is XNLI's: it counts once.
+            parts = {job.key: job for job in [
+                *(self.train(_source(self.plan, mixed), title=mixed.name) for mixed in members), own]}
+            if len(parts) == 1:
+                self.fill(target, name, "fuse", status=NOT_APPLICABLE,
+                          reason=f"{members[0].name} is {target.name}'s own module; there is no other to fuse it with")
+                continue
+            child = self.train(_own(self.plan, target), over=tuple(parts.values()),
+                               title=f"{name} → {target.name} (fuse)")
             self.place(target, name, "fuse", child.context)
 
     def lang(self, target: Task) -> None:
@@ -266,7 +272,14 @@ class _Rows:
 
     def place(self, target: Task, intermediate: str, mode: str, composition: Composition, *,
               only: str | None = None, head: str = "") -> None:
-        """The cells of one row on one target, a language each; blocked where test items reached a part."""
+        """The cells of one row on one target, a language each; blocked where test items reached a part. What has no
+        proven form has failed before anything runs."""
+        try:
+            self.plan.lowered(composition)
+        except XittError as error:
+            self.fill(target, intermediate, mode, language=only, status=FAILED,
+                      reason=self.plan.called(str(error).splitlines()[0]))
+            return
         for language in [only] if only else self.plan.recipe.tested(target):
             entry, job = cell_of(self.plan, target, language, composition, self.seed, head=head)
             if job is not None:

@@ -24,7 +24,7 @@ from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.material import Material
 from adapters_xitt.mirror import MIRRORS
 from adapters_xitt.progress import console
-from adapters_xitt.records import BLOCKED
+from adapters_xitt.records import BLOCKED, FAILED
 from adapters_xitt.store import Store, default_root
 
 
@@ -66,9 +66,9 @@ def print_plan(work: Work) -> None:
     out.print("Grid: " + ", ".join(f"{count} {status}" for status, count in counted.items()) + ".")
     for note in the_plan.notes:
         out.print(f"Note: {note}", highlight=False)
-    for reason in dict.fromkeys(f"{e.target} {e.language} after {e.intermediate or 'none'}: {e.reason}"
-                                for e in the_plan.entries if e.status == BLOCKED):
-        out.print(f"Blocked: {reason}", highlight=False)
+    for line in dict.fromkeys(f"{e.status.capitalize()}: {e.target} {e.language} after {e.intermediate or 'none'}: "
+                              f"{e.reason}" for e in the_plan.entries if e.status in (BLOCKED, FAILED)):
+        out.print(line, highlight=False)
 
 
 def print_tasks(*, markdown: bool) -> None:

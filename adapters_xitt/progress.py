@@ -108,6 +108,8 @@ class Bars(Silent):
         self.whole = self.bars.add_task(title, total=tokens)
 
     def stage(self, title: str, tokens: int) -> None:
+        if self.part is not None:  # of a cohort that broke
+            self.bars.remove_task(self.part)
         self.part = self.bars.add_task(title, total=tokens)
         self.part_total, self.part_read = tokens, 0
 
@@ -119,6 +121,7 @@ class Bars(Silent):
     def stage_done(self) -> None:
         self.bars.advance(self.whole, max(self.part_total - self.part_read, 0))
         self.bars.remove_task(self.part)
+        self.part = None
 
     def say(self, text: str) -> None:
         self.bars.console.print(text, highlight=False)

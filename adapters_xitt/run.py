@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,12 @@ from adapters_xitt.bench import Bench, mounted
 from adapters_xitt.compose import Composition
 from adapters_xitt.decode import Said
 from adapters_xitt.digests import tensors_digest
-from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Attention, Scored
 from adapters_xitt.jobs import Plan, ScoreCohort, ScoreJob, TrainCohort, TrainJob
+from adapters_xitt.journal import Journal, check_log
 from adapters_xitt.mixture import space
 from adapters_xitt.progress import Silent
+from adapters_xitt.queue import FAILURES, Queue
 from adapters_xitt.records import DONE, Result, versions
 from adapters_xitt.sources import Rows
 from adapters_xitt.store import Store
@@ -38,11 +38,13 @@ class Runner:
 
     def __init__(self, plan: Plan, store: Store, fabric: Fabric, *, watch: Silent | None = None, log: str = "csv",
                  keep_every: float = 60.0) -> None:
+        check_log(log)
         self.plan, self.store, self.fabric = plan, store, fabric
         self.watch, self.log, self.keep_every = watch or Silent(), log, keep_every
         self.material = plan.material
         self.bench = Bench(self.material.files, fabric, store, lambda: means.loading(self.material.means, self._read))
-        self.failed: dict[str, str] = {}  # job key -> reason
+        self.queue = Queue(plan, store, self.watch, self._renew)
+        self.failed = self.queue.failed  # job key -> reason
         # What is mounted for scoring: of which task, over which full encoder; composition, whose head -> what runs.
         self._standing: tuple[tuple[Task, str | None] | None, dict[tuple[Composition, str], Scored]] = (None, {})
 
@@ -62,12 +64,12 @@ class Runner:
         self.watch.begin(self.plan.recipe.name, work)
         try:
             wanted = {job.key for job in modules}
-            self._each([cohort for cohort in self.plan.train_cohorts() if wanted & {job.key for job in cohort.jobs}],
-                       lambda cohort: [job.key for job in cohort.jobs if job.key in wanted],
-                       self.store.has_module, self._train)
+            cohorts = [cohort for cohort in self.plan.train_cohorts() if wanted & {job.key for job in cohort.jobs}]
+            self.queue.work_off(cohorts, lambda cohort: [job.key for job in cohort.jobs if job.key in wanted],
+                                self.store.has_module, self._train)
             self._standing = (None, {})
-            self._each(self.plan.score_cohorts(), lambda cohort: [job.cell.key for job in cohort.jobs],
-                       self.store.has_result, self._score)
+            self.queue.work_off(self.plan.score_cohorts(), lambda cohort: [job.cell.key for job in cohort.jobs],
+                                self.store.has_result, self._score)
         finally:
             self.watch.end()
 
@@ -77,38 +79,29 @@ class Runner:
         todo = [self.plan.train[key] for key in keys if not self.store.has_module(key)]
         self.watch.begin("training", sum(map(self.plan.train_tokens, todo)))
         try:
-            self._each(cohorts, lambda cohort: [job.key for job in cohort.jobs if job.key in keys],
-                       self.store.has_module, self._train)
+            self.queue.work_off(cohorts, lambda cohort: [job.key for job in cohort.jobs if job.key in keys],
+                                self.store.has_module, self._train)
         finally:
             self.watch.end()
 
-    def _each(self, cohorts: Sequence[Any], keys: Callable[[Any], list[str]], done: Callable[[str], bool],
-              work: Callable[[Any, set[str]], None]) -> None:
-        """Works off cohorts in order, each under the locks of its missing jobs; another process's jobs come last."""
-        left, told = list(cohorts), False
+    def _renew(self, error: Exception) -> None:
+        """Lets go of an encoder in which something broke; one that can't be loaded is no job's failure."""
+        if error is self.bench.unusable:
+            raise error
+        self.bench.renew()
+        self._standing = (None, {})
 
-        def missing(cohort: Any) -> list[str]:
-            return [key for key in keys(cohort) if not done(key) and key not in self.failed]
-
-        while left:
-            waiting = []
-            for cohort in left:
-                todo, going = missing(cohort), True
-                while todo and going:  # a claim takes no more than a process may have open files
-                    with self.store.claim(todo) as held:
-                        mine = {key for key in held if not done(key)}
-                        if mine:
-                            work(cohort, mine)
-                    before, todo = todo, missing(cohort)
-                    going = bool(mine) and len(todo) < len(before)
-                if todo:
-                    waiting.append(cohort)
-            if waiting and len(waiting) == len(left):
-                if not told:
-                    self.watch.say("waiting for another process that works in this store")
-                    told = True
-                time.sleep(0.5)
-            left = waiting
+    def _load(self, key: str, *, mount: bool = False) -> formats.Module:
+        """A stored module, put into the encoder where it is to `mount`; one that can't be has failed, and with it all
+        that needs it."""
+        try:
+            module = self.store.load_module(key)
+            if mount:
+                self.bench.put(module, self.plan.train[key].method)
+        except FAILURES as error:
+            self.queue.fail(key, error)
+            raise
+        return module
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -164,13 +157,13 @@ class Runner:
         """The jobs, once the encoder holds what they stand on and nothing else."""
         self.bench.clear(keep=[mounted(parent) for job in jobs for parent in job.below])
         for parent in dict.fromkeys(parent for job in jobs for parent in job.below):
-            self.bench.put(self.store.load_module(parent), self.plan.train[parent].method)
+            self._load(parent, mount=True)
         return jobs
 
     def _row(self, job: TrainJob) -> train.Row:
         """A fresh or continued module in the encoder, with its heads."""
         bench = self.bench
-        start = self.store.load_module(job.start) if job.start else None
+        start = self._load(job.start) if job.start else None
         name = mounted(job.key)
         # The same seed for every row of a mixture: rows are paired in their start as in their order of data.
         bench.rig.mount(name, job.method, seed=stream.derive(job.seed, "module", job.drawn),
@@ -204,7 +197,7 @@ class Runner:
 
     def _choose(self, job: TrainJob) -> None:
         """The candidate with the best selection score; the first of equals."""
-        tried = [self.store.load_module(key) for key in job.candidates]
+        tried = [self._load(key) for key in job.candidates]
         best = max(tried, key=lambda module: module.manifest.metrics["score"])
         metrics = {**best.manifest.metrics, "chosen": best.manifest.training["learning_rate"],
                    "tried": {f"{module.manifest.training['learning_rate']:g}": module.manifest.metrics["score"]
@@ -215,13 +208,13 @@ class Runner:
         """A module put together from others, its weights searched first where they are to be."""
         self.watch.stage(f"merge {job.title}", self.plan.train_tokens(job))
         written, metrics, began = job.merged, {"score": None, "steps": 0}, time.monotonic()
-        modules = {key: self.store.load_module(key) for key in compose.names(written)}
+        modules = {key: self._load(key) for key in compose.names(written)}
         if compose.untrained(job.merged):
             self.bench.clear(keep=[mounted(key) for key in modules])
             written, metrics = merging.search(job, modules, *self.material.searched(job.mixture), bench=self.bench,
                                               fabric=self.fabric, tokens=SCORING_TOKENS, tick=self.watch.tick)
         meant = compose.rename(written, self.plan.meant)
-        modules |= {key: self.store.load_module(key) for key in compose.names(meant) if key not in modules}
+        modules |= {key: self._load(key) for key in compose.names(meant) if key not in modules}
         joined = merging.join(job, modules, written, meant=meant, layers=self.material.files.layers)
         metrics |= {"error": joined.record["errors"].get("all"), "seconds": round(time.monotonic() - began, 3)}
         self._save(job, joined.tensors, metrics, heads=joined.heads, merge=joined.record)
@@ -255,7 +248,7 @@ class Runner:
     def _score(self, cohort: ScoreCohort, mine: set[str]) -> None:
         jobs = []
         for job in cohort.jobs:
-            broken = next((name for name in compose.names(job.composition) if name in self.failed), None)
+            broken = next((key for key in (*compose.names(job.composition), job.cell.head) if key in self.failed), None)
             if broken:
                 self.failed[job.cell.key] = f"a module failed: {self.failed[broken]}"
             elif job.cell.key in mine:
@@ -283,7 +276,7 @@ class Runner:
         new = [job for job in jobs if (job.composition, job.cell.head) not in ready]
         needed = list(dict.fromkeys(key for job in new for key in compose.names(job.composition)))
         bench.clear(keep=[mounted(key) for key in [*needed, *(key for one, _ in ready for key in compose.names(one))]])
-        loaded = {key: self.store.load_module(key) for key in dict.fromkeys(
+        loaded = {key: self._load(key) for key in dict.fromkeys(
             [*needed, *(job.cell.head for job in new if job.cell.head)])}
         for key in needed:
             bench.put(loaded[key], self.plan.train[key].method)
@@ -357,48 +350,6 @@ class Runner:
         weights = (scored.attention.mean() if scored.attention else
                    self.bench.rig.parameters(scored.lowered.fusion)["weights"].tolist())
         return {"parts": parts, "weights": weights}
-
-
-class Journal:
-    """What training tells: losses and scores to a log of each row, tokens to the watch."""
-
-    def __init__(self, store: Store, log: str, watch: Silent, rows: Sequence[train.Row]) -> None:
-        self.watch = watch
-        self.loggers = {row.key: _logger(store.root / "logs" / row.key, log) for row in rows} if log != "none" else {}
-
-    def step(self, key: str, *, step: int, loss: float, tokens: int) -> None:
-        if key in self.loggers:
-            self.loggers[key].log_metrics({"loss": loss, "tokens": tokens}, step)
-        self.watch.tick(tokens)
-
-    def look(self, key: str, *, step: int, scores: dict[str, float]) -> None:
-        if key in self.loggers:
-            self.loggers[key].log_metrics({f"selection/{name}": value for name, value in scores.items()}, step)
-
-    def tick(self, tokens: int) -> None:
-        self.watch.tick(tokens)
-
-    def say(self, text: str) -> None:
-        self.watch.say(text)
-
-    def close(self) -> None:
-        for logger in self.loggers.values():
-            logger.finalize("done")
-
-
-def _logger(folder: Path, log: str) -> Any:
-    """Lightning's logger; every attempt at a row has a version of its own."""
-    if log == "tensorboard":
-        from importlib.util import find_spec
-
-        if not find_spec("tensorboard") and not find_spec("tensorboardX"):
-            raise XittError("--log tensorboard needs the package: pip install 'adapters-xitt[tensorboard]'")
-        from lightning_fabric.loggers import TensorBoardLogger
-
-        return TensorBoardLogger(root_dir=folder.parent, name=folder.name)
-    from lightning_fabric.loggers import CSVLogger
-
-    return CSVLogger(root_dir=folder.parent, name=folder.name, flush_logs_every_n_steps=200)
 
 
 def _carry_pooler(head: torch.nn.Module, start: formats.Module) -> None:

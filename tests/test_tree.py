@@ -25,7 +25,7 @@ ROOMS = ("errors", "languages", "digests", "progress",  # words
          "recipe", "records", "store", "hub", "mirror",  # study
          "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate",
          "nearest", "decode", "ceiling", "stream", "train",  # engine
-         "material", "means", "jobs", "plan", "bench", "merging", "run", "grid",  # work
+         "material", "means", "jobs", "stored", "plan", "bench", "merging", "journal", "queue", "run", "grid",  # work
          "analysis", "submission", "card", "parcel", "report",  # reading
          "doctor", "desk", "moduledesk", "exchangedesk", "composedesk", "datadesk", "printing", "sharedesk",
          "cli")  # doors
