@@ -16,7 +16,7 @@ from torch import Tensor
 
 from adapters_xitt import hub
 from adapters_xitt.digests import canonical, tensors_digest
-from adapters_xitt.errors import XittError, nearest
+from adapters_xitt.errors import Problems, XittError, nearest, unknown
 from adapters_xitt.formats import files
 
 # The keys of config.json that shape an XLM-R; every other key is dropped, `auto_map` and `_attn_…` among them.
@@ -26,10 +26,14 @@ CONFIG_KEYS = ("attention_probs_dropout_prob", "bos_token_id", "eos_token_id", "
                "type_vocab_size", "vocab_size")
 # Those of them that decide what the same tensors compute.
 COMPUTES = ("hidden_act", "layer_norm_eps", "num_attention_heads", "pad_token_id", "position_embedding_type")
-_WHOLE = ("hidden_size", "num_hidden_layers", "max_position_embeddings", "pad_token_id", "num_attention_heads",
-          "intermediate_size", "vocab_size", "type_vocab_size")
+# key → the least and the most it may be; XLM-R XXL has 48 layers of width 4096 and 250,002 words
+_WHOLE = {"hidden_size": (1, 2**20), "num_hidden_layers": (1, 1000), "num_attention_heads": (1, 2**20),
+          "intermediate_size": (1, 2**24), "vocab_size": (5, 2**31), "max_position_embeddings": (4, 2**24),
+          "type_vocab_size": (1, 2**16), "pad_token_id": (0, 2**31), "bos_token_id": (0, 2**31),
+          "eos_token_id": (0, 2**31)}
 _SHARES = ("attention_probs_dropout_prob", "hidden_dropout_prob", "initializer_range", "layer_norm_eps")
-_WORDS = ("hidden_act", "position_embedding_type")
+_POSITIONS = ("absolute", "relative_key", "relative_key_query")
+_FEWEST = 8  # tokens that a sequence must be able to have: two marks around each of two sentences, and some words
 # A tensor's name → what its rows and columns are.
 _SIZES = {"embeddings.word_embeddings.weight": ("vocab_size", "hidden_size"),
           "embeddings.position_embeddings.weight": ("max_position_embeddings", "hidden_size"),
@@ -76,13 +80,13 @@ def locate(name: str) -> Path:
         return demo.encoder_dir()
     beside = os.environ.get("XITT_ENCODERS")
     for folder in (Path(name), *([Path(beside) / name] if beside else [])):
-        if (folder / "config.json").is_file():
+        if os.path.isfile(folder / "config.json"):  # a name too long for the disk is no folder
             return folder
     if "@" in name:
         return hub.fetch_encoder(name)
     known = sorted(path.parent.name for path in Path(beside).glob("*/config.json")) if beside else []
     near = nearest(name, ["demo", *known])
-    raise XittError(f"encoder {name!r}: no such folder" + (f" (did you mean {near!r}?)" if near else "")
+    raise XittError(f"encoder {name[:200]!r}: no such folder" + (f" (did you mean {near!r}?)" if near else "")
                     + f", and none of that name below XITT_ENCODERS ({beside or 'not set'}); "
                     "a hub encoder is written owner/name@revision, the revision a 40-digit commit")
 
@@ -99,7 +103,7 @@ def inspect(name: str) -> EncoderFiles:
     if missing:
         raise XittError(f"{path}: {', '.join(missing)} missing")
     config = {"pad_token_id": 1, **{key: config[key] for key in CONFIG_KEYS if key in config}}
-    _check_kinds(config, path)
+    _check_values(config, path)
     if not (folder / "tokenizer.json").is_file():
         raise XittError(f"{folder}: tokenizer.json is missing; the fast tokenizer is needed for its offsets")
     files.checked_size(folder / "tokenizer.json", TOKENIZER)
@@ -111,14 +115,32 @@ def inspect(name: str) -> EncoderFiles:
     return EncoderFiles(folder, name, sha.hexdigest(), config, sum(tensor.numel() for tensor in tensors.values()))
 
 
-def _check_kinds(config: dict[str, Any], path: Path) -> None:
+def _check_values(config: dict[str, Any], path: Path) -> None:
+    """Refuses a configuration that no XLM-R could have, every problem at once."""
+    from transformers.activations import ACT2FN
+
+    problems = Problems(str(path))
     for key, value in config.items():
-        what = ("a whole number from 0" if key in _WHOLE and not (type(value) is int and 0 <= value < 2**40) else
-                "a number from 0 to 1" if key in _SHARES and (isinstance(value, bool) or not isinstance(
-                    value, (int, float)) or not 0 <= value <= 1) else
-                "a word" if key in _WORDS and not isinstance(value, str) else "")
-        if what:
-            raise XittError(f"{path}: {key} is {str(value)[:80]!r}; expected {what}")
+        low, high = _WHOLE.get(key, (0, 0))
+        if key in _WHOLE and not (type(value) is int and low <= value <= high):
+            problems.add(f"{key} is {str(value)[:80]!r}; expected a whole number from {low} to {high:,}")
+        elif key in _SHARES and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1):
+            problems.add(f"{key} is {str(value)[:80]!r}; expected a number from 0 to 1")
+    for key, choices in (("hidden_act", list(ACT2FN)), ("position_embedding_type", _POSITIONS)):
+        if key in config and config[key] not in choices:
+            problems.add(f"{key}: {unknown('value', str(config[key])[:80], choices)}")
+    problems.raise_if_any()
+    width, heads = config["hidden_size"], config.get("num_attention_heads", 12)  # the library's default
+    if width % heads:
+        problems.add(f"hidden_size is {width}, num_attention_heads {heads}: the width must be a multiple of the heads")
+    if config["max_position_embeddings"] - config["pad_token_id"] - 1 < _FEWEST:
+        problems.add(f"max_position_embeddings is {config['max_position_embeddings']}, pad_token_id "
+                     f"{config['pad_token_id']}: positions count from pad_token_id + 1, so that no sequence of "
+                     f"{_FEWEST} tokens fits")
+    for key in ("pad_token_id", "bos_token_id", "eos_token_id"):
+        if config.get(key, 0) >= config["vocab_size"]:
+            problems.add(f"{key} is {config[key]}, beyond the {config['vocab_size']} words of vocab_size")
+    problems.raise_if_any()
 
 
 def _check_sizes(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> None:

@@ -153,7 +153,7 @@ def tasks(name: str | None, encoder: str | None, data: str | None, store: Path |
 @STORE
 @MACHINE
 @click.option("--method", default="seq_bn", show_default=True, help="A method with options: lora or 'lora(rank=16)'.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=1, show_default=True)
 @click.option("--after", metavar="MODULE", help="A module of the store that takes part: see --mode.")
 @click.option("--mode", type=click.Choice(["sequential", "stack", "sum"]), default="sequential", show_default=True)
 @click.option("--name", help="A name for the module in the store.")
@@ -205,7 +205,7 @@ def evaluate(composition: str, tasks: tuple[str, ...], conventions: str, store: 
 @click.option("--evaluate", "scored", metavar="TASK", multiple=True, help="Score it. Again for several.")
 @EXPRESSION
 @click.option("--method", help="Of a module trained on top. Default: that of the part below it.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=1, show_default=True)
 def compose(composition: str, settings: tuple[str, ...], save: str | None, train_on: str | None,
             scored: tuple[str, ...], store: Path | None, **told: Any) -> None:
     """Explain COMPOSITION: what its parts are, what they run as, what is still to be trained, how far a merge is from

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 
 from adapters_xitt import formats, methods, parcel, plan, progress, recipe, stored, submission
@@ -190,7 +189,6 @@ def method_of(text: str) -> tuple[methods.Choice, float | None]:
         raise XittError(f"method {text!r}: write a name, or name(option=value, …)")
     options: dict[str, Any] = {}
     for pair in re.findall(r"(\w+)\s*=\s*(\[[^\]]*\]|[^,]+)", found[2] or ""):
-        value = yaml.safe_load(pair[1])
-        options[pair[0]] = float(value) if pair[0] == "learning_rate" else value
+        options[pair[0]] = recipe.read_value(pair[1])
     rate = options.pop("learning_rate", None)
     return methods.choose(found[1], options), rate

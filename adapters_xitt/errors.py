@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from itertools import islice
+
+SHOWN = 100  # problems that are told one by one
 
 
 class XittError(Exception):
@@ -32,18 +34,18 @@ def unknown(what: str, word: str, choices: Iterable[str], *, shown: int = 30) ->
     return f"unknown {what} {word!r}.{hint} Choices: {listed or '(none)'}."
 
 
-@dataclass
 class Problems:
-    """Collects problems and raises them together, in the order they were found."""
+    """Collects problems, each once, and raises them together, in the order they were found."""
 
-    title: str
-    found: list[str] = field(default_factory=list)
+    def __init__(self, title: str, found: Iterable[str] = ()) -> None:
+        self.title, self.found = title, dict.fromkeys(found)
 
     def add(self, problem: str) -> None:
-        if problem not in self.found:
-            self.found.append(problem)
+        self.found.setdefault(problem)
 
     def raise_if_any(self) -> None:
         if self.found:
-            count = f"{len(self.found)} problem{'s' if len(self.found) > 1 else ''}"
-            raise XittError("\n".join([f"{self.title}: {count}", *(f"  {p}" for p in self.found)]))
+            count = f"{len(self.found):,} problem{'s' if len(self.found) > 1 else ''}"
+            shown = [f"  {problem}" for problem in islice(self.found, SHOWN)]
+            more = [f"  and {len(self.found) - SHOWN:,} more"] if len(self.found) > SHOWN else []
+            raise XittError("\n".join([f"{self.title}: {count}", *shown, *more]))

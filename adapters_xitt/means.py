@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adapters_xitt import memory
+from adapters_xitt import memory, sizes
 from adapters_xitt.batches import Units
 from adapters_xitt.errors import XittError
 from adapters_xitt.material import Material
@@ -41,7 +41,7 @@ def decide(material: Material, mixtures: Sequence[Mixture], targets: Iterable[st
         return Means(checkpointing=recipe.checkpointing, base=recipe.precision,
                      embeddings=recipe.embeddings or default, optimizer=recipe.training.optimizer or "32",
                      tokens=recipe.training.tokens or Settings().tokens), []
-    return _within(memory.parse(recipe.memory), material, mixtures, targets, packs=packs, mlm=mlm)
+    return _within(sizes.parse(recipe.memory), material, mixtures, targets, packs=packs, mlm=mlm)
 
 
 def _within(budget: int, material: Material, mixtures: Sequence[Mixture], targets: Iterable[str], *, packs: bool,

@@ -5,7 +5,6 @@ values: what autograd saves is counted by `saved_tensors_hooks`, and the peak is
 
 from __future__ import annotations
 
-import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from adapters_xitt.frozen import HostTable, Packed
 from adapters_xitt.lower import lower
 from adapters_xitt.methods import Choice
 from adapters_xitt.rig import Rig
+from adapters_xitt.sizes import show
 
 # base -> dtype of the frozen weights, bits of the products; modules, gradients and moments are fp32 under all of them
 BASES: dict[str, tuple[torch.dtype, int | None]] = {
@@ -71,30 +71,6 @@ class Means:
         if self.tokens // 2 < 1:
             raise XittError("out of memory with micro-batches of one token; give the run more memory: memory: 8GiB")
         return replace(self, tokens=self.tokens // 2)
-
-
-# -- sizes in words
-
-
-UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
-         "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-
-
-def parse(text: str) -> int:
-    """Bytes of a size like `4GiB`, `1.5 GiB` or `800MB`; a bare number has no unit and is refused."""
-    found = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([a-zA-Z]+)\s*", str(text))
-    if not found or found[2].lower() not in UNITS:
-        raise XittError(f"memory {text!r}: a number and a unit, one of KiB MiB GiB TiB (of 1024) or KB MB GB TB "
-                        "(of 1000), as in 4GiB")
-    size = int(float(found[1].replace(",", ".")) * UNITS[found[2].lower()])
-    if size < 1:
-        raise XittError(f"memory {text!r}: more than nothing is needed")
-    return size
-
-
-def show(size: float) -> str:
-    """Bytes in the unit that people read."""
-    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
 
 
 def out_of_memory(error: BaseException) -> bool:

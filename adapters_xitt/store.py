@@ -29,7 +29,7 @@ from adapters_xitt.formats.files import read_json
 from adapters_xitt.lineage import DataSet
 from adapters_xitt.records import Result
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 KEPT_EMBEDDINGS = 4 * 2**30  # bytes of sentence vectors kept in a store
 CLAIMED = 64  # locks that a process holds at once: each is an open file, and a process may have 256
 DATA_SET = 2**30  # bytes that the ids and hashes of a data set may take
@@ -38,8 +38,8 @@ DATA_SET = 2**30  # bytes that the ids and hashes of a data set may take
 def check_name(name: str | None) -> None:
     """Refuses what can't be a module's name; no name at all can."""
     if name is not None and (not NAME.fullmatch(name) or name == "none" or formats.KEY.fullmatch(name)):
-        raise XittError(f"name {name!r}: a module's name is made of a-z, 0-9, '.', '_' and '-', and is neither 'none' "
-                        "nor what a key looks like")
+        raise XittError(f"name {name[:100]!r}: a module's name is made of a-z, 0-9, '.', '_' and '-', at most 100 of "
+                        "them, and is neither 'none' nor what a key looks like")
 
 
 def default_root() -> Path:

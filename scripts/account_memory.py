@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import torch
 
-from adapters_xitt import compose, encoder, heads, memory
+from adapters_xitt import compose, encoder, heads, memory, sizes
 from adapters_xitt.checkpoint import EncoderFiles
 from adapters_xitt.errors import XittError
 from adapters_xitt.lower import lower
@@ -92,7 +92,7 @@ def main(device: str, methods: tuple[str, ...], length: int, vocabulary: int, bu
     if budget:
         for method in methods:
             try:
-                _, lines = memory.choose(memory.parse(budget), FILES, choose(method, {}), tokens=STEP,
+                _, lines = memory.choose(sizes.parse(budget), FILES, choose(method, {}), tokens=STEP,
                                          vocabulary=vocabulary, length=length)
             except XittError as error:
                 raise click.ClickException(str(error)) from None
@@ -115,7 +115,7 @@ def main(device: str, methods: tuple[str, ...], length: int, vocabulary: int, bu
                                    step_tokens=STEP)
             cells = [f"{method:6}", *(f"{getattr(found, name) / 2**20:10.0f}" for name in names),
                      f"{found.total / 2**30:9.3f}", f"{limit:>6}" + ("" if not limit else
-                     " ok" if found.total <= memory.parse(limit) else " over")]
+                     " ok" if found.total <= sizes.parse(limit) else " over")]
             if device == "cuda":
                 cells.append(f"{measure(method, means, length=length, vocabulary=vocabulary) / 2**30:8.3f}")
             click.echo("  ".join(cells) + f"  {memory.describe(means)}")

@@ -18,9 +18,10 @@ from torch import nn
 from adapters_xitt import encoder, frozen, heads, memory, train
 from adapters_xitt.checkpoint import EncoderFiles
 from adapters_xitt.errors import XittError
-from adapters_xitt.memory import Means, account, parse
+from adapters_xitt.memory import Means, account
 from adapters_xitt.methods import choose
 from adapters_xitt.rig import Rig
+from adapters_xitt.sizes import parse
 from adapters_xitt.store import Store
 
 LARGE = EncoderFiles(Path("."), "xlm-roberta-large", "", {

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "adapters_xitt"
 
 # A room imports from rooms before it in this list; a package's own modules import each other freely.
-ROOMS = ("errors", "languages", "digests", "progress",  # words
+ROOMS = ("errors", "languages", "digests", "progress", "sizes",  # words
          "metrics",  # scores
          "demo", "readers", "tasks", "lineage", "sources", "inventory", "batches",  # data
          "mixture", "methods", "compose", "merges", "formats",  # modules

@@ -20,11 +20,14 @@ from adapters_xitt.compose.tree import (
     chained,
     names,
     scaled,
+    weights,
 )
 from adapters_xitt.errors import XittError, unknown
 
 MOST = {"rank": 4096, "seed": 2**31 - 1}
 DEEPEST = 40  # parentheses within parentheses
+LONGEST = 10_000  # characters of an expression
+HEAVIEST = 1e30  # that a module may be multiplied by; float32 ends at 3e38
 
 
 def show(composition: Composition) -> str:
@@ -83,6 +86,8 @@ class _Parser:
     """Reads one text from left to right."""
 
     def __init__(self, text: str) -> None:
+        if len(text) > LONGEST:
+            raise XittError(f"composition: {len(text):,} characters, more than {LONGEST:,}: {text[:60]} …")
         self.text, self.tokens, self.at, self.depth = text, [], 0, 0
         place = 0
         while text[place:].strip():
@@ -141,10 +146,12 @@ class _Parser:
                 self.at += 1
                 continue
             weight *= float(self.tokens[self.at][1])
-            if not math.isfinite(weight):
-                raise self.wrong(f"{self.tokens[self.at][1]} is no number to multiply a module by,")
             self.at += 2  # a star follows a number
         found = self.atom()
+        heaviest = max((abs(weight * one) for one in weights(found).values()), default=abs(weight))
+        if not heaviest <= HEAVIEST:
+            raise self.wrong(f"{heaviest:g} is no number to multiply a module by; {HEAVIEST:g} is the most,",
+                             self.tokens[start][2])
         if weight != 1 and isinstance(found, Nothing):
             raise self.wrong("'none' has nothing to multiply", self.tokens[start][2])
         return scaled(found, weight)

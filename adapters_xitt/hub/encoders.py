@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from adapters_xitt.errors import XittError
+from adapters_xitt.hub import bounds
 
 ENCODER_FILES = ("config.json", "tokenizer.json", "model.safetensors", "model.safetensors.index.json",
                  "model-*-of-*.safetensors")
@@ -28,10 +29,11 @@ def fetch_encoder(reference: str) -> Path:
     from huggingface_hub.errors import HFValidationError
 
     repo, revision = parse_reference(reference)
+    bounds.install()
     try:
         _check_size(repo, revision)
         return Path(snapshot_download(repo, revision=revision, allow_patterns=list(ENCODER_FILES)))
-    except (OSError, HFValidationError) as error:  # every error of the hub's and of requests is an OSError
+    except (OSError, HFValidationError, RecursionError) as error:
         raise XittError(f"encoder {reference}: the hub can't be reached or has no such revision "
                         f"({type(error).__name__}); put its files in a folder and name the folder instead") from None
 

@@ -85,7 +85,7 @@ def search(words: Sequence[str], *, filters: Sequence[str] = (), limit: int = 20
 
     asked = " ".join(words)
     with spoken(f"search {asked!r}"):
-        rows = again(lambda: list(HfApi().list_models(search=asked or None, filter=list(filters) or None, limit=limit,
-                                                      full=True)))
+        rows = again(lambda: list(islice(HfApi().list_models(
+            search=asked or None, filter=list(filters) or None, limit=limit, full=True), limit)))
     return [Found(plain(row.id), row.sha or "", tuple(plain(tag, 60) for tag in row.tags or ()), row.downloads or 0,
                   row.last_modified.date().isoformat() if row.last_modified else "") for row in rows]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from requests import exceptions
 
 from adapters_xitt.errors import XittError
+from adapters_xitt.hub import bounds
 
 PAUSES = (0.2, 0.8, 2.0)  # seconds between the tries of one request
 LONGEST = 30.0  # seconds; who asks to wait longer is told about, not waited for
@@ -68,9 +69,13 @@ def _status(error: BaseException) -> int | None:
 
 @contextmanager
 def spoken(repo: str, revision: str | None = None, *, what: str = "repository") -> Iterator[None]:
-    """The hub's errors as `XittError`s that name the repository and what to do."""
+    """The hub's errors as `XittError`s that name the repository and what to do; what it may answer is bounded."""
+    bounds.install()
     try:
         yield
+    except RecursionError:
+        raise XittError(f"{repo}: the hub sends from one address to the next in a circle, or answers in brackets "
+                        "without end") from None
     except RuntimeError as error:  # how the library wraps what broke while it put a file up
         if not isinstance(error.__cause__, (OSError, ValueError)):
             raise

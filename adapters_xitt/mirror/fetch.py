@@ -16,6 +16,7 @@ from adapters_xitt.errors import DataError, XittError, unknown
 from adapters_xitt.mirror import parquet, wire
 from adapters_xitt.mirror.shapes import SHAPES, Places
 from adapters_xitt.mirror.table import Mirror, Part, mirror
+from adapters_xitt.readers.files import text_of
 from adapters_xitt.sources import in_language, parse_slice
 from adapters_xitt.tasks import Task, task
 
@@ -221,7 +222,7 @@ def _read_record(to: Path) -> dict[str, Any]:
     if not path.exists():
         return {"format": FORMAT, "pins": {}, "files": {}}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(text_of(path))
         if found["format"] != FORMAT:
             raise XittError(f"{path}: is of format {found['format']}, this version reads {FORMAT}")
         if not (isinstance(found["pins"], dict) and isinstance(found["files"], dict)):

@@ -6,12 +6,15 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.hub import spoken
+from adapters_xitt.hub.bounds import at_most
 
 MAIN, CONVERTED = "main", "refs/convert/parquet"
+MOST_LISTED = 100_000  # entries of a data set that are looked at; a listing may not go on for ever
 _NAME = re.compile(r"[\w.+=@-]+(/[\w.+=@-]+)*\.parquet")
 # config/split-00000-of-00001[-hash].parquet as `datasets` pushes, config/split/0000.parquet as the hub converts;
 # the folder of the one configuration is called data, default or nothing at all.
@@ -82,8 +85,11 @@ def _tree(repo: str, revision: str) -> Tree:
     from huggingface_hub.hf_api import RepoFile
 
     with spoken(repo, revision, what="data set"):
-        listed = [one for one in HfApi().list_repo_tree(repo, recursive=True, revision=revision, repo_type="dataset")
-                  if isinstance(one, RepoFile)]
+        entries = list(islice(HfApi().list_repo_tree(repo, recursive=True, revision=revision, repo_type="dataset"),
+                              MOST_LISTED + 1))
+    if len(entries) > MOST_LISTED:
+        raise XittError(f"{repo}@{revision[:12]}: refused, because it lists more than {MOST_LISTED:,} files")
+    listed = [entry for entry in entries if isinstance(entry, RepoFile)]
     found: dict[str, dict[str, list[Remote]]] = {}
     for one in sorted(listed, key=lambda file: file.path):
         if ".." in PurePosixPath(one.path).parts or one.path.startswith("/") or "\\" in one.path:
@@ -105,7 +111,7 @@ def download(tree: Tree, files: Sequence[Remote]) -> list[Path]:
 
     found = []
     for remote in files:
-        with spoken(tree.repo, tree.revision, what="data set"):
+        with spoken(tree.repo, tree.revision, what="data set"), at_most(remote.size):
             path = Path(hf_hub_download(tree.repo, remote.path, revision=tree.revision, repo_type="dataset"))
         size = path.stat().st_size
         if size != remote.size or (remote.sha256 and file_digest(path) != remote.sha256):

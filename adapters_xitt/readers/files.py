@@ -6,13 +6,18 @@ import csv
 import gzip
 import json
 import math
+import os
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from adapters_xitt.errors import DataError, nearest
 
+MIB = 2**20
+MOST_BYTES = 4 * 2**30  # of a file, unpacked; read whole, it takes several times that
+MOST_UNPACKED = 200  # bytes that a byte of a .gz may stand for: text packs to a tenth, a bomb to a thousandth
 KINDS = {str: "a string", int: "an integer", list: "a list", dict: "an object"}
 
 
@@ -26,9 +31,9 @@ def lines_of(path: Path) -> list[str]:
     return lines
 
 
-def text_of(path: Path) -> str:
-    """The text of a file, `.gz` or not."""
-    data = bytes_of(path)
+def text_of(path: Path, *, most: int = MOST_BYTES) -> str:
+    """The text of a file, `.gz` or not, of at most `most` bytes."""
+    data = bytes_of(path, most=most)
     nuls = sorted((data[::2].count(0), data[1::2].count(0)))
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or (nuls[1] > len(data) // 4 and nuls[0] < len(data) // 50):
         raise DataError(f"{path}:1: expected UTF-8, found UTF-16; convert the file to UTF-8")
@@ -40,22 +45,48 @@ def text_of(path: Path) -> str:
         raise DataError(f"{path}:{line}: expected UTF-8, found byte 0x{bad:02x}; convert the file to UTF-8") from error
 
 
-def bytes_of(path: Path) -> bytes:
-    """The bytes of a file, unzipped where its name ends in .gz; a `DataError` that says why there are none."""
+def bytes_of(path: Path, *, most: int = MOST_BYTES) -> bytes:
+    """The bytes of a plain file, at most `most`, unzipped where its name ends in .gz; a `DataError` that says why
+    there are none. No more is read than is allowed, however much a device, a pipe or an archive would give."""
     path = Path(path)
-    if path.is_dir():
-        near = ", ".join(sorted(child.name for child in path.iterdir())[:5])
-        raise DataError(f"{path}: expected a file, found a folder; name a file in it ({near or 'it is empty'})")
-    if not path.exists():
-        if not path.parent.is_dir():
-            raise DataError(f"{path}: no such file, and no folder {path.parent}")
-        near = nearest(path.name, sorted(child.name for child in path.parent.iterdir()))
-        raise DataError(f"{path}: no such file" + (f"; did you mean {path.parent / near}?" if near else ""))
+    if problem := unreadable(path):
+        raise DataError(f"{path}: {problem}")
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix == ".gz" else data
+        size = path.stat().st_size
+        if size > most:
+            raise DataError(f"{path}: {size:,} bytes, more than the {most:,} that such a file may have; not read")
+        with path.open("rb") as file:
+            return _unpacked(file, path, most, size) if path.suffix == ".gz" else file.read(size)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: can't be read ({error}); fetch the file again") from error
+
+
+def unreadable(path: Path) -> str:
+    """Why a path is no plain file that can be opened; empty where it is one."""
+    if os.path.isdir(path):
+        near = ", ".join(sorted(child.name for child in islice(path.iterdir(), 1000))[:5])
+        return f"expected a file, found a folder; name a file in it ({near or 'it is empty'})"
+    if os.path.isfile(path):
+        return ""
+    if os.path.exists(path):  # reading would wait, or never end
+        return "expected a file, found a device or a pipe; write what it gives into a file"
+    if not os.path.isdir(path.parent):
+        return f"no such file, and no folder {path.parent}"
+    near = nearest(path.name, sorted(child.name for child in path.parent.iterdir()))
+    return "no such file" + (f"; did you mean {path.parent / near}?" if near else "")
+
+
+def _unpacked(file: BinaryIO, path: Path, most: int, size: int) -> bytes:
+    """What a gzip file holds, a block at a time."""
+    blocks, count, most = [], 0, min(most, max(MOST_UNPACKED * size, 64 * MIB))
+    with gzip.GzipFile(fileobj=file) as archive:
+        while block := archive.read(MIB):
+            blocks.append(block)
+            count += len(block)
+            if count > most:
+                raise DataError(f"{path}: its {size:,} bytes unpack to more than the {most:,} that such a file may "
+                                "have; unpack it and look")
+    return b"".join(blocks)
 
 
 def blocks_of(lines: Sequence[str]) -> list[list[tuple[int, str]]]:

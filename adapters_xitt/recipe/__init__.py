@@ -5,5 +5,6 @@ from __future__ import annotations
 
 from adapters_xitt.recipe.document import CONTROLS, TARGET, Recipe, elsewhere
 from adapters_xitt.recipe.reading import load, override, parse
+from adapters_xitt.recipe.yaml_text import read_value
 
-__all__ = ["CONTROLS", "TARGET", "Recipe", "elsewhere", "load", "override", "parse"]
+__all__ = ["CONTROLS", "TARGET", "Recipe", "elsewhere", "load", "override", "parse", "read_value"]

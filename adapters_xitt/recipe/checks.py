@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import compose
+from adapters_xitt import compose, sizes
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.methods import METHODS, MODES, choose
 from adapters_xitt.mixture import single
+from adapters_xitt.readers.files import unreadable
 from adapters_xitt.recipe.document import CONTROLS, TARGET, Recipe, elsewhere
 from adapters_xitt.sources import READERS, in_language, parse_slice
 from adapters_xitt.tasks import TASKS
@@ -36,6 +37,9 @@ def check_names(values: dict[str, Any], tell: Any) -> None:
         if name not in LANGUAGES:
             tell(at, unknown("language", name, LANGUAGES))
     _check_tasks(values.get("tasks"), tell)
+    for key in ("seeds", "sweep"):
+        _check_repeats(values.get(key), key, tell)
+    _check_memory(values.get("memory"), tell)
     methods, labels = values.get("methods"), []
     for n, entry in enumerate(methods if isinstance(methods, list) else []):
         name, options = (entry, {}) if isinstance(entry, str) else (
@@ -170,10 +174,30 @@ def check_files(recipe: Recipe, tell: Any) -> None:
                     tell(at, str(error))
                     continue
                 for path in map(Path, filled.split(" + ")):
+                    whole = Path(root or "") / path
                     if root == "demo" or (root is None and not path.is_absolute()):
                         tell(at, f"{pattern}: where? Set data.root in the recipe or the environment variable XITT_DATA")
-                    elif not (Path(root or "") / path).exists():
-                        tell(at, f"{Path(root or '') / path}: no such file")
+                    elif problem := unreadable(whole):
+                        tell(at, f"{whole}: {problem}")
+
+
+def _check_repeats(numbers: Any, key: str, tell: Any) -> None:
+    """Numbers of a list that stand there twice."""
+    seen: set[float] = set()
+    for n, number in enumerate(numbers if isinstance(numbers, list) else []):
+        if isinstance(number, int | float):
+            if number in seen:
+                tell((key, n), f"{key}: {number} stands there twice")
+            seen.add(number)
+
+
+def _check_memory(text: Any, tell: Any) -> None:
+    """An amount of memory that can be read."""
+    if isinstance(text, str):
+        try:
+            sizes.parse(text)
+        except XittError as error:
+            tell(("memory",), str(error))
 
 
 def _strings(value: Any, key: Any, tell: Any) -> Iterator[tuple[tuple, str]]:

@@ -20,9 +20,11 @@ CONTROLS = {
 }
 
 
-Whole = Annotated[int, Field(gt=0)]
+Whole = Annotated[int, Field(gt=0, lt=2**31)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1e6)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)]  # of files and folders
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what generators and tables of results hold
 
 
 TARGET = "target"  # in an expression of `compositions`: the module trained on each target alone
@@ -36,7 +38,7 @@ def elsewhere(word: str) -> bool:
 class Closed(BaseModel):
     """A part of a recipe: frozen, no unknown key, no silent conversion of text to numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Training(Closed):
@@ -87,7 +89,7 @@ class TaskPart(Closed):
 class MethodPart(Closed):
     """A method with options; the options are checked against the method's row."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
     name: str
     learning_rate: Rate | None = None
@@ -96,7 +98,7 @@ class MethodPart(Closed):
 class MixturePart(Closed):
     """Several portions trained as one intermediate module, one of them per optimiser step."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    name: Name
     tasks: Annotated[list[str], Field(min_length=1)]  # portions: squad, squad@es, xnli@de+ru
     sampling: Literal["proportional", "even", "temperature"] = "proportional"
     temperature: Annotated[float, Field(ge=1)] = 1.0
@@ -115,7 +117,7 @@ class Data(Closed):
 class Recipe(Closed):
     """The whole document."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    name: Name
     encoder: str  # demo, a folder, a name below XITT_ENCODERS, or owner/name@revision
     methods: Annotated[list[str | MethodPart], Field(min_length=1)]
     intermediates: list[str | MixturePart]  # portions or mixtures of them
@@ -128,7 +130,7 @@ class Recipe(Closed):
     sweep: Annotated[list[Rate], Field(min_length=2)] | None = None  # factors of the learning rate; the best is kept
     language_modules: str = "text"  # the portion whose modules in each language mode `lang` swaps
     languages: Literal["all", "xtreme-r"] | list[str] = "all"  # all: XTREME's; xtreme-r: those that it adds too
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [1]
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=1000)] = [1]
     # Of the frozen encoder; modules and moments stay fp32. 8bit and 4bit need bitsandbytes.
     precision: Literal["32", "bf16", "16", "8bit", "4bit"] = "32"
     memory: str | None = None  # "4GiB": the cheapest means below are chosen with which training fits

@@ -12,8 +12,10 @@ import yaml
 from pydantic import ValidationError
 
 from adapters_xitt.errors import Problems, XittError, unknown
+from adapters_xitt.readers.files import text_of
 from adapters_xitt.recipe.checks import check_files, check_names
 from adapters_xitt.recipe.document import Recipe
+from adapters_xitt.recipe.yaml_text import DEEPEST, MOST_BYTES, Document, read_value, reason
 
 # Steps that pydantic adds where a value may be of two types.
 _BRANCHES = ("str", "MethodPart", "MixturePart", "literal", "list[")
@@ -21,51 +23,49 @@ _BRANCHES = ("str", "MethodPart", "MixturePart", "literal", "list[")
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a YAML file with `key=value` overrides; a `XittError` that lists every problem."""
+    if not os.path.exists(path):  # a name too long for the disk is none either
+        beside = sorted(other.name for other in path.parent.glob("*.yaml")) if os.path.isdir(path.parent) else []
+        raise XittError(f"{path}: {unknown('recipe', path.name, beside)}")
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        beside = sorted(found.name for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise XittError(f"{path}: {unknown('recipe', path.name, beside)}") from None
-    except (IsADirectoryError, UnicodeDecodeError) as error:
-        raise XittError(f"{path}: not a recipe ({error})") from None
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        document = Document(text_of(path, most=4 * MOST_BYTES))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}" if mark else ""
-        raise XittError(f"{path}{where}: not YAML ({getattr(error, 'problem', None) or error})") from None
+        line = f":{mark.line + 1}" if mark else ""
+        raise XittError(f"{path}{line}: not YAML ({reason(error)})") from None
+    values, lines = document.value, {place: f"line {line}" for place, line in document.lines.items()}
     if not isinstance(values, dict):
         raise XittError(f"{path}: a recipe is a mapping of keys; its keys are {', '.join(Recipe.model_fields)}")
-    lines = _lines(root)
     for text in overrides:
         override(values, lines, text)
     values.setdefault("name", re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._"))
-    return parse(values, where=str(path), lines=lines)
+    return parse(values, where=str(path), lines=lines, problems=document.problems)
 
 
-def parse(values: dict[str, Any], *, where: str, lines: dict[tuple, str] | None = None) -> Recipe:
-    """The recipe with these values; `lines` says where each key stands."""
-    problems, lines = Problems(where), lines or {}
+def parse(values: dict[str, Any], *, where: str, lines: dict[tuple, str] | None = None,
+          problems: Sequence[tuple[tuple, str]] = ()) -> Recipe:
+    """The recipe with these values; `lines` says where each key stands, `problems` what was wrong with the text."""
+    found, lines = Problems(where), lines or {}
 
     def tell(at: tuple, problem: str) -> None:
         place = next((lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in lines), "")
-        problems.add(f"{place}{': ' if place else ''}{problem}")
+        found.add(f"{place}{': ' if place else ''}{problem}")
 
+    for place, problem in problems:
+        tell(place, problem)
     values = _expanded(values, (), tell)
     recipe = None
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        for found in error.errors():
-            at = tuple(step for step in found["loc"] if not str(step).startswith(_BRANCHES))
-            if at[:1] in (("methods",), ("intermediates",)) and found["loc"][-1] == "str":
+        for wrong in error.errors():
+            at = tuple(step for step in wrong["loc"] if not str(step).startswith(_BRANCHES))
+            if at[:1] in (("methods",), ("intermediates",)) and wrong["loc"][-1] == "str":
                 continue  # a mapping is as good as a name; the other branch tells what is wrong
-            tell(at, _message(at, found))
+            tell(at, _message(at, wrong))
     check_names(values, tell)
     if recipe is not None:
         check_files(recipe, tell)
-    problems.raise_if_any()
+    found.raise_if_any()
     assert recipe is not None
     return recipe
 
@@ -110,32 +110,15 @@ def _expanded(value: Any, at: tuple, tell: Any) -> Any:
     return value
 
 
-def _lines(node: Any, at: tuple = ()) -> dict[tuple, str]:
-    """Where every key and item stands: "line 12"."""
-    found: dict[tuple, str] = {}
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            place = (*at, name.value)
-            found[place] = f"line {name.start_mark.line + 1}"
-            found |= _lines(value, place)
-    elif isinstance(node, yaml.SequenceNode):
-        for n, item in enumerate(node.value):
-            found[*at, n] = f"line {item.start_mark.line + 1}"
-            found |= _lines(item, (*at, n))
-    return found
-
-
 def override(values: dict[str, Any], lines: dict[tuple, str], text: str) -> None:
     """Sets one `key=value`, the value in YAML, and says in `lines` that it comes from the command line."""
     name, equals, written = text.partition("=")
     path = tuple(name.split("."))
     if not equals or not all(path):
         raise XittError(f"{text!r}: an override is key=value, as in training.epochs=1 or seeds=[1,2]")
-    try:
-        value = yaml.safe_load(written)
-    except yaml.YAMLError as error:
-        raise XittError(f"{text!r}: the value is not YAML ({getattr(error, 'problem', error)})") from None
-    inner = values
+    if len(path) > DEEPEST:
+        raise XittError(f"{text[:200]!r}: no key lies so deep")
+    value, inner = read_value(written), values
     for step in path[:-1]:
         if not isinstance(inner.setdefault(step, {}), dict):
             raise XittError(f"{text!r}: {step} holds a value, not keys")
