@@ -8,6 +8,7 @@ from typing import Any
 
 from adapters_xitt import compose, decode, digests, lineage, merges
 from adapters_xitt.compose import Composition, Part
+from adapters_xitt.contamination import Shared
 from adapters_xitt.errors import XittError
 from adapters_xitt.formats import KEY
 from adapters_xitt.heads import HEADS
@@ -18,7 +19,6 @@ from adapters_xitt.methods import Choice, above, fusion_of
 from adapters_xitt.mixture import Mixture, space
 from adapters_xitt.recipe import Recipe
 from adapters_xitt.records import BLOCKED, FAILED, Cell, Entry
-from adapters_xitt.sources import Rows
 from adapters_xitt.tasks import Task
 from adapters_xitt.train import Settings
 
@@ -375,10 +375,14 @@ def cell_of(plan: Plan, target: Task, language: str, composition: Composition, s
     seen = [plan.data[data] for data in dict.fromkeys(one.data for one in exposure if one.data)]
     read = material.tested(target.name, language)
     rows = read[0]
-    overlap = material.overlap(rows, seen)
-    tag = lineage.tag(target, language, exposure, same_task=[material.sources.training_task(target)])
+    shared = {data: material.contamination.shared(rows, data) for data in seen}
+    overlap = len(frozenset().union(*(found.texts for found in shared.values()))) / len(rows.rows)
+    reason = _blocked(shared, overlap, recipe.block_overlap)
+    doubtful = overlap > lineage.OVERLAP or any(found.unsure for found in shared.values())
+    tag = lineage.tag(target, language, exposure, same_task=[material.sources.training_task(target)],
+                      unsure=doubtful and not reason)
     entry: dict[str, Any] = {"tag": tag, "overlap": overlap}
-    if reason := _blocked(rows, seen, overlap, material, recipe.block_overlap):
+    if reason:
         return {**entry, "status": BLOCKED, "reason": reason}, None
     cell = Cell(encoder=material.files.fingerprint, composition=compose.show(composition), task=target.name,
                 language=language, split=rows.split,
@@ -390,11 +394,13 @@ def cell_of(plan: Plan, target: Task, language: str, composition: Composition, s
                                                 overlap=overlap)
 
 
-def _blocked(rows: Rows, seen: Sequence[DataSet], overlap: float, material: Material, most: float | None) -> str:
+def _blocked(shared: Mapping[DataSet, Shared], overlap: float, most: float) -> str:
     """Why a cell may not be scored: law 8; empty where it may."""
-    shared = lineage.shared_items(material.data_set(rows), seen)
-    if shared:
-        return "test items reached the row: " + ", ".join(f"{count} in {data}" for data, count in shared.items())
-    if most is not None and overlap > most:
-        return f"{overlap:.0%} of the test items share a text with training, over {most:.0%}"
+    counts = {f"{data.task}@{data.language} {data.split}": len(found.items)
+              for data, found in shared.items() if found.items}
+    if counts:
+        return "test items reached the row: " + ", ".join(f"{count} in {data}" for data, count in counts.items())
+    if overlap > most:
+        return (f"{overlap:.0%} of the test items share a text with training, over {most:.0%}; block_overlap is the "
+                "share that a recipe allows")
     return ""

@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import batches, checkpoint, demo, digests, evaluate, lineage, mixture
+from adapters_xitt import batches, checkpoint, demo, digests, evaluate, mixture
 from adapters_xitt.batches import Lengths, Units
+from adapters_xitt.contamination import Contamination
 from adapters_xitt.errors import XittError
 from adapters_xitt.lineage import DataSet
 from adapters_xitt.memory import Means
@@ -44,7 +45,7 @@ class Material:
         self._searched: dict[Mixture, tuple[list[dict[str, Any]], Units]] = {}
         self._sets: dict[str, DataSet] = {}
         self._tasks: dict[str, Task] = {}
-        self._overlaps: dict[tuple, float] = {}
+        self.contamination = Contamination(self._compared)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -192,12 +193,11 @@ class Material:
             self._sets[rows.digest] = rows.data_set()
         return self._sets[rows.digest]
 
-    def overlap(self, rows: Rows, seen: Sequence[DataSet]) -> float:
-        """Share of `rows` with a text that stands in `seen`."""
-        at = (rows.digest, *(data.digest for data in seen))
-        if at not in self._overlaps:
-            self._overlaps[at] = lineage.text_overlap(rows.rows, seen)
-        return self._overlaps[at]
+    def _compared(self, row: Task, language: str, split: str | None) -> Rows:
+        """The rows that training data is compared with: a task's test, or a split of it."""
+        if split is None:
+            return self.test(row.name, language)
+        return self._read(("split", row.name, language, split), lambda: self.sources.whole(row, split, language))
 
     def units(self, rows: Rows) -> Units:
         """The encoded rows of a test."""

@@ -43,7 +43,7 @@ def make(recipe: Recipe, material: Material, *, resolve: Callable[[str], str] | 
             row = _Rows(plan, choice, rate, seed)
             for name in recipe.targets:
                 row.of(material.task(name))
-    plan.notes.extend(_effects(plan))
+    plan.notes.extend([*plan.material.contamination.notes, *_effects(plan)])
     plan.notes.extend(f"{name}: XTREME-R trains an encoder of pairs for it; here the encoder and its modules are read "
                       "as they are, so these numbers are not XTREME-R's" for name in recipe.targets
                       if task(name).kind == "ranking")
@@ -382,6 +382,7 @@ def one_composition(plan: Plan, composition: Composition, *,
             else:
                 rows.fill(task(name), "", "none", language=language, status=NOT_APPLICABLE,
                           reason=f"no module stands for {compose.LANG} in {language}")
+    plan.notes.extend(plan.material.contamination.notes)
 
 
 def _effects(plan: Plan) -> Iterable[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from adapters_xitt import readers
 from adapters_xitt.digests import digest
 from adapters_xitt.errors import DataError, Problems, XittError
-from adapters_xitt.lineage import DataSet, item_id, text_hash, texts
+from adapters_xitt.lineage import DataSet, item_id
 from adapters_xitt.tasks import TASKS, Task
 
 READERS: dict[str, Callable[..., readers.Reading]] = {
@@ -82,9 +82,8 @@ class Rows:
         return True
 
     def data_set(self) -> DataSet:
-        return DataSet(self.task.name, self.language, self.split, self.digest,
-                       frozenset(row["id"] for row in self.rows),
-                       frozenset(text_hash(text) for row in self.rows for text in texts(row)))
+        """The items and texts of the rows."""
+        return DataSet.of(self.task.name, self.language, self.split, self.digest, self.rows)
 
 
 @dataclass(frozen=True)
@@ -113,6 +112,10 @@ class Sources:
     def test(self, task: Task, language: str) -> Rows:
         """The rows that are scored."""
         return self._read(task, self.overrides.get(task.name, Override()).test or "test", language)
+
+    def whole(self, task: Task, split: str, language: str) -> Rows:
+        """All rows of a split, whatever a recipe trains, selects or tests on."""
+        return self._read(task, split, language)
 
     def fit(self, task: Task, language: str) -> Rows:
         """The rows that a threshold is fitted on."""

@@ -290,9 +290,9 @@ def read_data_set(path: Path) -> DataSet:
     record = read_json(path, most=DATA_SET)
     words = all(isinstance(record.get(name), str) for name in ("task", "language", "split", "digest"))
     lists = all(isinstance(record.get(name), list) and all(isinstance(one, str) for one in record[name])
-                for name in ("ids", "texts"))
-    if not words or not lists or len(record) != 6:
-        raise XittError(f"{path}: task, language, split and digest are words, ids and texts lists of words; "
+                for name in set(record) & {"rows"} | {"ids", "texts"})  # older ones have no rows
+    if not words or not lists or len(record.keys() - {"rows"}) != 6:
+        raise XittError(f"{path}: task, language, split and digest are words, ids, texts and rows lists of words; "
                         "this is no data set")
     if record["digest"] != path.stem:
         raise XittError(f"{path}: it holds the data set {record['digest'][:12]!a}, not the one it is named after")

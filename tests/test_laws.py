@@ -1225,20 +1225,13 @@ def test_tags():
 
 
 def test_exposure_algebra():
-    """Shared items are counted by data set; overlap is a share of rows; merged keeps order and drops repeats."""
-    def data(name, *found, texts=()):
-        return DataSet(name, "en", "train", name, frozenset(found), frozenset(map(lineage.text_hash, texts)))
-
-    test = data("t", "o/1", "o/2", "o/3")
-    assert lineage.shared_items(test, [data("a", "o/1", "o/2"), data("b", "o/9"), data("c", "o/3")]) == {
-        "a@en train": 2, "c@en train": 1}
-    rows = [{"a": "The  CAT", "b": "x"}, {"a": "y", "b": "z"}, {"question": "ｃat", "context": "w"},
-            {"words": ["the", "ｃat"]}]
-    assert lineage.text_overlap(rows, [data("a", texts=["the cat"])]) == 0.5
-    assert lineage.text_overlap(rows, []) == lineage.text_overlap([], [data("a", texts=["the cat"])]) == 0.0
+    """Merged keeps order and drops repeats; a data set's file gives it back."""
     one, two = Exposure("a", "en", "trained", "1"), Exposure("b", "en", "selected", "2")
     assert lineage.merged([(one, two), (two, one)]) == (one, two)
-    assert DataSet.from_record(json.loads(json.dumps(test.record()))) == test
+    rows = [{"id": "o/1", "a": "The  CAT sees a red tree", "b": "x"}, {"id": "o/2", "words": ["the", "ｃat"]}]
+    data = DataSet.of("t", "en", "train", "t", rows)
+    assert DataSet.from_record(json.loads(json.dumps(data.record()))) == data
+    assert data.texts == {lineage.text_hash("the ｃat sees  a red tree")} and len(data.rows) == 1
 
 
 # -- the algebra of compositions

@@ -26,18 +26,21 @@ def pairs_tsv(
     own: int | str | None = None,
     header: bool = False,
     quoting: bool = True,
+    delimiter: str = "\t",
     aliases: Mapping[str, str] = MappingProxyType({}),
     first: Mapping[str, int] = MappingProxyType({}),
 ) -> Reading:
     """Tab-separated pairs: `columns` are those of a, b and the label, `own` that of an id where there is one; numbers
     from 0, or names in the file's header. `aliases` maps other spellings to labels. `first` says with which number the
-    ids of a split begin: an id is then the row that it is of the split it was translated from.
+    ids of a split begin: an id is then the row that it is of the split it was translated from. `delimiter` is another
+    character between columns, a comma.
 
     `quoting` reads quotes as `csv.writer` writes them, without it a quote is text. `gold` has one label per line and
     goes before the label column; `labels=None` reads no labels and leaves None.
     """
     lines = lines_of(path)
-    table = csv_rows(path, lines) if quoting else [(n, line.split("\t")) for n, line in enumerate(lines, 1)]
+    table = (csv_rows(path, lines, delimiter=delimiter) if quoting
+             else [(n, line.split(delimiter)) for n, line in enumerate(lines, 1)])
     inside = labels is not None and gold is None
     wanted = [*(columns if inside else columns[:2]), *([] if own is None else [own])]
     at = _places(path, table[0][1], wanted)

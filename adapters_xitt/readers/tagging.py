@@ -46,12 +46,14 @@ def conllu(
     multiword: str = "words",
     precedence: Sequence[str] = PRECEDENCE,
     column: int = 3,
+    numbered: bool = False,
 ) -> Reading:
     """Forms and UPOS of CoNLL-U, or the tags of another `column` (4: XPOS); empty nodes are left out.
 
     `multiword="words"` takes the syntactic words. `"fused"` takes the surface token as XTREME does: its tag is that of
     the part nearest the root, among equals the first in `precedence`; U+200C and spaces go out of the forms, and a
-    sentence with no more than one form that isn't "_" is skipped.
+    sentence with no more than one form that isn't "_" is skipped. `numbered` takes a sentence's place in the file for
+    its id, where treebanks of parallel sentences name them differently.
     """
     if multiword not in ("words", "fused"):
         raise XittError(unknown("multiword", multiword, ("words", "fused")))
@@ -65,7 +67,7 @@ def conllu(
             skipped["no forms" if words else "no words"] += 1
             continue
         tags = [label_of(cells[column], index, where=f"{path}:{line}") for line, cells in words] if index else None
-        own = name or f"{split}/{n}"
+        own = f"{split}/{n}" if numbered or not name else name
         rows.append({"id": own, "group": own, "words": [cells[1] for _, cells in words], "tags": tags})
     if not rows:
         raise DataError(f"{path}: expected sentences with words, found none")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from adapters_xitt.lineage import OVERLAP
 from adapters_xitt.methods import Choice, choose
 from adapters_xitt.mixture import RANDOM, VARIANTS, Mixture, Portion, portion, single
 from adapters_xitt.sources import Override, Sources
@@ -139,7 +140,7 @@ class Recipe(Closed):
     embeddings: Literal["whole", "cut", "host"] | None = None
     shared_start: bool = False  # fresh modules of one seed and method start alike, so that bottlenecks have a mean
     carry_pooler: bool = False  # sequential modules start from the intermediate's pooler, as the paper's models did
-    block_overlap: Share | None = None  # share of test items with a text seen in training above which a cell is blocked
+    block_overlap: Share = OVERLAP  # share of test items with a text seen in training above which a cell is blocked
     training: Training = Training()
     lengths: LengthCaps = LengthCaps()
     tasks: dict[str, TaskPart] = {}

@@ -76,6 +76,7 @@ XTREME = (
         metric="tag_f1",
         headline="f1",
         origin="udpos",
+        derived_from=("ewt", "pud"),
         source="Universal Dependencies 2.5, lindat.mff.cuni.cz 11234/1-3105",
     ),
     Task(
