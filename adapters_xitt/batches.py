@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters_xitt.tasks.record import CONVENTIONS, PLAIN, Convention
+
 IGNORE = -100  # the label of a token that is not scored
 
 # Columns with one value per token, and what fills them up to the longest unit of a batch. The encoder's pad id
@@ -66,6 +68,7 @@ class Units:
     columns: dict[str, list]
     examples: int
     vocabulary: Vocabulary | None = None
+    reading: Convention | None = None  # the convention they were encoded under; None: their task's default
 
     def __len__(self) -> int:
         return len(self.columns["ids"])
@@ -86,23 +89,29 @@ class Units:
         return np.array(self.columns["example"] if "choice" in self.columns else range(len(self)), dtype=np.int64)
 
 
-def encode(kind: str, rows: Sequence[dict], labels: Sequence[str], *, tokenizer: Any, lengths: Lengths) -> Units:
-    """The units of `rows`; `tokenizer` is a fast tokenizer of the XLM-R layout."""
-    return Units(ENCODERS[kind](rows, labels, tokenizer, lengths), len(rows),
-                 vocabulary(tokenizer) if kind == "mlm" else None)
+def encode(kind: str, rows: Sequence[dict], labels: Sequence[str], *, tokenizer: Any, lengths: Lengths,
+           reading: Convention | None = None) -> Units:
+    """The units of `rows`; `tokenizer` is a fast tokenizer of the XLM-R layout, `reading` the convention they are read
+    by, None for the default of their kind."""
+    reading = reading or CONVENTIONS.get(kind, (PLAIN,))[0]
+    return Units(ENCODERS[kind](rows, labels, tokenizer, lengths, reading), len(rows),
+                 vocabulary(tokenizer) if kind == "mlm" else None, reading)
 
 
-def _pair(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths) -> dict[str, list]:
+def _pair(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths, reading: Convention
+         ) -> dict[str, list]:
     encoded = tokenizer([row["a"] for row in rows], [row["b"] for row in rows], truncation="longest_first",
                         max_length=lengths.max_length)
     return {"ids": encoded["input_ids"], "example": list(range(len(rows))), "weight": [1] * len(rows),
             "label": [IGNORE if row["label"] is None else row["label"] for row in rows]}
 
 
-def _tagging(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths) -> dict[str, list]:
+def _tagging(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths, reading: Convention
+            ) -> dict[str, list]:
     """Each sentence as one or more windows cut between words; the first token of a word carries its label."""
+    ending = [tokenizer.eos_token_id] * reading.separators
     columns: dict[str, list] = {name: [] for name in ("ids", "example", "weight", "labels", "word")}
-    room = lengths.max_length - 2
+    room = max(lengths.max_length - 1 - len(ending), 1)
     encoded = tokenizer([row["words"] for row in rows], is_split_into_words=True, add_special_tokens=False)
     for example, row in enumerate(rows):
         pieces: list[list[int]] = [[] for _ in row["words"]]
@@ -110,22 +119,26 @@ def _tagging(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, length
             pieces[word].append(token)
         windows: list[tuple[list[int], list[int]]] = [([], [])]
         for word, tokens in enumerate(pieces):
-            tokens = tokens[:room] or [tokenizer.unk_token_id]  # a word of blanks only has no token
+            if not tokens or (reading.unknown and len(tokens) > room):  # a word of blanks only has no token
+                tokens = [tokenizer.unk_token_id]
+            tokens = tokens[:room]
             if len(windows[-1][0]) + len(tokens) > room:
                 windows.append(([], []))
             windows[-1][0].extend(tokens)
             windows[-1][1].extend([word] + [-1] * (len(tokens) - 1))
         tags = row["tags"] or [IGNORE] * len(row["words"])
         for ids, words in windows:
-            columns["ids"].append([tokenizer.bos_token_id, *ids, tokenizer.eos_token_id])
-            columns["word"].append([-1, *words, -1])
-            columns["labels"].append([IGNORE, *(tags[word] if word >= 0 else IGNORE for word in words), IGNORE])
+            places = [-1, *words, *[-1] * len(ending)]
+            columns["ids"].append([tokenizer.bos_token_id, *ids, *ending])
+            columns["word"].append(places)
+            columns["labels"].append([tags[word] if word >= 0 else IGNORE for word in places])
             columns["example"].append(example)
             columns["weight"].append(sum(word >= 0 for word in words))
     return columns
 
 
-def _qa(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths) -> dict[str, list]:
+def _qa(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths, reading: Convention
+       ) -> dict[str, list]:
     """Windows over the context after the question. `open` marks the context tokens for which this window gives the
     most context (SQuAD's is_max_context); `offsets` are character spans of the context, blanks at the edges cut."""
     names = ("ids", "example", "weight", "start", "end", "offsets", "open")
@@ -203,20 +216,40 @@ def _most_context(offsets: list[list[tuple[int, int]]], examples: list[int]) -> 
              for at in range(len(spans))] for unit, spans in enumerate(offsets)]
 
 
-def _retrieval(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths) -> dict[str, list]:
+def _retrieval(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths, reading: Convention
+              ) -> dict[str, list]:
     """Both sides of every pair: units 0 … n-1 are the queries, n … 2n-1 the candidates."""
     sides = [row["query"] for row in rows] + [row["candidate"] for row in rows]
     encoded = tokenizer(sides, truncation=True, max_length=lengths.max_length)
     return {"ids": encoded["input_ids"], "example": list(range(len(rows))) * 2, "weight": [1] * len(sides)}
 
 
-def _sentences(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths) -> dict[str, list]:
+def _sentences(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths, reading: Convention
+              ) -> dict[str, list]:
     """A unit per row: rows are sentences of one side or the other."""
     encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=lengths.max_length)
     return {"ids": encoded["input_ids"], "example": list(range(len(rows))), "weight": [1] * len(rows)}
 
 
-def _choice(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths) -> dict[str, list]:
+def _ranking(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths, reading: Convention
+            ) -> dict[str, list]:
+    """A unit per row: queries, and candidates, with their paragraphs where the convention says so. Then queries have a
+    cap of their own."""
+    if not reading.context:
+        return _sentences(rows, labels, tokenizer, lengths, reading)
+    sides = [row["side"] == "candidate" for row in rows]
+    ids: list[list[int]] = [[] for _ in rows]
+    for candidates, cap in ((False, lengths.question), (True, lengths.max_length)):
+        chosen = [at for at, side in enumerate(sides) if side == candidates]
+        texts = [(rows[at]["text"] + rows[at].get("context", "")).replace("\n", "").strip() for at in chosen]
+        encoded = tokenizer(texts, truncation=True, max_length=cap)["input_ids"] if texts else []
+        for at, unit in zip(chosen, encoded, strict=True):
+            ids[at] = unit
+    return {"ids": ids, "example": list(range(len(rows))), "weight": [1] * len(rows)}
+
+
+def _choice(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths, reading: Convention
+           ) -> dict[str, list]:
     """A unit per choice, the prompt before it. What is too long loses the start of its prompt, and the end of its
     choice only where that alone is too long. An item's weight lies on its first choice."""
     columns: dict[str, list] = {name: [] for name in ("ids", "example", "weight", "choice", "label")}
@@ -236,13 +269,14 @@ def _choice(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths
     return columns
 
 
-def _mlm(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths) -> dict[str, list]:
+def _mlm(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths, reading: Convention
+        ) -> dict[str, list]:
     encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=lengths.max_length)
     return {"ids": encoded["input_ids"], "example": list(range(len(rows)))}
 
 
 ENCODERS = {"pair": _pair, "tagging": _tagging, "qa": _qa, "retrieval": _retrieval,
-            "mining": _sentences, "ranking": _sentences, "choice": _choice, "mlm": _mlm}
+            "mining": _sentences, "ranking": _ranking, "choice": _choice, "mlm": _mlm}
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:

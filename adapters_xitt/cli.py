@@ -187,7 +187,8 @@ EXPRESSION = _shared(ENCODER, DATA, STORE, MACHINE, LANGUAGES, SET, HEAD, SPOKEN
 @click.argument("tasks", nargs=-1, required=True, metavar="TASK... [KEY=VALUE]...")
 @EXPRESSION
 @click.option("--conventions", type=click.Choice(["default", "all"]), default="default", show_default=True,
-              help="all: a number under each convention where sources disagree, as in the layer that retrieval reads.")
+              help="all: a number under each convention where sources disagree, as in the layer that retrieval reads "
+                   "or the windows of tagging.")
 def evaluate(composition: str, tasks: tuple[str, ...], conventions: str, store: Path | None, **told: Any) -> None:
     """Score COMPOSITION on TASKS. `xitt compose --help` says how it is written."""
     settings = tuple(word for word in tasks if "=" in word)

@@ -149,7 +149,7 @@ def _readings(names: Sequence[str], every: bool) -> list[dict[str, str]]:
     """Task → convention, for one run each: as each task is read by default, then the tasks that are read otherwise."""
     found = [dict.fromkeys(names, "")]
     if every:
-        ways = {name: [one.name for one in tasks.task(name).conventions] for name in names}
+        ways = {name: [one.name for one in tasks.task(name).readings] for name in names}
         for at in range(1, max(map(len, ways.values()))):
             found.append({name: others[at] for name, others in ways.items() if at < len(others)})
     return found

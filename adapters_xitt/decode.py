@@ -19,7 +19,9 @@ from adapters_xitt.metrics import METRICS
 from adapters_xitt.metrics.mining import Neighbours, above, fit_threshold, mine
 from adapters_xitt.nearest import both_ways, nearest, unit_length
 from adapters_xitt.tasks import Task
+from adapters_xitt.tasks.record import BEST_OF_ALL
 
+NO_SPAN = "empty"  # the answer where no span is left, as transformers' squad_metrics gives it
 BEST, LONGEST = 20, 30  # starts and ends that are paired, tokens in an answer: SQuAD's own script
 NEIGHBOURS = 4  # that a margin is measured against (XTREME)
 RANKED = 20  # candidates that a query's ranking has: XTREME-R's metrics look no further
@@ -76,9 +78,10 @@ def _tagging(test: Said) -> tuple:
 
 
 def _qa(test: Said) -> tuple:
-    """The best spans over all windows of a question; their probability is a softmax over the `BEST` best. Where
-    questions may have no answer, `<s>` to `<s>` says so: none is given where its least score over the windows is above
-    the best span's (SQuAD v2.0's script, threshold 0)."""
+    """The best spans over all windows of a question; their probability is a softmax over the `BEST` best. Where no
+    span is left, the answer is `NO_SPAN`, with score 0. Where questions may have no answer, `<s>` to `<s>` says so:
+    none is given where its least score over the windows is above the best span's (SQuAD v2.0's script, threshold 0).
+    """
     items, table = [], np.zeros((len(test.rows), KEPT), dtype=np.float32)
     by_example = test.units.of_examples()
     for at, row in enumerate(test.rows):
@@ -90,13 +93,13 @@ def _qa(test: Said) -> tuple:
             text = row["context"][start:end]
             texts[text] = texts.get(text, 0.0) + float(share)
         best = sorted(texts.items(), key=lambda pair: -pair[1])[:KEPT]
-        first = row["context"][spans[0][1] : spans[0][2]] if spans else ""
+        first = row["context"][spans[0][1] : spans[0][2]] if spans else NO_SPAN
         table[at, : len(best)] = [share for _, share in best]
         item = {"id": row["id"], "text": first, "gold": [answer["text"] for answer in row["answers"]],
                 "candidates": [text for text, _ in best]}
         if test.task.unanswerable:
-            null = min(float(test.said[unit][0][0] + test.said[unit][1][0]) for unit in by_example[at])
-            margin = null - spans[0][0] if spans else math.inf
+            null = min(float(test.said[unit][0][0]) + float(test.said[unit][1][0]) for unit in by_example[at])
+            margin = null - (spans[0][0] if spans else 0.0)
             item |= {"text": "" if margin > 0 else first, "no_answer": _sigmoid(margin)}
         items.append(item)
     predictions = [{"id": item["id"], "prediction_text": item["text"],
@@ -109,17 +112,23 @@ def _qa(test: Said) -> tuple:
 
 
 def _spans(logits: NDArray, units: Units, unit: int) -> list[tuple[float, int, int]]:
-    """Score and character span of the candidate answers of one window."""
+    """Score and character span of the candidate answers of one window: the `BEST` starts and ends, paired."""
     offsets, opened = units.columns["offsets"][unit], np.array(units.columns["open"][unit], dtype=bool)
     inside = np.array([left >= 0 for left, _ in offsets])
-    starts = np.flatnonzero(inside & opened)
-    ends = np.flatnonzero(inside)
-    starts = starts[np.argsort(-logits[0][starts], kind="stable")][:BEST]
-    ends = ends[np.argsort(-logits[1][ends], kind="stable")][:BEST]
+    among_all = (units.reading or BEST_OF_ALL).best_of == "all"
+    starts = _best(logits[0], inside & opened, among_all=among_all)
+    ends = _best(logits[1], inside, among_all=among_all)
     first, last = np.meshgrid(starts, ends, indexing="ij")
     fits = (last >= first) & (last - first < LONGEST)
-    return [(float(logits[0][start] + logits[1][end]), offsets[start][0], offsets[end][1])
+    return [(float(logits[0][start]) + float(logits[1][end]), offsets[start][0], offsets[end][1])
             for start, end in zip(first[fits].tolist(), last[fits].tolist(), strict=True)]
+
+
+def _best(logits: NDArray, allowed: NDArray, *, among_all: bool) -> NDArray:
+    """The places of the `BEST` greatest logits, the greatest first, that are allowed: of all, or among the allowed."""
+    places = np.arange(len(logits)) if among_all else np.flatnonzero(allowed)
+    best = places[np.argsort(-logits[places], kind="stable")][:BEST]
+    return best[allowed[best]]
 
 
 def _sigmoid(value: float) -> float:

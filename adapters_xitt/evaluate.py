@@ -16,7 +16,7 @@ from adapters_xitt.batches import Units, collate, micro_batches
 from adapters_xitt.heads import HEADS
 from adapters_xitt.lower import Lowered
 from adapters_xitt.rig import Rig
-from adapters_xitt.tasks import MEAN_14, Convention, Task
+from adapters_xitt.tasks import Task
 
 
 class Attention:
@@ -47,30 +47,29 @@ class Scored:
     attention: Attention | None = None
 
 
-def convention_of(task: Task, name: str | None = None) -> Convention:
-    """The convention of a retrieval task by name, or its first; `MEAN_14` where its row names none."""
-    return next((one for one in task.conventions if name in (None, one.name)), MEAN_14)
-
-
 def layer_of(task: Task, layers: int, *, name: str | None = None, layer: int | None = None) -> int:
     """The depth a task reads: the top, or for retrieval that of its convention, in proportion to 24 layers."""
     if task.trains:
         return layers
-    return layer if layer is not None else round(layers * convention_of(task, name).layer)
+    return layer if layer is not None else round(layers * task.reading(name).layer)
 
 
 def convention(task: Task, layers: int, *, name: str | None = None, layer: int | None = None) -> str:
     """The name of the choices a score depends on where sources disagree; part of the cell's identity."""
+    reading = task.reading(name)
     how = {"retrieval": "cosine", "ranking": "cosine", "mining": "ratio to 4 neighbours, threshold of dev"}
     if task.kind in how:
-        pooled = "first token" if convention_of(task, name).pooling == "first" else "mean over tokens"
-        return f"{pooled} at layer {layer_of(task, layers, name=name, layer=layer)} of {layers}, {how[task.kind]}"
+        pooled = "first token" if reading.pooling == "first" else "mean over tokens"
+        return (f"{pooled} at layer {layer_of(task, layers, name=name, layer=layer)} of {layers}, {how[task.kind]}"
+                + (", sentence and paragraph" if reading.context else ""))
     by_metric = {"mlqa": "MLQA's own normalisation, spans on characters",
                  "tag_accuracy": "first sub-token",
                  "squad2": "SQuAD v2.0, null at threshold 0, spans on characters"}
-    return by_metric.get(task.metric) or {
+    scored = by_metric.get(task.metric) or {
         "tagging": "first sub-token, spans of equal tags", "qa": "SQuAD v1.1 on characters",
         "mlm": "15 % of the tokens, one drawing"}.get(task.kind, "plain")
+    read = {"tagging": f", {reading.name}", "qa": f", spans {reading.name}"}
+    return scored + read.get(task.kind, "")
 
 
 def trunk_depth(rows: Sequence[Scored], stop: int) -> int:

@@ -277,6 +277,7 @@ def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: in
         "encoder": material.files.fingerprint, "method": choice.record(), "learning_rate": rate, "seed": seed,
         "settings": settings.record(), "start": start, "below": below, "carry_pooler": carry,
         "mode": "fuse" if over else mode if below else "", "precision": material.means.base,
+        **material.conventions(mixed),
         **({"drawn": drawn} if drawn == SHARED else {}),
         # A base is more than its names: weights, blocks and their order.
         **({"base": compose.show(base)} if base is not None and base != Part(below[0]) else {})}
@@ -321,7 +322,7 @@ def merge_job(plan: Plan, merged: Composition, *, title: str, target: Mixture | 
             exposure.append([Exposure(one.task.name, one.language, "selected", one.digest)])
         inputs |= {"target": target.record(), "selected": [one.digest for one in rows], "grid": SEARCHED,
                    "lengths": [plan.material.lengths(part.record.name).record() for part in target.portions],
-                   "precision": plan.material.means.base}
+                   **plan.material.conventions(target), "precision": plan.material.means.base}
         title = f"{title} for {target.name}"
     key = digests.key("merge", inputs)
     if key not in plan.train:

@@ -20,7 +20,7 @@ from adapters_xitt.recipe import Recipe
 from adapters_xitt.sources import Rows, sample
 from adapters_xitt.store import Store
 from adapters_xitt.stream import Data
-from adapters_xitt.tasks import Task, task
+from adapters_xitt.tasks import Convention, Task, task
 from adapters_xitt.train import Settings
 
 CACHED = 20_000  # rows from which reading Arrow is quicker than tokenising again
@@ -101,7 +101,8 @@ class Material:
     def lengths(self, name: str) -> Lengths:
         plain, _, variant = name.partition(":")
         kind = "mlm" if variant else task(plain).kind
-        merged = {**DEFAULT_LENGTHS[kind].record(), **self.recipe.lengths.model_dump(exclude_none=True),
+        merged = {**DEFAULT_LENGTHS[kind].record(), **({} if variant else task(plain).lengths),
+                  **self.recipe.lengths.model_dump(exclude_none=True),
                   **self.recipe.part(plain).lengths.model_dump(exclude_none=True)}
         merged["max_length"] = min(merged["max_length"], self.files.positions)
         merged["question"] = min(merged["question"], merged["max_length"] // 2)
@@ -208,17 +209,21 @@ class Material:
 
     def encoded(self, row: Task, rows: Sequence[dict[str, Any]]) -> Units:
         """Rows encoded for a task; a large split is kept as Arrow beside the store."""
+        reading = self.reading(row)
+
         def encode() -> Units:
-            return batches.encode(row.kind, rows, row.labels, tokenizer=self.tokenizer, lengths=self.lengths(row.name))
+            return batches.encode(row.kind, rows, row.labels, tokenizer=self.tokenizer,
+                                  lengths=self.lengths(row.name), reading=reading)
 
         if not self.store or len(rows) < CACHED:
             return encode()
         name = digests.key("tokens", {
             "rows": digests.digest(list(rows)), "labels": row.labels, "encoder": self.files.fingerprint,
-            "kind": row.kind, "lengths": self.lengths(row.name).record()})
-        return self._cached(name, row.kind, encode, len(rows))
+            "kind": row.kind, "lengths": self.lengths(row.name).record(), "convention": reading.name})
+        return self._cached(name, row.kind, encode, len(rows), reading)
 
-    def _cached(self, name: str, kind: str, encode: Callable[[], Units], examples: int) -> Units:
+    def _cached(self, name: str, kind: str, encode: Callable[[], Units], examples: int, reading: Convention
+                ) -> Units:
         from datasets import Dataset
 
         folder = self.store.root / "tokens" / name
@@ -227,7 +232,7 @@ class Material:
                 Dataset.from_dict(encode().columns).save_to_disk(work)
         kept = Dataset.load_from_disk(str(folder))
         words = batches.vocabulary(self.tokenizer) if kind == "mlm" else None
-        return Units({column: list(kept[column]) for column in kept.column_names}, examples, words)
+        return Units({column: list(kept[column]) for column in kept.column_names}, examples, words, reading)
 
     def layer(self, name: str) -> int:
         """The depth that a task reads."""
@@ -239,9 +244,18 @@ class Material:
         part = self.recipe.part(name)
         return evaluate.convention(task(name), self.files.layers, name=part.convention, layer=part.layer)
 
+    def reading(self, row: Task) -> Convention:
+        """The convention that a task is read by."""
+        return row.reading(self.recipe.part(row.name.partition(":")[0]).convention if row.kind != "mlm" else None)
+
+    def conventions(self, mixed: Mixture) -> dict[str, dict[str, str]]:
+        """For a key: by task, the conventions that a mixture is read by, where one isn't its task's default."""
+        named = {row.name: self.reading(row).name for row in mixed.tasks if self.reading(row) != row.reading()}
+        return {"conventions": named} if named else {}
+
     def pooling(self, name: str) -> str:
         """How a retrieval task makes a vector of a sentence."""
-        return evaluate.convention_of(task(name), self.recipe.part(name).convention).pooling
+        return self.reading(task(name)).pooling
 
 
 def data_root(recipe: Recipe, store: Store) -> Path | None:

@@ -94,8 +94,9 @@ def tasks_table() -> str:
         hub = [part.repo for parts in MIRRORS[row.name].splits.values() for part in parts] \
             if row.name in MIRRORS else []
         told = evaluate.convention(row, 24)
-        if row.conventions:
-            told += f" ({row.conventions[0].name}); also " + ", ".join(one.name for one in row.conventions[1:])
+        if row.readings[1:]:
+            told += f" ({row.reading().name})" if row.reading().name not in told else ""
+            told += "; also " + ", ".join(one.name for one in row.readings[1:])
         languages = " ".join(row.languages) + (f"; XTREME-R: {' '.join(row.more)}" if row.more else "")
         cells = (f"`{row.name}`", row.kind, "any" if row.languages == tuple(LANGUAGES) else languages, row.source,
                  "<br>".join(dict.fromkeys(hub)), f"{row.metric}: {row.headline}", "" if told == "plain" else told)

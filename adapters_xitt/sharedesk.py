@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from adapters_xitt import card, checkpoint, composedesk, desk, exchangedesk, formats, hub, parcel, tasks
+from adapters_xitt import card, checkpoint, composedesk, desk, evaluate, exchangedesk, formats, hub, parcel, tasks
 from adapters_xitt.composedesk import Options
 from adapters_xitt.errors import XittError
 from adapters_xitt.formats import files
@@ -170,8 +170,9 @@ def _again(group: Sequence[Result], key: str, store: Store, encoder: Path, data:
     at = f"tasks.{cell.task}"
     said = [f"{at}.lengths={json.dumps(cell.lengths)}", f"{at}.test={json.dumps(cell.split)}",
             f"precision={json.dumps(cell.precision)}"]
-    if cell.convention in {one.name for one in tasks.task(cell.task).conventions}:
-        said.append(f"{at}.convention={cell.convention}")
+    row, layers = tasks.task(cell.task), checkpoint.inspect(str(encoder)).layers
+    said += [f"{at}.convention={one.name}" for one in row.readings[1:]
+             if evaluate.convention(row, layers, name=one.name) == cell.convention]
     reasons: dict[str, str] = {}
     try:
         grids = composedesk.evaluate(key, [cell.task], store=store.root, options=Options(

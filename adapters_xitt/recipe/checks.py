@@ -135,7 +135,7 @@ def _check_tasks(tasks: Any, tell: Any) -> None:
                 tell(("tasks", name, "trained_on"), f"task {name}: {unknown('task', trained_on, TASKS)}")
             elif (other.kind, other.labels) != (TASKS[name].kind, TASKS[name].labels):
                 tell(("tasks", name, "trained_on"), f"task {name}: {trained_on} has another kind or other labels")
-        known = [one.name for one in TASKS[name].conventions]
+        known = [one.name for one in TASKS[name].readings]
         if isinstance(part.get("convention"), str) and part["convention"] not in known:
             tell(("tasks", name, "convention"), f"task {name}: {unknown('convention', part['convention'], known)}")
         reader = READERS.get(TASKS[name].reader)

@@ -82,7 +82,7 @@ class TaskPart(Closed):
     examples: Whole | None = None  # training examples, at most
     options: dict[str, Any] = {}  # for the reader of its files
     layer: Whole | None = None  # that retrieval reads; default: as its convention says
-    convention: str | None = None  # how a retrieval task is read: one of its own
+    convention: str | None = None  # how a task is read and scored: one of its own
     training: Training = Training()
     lengths: LengthCaps = LengthCaps()
 

@@ -9,11 +9,11 @@ from adapters_xitt.tasks.benchmarks import BENCHMARKS, Benchmark
 from adapters_xitt.tasks.beyond import BEYOND
 from adapters_xitt.tasks.demo import DEMO
 from adapters_xitt.tasks.intermediate import INTERMEDIATE
-from adapters_xitt.tasks.record import KINDS, MEAN_14, Convention, Task
+from adapters_xitt.tasks.record import KINDS, Convention, Task
 from adapters_xitt.tasks.xtreme import XTREME
 from adapters_xitt.tasks.xtreme_r import XTREME_R
 
-__all__ = ["BENCHMARKS", "KINDS", "MEAN_14", "TASKS", "Benchmark", "Convention", "Task", "task"]
+__all__ = ["BENCHMARKS", "KINDS", "TASKS", "Benchmark", "Convention", "Task", "task"]
 
 TASKS: dict[str, Task] = {row.name: row for row in (*INTERMEDIATE, *XTREME, *XTREME_R, *BEYOND, *DEMO)}
 

@@ -20,17 +20,39 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
-    """What a sentence's vector is, where sources disagree: after which share of the layers, pooled how."""
+    """A way to read and score a task, where sources disagree; each field counts for the kinds that it names."""
 
     name: str
-    layer: float  # share of the encoder's layers; 14/24 is `hidden_states[14]` of XLM-R Large
-    pooling: str  # mean: over the tokens, `<s>` and `</s>` among them; first: `<s>`
-    why: str  # who reads it so, and what speaks for it
+    why: str  # who does it so, and what speaks for it
+    # retrieval, mining, ranking: share of the encoder's layers; 14/24 is `hidden_states[14]` of XLM-R Large
+    layer: float = 14 / 24
+    pooling: str = "mean"  # the same: over the tokens, `<s>` and `</s>` among them; "first": the vector of `<s>`
+    context: bool = False  # ranking: whether a candidate's paragraph follows it, in one sequence
+    separators: int = 1  # tagging: the `</s>` at the end of a window, which holds as many pieces less
+    unknown: bool = False  # tagging: whether a word longer than a window is read as `<unk>`, else its first pieces are
+    best_of: str = "all"  # qa: the tokens of a window whose 20 best starts and ends are paired: all | context
 
 
 MEAN_14 = Convention(
     name="mean-14", layer=14 / 24, pooling="mean",
     why="jiant for both tasks, XTREME for Tatoeba (index 13 of the last 24): what both papers say, so the default")
+XTREME_WINDOWS = Convention(
+    name="xtreme-windows", separators=2, unknown=True,
+    why="XTREME's utils_preprocess.py and utils_tag.py: 125 pieces of 128, `<s> … </s></s>`")
+FULL_WINDOWS = Convention(
+    name="full-windows", why="`<s> … </s>`, as a text alone is packed elsewhere: 126 pieces of 128")
+BEST_OF_ALL = Convention(
+    name="best-of-all", best_of="all",
+    why="compute_predictions_logits of transformers, which XTREME calls: the 20 best starts and ends among all tokens "
+        "of a window (padding, which depends on the batch, left out), then those outside the context dropped")
+BEST_OF_CONTEXT = Convention(
+    name="best-of-context", best_of="context",
+    why="the 20 best among the tokens that an answer may start or end with: an answer is always found")
+CONVENTIONS = {
+    "retrieval": (MEAN_14,), "mining": (MEAN_14,), "ranking": (MEAN_14,),
+    "tagging": (XTREME_WINDOWS, FULL_WINDOWS), "qa": (BEST_OF_ALL, BEST_OF_CONTEXT),
+}
+PLAIN = Convention(name="plain", why="sources agree")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +82,8 @@ class Task:
     selection: str = "dev"  # what picks the best step: a split or slice in the training language, never a test
     origin: str  # namespace of the item ids; tasks with one origin share items (XQuAD's are SQuAD dev's)
     derived_from: tuple[str, ...] = ()  # origins whose items these are translations or copies of
-    conventions: tuple[Convention, ...] = ()  # of retrieval: the ways it is read, the default first; none: MEAN_14
+    conventions: tuple[Convention, ...] = ()  # the ways it is read, the default first; none: those of its kind
+    lengths: Mapping[str, int] = field(default_factory=dict)  # caps that aren't its kind's
     fitted: str = ""  # the split that a threshold is fitted on, in the language that is tested
     unanswerable: bool = False  # questions may have no answer in their context
     parallel: bool = False  # an id names the same item in every language
@@ -71,6 +94,15 @@ class Task:
     def trains(self) -> bool:
         """Whether a module can be trained for this task; retrieval of any kind reads the encoder as it is."""
         return self.kind not in ("retrieval", "mining", "ranking")
+
+    @property
+    def readings(self) -> tuple[Convention, ...]:
+        """The ways it can be read and scored, the default first."""
+        return self.conventions or CONVENTIONS.get(self.kind, (PLAIN,))
+
+    def reading(self, name: str | None = None) -> Convention:
+        """A way to read it by its name, the default without one."""
+        return next(one for one in self.readings if name in (None, one.name))
 
     @property
     def known(self) -> tuple[str, ...]:

@@ -4,10 +4,16 @@ Packing after `third_party/run_xcopa.py` of google-research/xtreme (838c13b)."""
 
 from __future__ import annotations
 
-from adapters_xitt.tasks.record import Task
+from adapters_xitt.tasks.record import Convention, Task
 from adapters_xitt.tasks.xtreme import in_xtreme
 
 _XQUAD_R = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
+
+# How an answer is read: XTREME-R's evaluate_retrieval.py joins sentence and paragraph without a blank between them.
+WITH_CONTEXT = Convention(
+    name="sentence-and-context", context=True,
+    why="XTREME-R, and LAReQA's own models: a sentence with its paragraph, 256 tokens; a question 96")
+SENTENCE = Convention(name="sentence", why="the sentence alone: what stands around it says nothing")
 
 XTREME_R = (
     Task(
@@ -86,6 +92,8 @@ XTREME_R = (
         languages=_XQUAD_R,
         reader="lareqa_json",
         options={"pool": _XQUAD_R},
+        conventions=(WITH_CONTEXT, SENTENCE),
+        lengths={"max_length": 256, "question": 96},
         files={"test": ("lareqa/xquad-r/{lang}.json", *in_xtreme("lareqa", "xquad-r/{lang}.json"))},
         metric="map",
         headline="map@20",
