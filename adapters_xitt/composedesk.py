@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -162,16 +163,25 @@ def _spoken(work: Work, composition: Composition, options: Options, *, asked: Se
         return None
     if "{lang}" not in options.spoken:
         raise XittError(f"--lang {options.spoken!r}: a pattern of names with {{lang}} in it, as {SPOKEN!r}")
+    check_name(options.spoken.replace("{lang}", asked[0]))
     named = work.store.names()
     found = {code: {compose.LANG: named[name]} for code in asked
              if (name := options.spoken.replace("{lang}", code)) in named}
     if not found:
-        one = options.spoken.replace("{lang}", "fi")
-        raise XittError(f"{compose.LANG}: the store has no module called {one} or the like; train one in each "
-                        f"language, as in xitt train text@fi --name {one}, or name others: --lang PATTERN")
+        name = options.spoken.replace("{lang}", asked[0])
+        raise XittError(f"{compose.LANG}: the store has no module called {name} or the like; train one in each "
+                        f"language, as in {_advised(work, composition, asked[0])} --name {name}, or name others: "
+                        "--lang PATTERN")
     for own in found.values():
         stored.known(work.plan, own[compose.LANG])
     return found
+
+
+def _advised(work: Work, composition: Composition, language: str) -> str:
+    """The command that trains a module for a language, of the method and on the encoder of an expression's parts."""
+    chosen = [work.plan.train[key].method.name for key in compose.names(composition) if key in work.plan.train]
+    method = next((f" --method {name}" for name in chosen if name in methods.METHODS and name != "seq_bn"), "")
+    return f"xitt train text@{language}{method} --encoder {shlex.quote(work.plan.recipe.encoder)}"
 
 
 # -- made ------------------------------------------------------------------------------------------------------------

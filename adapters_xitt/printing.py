@@ -89,7 +89,7 @@ def tasks_table() -> str:
     """The tasks as Markdown: languages, origin and hub, metric, convention."""
     lines = ["| task | kind | languages | origin | hub | metric | convention |", "| --- " * 7 + "|"]
     for row in tasks.TASKS.values():
-        if row.name.startswith("demo-"):
+        if row.demo:
             continue
         hub = [part.repo for parts in MIRRORS[row.name].splits.values() for part in parts] \
             if row.name in MIRRORS else []
@@ -148,7 +148,7 @@ def print_task(name: str, *, encoder: str | None, data: str | None, store: Path 
         if text:
             table.add_row(what, escape(text))
     out.print(table)
-    if not encoder and not data and not name.startswith("demo-"):
+    if not encoder and not data and not row.demo:
         out.print("An example is shown with --encoder and --data.")
         return
     _print_example(out, _material(name, encoder=encoder, data=data, store=store), row)
@@ -260,11 +260,19 @@ def print_store(root: Path | None, *, name: str | None, results: bool) -> None:
         table.add_column(column, justify="right" if column in ("chance", "MiB") else "left")
     for manifest in store.manifests():
         size = (store.module_folder(manifest.key) / formats.TENSORS).stat().st_size / 2**20
-        score = manifest.metrics["score"]
         table.add_row(manifest.key[:12], named.get(manifest.key, ""), manifest.role, manifest.encoder_name,
-                      "random" if score is None else f"{score:.2f} {manifest.metrics['headline']}",
+                      _selected(manifest),
                       "" if manifest.chance is None else f"{manifest.chance:.2f}", f"{size:.2f}")
     out.print(table)
+
+
+def _selected(manifest: formats.Manifest) -> str:
+    """The score by which a module's step was picked; where it has none, why."""
+    if manifest.metrics["score"] is not None:
+        return f"{manifest.metrics['score']:.2f} {manifest.metrics['headline']}"
+    if manifest.source:
+        return "not known"
+    return "merged" if manifest.merge else "random"
 
 
 def print_scores(grids: Sequence[dict[str, Any]]) -> None:

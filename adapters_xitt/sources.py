@@ -139,6 +139,9 @@ class Sources:
         patterns = (own,) if own else (task.gold if gold else task.files).get(split, ())
         if not patterns or (gold and not own and _named(override.files, split, language)):
             return None  # labels kept apart belong to the task's own file, not to one that a recipe names
+        if task.demo and not own and not (self.root and (self.root / task.name).is_dir()):
+            raise DataError(f"{self.root or 'no data folder'}: the small world that demo- tasks are of is not there; "
+                            "write data: {root: demo} in a recipe, or --data demo")
         tried = [self.places(task, pattern, language) for pattern in patterns]
         for paths in tried:
             if all(path.exists() for path in paths):

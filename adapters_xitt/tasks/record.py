@@ -105,6 +105,11 @@ class Task:
         return next(one for one in self.readings if name in (None, one.name))
 
     @property
+    def demo(self) -> bool:
+        """Whether it is of the project's own small world, which nobody has to download."""
+        return self.name.startswith("demo-")
+
+    @property
     def known(self) -> tuple[str, ...]:
         """Every language in which it can be tested."""
         return self.languages + self.more
