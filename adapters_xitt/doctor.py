@@ -38,7 +38,7 @@ def examine(store: Path | None) -> bool:
         well &= holds
         out.print(f"{GOOD if holds else BAD} law: {name} (off by {error:.1e}, at most {bound:.0e})")
     out.print("All is well." if well else "Something is wrong: see the lines marked bad. The versions that the "
-              "project was tested with stand in scripts/constraints.txt.")
+              "project was tested with stand in scripts/locks.")
     return well
 
 
