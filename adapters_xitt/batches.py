@@ -37,6 +37,12 @@ class Lengths:
     def record(self) -> dict[str, int]:
         return {"max_length": self.max_length, "stride": self.stride, "question": self.question}
 
+    def of_kind(self, kind: str) -> dict[str, int]:
+        """The caps that the encoding of a kind reads, for keys; windows further apart than they are long are one."""
+        if kind != "qa":
+            return {"max_length": self.max_length}
+        return {**self.record(), "stride": min(self.stride, max(self.max_length - 4, 0))}
+
 
 @dataclass(frozen=True)
 class Vocabulary:

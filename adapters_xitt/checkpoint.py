@@ -24,8 +24,12 @@ CONFIG_KEYS = ("attention_probs_dropout_prob", "bos_token_id", "eos_token_id", "
                "hidden_size", "initializer_range", "intermediate_size", "layer_norm_eps", "max_position_embeddings",
                "num_attention_heads", "num_hidden_layers", "pad_token_id", "position_embedding_type",
                "type_vocab_size", "vocab_size")
-# Those of them that decide what the same tensors compute.
-COMPUTES = ("hidden_act", "layer_norm_eps", "num_attention_heads", "pad_token_id", "position_embedding_type")
+# Those of them that decide what the same tensors compute, and what the library takes where one is missing.
+COMPUTES = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "num_attention_heads": 12, "pad_token_id": 1,
+            "position_embedding_type": "absolute"}
+# Those that training alone reads: no part of the fingerprint, for they change nothing about what a module is for, but
+# of the key of everything that is trained.
+DROPOUT = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
 # key → the least and the most it may be; XLM-R XXL has 48 layers of width 4096 and 250,002 words
 _WHOLE = {"hidden_size": (1, 2**20), "num_hidden_layers": (1, 1000), "num_attention_heads": (1, 2**20),
           "intermediate_size": (1, 2**24), "vocab_size": (5, 2**31), "max_position_embeddings": (4, 2**24),
@@ -65,6 +69,12 @@ class EncoderFiles:
     def wide(self) -> int:
         """The width of the feed-forward blocks."""
         return self.config.get("intermediate_size", 3072)  # the library's default
+
+    def dropout(self, probability: float | None = None) -> tuple[float, float]:
+        """Dropout of hidden states and of attention while training; None is what the configuration says."""
+        hidden, attention = (self.config.get(key, default) if probability is None else probability
+                             for key, default in DROPOUT.items())
+        return float(hidden), float(attention)
 
     @property
     def positions(self) -> int:
@@ -111,7 +121,7 @@ def inspect(name: str) -> EncoderFiles:
     _check_sizes(config, tensors, folder)
     sha = hashlib.sha256((folder / "tokenizer.json").read_bytes())
     sha.update(tensors_digest(tensors).encode())
-    sha.update(canonical({key: config.get(key) for key in COMPUTES}).encode())
+    sha.update(canonical({key: config.get(key, default) for key, default in COMPUTES.items()}).encode())
     return EncoderFiles(folder, name, sha.hexdigest(), config, sum(tensor.numel() for tensor in tensors.values()))
 
 

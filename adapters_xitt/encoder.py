@@ -135,9 +135,7 @@ class Encoder:
 
     def set_dropout(self, probability: float | None) -> None:
         """Dropout of the encoder's own layers while training; None is what its configuration says."""
-        config = self.files.config
-        hidden = config.get("hidden_dropout_prob", 0.1) if probability is None else probability
-        attention = config.get("attention_probs_dropout_prob", 0.1) if probability is None else probability
+        hidden, attention = self.files.dropout(probability)
         self.model.embeddings.dropout.p = hidden
         for layer in self.model.encoder.layer:
             layer.attention.self.dropout.p = layer.attention.self.dropout_prob = attention

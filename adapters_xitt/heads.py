@@ -15,6 +15,7 @@ from adapters_xitt.batches import IGNORE
 from adapters_xitt.encoder import Encoder
 
 DROPOUT = 0.1
+POOLED = ("pair", "choice")  # the kinds whose heads have a pooler
 Batch = Mapping[str, Tensor]
 
 

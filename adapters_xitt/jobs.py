@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adapters_xitt import compose, decode, digests, lineage, merges
+from adapters_xitt import compose, digests, keys, lineage, merges
 from adapters_xitt.compose import Composition, Part
 from adapters_xitt.contamination import Shared
 from adapters_xitt.errors import XittError
@@ -22,7 +22,6 @@ from adapters_xitt.records import BLOCKED, FAILED, Cell, Entry
 from adapters_xitt.tasks import Task
 from adapters_xitt.train import Settings
 
-SHARED = "shared"  # what the first values of every module are drawn for where a recipe shares them
 SEARCHED = tuple(n / 10 for n in range(11))  # weights that a search tries for each part
 WIDTH = 16  # rows of a cohort that train side by side: their modules and moments lie in memory together
 
@@ -215,7 +214,7 @@ class Plan:
         score = [job for key, job in self.score.items() if not has_result(key)]
         return self.lacking([name for job in score for name in compose.names(job.composition)], has_module), score
 
-    def lacking(self, keys: Iterable[str], has_module: Callable[[str], bool]) -> list[TrainJob]:
+    def lacking(self, needed: Iterable[str], has_module: Callable[[str], bool]) -> list[TrainJob]:
         """The modules of these that the store lacks, and those that they need and it lacks, in the plan's order."""
         wanted: set[str] = set()
 
@@ -225,7 +224,7 @@ class Plan:
                 for parent in self.train[key].parents:
                     want(parent)
 
-        for key in keys:
+        for key in needed:
             want(key)
         return [job for key, job in self.train.items() if key in wanted]
 
@@ -266,22 +265,13 @@ def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: in
         base = parent.context
     below = tuple(part.key for part in over) or (compose.names(base) if base else ())
     start = parent.key if parent and mode == "sequential" else None
-    # Not by the name that people gave: one key, one start.
-    drawn = SHARED if plan.recipe.shared_start else "+".join(part.text for part in mixed.portions) or mixed.name
-    carry = bool(start and plan.recipe.carry_pooler)
-    inputs = {
-        "mixture": mixed.record(), "labels": [part.record.labels for part in mixed.portions],
-        "lengths": [material.lengths(part.record.name).record() for part in mixed.portions],
-        "batches": [material.batch_size(part, mixed) for part in mixed.portions],
-        "trained": [one.digest for one in rows["trained"]], "selected": [one.digest for one in rows["selected"]],
-        "encoder": material.files.fingerprint, "method": choice.record(), "learning_rate": rate, "seed": seed,
-        "settings": settings.record(), "start": start, "below": below, "carry_pooler": carry,
-        "mode": "fuse" if over else mode if below else "", "precision": material.means.base,
-        **material.conventions(mixed),
-        **({"drawn": drawn} if drawn == SHARED else {}),
-        # A base is more than its names: weights, blocks and their order.
-        **({"base": compose.show(base)} if base is not None and base != Part(below[0]) else {})}
-    key = digests.key("train", inputs)
+    drawn = keys.SHARED if plan.recipe.shared_start else mixed.text
+    spaces = tuple(dict.fromkeys(space(row) for row in mixed.tasks))
+    carry = bool(start and plan.recipe.carry_pooler and keys.pooled(parent.spaces) and keys.pooled(spaces))
+    key = digests.key("train", {
+        **keys.training_inputs(material, mixed, choice, seed, settings=settings, learning_rate=rate),
+        **keys.start_inputs(choice, start, drawn, carry_pooler=carry),
+        **keys.base_inputs(below, base, "fuse" if over else mode)})
     if key not in plan.train:
         parents = [*over, *([parent] if parent else [plan.train[name] for name in below if not over])]
         plan.train[key] = TrainJob(
@@ -289,15 +279,10 @@ def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: in
             title=f"{title}, {choice.label}, seed {seed}" + (f", rate {rate:g}" if factor != 1 else ""),
             start=start, below=below, carry_pooler=carry, settings=settings,
             context=_context(key, base, over, mode),
-            exposure=lineage.merged([own, *(one.exposure for one in parents)]), chance=_chance(plan, mixed),
-            spaces=tuple(dict.fromkeys(space(row) for row in mixed.tasks)), drawn=drawn,
-            born=plan.train[start].born if start else born(material.files.fingerprint, choice, seed, drawn))
+            exposure=lineage.merged([own, *(one.exposure for one in parents)]), chance=material.chance(mixed),
+            spaces=spaces, drawn=drawn,
+            born=plan.train[start].born if start else keys.born(material.files.fingerprint, choice, seed, drawn))
     return plan.train[key]
-
-
-def born(encoder: str, choice: Choice, seed: int, drawn: str) -> str:
-    """The digest of a fresh module's first values: what they are drawn from."""
-    return digests.digest([encoder, choice.record(), seed, drawn])
 
 
 def merge_job(plan: Plan, merged: Composition, *, title: str, target: Mixture | None = None) -> TrainJob:
@@ -320,9 +305,8 @@ def merge_job(plan: Plan, merged: Composition, *, title: str, target: Mixture | 
         for one in rows:
             plan.data[one.digest] = plan.material.data_set(one)
             exposure.append([Exposure(one.task.name, one.language, "selected", one.digest)])
-        inputs |= {"target": target.record(), "selected": [one.digest for one in rows], "grid": SEARCHED,
-                   "lengths": [plan.material.lengths(part.record.name).record() for part in target.portions],
-                   **plan.material.conventions(target), "precision": plan.material.means.base}
+        inputs |= {"target": [keys.portion_inputs(plan.material, part, target) for part in target.portions],
+                   "grid": SEARCHED, "precision": plan.material.means.base}
         title = f"{title} for {target.name}"
     key = digests.key("merge", inputs)
     if key not in plan.train:
@@ -347,18 +331,13 @@ def _context(key: str, base: Composition | None, over: Sequence[TrainJob], mode:
     return compose.chained(compose.Stack if mode == "stack" else compose.Sum, [base, Part(key)])
 
 
-def _chance(plan: Plan, mixed: Mixture) -> float | None:
-    """The selection score of always saying the commonest label, over a mixture's tasks; None where one has none."""
-    material = plan.material
-    found = [decode.majority(part.record, material.examples(part, mixed), material.selected(part, mixed))
-             for part in mixed.portions]
-    return None if not found or None in found else sum(found) / len(found)
-
-
 def best_of(plan: Plan, tried: Sequence[TrainJob]) -> TrainJob:
     """The job that keeps the best of several modules, by their score on the selection split."""
-    key = digests.key("best", {"candidates": [job.key for job in tried]})
+    tried = list({job.key: job for job in tried}.values())  # two factors may be one rate
     first = tried[0]
+    if len(tried) == 1:
+        return first
+    key = digests.key("best", {"candidates": [job.key for job in tried]})
     context = compose.rename(first.context, lambda name: Part(key if name == first.key else name))
     plan.train.setdefault(key, replace(
         first, key=key, candidates=tuple(job.key for job in tried), context=context,
@@ -388,9 +367,10 @@ def cell_of(plan: Plan, target: Task, language: str, composition: Composition, s
     cell = Cell(encoder=material.files.fingerprint, composition=compose.show(composition), task=target.name,
                 language=language, split=rows.split,
                 data=rows.digest if len(read) == 1 else digests.digest([one.digest for one in read]),
-                lengths=material.lengths(target.name).record(), seed=seed if parts else None,
+                lengths=material.lengths(target.name).of_kind(target.kind), seed=seed if parts else None,
                 precision=material.means.base,
-                convention=material.convention(target.name), head=head)
+                convention=material.convention(target.name), head=head,
+                lm_head=material.lm_head if target.kind == "mlm" else "")
     return {**entry, "key": cell.key}, ScoreJob(cell=cell, task=target, composition=composition, tag=tag,
                                                 overlap=overlap)
 

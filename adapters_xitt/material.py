@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import batches, checkpoint, demo, digests, evaluate, mixture
+from adapters_xitt import batches, checkpoint, decode, demo, digests, evaluate, mixture
 from adapters_xitt.batches import Lengths, Units
 from adapters_xitt.contamination import Contamination
 from adapters_xitt.errors import XittError
@@ -50,6 +50,12 @@ class Material:
     @cached_property
     def tokenizer(self) -> Any:
         return checkpoint.load_tokenizer(self.files)
+
+    @cached_property
+    def lm_head(self) -> str:
+        """The digest of the checkpoint's head for masked language modelling; empty where it has none."""
+        tensors = checkpoint.read_lm_head(self.files)
+        return digests.tensors_digest(tensors) if tensors else ""
 
     def settings(self, mixed: Mixture) -> tuple[Settings, float | None]:
         """The settings of a mixture, and a learning rate over the method's. A single task's own part of the recipe
@@ -148,6 +154,12 @@ class Material:
         """The selection examples of a portion, its variant applied."""
         return self._varied(part, [row for rows in self.selection(part, mixed) for row in rows.rows])
 
+    def chance(self, mixed: Mixture) -> float | None:
+        """The selection score of always saying the commonest label, over a mixture's tasks; None where one has none."""
+        found = [decode.majority(part.record, self.examples(part, mixed), self.selected(part, mixed))
+                 for part in mixed.portions]
+        return None if not found or None in found else sum(found) / len(found)
+
     def searched(self, mixed: Mixture) -> tuple[list[dict[str, Any]], Units]:
         """The selection examples of a mixture of one portion, and their units."""
         if mixed not in self._searched:
@@ -219,7 +231,7 @@ class Material:
             return encode()
         name = digests.key("tokens", {
             "rows": digests.digest(list(rows)), "labels": row.labels, "encoder": self.files.fingerprint,
-            "kind": row.kind, "lengths": self.lengths(row.name).record(), "convention": reading.name})
+            "kind": row.kind, "lengths": self.lengths(row.name).of_kind(row.kind), "convention": reading.name})
         return self._cached(name, row.kind, encode, len(rows), reading)
 
     def _cached(self, name: str, kind: str, encode: Callable[[], Units], examples: int, reading: Convention
@@ -247,11 +259,6 @@ class Material:
     def reading(self, row: Task) -> Convention:
         """The convention that a task is read by."""
         return row.reading(self.recipe.part(row.name.partition(":")[0]).convention if row.kind != "mlm" else None)
-
-    def conventions(self, mixed: Mixture) -> dict[str, dict[str, str]]:
-        """For a key: by task, the conventions that a mixture is read by, where one isn't its task's default."""
-        named = {row.name: self.reading(row).name for row in mixed.tasks if self.reading(row) != row.reading()}
-        return {"conventions": named} if named else {}
 
     def pooling(self, name: str) -> str:
         """How a retrieval task makes a vector of a sentence."""

@@ -309,7 +309,7 @@ def choose(name: str, options: Mapping[str, Any]) -> Choice:
     """The method `name` with `options` over its defaults; a `XittError` that names every option that is wrong."""
     if name not in METHODS:
         raise XittError(unknown("method", name, METHODS))
-    return _chosen(METHODS[name], options)
+    return _plain(_chosen(METHODS[name], options))
 
 
 def recorded(record: Mapping[str, Any]) -> Choice:
@@ -332,6 +332,18 @@ def _chosen(row: Method, options: Mapping[str, Any]) -> Choice:
         chosen[option] = tuple(value) if isinstance(value, list) else value
     problems.raise_if_any()
     return Choice(row.name, tuple(chosen.items()))
+
+
+def _plain(choice: Choice) -> Choice:
+    """The choice with its options in one spelling: 0 for 0.0, and lists in order."""
+    def plain(option: str, value: Any) -> Any:
+        if option == "dropout":
+            return float(value)
+        if option == "leave_out":
+            return tuple(sorted(set(value)))
+        return tuple(place for place in PLACES if place in value) if option == "places" else value
+
+    return Choice(choice.name, tuple((option, plain(option, value)) for option, value in choice.options))
 
 
 def _problem(option: str, value: Any) -> str | None:

@@ -76,8 +76,13 @@ class Mixture:
         """The tasks trained, each once."""
         return tuple({part.record.name: part.record for part in self.portions}.values())
 
+    @property
+    def text(self) -> str:
+        """The text forms of its portions: what first values are drawn for. The name is people's and decides nothing."""
+        return "+".join(part.text for part in self.portions) or RANDOM
+
     def record(self) -> dict[str, Any]:
-        """As JSON, for keys and manifests; the name is people's and decides nothing."""
+        """As JSON, for manifests; without the name."""
         found = asdict(self)
         del found["name"]
         for part in found["portions"]:

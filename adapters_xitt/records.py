@@ -30,13 +30,15 @@ class Cell:
     precision: str
     convention: str
     head: str = ""  # key of the module whose head stands on top; empty: the composition's own
+    lm_head: str = ""  # digest of the checkpoint's own head, where masked words are guessed and it has one
 
     @property
     def key(self) -> str:
         inputs = asdict(self)
-        if not self.head:
-            del inputs["head"]  # most cells have no such choice
-        return digests.key("evaluate", inputs)
+        # The rows' digest and the modules' keys say what the split's name and the seed stand for.
+        del inputs["split"], inputs["seed"]
+        return digests.key("evaluate", {name: value for name, value in inputs.items()
+                                        if value or name not in ("head", "lm_head")})
 
 
 @dataclass(frozen=True, kw_only=True)

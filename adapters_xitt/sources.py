@@ -68,7 +68,7 @@ class Rows:
 
     def only(self, kept: Sequence[dict[str, Any]]) -> Rows:
         """Some of the rows, as a split of their own."""
-        return replace(self, rows=tuple(kept), digest=digest([self.task.name, list(kept)]))
+        return replace(self, rows=tuple(kept), digest=_digest(self.task, kept))
 
     @property
     def scored(self) -> bool:
@@ -183,7 +183,7 @@ class Sources:
         if not kept:
             raise DataError(f"{file}: no row is left in {task.name} {reference} ({language})")
         rows = tuple(kept if joined else ({**row, "id": item_id(task, language, row["id"])} for row in kept))
-        return Rows(task, language, reference, rows, digest([task.name, rows]), reading.skipped, file)
+        return Rows(task, language, reference, rows, _digest(task, rows), reading.skipped, file)
 
     def _joined(self, task: Task, split: str, language: str) -> tuple[readers.Reading, Path]:
         """The rows of a split of the tasks that one joins, items under their own origins; every missing one is told."""
@@ -229,6 +229,11 @@ class Sources:
             options.setdefault("labels", None)
             options["unseen"] = split.partition("+")[0] != parse_slice(override.train or task.train)[0]
         return READERS[task.reader](path, split=split, **options)
+
+
+def _digest(task: Task, rows: Sequence[dict[str, Any]]) -> str:
+    """The digest of a task's rows; labels that only the data knows are what the numbers in them stand for."""
+    return digest([task.name, list(rows), *([task.labels] if task.open else [])])
 
 
 def _named(files: Mapping[str, str], split: str, language: str) -> str | None:

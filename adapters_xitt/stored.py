@@ -5,7 +5,8 @@ from __future__ import annotations
 from adapters_xitt import compose, methods, mixture
 from adapters_xitt.errors import XittError
 from adapters_xitt.formats import read_manifest
-from adapters_xitt.jobs import Plan, StoredModule, born
+from adapters_xitt.jobs import Plan, StoredModule
+from adapters_xitt.keys import born
 from adapters_xitt.lineage import Exposure
 
 

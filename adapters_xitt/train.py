@@ -55,11 +55,20 @@ class Settings:
         return self.evaluate_every or math.ceil(steps / 10)
 
     def record(self) -> dict[str, Any]:
-        """What decides the numbers, for keys; a micro-batch's size does within rounding, so it does too."""
-        found = asdict(self)
-        if self.optimizer == "32":
-            del found["optimizer"]  # keys from before there was a choice
-        return found
+        """As JSON, for manifests."""
+        return asdict(self)
+
+    def resolved(self, total: int) -> dict[str, Any]:
+        """What decides the numbers of `total` steps, for keys; dropout and batch sizes are resolved elsewhere. A
+        micro-batch's size decides them within rounding, and what dropout draws."""
+        every = min(self.look_every(total), total)
+        looks = math.ceil(total / every)
+        # The first look is always the best so far, and stopping at the last one stops nothing.
+        patience = self.patience if self.patience is not None and self.patience <= looks - 2 else None
+        return {"steps": total, "warmup_steps": _warmup_steps(total, self.warmup), "evaluate_every": every,
+                "weight_decay": float(self.weight_decay), "clip": float(self.clip), "tokens": self.tokens,
+                **({"patience": patience} if patience is not None else {}),
+                **({"optimizer": self.optimizer} if self.optimizer != "32" else {})}
 
 
 @dataclass
@@ -206,10 +215,7 @@ def _step(rows: Sequence[Row], step: int, total: int, stream: Stream, settings: 
 
 def _shared_depth(rows: Sequence[Row], settings: Settings, rig: Rig) -> int | None:
     """How many layers the rows share; None where each runs its own: dropout in the trunk, or `full`."""
-    config = rig.encoder.files.config
-    rates = [config.get("hidden_dropout_prob", 0.1), config.get("attention_probs_dropout_prob", 0.1)]
-    active = any(rates) if settings.dropout is None else settings.dropout > 0
-    if active or any(row.lowered.full for row in rows):
+    if any(rig.encoder.files.dropout(settings.dropout)) or any(row.lowered.full for row in rows):
         return None
     return min(row.lowered.depth for row in rows)
 
@@ -235,8 +241,12 @@ def _loss(row: Row, batch: dict[str, Tensor], trunk: Tensor | None, depth: int |
 
 def _schedule(step: int, total: int, warmup: float) -> float:
     """Share of the learning rate at a step, 0 the first: up over the warm-up, down to zero at the end."""
-    rise = math.ceil(total * warmup)
+    rise = _warmup_steps(total, warmup)
     return (step + 1) / rise if step < rise else (total - step) / max(1, total - rise)
+
+
+def _warmup_steps(total: int, warmup: float) -> int:
+    return math.ceil(total * warmup)
 
 
 def _prepare(row: Row, settings: Settings, fabric: Fabric) -> None:

@@ -25,7 +25,8 @@ ROOMS = ("errors", "languages", "digests", "progress", "sizes",  # words
          "recipe", "records", "store", "hub", "mirror",  # study
          "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate",
          "nearest", "decode", "ceiling", "stream", "train",  # engine
-         "material", "means", "jobs", "stored", "plan", "bench", "merging", "journal", "queue", "run", "grid",  # work
+         "material", "means", "keys", "jobs", "stored", "plan", "bench", "merging", "journal", "queue", "run",
+         "grid",  # work
          "analysis", "submission", "card", "parcel", "report",  # reading
          "doctor", "desk", "moduledesk", "exchangedesk", "composedesk", "datadesk", "printing", "sharedesk",
          "cli")  # doors
