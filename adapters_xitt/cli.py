@@ -380,11 +380,14 @@ def submit(run: str, folder: Path, store: Path | None, benchmark: str, method: s
 @click.argument("labels", type=click.Path(path_type=Path))
 @BENCHMARK
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write every score and average here as well.")
-def score(predictions: Path, labels: Path, benchmark: str, out: Path | None) -> None:
-    """Score a submission folder, ours or not, against a folder of labels with the same names."""
+@click.option("--lenient", is_flag=True, help="Score what is there, and take blank lines, byte order marks, 01 for 1 "
+                                              "and words before tags as people do; every such line is told.")
+def score(predictions: Path, labels: Path, benchmark: str, out: Path | None, lenient: bool) -> None:
+    """Score a submission folder, ours or not, against a folder of labels with the same names, as XTREME's evaluate.py
+    does it: what stops the script is refused."""
     from adapters_xitt import printing
 
-    printing.print_standing(predictions, labels, benchmark=benchmark, out=out)
+    printing.print_standing(predictions, labels, benchmark=benchmark, out=out, lenient=lenient)
 
 
 @main.command()

@@ -287,9 +287,10 @@ def print_scores(grids: Sequence[dict[str, Any]]) -> None:
     console().print(table)
 
 
-def print_standing(predictions: Path, labels: Path, *, benchmark: str, out: Path | None) -> None:
+def print_standing(predictions: Path, labels: Path, *, benchmark: str, out: Path | None, lenient: bool = False
+                   ) -> None:
     """Prints what a submission folder scores."""
-    found = submission.score(predictions, labels, submission.benchmark(benchmark))
+    found = submission.score(predictions, labels, submission.benchmark(benchmark), lenient=lenient)
     table = Table(title=f"{found.benchmark.about}\n{predictions}", title_justify="left")
     for column in ("", "score", "over", "scores", "missing"):
         table.add_column(column, justify="right" if column == "score" else "left")
@@ -312,8 +313,37 @@ def print_standing(predictions: Path, labels: Path, *, benchmark: str, out: Path
         if one.value is not None:
             each.add_row(code, _average(one), _missing(one))
     console().print(each)
+    _print_remarks(found)
     if out:
         out.write_text(json.dumps(found.record(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _print_remarks(found: submission.Standing) -> None:
+    """The lines that a lenient reading forgave, by file and kind; or how many it would."""
+    if not found.remarks:
+        return
+    if not found.lenient:
+        files = {one.path for one in found.remarks}
+        print(f"{len(found.remarks):,} lines of {len(files)} files, as {found.remarks[0].path}:"
+              f"{found.remarks[0].line}: {found.remarks[0].what}, are taken literally, as evaluate.py takes them; "
+              "--lenient reads them as people do, and says which")
+        return
+    by_kind: dict[tuple[Path, str], list[int]] = {}
+    for one in found.remarks:
+        by_kind.setdefault((one.path, one.what), []).append(one.line)
+    for (path, what), lines in by_kind.items():
+        print(f"forgiven: {path}:{_runs(lines)}: {what}" if lines != [0] else f"forgiven: {path}: {what}")
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    """`1-3,7` for 1, 2, 3 and 7."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
 
 
 def _average(one: submission.Average) -> str:

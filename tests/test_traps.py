@@ -108,7 +108,7 @@ def test_8_quotes_of_csv_are_read_as_csv_writes_them(name, language, data_dir) -
 def test_9_an_average_of_xtreme_r_is_made_and_says_what_it_lacks(data_dir) -> None:
     """The official script makes none. It counts XCOPA in two groups; the whole counts it once."""
     mock = data_dir / "xtreme_mock"
-    found = submission.score(mock / "predictions", mock / "labels", submission.benchmark("xtreme-r"))
+    found = submission.score(mock / "predictions", mock / "labels", submission.benchmark("xtreme-r"), lenient=True)
     assert found.whole.value is not None and "xcopa" in found.whole.missing
     assert sum("xcopa" == row.name for row in found.benchmark.rows) == 1
     assert found.groups["multi_choice"].missing == found.groups["classification"].missing == ("xcopa",)

@@ -5,7 +5,7 @@ Ids are strings, or integers throughout; `compute` takes strings only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import datasets
 
@@ -36,15 +36,18 @@ class Bucc(Metric):
             raise XittError(f"{self.name}: a pair is a source id and a target id, found {odd[0]!r}")
         _one_kind([*predictions, *references], what=self.name)
         mined, gold = ({tuple(pair) for pair in side} for side in (predictions, references))
-        hits = len(mined & gold)
-        return {
-            "f1": 200 * hits / (len(mined) + len(gold)),
-            "precision": 100 * hits / len(mined) if mined else 0.0,
-            "recall": 100 * hits / len(gold),
-        }
+        return pair_scores(mined, gold)
 
     def form(self) -> datasets.Features:
         return _lists_of_ids()
+
+
+def pair_scores(mined: Set[tuple], gold: Set[tuple]) -> dict[str, float]:
+    """F1, precision and recall of sets of pairs, in percent; without a hit all are 0."""
+    hits = len(mined & gold)
+    precision, recall = (hits / len(side) if hits else 0.0 for side in (mined, gold))
+    f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
+    return {"f1": 100 * f1, "precision": 100 * precision, "recall": 100 * recall}
 
 
 class Mrr(Metric):

@@ -36,6 +36,17 @@ def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     return found
 
 
+def span_scores(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, float]:
+    """F1, precision and recall of the spans, in percent. As seqeval reads them: one long sequence with an O after
+    every sentence, so that rows of unequal length shift what follows."""
+    flat_pred, flat_gold = ([tag for row in side for tag in (*row, "O")] for side in (predictions, references))
+    found, gold = set(spans(flat_pred)), set(spans(flat_gold))
+    hits = len(found & gold)
+    precision, recall = _ratio(hits, len(found)), _ratio(hits, len(gold))
+    return {"f1": 100 * _ratio(2 * precision * recall, precision + recall), "precision": 100 * precision,
+            "recall": 100 * recall}
+
+
 class TagF1(Metric):
     """Micro F1 over spans; precision or recall without a span to divide by is 0, as in seqeval."""
 
@@ -44,16 +55,7 @@ class TagF1(Metric):
 
     def score(self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, float]:
         accuracy = _token_accuracy(predictions, references, what=self.name)
-        # seqeval reads one long sequence with an O after every sentence.
-        flat_pred, flat_gold = ([tag for row in side for tag in (*row, "O")] for side in (predictions, references))
-        found, gold_spans = set(spans(flat_pred)), set(spans(flat_gold))
-        hits = len(found & gold_spans)
-        return {
-            "f1": 100 * _ratio(2 * hits, len(found) + len(gold_spans)),
-            "precision": 100 * _ratio(hits, len(found)),
-            "recall": 100 * _ratio(hits, len(gold_spans)),
-            "accuracy": accuracy,
-        }
+        return {**span_scores(predictions, references), "accuracy": accuracy}
 
     def form(self) -> datasets.Features:
         return _rows_of_tags()
@@ -88,5 +90,5 @@ def _rows_of_tags() -> datasets.Features:
     return datasets.Features({"predictions": tags, "references": tags})
 
 
-def _ratio(part: int, whole: int) -> float:
+def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
