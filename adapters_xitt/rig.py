@@ -50,6 +50,8 @@ class Rig:
             torch.manual_seed(seed)  # both libraries draw from the global generator when they add a module
         self.over[name] = tuple(over)
         _MOUNT[method.row.engine](self, name, method)
+        for encoder in (self.encoder, *self._copies.values()):
+            encoder.model.eval()  # peft's new layers start in training mode, with their dropout on
         self.methods[name] = method
         self._refresh()
         own = self.parameters(name)

@@ -304,6 +304,27 @@ def test_peft_to_ours(method, kind, state, pico_dir, pico_files, pico_tokenizer,
     note("peft → ours", method, str(kind), pico.gap(ours(pico_files, store, made.key, kind, ids, mask), said))
 
 
+@pytest.mark.parametrize(("form", "method"), [*(("adapters", method) for method in HUB_METHODS if method != "ia3"),
+                                              *(("peft", method) for method in PEFT)])
+def test_a_module_with_dropout_says_what_its_library_says(form, method, pico_dir, pico_files, pico_tokenizer, store,
+                                                          tmp_path):
+    from peft import PeftModel
+
+    choice = methods.choose(method, {**{name: value for name, value in pico.CHOICES[method].record().items()
+                                        if name != "name"}, "dropout": 0.5})
+    tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state="random")
+    key = saved(pico_files, store, choice, tensors, "pair").manifest.key
+    exchangedesk.export(key, tmp_path / "out", form=form, store=store)
+    if form == "peft":
+        model = PeftModel.from_pretrained(peft_base(pico_dir, "pair"), str(tmp_path / "out")).eval()
+    else:
+        model = hub_model(pico_dir)
+        model.load_adapter(str(tmp_path / "out"), use_safetensors=True, set_active=True)
+        model.eval()
+    ids, mask = asked(pico_tokenizer, "pair")
+    assert pico.gap(theirs(model, "pair", ids, mask), ours(pico_files, store, key, "pair", ids, mask)) < CLOSE
+
+
 @pytest.mark.parametrize("method", ["seq_bn", "double_seq_bn", "compacter"])
 def test_fusions_both_ways(method, pico_dir, pico_files, pico_tokenizer, store, tmp_path):
     """A fusion with its parts and its head, out of our store and back into another."""

@@ -232,6 +232,29 @@ def drawn(m, rig, modules, words, pico_dir, state):
     assert pico.gap(out(rig, "a", words), out(rig, "c", words)) > 1e-4
 
 
+def dropped_in_training_only(m, rig, modules, words, pico_dir, state):
+    """Dropout of a method acts in training; outside of it the outputs have the bits of dropout 0, also of what is
+    mounted after training."""
+    tensors, _ = mount(rig, modules, state, a=m)
+    plain = out(rig, "a", words)
+    wet = dataclasses.replace(CHOICES[m], options=tuple({**dict(CHOICES[m].options), "dropout": 0.5}.items()))
+    rig.mount("b", wet, tensors=tensors["a"])
+    assert torch.equal(out(rig, "b", words), plain)
+    for parameter in rig.trainable("b").values():
+        parameter.requires_grad_(True)
+    with rig.training(0.0):
+        assert pico.gap(out(rig, "b", words), plain) > 1e-3
+    rig.mount("c", wet, tensors=tensors["a"])
+    for name in "abc":
+        assert torch.equal(out(rig, name, words), plain), name
+
+
+def no_dropout(m, rig, modules, words, pico_dir, state):
+    """What has no dropout of its own takes none."""
+    with pytest.raises(XittError, match="dropout"):
+        choose(m, {"dropout": 0.1})
+
+
 def nothing_to_draw(m, rig, modules, words, pico_dir, state):
     """What puts no module into the encoder, or replaces it, has no row in the control of capacity."""
     assert not_applicable(METHODS[m], "stack") and not_applicable(METHODS[m], "sum")
@@ -515,6 +538,7 @@ FUSED = ("seq_bn", "double_seq_bn", "compacter")  # methods whose modules Adapte
 TABLE = {
     **{("fresh", m): silent if METHODS[m].silent else bounded for m in METHODS},
     **{("random", m): nothing_to_draw if m in ("full", "head") else drawn for m in METHODS},
+    **{("dropout", m): dropped_in_training_only if "dropout" in METHODS[m].options else no_dropout for m in METHODS},
     **{("alone", m): alone_bottleneck for m in pico.NECKS},
     **{("alone", m): alone_update for m in pico.LOW},
     ("alone", "dora"): alone_dora,
@@ -535,7 +559,8 @@ def test_table_is_whole():
     a table of their own in test_merges."""
     assert set(compose.Composition.__args__) == {Nothing, Part, Stack, Sum, Scaled, Fuse, Merge}
     pairs = product(METHODS, (">", "+"), METHODS)
-    assert set(TABLE) == {*product(("fresh", "random", "alone", "fuse", "fuse in a stack", "scale"), METHODS), *pairs}
+    alone = ("fresh", "random", "dropout", "alone", "fuse", "fuse in a stack", "scale")
+    assert set(TABLE) == {*product(alone, METHODS), *pairs}
     assert set(CHOICES) == set(METHODS)
 
 
