@@ -333,11 +333,8 @@ def _context(key: str, base: Composition | None, over: Sequence[TrainJob], mode:
 
 def best_of(plan: Plan, tried: Sequence[TrainJob]) -> TrainJob:
     """The job that keeps the best of several modules, by their score on the selection split."""
-    tried = list({job.key: job for job in tried}.values())  # two factors may be one rate
-    first = tried[0]
-    if len(tried) == 1:
-        return first
     key = digests.key("best", {"candidates": [job.key for job in tried]})
+    first = tried[0]
     context = compose.rename(first.context, lambda name: Part(key if name == first.key else name))
     plan.train.setdefault(key, replace(
         first, key=key, candidates=tuple(job.key for job in tried), context=context,
@@ -350,6 +347,7 @@ def cell_of(plan: Plan, target: Task, language: str, composition: Composition, s
     """What an entry of the grid says of one composition in one language, and the job that scores it; no job where it
     is blocked."""
     material, recipe = plan.material, plan.recipe
+    head = _other_head(plan, material.task(target.name), composition, head)
     parts = [plan.train[name] for name in compose.names(composition)]
     exposure = lineage.merged(part.exposure for part in [*parts, *([plan.train[head]] if head else [])])
     seen = [plan.data[data] for data in dict.fromkeys(one.data for one in exposure if one.data)]
@@ -373,6 +371,12 @@ def cell_of(plan: Plan, target: Task, language: str, composition: Composition, s
                 lm_head=material.lm_head if target.kind == "mlm" else "")
     return {**entry, "key": cell.key}, ScoreJob(cell=cell, task=target, composition=composition, tag=tag,
                                                 overlap=overlap)
+
+
+def _other_head(plan: Plan, target: Task, composition: Composition, head: str) -> str:
+    """The module `head`; empty where it is the composition's own choice, or where no trained head is read."""
+    own = (name for name in compose.heads(composition) if space(target) in plan.train[name].spaces)
+    return head if target.trains and head != next(own, "") else ""
 
 
 def _blocked(shared: Mapping[DataSet, Shared], overlap: float, most: float) -> str:

@@ -268,7 +268,7 @@ class _Rows:
             factors = [1.0]
         tried = [module_job(self.plan, mixed, self.choice, self.rate, self.seed, title=title, parent=parent, mode=mode,
                             over=over, more=more, factor=factor) for factor in factors]
-        return best_of(self.plan, tried)
+        return tried[0] if len(tried) == 1 else best_of(self.plan, tried)
 
     def place(self, target: Task, intermediate: str, mode: str, composition: Composition, *,
               only: str | None = None, head: str = "") -> None:

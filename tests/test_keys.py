@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters_xitt import checkpoint, desk, plan, recipe
-from adapters_xitt.jobs import Plan
+from adapters_xitt import checkpoint, desk, plan, recipe, tasks
+from adapters_xitt.jobs import Plan, cell_of
 from adapters_xitt.material import Material
 from adapters_xitt.store import Store
 from adapters_xitt.train import Settings, _schedule
@@ -80,7 +80,6 @@ SAME: dict[str, tuple[dict, dict]] = {
     "layers left out that are not there": ({"methods": [NECK]}, {"methods": [{**NECK, "leave_out": [9]}]}),
     "a learning rate": ({"methods": [NECK]}, {"methods": [NECK], "training": {"learning_rate": 1.0e-4}}),
     "a fusion's learning rate": ({"methods": [NECK]}, {"methods": [NECK], "fusion_rate": 5.0e-5}),
-    "a sweep of one": ({}, {"sweep": [1.0, 1.0]}),
     "English": ({}, {"intermediates": ["demo-nli@en", MIXED], "tasks": {"demo-qa": {"trained_in": ["en"]}}}),
     "a mixture's name": ({}, {"intermediates": ["demo-nli", {**MIXED, "name": "other"}]}),
     "a mixture's sampling": ({}, {"intermediates": ["demo-nli", {**MIXED, "sampling": "temperature"}]}),
@@ -156,6 +155,20 @@ def test_a_carried_pooler_has_a_key_of_its_own_where_there_is_one(planned) -> No
     assert {job.carry_pooler for job in other.train.values() if job.start} == {True}
     started = [{key for key, job in found.train.items() if job.start} for found in (one, other)]
     assert started[0] and not started[0] & started[1]
+
+
+def test_a_head_that_is_named_is_in_a_cells_key_where_it_is_another(planned) -> None:
+    found = planned({})
+    jobs = {job.mixture.name: job for job in found.train.values() if not job.parents and job.method.name == "lora"}
+    own, qa = jobs["demo-qa"], tasks.task("demo-qa")
+    other = next(job for job in found.train.values() if job.start and job.mixture.name == "demo-qa")
+
+    def key(target: tasks.Task, head: str) -> str:
+        return cell_of(found, target, "de", own.context, 1, head=head)[0]["key"]
+
+    assert key(qa, own.key) == key(qa, "") != key(qa, other.key)
+    raw = tasks.task("demo-retrieval")
+    assert key(raw, own.key) == key(raw, "") == key(raw, other.key), "no head is read"
 
 
 def test_a_random_module_is_what_it_is_drawn_from(planned) -> None:
