@@ -67,7 +67,8 @@ def vocabulary(tokenizer: Any) -> Vocabulary:
 
 @dataclass(frozen=True)
 class Units:
-    """Encoded rows: one entry per unit in every column. `weight` is what a unit counts in the loss's denominator.
+    """Encoded rows: one entry per unit in every column. `weight` is what a unit counts in the loss's denominator,
+    `lost` how much the caps cut off from it: of tagging the words that fit no window, else 1 where anything is cut.
 
     Units with a `vocabulary` are masked when they are collated: their labels and weights are known only then."""
 
@@ -109,6 +110,7 @@ def _pair(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: 
     encoded = tokenizer([row["a"] for row in rows], [row["b"] for row in rows], truncation="longest_first",
                         max_length=lengths.max_length)
     return {"ids": encoded["input_ids"], "example": list(range(len(rows))), "weight": [1] * len(rows),
+            "lost": _cut(encoded, lengths.max_length),
             "label": [IGNORE if row["label"] is None else row["label"] for row in rows]}
 
 
@@ -116,7 +118,7 @@ def _tagging(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, length
             ) -> dict[str, list]:
     """Each sentence as one or more windows cut between words; the first token of a word carries its label."""
     ending = [tokenizer.eos_token_id] * reading.separators
-    columns: dict[str, list] = {name: [] for name in ("ids", "example", "weight", "labels", "word")}
+    columns: dict[str, list] = {name: [] for name in ("ids", "example", "weight", "labels", "word", "lost")}
     room = max(lengths.max_length - 1 - len(ending), 1)
     encoded = tokenizer([row["words"] for row in rows], is_split_into_words=True, add_special_tokens=False)
     for example, row in enumerate(rows):
@@ -140,6 +142,7 @@ def _tagging(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, length
             columns["labels"].append([tags[word] if word >= 0 else IGNORE for word in places])
             columns["example"].append(example)
             columns["weight"].append(sum(word >= 0 for word in words))
+            columns["lost"].append(sum(len(pieces[word]) > room for word in words if word >= 0))
     return columns
 
 
@@ -147,21 +150,24 @@ def _qa(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Le
        ) -> dict[str, list]:
     """Windows over the context after the question. `open` marks the context tokens for which this window gives the
     most context (SQuAD's is_max_context); `offsets` are character spans of the context, blanks at the edges cut."""
-    names = ("ids", "example", "weight", "start", "end", "offsets", "open")
+    names = ("ids", "example", "weight", "start", "end", "lost", "offsets", "open")
     columns: dict[str, list] = {name: [] for name in names}
-    for example, (row, windows) in enumerate(zip(rows, _windows(rows, tokenizer, lengths), strict=True)):
+    questions = [_clip(row["question"], tokenizer, lengths.question) for row in rows]
+    windows_of = _windows(rows, questions, tokenizer, lengths)
+    for example, (row, question, windows) in enumerate(zip(rows, questions, windows_of, strict=True)):
+        clipped = int(question != row["question"].strip())
         for ids, offsets in windows:
             spans = [_trim(row["context"], *span) for span in offsets]
             start, end = _target(spans, row["answers"])
-            for name, value in zip(names, (ids, example, 1, start, end, spans, None), strict=True):
+            for name, value in zip(names, (ids, example, 1, start, end, clipped, spans, None), strict=True):
                 columns[name].append(value)
     columns["open"] = _most_context(columns["offsets"], columns["example"])
     return columns
 
 
-def _windows(rows: Sequence[dict], tokenizer: Any, lengths: Lengths) -> list[list[tuple[list[int], list]]]:
+def _windows(rows: Sequence[dict], questions: Sequence[str], tokenizer: Any, lengths: Lengths
+             ) -> list[list[tuple[list[int], list]]]:
     """Per row its windows: token ids, and the character span of each context token ((0, 0) for the others)."""
-    questions = [_clip(row["question"], tokenizer, lengths.question) for row in rows]
     sizes = [len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
     found: list[list[tuple[list[int], list]]] = [[] for _ in rows]
     for size in sorted(set(sizes)):  # tokenizers want the overlap, which is the room for context less the stride
@@ -227,14 +233,16 @@ def _retrieval(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, leng
     """Both sides of every pair: units 0 … n-1 are the queries, n … 2n-1 the candidates."""
     sides = [row["query"] for row in rows] + [row["candidate"] for row in rows]
     encoded = tokenizer(sides, truncation=True, max_length=lengths.max_length)
-    return {"ids": encoded["input_ids"], "example": list(range(len(rows))) * 2, "weight": [1] * len(sides)}
+    return {"ids": encoded["input_ids"], "example": list(range(len(rows))) * 2, "weight": [1] * len(sides),
+            "lost": _cut(encoded, lengths.max_length)}
 
 
 def _sentences(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths, reading: Convention
               ) -> dict[str, list]:
     """A unit per row: rows are sentences of one side or the other."""
     encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=lengths.max_length)
-    return {"ids": encoded["input_ids"], "example": list(range(len(rows))), "weight": [1] * len(rows)}
+    return {"ids": encoded["input_ids"], "example": list(range(len(rows))), "weight": [1] * len(rows),
+            "lost": _cut(encoded, lengths.max_length)}
 
 
 def _ranking(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths, reading: Convention
@@ -245,20 +253,21 @@ def _ranking(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, length
         return _sentences(rows, labels, tokenizer, lengths, reading)
     sides = [row["side"] == "candidate" for row in rows]
     ids: list[list[int]] = [[] for _ in rows]
+    lost = [0] * len(rows)
     for candidates, cap in ((False, lengths.question), (True, lengths.max_length)):
         chosen = [at for at, side in enumerate(sides) if side == candidates]
         texts = [(rows[at]["text"] + rows[at].get("context", "")).replace("\n", "").strip() for at in chosen]
-        encoded = tokenizer(texts, truncation=True, max_length=cap)["input_ids"] if texts else []
-        for at, unit in zip(chosen, encoded, strict=True):
-            ids[at] = unit
-    return {"ids": ids, "example": list(range(len(rows))), "weight": [1] * len(rows)}
+        encoded = tokenizer(texts, truncation=True, max_length=cap) if texts else {"input_ids": []}
+        for at, unit, cut in zip(chosen, encoded["input_ids"], _cut(encoded, cap), strict=True):
+            ids[at], lost[at] = unit, cut
+    return {"ids": ids, "example": list(range(len(rows))), "weight": [1] * len(rows), "lost": lost}
 
 
 def _choice(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths, reading: Convention
            ) -> dict[str, list]:
     """A unit per choice, the prompt before it. What is too long loses the start of its prompt, and the end of its
     choice only where that alone is too long. An item's weight lies on its first choice."""
-    columns: dict[str, list] = {name: [] for name in ("ids", "example", "weight", "choice", "label")}
+    columns: dict[str, list] = {name: [] for name in ("ids", "example", "weight", "lost", "choice", "label")}
     room = lengths.max_length - 4
     prompts = tokenizer([row["prompt"] for row in rows], add_special_tokens=False)["input_ids"]
     choices = iter(tokenizer([choice for row in rows for choice in row["choices"]],
@@ -266,9 +275,11 @@ def _choice(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths
     start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     for example, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
         for at in range(len(row["choices"])):
-            choice = next(choices)[:room]
+            whole = next(choices)
+            choice = whole[:room]
             kept = prompt[max(len(prompt) + len(choice) - room, 0) :]
-            unit = ([start, *kept, end, end, *choice, end], example, int(at == 0), at,
+            lost = int(len(kept) + len(choice) < len(prompt) + len(whole))
+            unit = ([start, *kept, end, end, *choice, end], example, int(at == 0), lost, at,
                     IGNORE if row["label"] is None else row["label"])
             for name, value in zip(columns, unit, strict=True):
                 columns[name].append(value)
@@ -278,7 +289,13 @@ def _choice(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths
 def _mlm(rows: Sequence[dict], labels: Sequence[str], tokenizer: Any, lengths: Lengths, reading: Convention
         ) -> dict[str, list]:
     encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=lengths.max_length)
-    return {"ids": encoded["input_ids"], "example": list(range(len(rows)))}
+    return {"ids": encoded["input_ids"], "example": list(range(len(rows))), "lost": _cut(encoded, lengths.max_length)}
+
+
+def _cut(encoded: Any, cap: int) -> list[int]:
+    """Of sequences as long as `cap`, 1 where the tokenizer cut something off; a shorter one is whole."""
+    return [int(len(ids) >= cap and bool(encoded.encodings[at].overflowing))
+            for at, ids in enumerate(encoded["input_ids"])]
 
 
 ENCODERS = {"pair": _pair, "tagging": _tagging, "qa": _qa, "retrieval": _retrieval,
@@ -330,8 +347,9 @@ def collate(units: Units, chosen: Sequence[int], *, pad: int, seed: int | None =
 
     What a kind draws anew is drawn from `seed` and the unit itself, whatever its companions; None is the drawing of
     every evaluation."""
-    # Decoding reads offsets, which count characters, from the units.
-    columns = {name: [column[unit] for unit in chosen] for name, column in units.columns.items() if name != "offsets"}
+    # Decoding reads offsets, which count characters, from the units; what is lost no model reads.
+    columns = {name: [column[unit] for unit in chosen] for name, column in units.columns.items()
+               if name not in ("offsets", "lost")}
     if units.vocabulary is not None:
         drawn = [masked(ids, units.vocabulary, seed=seed) for ids in columns["ids"]]
         columns["ids"], columns["labels"] = [ids for ids, _ in drawn], [labels for _, labels in drawn]

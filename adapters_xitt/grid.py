@@ -25,6 +25,7 @@ def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any
                 result = store.load_result(entry.key)
                 found |= {"status": DONE, "scores": result.scores, "score": result.scores[result.headline],
                           "examples": result.examples, "convention": result.cell.convention,
+                          "truncated": result.truncated,
                           **_made(plan, store, entry)}
                 if result.parts:
                     found["fusion"] = {"parts": [plan.train[key].mixture.name for key in result.parts],

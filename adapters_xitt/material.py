@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import batches, checkpoint, decode, demo, digests, evaluate, mixture
+from adapters_xitt import batches, checkpoint, decode, demo, digests, evaluate, mixture, truncation
 from adapters_xitt.batches import Lengths, Units
 from adapters_xitt.contamination import Contamination
 from adapters_xitt.errors import XittError
@@ -23,6 +23,7 @@ from adapters_xitt.stream import Data
 from adapters_xitt.tasks import Convention, Task, task
 from adapters_xitt.train import Settings
 
+TRAINING = "in training"
 CACHED = 20_000  # rows from which reading Arrow is quicker than tokenising again
 SELECTION = 500  # selection examples read, where the recipe says nothing
 DEFAULT_LENGTHS = {"pair": Lengths(128), "tagging": Lengths(128), "qa": Lengths(384, 128, 64),
@@ -199,6 +200,21 @@ class Material:
         return [f"{rows.file}: rows not used: "
                 + ", ".join(f"{count} {reason}" for reason, count in rows.skipped.items())
                 for rows in self._rows.values() if rows.skipped]
+
+    def truncated(self) -> list[str]:
+        """A line for everything that the caps on lengths cut off from what was encoded so far."""
+        lines = []
+        for name in dict.fromkeys(at[0] for at in self._units):
+            there = {rows.language: rows for rows in self._rows.values()
+                     if rows.task.name == name and (name, rows.language, rows.digest) in self._units}
+            found = {code: truncation.losses(rows.task.kind, rows.rows, self.units(rows))
+                     for code, rows in there.items()}
+            lines += truncation.told(name, found, {code: len(rows.rows) for code, rows in there.items()})
+        for mixed, data in self._data.items():
+            for part, one in zip(mixed.portions, data, strict=True):
+                found = truncation.losses(one.task.kind, self.examples(part, mixed), one.train)
+                lines += truncation.told(part.task, {TRAINING: found}, {TRAINING: one.train.examples})
+        return list(dict.fromkeys(lines))
 
     def data_set(self, rows: Rows) -> DataSet:
         """The items and texts of `rows`."""

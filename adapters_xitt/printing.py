@@ -64,7 +64,7 @@ def print_plan(work: Work) -> None:
               f"{tokens:,} tokens; the new modules take {size / 2**20:,.1f} MiB in {store.root}.")
     counted = counts(the_plan.entries)
     out.print("Grid: " + ", ".join(f"{count} {status}" for status, count in counted.items()) + ".")
-    for note in the_plan.notes:
+    for note in [*the_plan.notes, *the_plan.material.truncated()]:
         out.print(f"Note: {note}", highlight=False)
     for line in dict.fromkeys(f"{e.status.capitalize()}: {e.target} {e.language} after {e.intermediate or 'none'}: "
                               f"{e.reason}" for e in the_plan.entries if e.status in (BLOCKED, FAILED)):

@@ -51,6 +51,7 @@ class Result:
     headline: str = ""  # the score that stands in the grid
     examples: int = 0
     skipped: dict[str, int] = field(default_factory=dict)  # rows of the file that could not be used
+    truncated: dict[str, int] = field(default_factory=dict)  # what the caps on lengths cut off: what → how many
     tag: str = ""  # zero-shot | language-seen | task+language-seen
     overlap: float = 0.0  # share of tested items with a text seen in training or selection
     reason: str = ""

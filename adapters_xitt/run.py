@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from adapters_xitt import compose, decode, digests, evaluate, formats, means, merging, stream, train
+from adapters_xitt import compose, decode, digests, evaluate, formats, means, merging, stream, train, truncation
 from adapters_xitt.batches import Units
 from adapters_xitt.bench import Bench, mounted
 from adapters_xitt.compose import Composition
@@ -304,6 +304,7 @@ class Runner:
             self.store.save_result(Result(
                 cell=job.cell, status=DONE, scores=found.scores, headline=cohort.task.headline,
                 examples=len(rows.rows), skipped=dict(rows.skipped), tag=job.tag, overlap=job.overlap,
+                truncated=truncation.losses(cohort.task.kind, rows.rows, units),
                 predictions=self.store.predictions_digest(found.items, found.arrays), **self._fused(job, one),
                 provenance={"versions": versions(), "device": str(self.fabric.device), "file": str(rows.file),
                             "seconds": round(seconds, 3), "modules": self._digests(job)},

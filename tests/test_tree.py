@@ -20,7 +20,8 @@ PACKAGE = ROOT / "adapters_xitt"
 # A room imports from rooms before it in this list; a package's own modules import each other freely.
 ROOMS = ("errors", "languages", "digests", "progress", "sizes",  # words
          "metrics",  # scores
-         "demo", "readers", "tasks", "lineage", "sources", "contamination", "inventory", "batches",  # data
+         "demo", "readers", "tasks", "lineage", "sources", "contamination", "inventory", "batches",
+         "truncation",  # data
          "mixture", "methods", "compose", "merges", "formats",  # modules
          "recipe", "records", "store", "hub", "mirror",  # study
          "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate",

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from adapters_xitt import truncation
 from adapters_xitt.analysis import EVERY, INCOMPLETE, NOT_ASKED, Place, Reading, Row, Table, counts, fusions
 from adapters_xitt.languages import language
 from adapters_xitt.lineage import ZERO_SHOT
 from adapters_xitt.methods import COMPOSED
-from adapters_xitt.records import BLOCKED, FAILED, NOT_APPLICABLE
+from adapters_xitt.records import BLOCKED, DONE, FAILED, NOT_APPLICABLE
 
 MARKS = {BLOCKED: "blocked", NOT_APPLICABLE: "n/a", FAILED: "failed", NOT_ASKED: "–", INCOMPLETE: "*"}
 MEANINGS = {
@@ -123,6 +124,7 @@ def notes(reading: Reading) -> list[tuple[str, list[str]]]:
         ("Merges", _merges(reading)),
         ("Time to make a row's last module", _seconds(reading)),
         ("Overlap of text", _overlaps(reading)),
+        ("Cut off", _truncated(reading)),
         ("Protocol", list(dict.fromkeys(grid["protocol_notes"]))),
     ]
     return [(heading, lines) for heading, lines in found if lines]
@@ -181,6 +183,17 @@ def _overlaps(reading: Reading) -> list[str]:
         row = " ".join(word for word in (top["method"], top["intermediate"], top["mode"]) if word)
         lines.append(f"{target}: up to {top['overlap']:.1%} of the test items ({top['language']}, {row}) share a text "
                      "with training or selection")
+    return lines
+
+
+def _truncated(reading: Reading) -> list[str]:
+    """What the caps on lengths cut off from each target's tests."""
+    lines = []
+    for target in reading.languages:
+        cells = {entry["language"]: entry for entry in reading.grid["entries"] if entry["target"] == target
+                 and entry["status"] == DONE}
+        lines += truncation.told(target, {code: entry.get("truncated", {}) for code, entry in cells.items()},
+                                 {code: entry["examples"] for code, entry in cells.items()})
     return lines
 
 
