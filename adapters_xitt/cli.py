@@ -225,7 +225,7 @@ def compose(composition: str, settings: tuple[str, ...], save: str | None, train
     from adapters_xitt import composedesk, printing
 
     told["overrides"] += settings
-    options, text = _options(told), composition
+    options, text = _options({**told, "trained": train_on, "scored": scored}), composition
     if train_on:
         made, text = composedesk.train(text, train_on, store=store, options=options, name=save)
         printing.print_manifest(made, name=save)

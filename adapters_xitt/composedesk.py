@@ -6,11 +6,11 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import compose, formats, merges, methods, parcel, plan, stored, tasks
+from adapters_xitt import compose, formats, merges, methods, mixture, parcel, plan, stored, tasks
 from adapters_xitt.compose import Composition, Fuse, Merge, Part
 from adapters_xitt.desk import Work, empty, encoder_of, method_of, recipe_of, runner_of
 from adapters_xitt.errors import XittError, nearest
@@ -20,6 +20,7 @@ from adapters_xitt.jobs import TrainJob, merge_job, module_job
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.methods import Choice
 from adapters_xitt.progress import say
+from adapters_xitt.recipe import Reads
 from adapters_xitt.store import Store, check_name, default_root
 
 SPOKEN = "lang-{lang}"  # the names of language modules, where nothing else is said
@@ -35,6 +36,8 @@ class Options:
     languages: Sequence[str] = ()
     spoken: str = SPOKEN  # names of the modules that stand for $lang
     head: str | None = None  # the module whose head stands on top
+    trained: str | None = None  # the portion that is trained on
+    scored: Sequence[str] = ()  # the tasks that are scored
     method: str | None = None  # of a module trained on top
     seed: int = 1
     machine: Mapping[str, Any] = field(default_factory=dict)  # device, threads, log, keep_every
@@ -112,7 +115,8 @@ def _work(found: Found, where: Store, targets: Mapping[str, str], options: Optio
               "seeds": [options.seed],
               **({"languages": list(options.languages)} if options.languages else {}),
               "tasks": {name: {"convention": one} for name, one in targets.items() if one}}
-    work = empty(recipe_of(values, options.overrides, options.data), where)
+    reads = Reads.expression(options.trained, options.scored)
+    work = empty(recipe_of(values, options.overrides, options.data, reads), where)
     with found.pointing():
         for key in compose.names(found.composition):
             if key != compose.LANG:
@@ -127,7 +131,7 @@ def evaluate(text: str, names: Sequence[str], *, store: Path | None, options: Op
     """Scores one composition on tasks, and gives the grid of its cells; with `all_conventions` one for each way that
     a task is read. What is a merge is made first, and kept."""
     where = Store(store or default_root())
-    found, grids = find(text, where), []
+    found, grids, options = find(text, where), [], replace(options, scored=options.scored or names)
     for targets in _readings(names, all_conventions):
         work = _work(found, where, targets, options)
         with found.pointing():
@@ -195,7 +199,7 @@ def train(text: str, task: str, *, store: Path | None, options: Options, name: s
     if compose.LANG in compose.names(found.composition):
         raise XittError(f"{text}: {compose.LANG} is another module in each language; train above the one of the "
                         "training language by its name, and swap it when you evaluate")
-    work = _work(found, where, {task: ""}, options)
+    work = _work(found, where, {mixture.portion(task).task: ""}, options)
     target = plan.prepared(work.plan, task)
     with found.pointing():
         if compose.untrained(found.composition):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from adapters_xitt import formats, methods, parcel, plan, progress, recipe, stored, submission
+from adapters_xitt import formats, methods, mixture, parcel, plan, progress, recipe, stored, submission
 from adapters_xitt.bench import make_fabric
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.grid import read_grid
@@ -38,7 +38,9 @@ class Work:
 
 def open_recipe(path: Path, overrides: Sequence[str], store: Path | None) -> Work:
     """The plan of a recipe file."""
-    return _open(recipe.load(path, overrides), store)
+    found = recipe.load(path, overrides)
+    recipe.check_overrides(found, overrides, recipe.Reads.grid(found))
+    return _open(found, store)
 
 
 def _open(found: recipe.Recipe, store: Path | None) -> Work:
@@ -140,8 +142,8 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
     choice, rate = method_of(method) if not parent else (methods.recorded(parent.method), None)
     values = {"name": "train", "encoder": encoder_of(parent, encoder),
               "methods": [{"name": choice.name, **_plain(choice), **({"learning_rate": rate} if rate else {})}],
-              "intermediates": [], "targets": [task], "modes": ["none"], "seeds": [seed]}
-    found = recipe_of(values, overrides, data)
+              "intermediates": [], "targets": [mixture.portion(task).task], "modes": ["none"], "seeds": [seed]}
+    found = recipe_of(values, overrides, data, recipe.Reads.module(task))
     work = empty(found, where)
     job = plan.one_module(work.plan, task, parent=stored.known(work.plan, parent.key) if parent else None, mode=mode)
     runner = runner_of(work, device=device, threads=threads, log=log, keep_every=keep_every)
@@ -153,14 +155,18 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
     return formats.read_manifest(where.module_folder(job.key))
 
 
-def recipe_of(values: dict[str, Any], overrides: Sequence[str], data: str | None) -> recipe.Recipe:
-    """The recipe that a command's options stand for."""
+def recipe_of(values: dict[str, Any], overrides: Sequence[str], data: str | None, reads: recipe.Reads | None = None
+              ) -> recipe.Recipe:
+    """The recipe that a command's options stand for; refused where the command doesn't read an override."""
     if data or values["encoder"] == "demo":
         values["data"] = {"root": data or "demo"}
     lines: dict[tuple, str] = {}
     for override in overrides:
         recipe.override(values, lines, override)
-    return recipe.parse(values, where="command line", lines=lines)
+    found = recipe.parse(values, where="command line", lines=lines)
+    if reads:
+        recipe.check_overrides(found, overrides, reads)
+    return found
 
 
 def empty(found: recipe.Recipe, where: Store) -> Work:

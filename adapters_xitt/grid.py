@@ -65,7 +65,7 @@ def _majority(plan: Plan) -> dict[str, dict[str, float]]:
         row = material.task(name)
         if row.kind not in ("pair", "tagging", "choice"):
             continue
-        portion = plan.recipe.training_portion(material.sources.training_task(row))
+        portion = plan.recipe.training_portion(row)
         try:
             train_rows = [one for rows in material.train(portion, Mixture(name, (portion,))) for one in rows.rows]
         except XittError:  # stored modules may be scored where their training data is not

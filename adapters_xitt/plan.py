@@ -52,7 +52,7 @@ def make(recipe: Recipe, material: Material, *, resolve: Callable[[str], str] | 
 
 def _own(plan: Plan, target: Task) -> Mixture:
     """What trains a target by itself."""
-    portion = plan.recipe.training_portion(plan.material.sources.training_task(target))
+    portion = plan.recipe.training_portion(target)
     return plan.material.labelled(Mixture(target.name, (portion,)))
 
 
@@ -246,8 +246,7 @@ class _Rows:
         applicable in that row, `home` without text a mistake."""
         recipe, found = self.plan.recipe, {}
         for language in dict.fromkeys([*([home] if home else []), *recipe.tested(target)]):
-            mixed = Mixture(f"{recipe.language_modules}@{language}",
-                            (Portion(recipe.language_modules, (language,), "", recipe.examples),))
+            mixed = Mixture(f"{recipe.language_modules}@{language}", (recipe.language_portion(language),))
             try:
                 _check(self.plan, [mixed], [])
             except XittError:
@@ -324,33 +323,27 @@ def fusable(plan: Plan, node: Fuse) -> list[TrainJob]:
     return parts
 
 
-def prepared(plan: Plan, name: str) -> Mixture:
-    """What trains a target by itself, its data read and checked, and the means of the run decided."""
-    target = _own(plan, task(name))
-    if not task(name).trains:
-        raise XittError(f"--train {name}: it trains nothing")
-    _check(plan, [target], [])
-    plan.material.means, said = means.decide(plan.material, [target], [])
+def prepared(plan: Plan, text: str) -> Mixture:
+    """What training on a portion, in its text form, reads: its data read and checked, and the means of the run
+    decided."""
+    named = plan.recipe.named_portion(text)
+    mixed = _source(plan, Mixture(named.text, (named,)))
+    _check(plan, [mixed], [])
+    plan.material.means, said = means.decide(plan.material, [mixed], [])
     plan.notes.extend(said)
-    return target
+    return mixed
 
 
 def one_module(plan: Plan, text: str, *, parent: TrainJob | None, mode: str) -> TrainJob:
     """Adds the one job of training a portion, in its text form, to an empty plan, after `parent` where there is
     one."""
     (choice, rate), *_ = plan.recipe.choices()
-    mixed = _source(plan, mixture.single(text))
-    if mixed.portions:
-        part = mixed.portions[0]
-        mixed = replace(mixed, portions=(replace(part, examples=plan.recipe.part(part.task).examples),))
-    _check(plan, [mixed], [])
-    plan.material.means, said = means.decide(plan.material, [mixed] if mixed.portions else [], [])
-    plan.notes.extend(said)
-    title = text
+    mixed = prepared(plan, text)
+    title = mixed.name
     if parent is not None:
         if reason := not_applicable(choice.row, mode):
             raise XittError(f"--mode {mode}: {reason}")
-        title = f"{parent.title} → {text} ({mode})"
+        title = f"{parent.title} → {mixed.name} ({mode})"
     return module_job(plan, mixed, choice, rate, plan.recipe.seeds[0], title=title, parent=parent, mode=mode)
 
 

@@ -92,6 +92,8 @@ class Sources:
 
     root: Path | None
     overrides: Mapping[str, Override] = field(default_factory=dict)
+    # Task and split -> the language in which a file of a recipe, whose name says none, is read.
+    _spoken: dict[tuple[str, str], str] = field(default_factory=dict, compare=False, repr=False)
 
     def training_task(self, task: Task) -> str:
         """The task whose data trains `task`: itself where the recipe names its training split."""
@@ -135,13 +137,18 @@ class Sources:
     def find(self, task: Task, split: str, language: str, *, gold: bool = False) -> tuple[Path, ...] | None:
         """The files of a split, or of the labels kept apart from it; None where the task has none to look for."""
         override = self.overrides.get(task.name, Override())
-        own = _named(override.gold if gold else override.files, split, language)
+        named = override.gold if gold else override.files
+        own = _named(named, split, language)
         patterns = (own,) if own else (task.gold if gold else task.files).get(split, ())
         if not patterns or (gold and not own and _named(override.files, split, language)):
             return None  # labels kept apart belong to the task's own file, not to one that a recipe names
         if task.demo and not own and not (self.root and (self.root / task.name).is_dir()):
             raise DataError(f"{self.root or 'no data folder'}: the small world that demo- tasks are of is not there; "
                             "write data: {root: demo} in a recipe, or --data demo")
+        if own and "{lang}" not in own and f"{split}@{language}" not in named:
+            self._check_language(task, split + ", gold" * gold, language, own)
+        if not own:
+            patterns = _of_language(task, split, language, patterns)
         tried = [self.places(task, pattern, language) for pattern in patterns]
         for paths in tried:
             if all(path.exists() for path in paths):
@@ -155,6 +162,13 @@ class Sources:
         raise DataError(f"{missing}: no such file; {task.name} {split} in {language!r} is read from "
                         + ("it" if len(meant) == 1 else " + ".join(path.name for path in meant))
                         + "".join(f", or from {other}" for other in others) + (task.hint and f". {task.hint}"))
+
+    def _check_language(self, task: Task, split: str, language: str, pattern: str) -> None:
+        """Refuses one file of a recipe as two languages."""
+        first = self._spoken.setdefault((task.name, split), language)
+        if first != language:
+            raise DataError(f"{pattern}: {task.name} {split} would be read from it in {first!r} and in {language!r}; "
+                            f"write {{lang}} into its name, or name a file for each: {split}@{language}")
 
     def places(self, task: Task, pattern: str, language: str) -> tuple[Path, ...]:
         """The files of a pattern, which are all read."""
@@ -239,6 +253,15 @@ def _digest(task: Task, rows: Sequence[dict[str, Any]]) -> str:
 def _named(files: Mapping[str, str], split: str, language: str) -> str | None:
     """The file that a recipe names for a split in a language, or for the split in all."""
     return files.get(f"{split}@{language}") or files.get(split)
+
+
+def _of_language(task: Task, split: str, language: str, patterns: Sequence[str]) -> tuple[str, ...]:
+    """The patterns of a task's own files that are of a language: those that name it, or all of a task that has it."""
+    found = tuple(pattern for pattern in patterns if "{lang}" in pattern or language in task.known)
+    if patterns and not found:
+        raise DataError(f"{task.name} has files in {' '.join(task.known)}, none in {language}; name one in a recipe: "
+                        f"tasks.{task.name}.files: {{{split}@{language}: FILE}}")
+    return found
 
 
 def in_language(pattern: str, language: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from adapters_xitt.recipe.document import CONTROLS, TARGET, Recipe, elsewhere
 from adapters_xitt.recipe.reading import load, override, parse
+from adapters_xitt.recipe.reads import Reads, check_overrides
 from adapters_xitt.recipe.yaml_text import read_value
 
-__all__ = ["CONTROLS", "TARGET", "Recipe", "elsewhere", "load", "override", "parse", "read_value"]
+__all__ = ["CONTROLS", "TARGET", "Reads", "Recipe", "check_overrides", "elsewhere", "load", "override", "parse",
+           "read_value"]

@@ -13,7 +13,7 @@ from adapters_xitt import compose, sizes
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.methods import METHODS, MODES, choose
-from adapters_xitt.mixture import single
+from adapters_xitt.mixture import portion, single
 from adapters_xitt.readers.files import unreadable
 from adapters_xitt.recipe.document import CONTROLS, TARGET, Recipe, elsewhere
 from adapters_xitt.sources import READERS, in_language, parse_slice
@@ -40,6 +40,7 @@ def check_names(values: dict[str, Any], tell: Any) -> None:
     for key in ("seeds", "sweep"):
         _check_repeats(values.get(key), key, tell)
     _check_memory(values.get("memory"), tell)
+    _check_language_modules(values.get("language_modules"), tell)
     methods, labels = values.get("methods"), []
     for n, entry in enumerate(methods if isinstance(methods, list) else []):
         name, options = (entry, {}) if isinstance(entry, str) else (
@@ -123,18 +124,13 @@ def _check_tasks(tasks: Any, tell: Any) -> None:
         for at, code in _strings(part.get("trained_in"), ("tasks", name, "trained_in"), tell):
             if code not in LANGUAGES:
                 tell(at, f"task {name}: {unknown('language', code, LANGUAGES)}")
-        other = part.get("trained_on") or TASKS[name].trained_on
+        other = str(part.get("trained_on") or TASKS[name].trained_on or "").partition("@")[0]
         if other and not part.get("train"):
             for key in ("trained_in", "examples", "training", "selection"):
                 if part.get(key):
                     tell(("tasks", name, key), f"task {name} is trained on {other}: write {key} under tasks.{other}")
-        trained_on = part.get("trained_on")
-        if isinstance(trained_on, str):
-            other = TASKS.get(trained_on)
-            if other is None:
-                tell(("tasks", name, "trained_on"), f"task {name}: {unknown('task', trained_on, TASKS)}")
-            elif (other.kind, other.labels) != (TASKS[name].kind, TASKS[name].labels):
-                tell(("tasks", name, "trained_on"), f"task {name}: {trained_on} has another kind or other labels")
+        if isinstance(part.get("trained_on"), str):
+            _check_trained_on(name, part["trained_on"], tell)
         known = [one.name for one in TASKS[name].readings]
         if isinstance(part.get("convention"), str) and part["convention"] not in known:
             tell(("tasks", name, "convention"), f"task {name}: {unknown('convention', part['convention'], known)}")
@@ -157,6 +153,38 @@ def _check_tasks(tasks: Any, tell: Any) -> None:
                 tell(("tasks", name, key), f"task {name}: {unknown('split', split, sorted(known))}")
             elif key == "selection" and split == "test":
                 tell(("tasks", name, key), f"task {name}: selection never reads a test; name another split or slice")
+
+
+def _check_trained_on(name: str, text: str, tell: Any) -> None:
+    """What trains a target: a task of its kind and labels, in languages where wanted."""
+    try:
+        other = portion(text)
+    except XittError as error:
+        tell(("tasks", name, "trained_on"), f"task {name}: {error}")
+        return
+    if other.variant or (TASKS[other.task].kind, TASKS[other.task].labels) != (TASKS[name].kind, TASKS[name].labels):
+        tell(("tasks", name, "trained_on"), f"task {name}: {text} has another kind or other labels")
+
+
+def _check_language_modules(text: Any, tell: Any) -> None:
+    """A portion, of which each language has a module."""
+    try:
+        if isinstance(text, str) and portion(text) and "@" in text:
+            tell(("language_modules",), f"language_modules: {text}: each language gets a module; write the task alone")
+    except XittError as error:
+        tell(("language_modules",), f"language_modules: {error}")
+
+
+def check_languages(recipe: Recipe, tell: Any) -> None:
+    """`trained_in` is of what trains a target; an intermediate has its languages in its name."""
+    sources = recipe.sources(None)
+    own = {sources.training_task(TASKS[name]) for name in recipe.targets}
+    portions = {part.task: part for mixed in recipe.mixtures() for part in mixed.portions}
+    for name, part in recipe.tasks.items():
+        if part.trained_in and name not in own and name in portions:
+            text = f"{name}@{'+'.join(part.trained_in)}"
+            tell(("tasks", name, "trained_in"), f"task {name}: trained_in is read for targets; as an intermediate it "
+                 f"is trained in {'+'.join(portions[name].languages)}: write {text}")
 
 
 def check_files(recipe: Recipe, tell: Any) -> None:

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adapters_xitt.lineage import OVERLAP
 from adapters_xitt.methods import Choice, choose
-from adapters_xitt.mixture import RANDOM, VARIANTS, Mixture, Portion, portion, single
+from adapters_xitt.mixture import ENGLISH, RANDOM, VARIANTS, Mixture, Portion, portion, single
 from adapters_xitt.sources import Override, Sources
-from adapters_xitt.tasks import Task
+from adapters_xitt.tasks import Task, task
 
 CONTROLS = {
     "capacity": "a frozen random module in the intermediate's place (stack, sum, fuse)",
@@ -72,7 +72,7 @@ class TaskPart(Closed):
     """What a recipe says of one task."""
 
     languages: list[str] | None = None  # tested
-    trained_on: str | None = None  # of a target: the task whose data trains it
+    trained_on: str | None = None  # of a target: the task whose data trains it, with languages where wanted
     trained_in: list[str] | None = None  # of a target: the languages; default: English
     files: dict[str, str] = {}  # split or split@language -> pattern with {lang}, under data.root or absolute
     gold: dict[str, str] = {}
@@ -182,9 +182,22 @@ class Recipe(Closed):
                 return entry.training
         return Training()
 
-    def training_portion(self, name: str) -> Portion:
-        """What trains a target by itself: task `name`, in English where the recipe says nothing."""
-        return Portion(name, tuple(self.part(name).trained_in or ("en",)), "", self.part(name).examples)
+    def training_portion(self, target: Task) -> Portion:
+        """What trains a target by itself: the data of the task that trains it, in the languages of its `trained_on` or
+        the other's `trained_in`, in English where the recipe says nothing."""
+        name, said = self.sources(None).training_task(target), self.part(target.name).trained_on or ""
+        languages = portion(said).languages if "@" in said else self.part(name).trained_in or (ENGLISH,)
+        return Portion(name, tuple(languages), "", self.part(name).examples)
+
+    def named_portion(self, text: str) -> Portion:
+        """A portion as a command names it: in the languages that its text or `trained_in` says."""
+        part = portion(text)
+        own = self.training_portion(task(part.task))
+        return replace(part, languages=part.languages if "@" in text else own.languages, examples=own.examples)
+
+    def language_portion(self, language: str) -> Portion:
+        """What the language module of a language is trained on."""
+        return replace(portion(self.language_modules), languages=(language,), examples=self.examples)
 
     def tested(self, task: Task) -> tuple[str, ...]:
         """The languages in which a target is tested."""
@@ -194,7 +207,7 @@ class Recipe(Closed):
         return tuple(code for code in task.known if code in own)
 
     def sources(self, root: Path | None) -> Sources:
-        overrides = {name: Override(part.files, part.gold, part.train, part.selection, part.test, part.trained_on,
-                                    part.options)
+        overrides = {name: Override(part.files, part.gold, part.train, part.selection, part.test,
+                                    part.trained_on and portion(part.trained_on).task, part.options)
                      for name, part in self.tasks.items()}
         return Sources(root, overrides)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from adapters_xitt.errors import Problems, XittError, unknown
 from adapters_xitt.readers.files import text_of
-from adapters_xitt.recipe.checks import check_files, check_names
+from adapters_xitt.recipe.checks import check_files, check_languages, check_names
 from adapters_xitt.recipe.document import Recipe
 from adapters_xitt.recipe.yaml_text import DEEPEST, MOST_BYTES, Document, read_value, reason
 
@@ -64,6 +64,7 @@ def parse(values: dict[str, Any], *, where: str, lines: dict[tuple, str] | None 
             tell(at, _message(at, wrong))
     check_names(values, tell)
     if recipe is not None:
+        check_languages(recipe, tell)
         check_files(recipe, tell)
     found.raise_if_any()
     assert recipe is not None
