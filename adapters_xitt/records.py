@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -87,6 +88,12 @@ class Entry:
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the libraries that decide numbers."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Looked up once: reading the libraries' own records takes 30 ms, and every result has them."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:

@@ -32,6 +32,7 @@ class Rig:
         self.over: dict[str, tuple[str, ...]] = {}  # fusion -> the modules it weights
         self._copies: dict[str, Encoder] = {}
         self._weights: dict[str, nn.Parameter] = {}
+        self._walked: dict[str, dict[str, nn.Parameter]] = {}  # the parameters of each module in the encoder's layers
         self._updated: list[tuple[int, str, Any]] = []  # layer, place and peft's layer there
 
     # -- in and out ----------------------------------------------------------------------------------------------
@@ -76,22 +77,24 @@ class Rig:
         self.activate(Lowered((), (), None, 0))
         _UNMOUNT[method.row.engine](self, name)
         del self.over[name]
+        self._walked.pop(name, None)
         self._refresh()
 
     def _refresh(self) -> None:
         from peft.tuners.lora import LoraLayer
 
         self._updated = []
-        for path, module in self.encoder.model.named_modules():
-            if isinstance(module, LoraLayer):
-                layer = int(path.split(".")[2])
-                place = next(name for name, (end, _) in PLACES.items() if path == f"encoder.layer.{layer}.{end}")
-                self._updated.append((layer, place, module))
+        for layer, block in enumerate(self.encoder.model.encoder.layer):
+            for place, (path, _) in PLACES.items():
+                if isinstance(module := block.get_submodule(path), LoraLayer):
+                    self._updated.append((layer, place, module))
 
     # -- its tensors ---------------------------------------------------------------------------------------------
 
     def parameters(self, name: str) -> dict[str, nn.Parameter]:
         """Everything of a module that is saved, by names without the mount's; of `full`, the encoder's own names."""
+        if name in self._walked:  # the walk over all that is mounted is long, and is taken at every mount
+            return dict(self._walked[name])
         if name in self._weights:
             return {"weights": self._weights[name]}
         if name in self._copies:
@@ -102,7 +105,9 @@ class Rig:
             for mark, short in ((f".{name}.", "."), (f".{name}{START}.", ".start.")):
                 if mark in full:
                     found[full.replace(mark, short).replace(".base_layer.", ".")] = parameter
-        return found
+        if name in self.methods:
+            self._walked[name] = found
+        return dict(found)
 
     def trainable(self, name: str) -> dict[str, nn.Parameter]:
         """The parameters of a module that training changes."""
@@ -283,7 +288,23 @@ def _mount_update(rig: Rig, name: str, method: Choice) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several in one model is the point
         for mount in (name, name + START) if method.name == "pissa" else (name,):
-            inject_adapter_in_model(config, rig.encoder.model, adapter_name=mount)
+            if not _updated_again(rig, mount, method, config):
+                inject_adapter_in_model(config, rig.encoder.model, adapter_name=mount)
+
+
+def _updated_again(rig: Rig, mount: str, method: Choice, config: Any) -> bool:
+    """Gives another update to places that have had one, as the library does once it has walked through the whole model,
+    which takes the longer the more is mounted; False, and nothing done, where a place is new."""
+    layers = {(layer, place): module for layer, place, module in rig._updated}
+    places = [(layer, place) for layer in method.adapted(rig.encoder.layers) for place in PLACES
+              if place in method["places"]]
+    if not all(place in layers for place in places):
+        return False
+    for layer, place in places:
+        layers[layer, place]._active_adapter = []  # or gradients of what is active would be switched on
+        layers[layer, place].update_layer(mount, config.r, lora_alpha=config.lora_alpha, config=config,
+                                          target_name=f"encoder.layer.{layer}.{PLACES[place][0]}")
+    return True
 
 
 def _unmount_update(rig: Rig, name: str) -> None:

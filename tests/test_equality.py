@@ -9,8 +9,9 @@ from lightning_fabric import Fabric
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from adapters_xitt import train
+from adapters_xitt import encoder, methods, train
 from adapters_xitt.batches import micro_batches
+from adapters_xitt.rig import Rig
 
 CLOSE = 1e-5  # of the largest gradient, or weight
 COUNT = 10
@@ -185,3 +186,26 @@ def test_five_steps(method, clip, pico_dir, pico_files, pico_tokenizer):
                   {name: value.detach() for name, value in named.items()}) < CLOSE
     moved = {name: value.detach() - (start | tensors)[name.split(".", 1)[1]] for name, value in named.items()}
     assert max(float(change.abs().max()) for change in moved.values()) > 1e-3
+
+
+@pytest.mark.parametrize("method", ["lora", "rslora", "dora", "pissa"])
+def test_a_second_update_of_a_place_is_what_a_first_one_is(method, pico_files) -> None:
+    """Places that have had an update are given another without the library's walk through the whole model: the same
+    draws, the same numbers, nothing trainable, and the parameters that the walk finds."""
+    choice = methods.choose(method, {"places": ["value", "query", "down"], "rank": 4})
+    first, second = Rig(encoder.load(pico_files)), Rig(encoder.load(pico_files))
+    second.mount("before", choice, seed=1)
+    second.mount("other", choice, seed=2, random=True)
+    second.unmount("before")
+    ids = torch.tensor([[0, 5, 9, 7, 2]])
+    states = []
+    for rig in (first, second):
+        rig.mount("a", choice, seed=3, random=True)
+        states.append(pico.states(rig, pico.lowered(rig, "a"), ids, torch.ones_like(ids)))
+        assert not any(parameter.requires_grad for parameter in rig.encoder.model.parameters())
+    assert torch.equal(*states)
+    one, two = first.parameters("a"), second.parameters("a")
+    assert list(one) == list(two) and all(torch.equal(one[name], two[name]) for name in one)
+    second._walked.clear()
+    assert {name: id(value) for name, value in second.parameters("a").items()} == {
+        name: id(value) for name, value in two.items()}
