@@ -38,6 +38,15 @@ def make_fabric(device: str, precision: str) -> Fabric:
     return Fabric(accelerator=device, devices=1, plugins=[MixedPrecision("16-mixed", kind, scaler=off)])
 
 
+def machine(fabric: Fabric) -> dict[str, Any]:
+    """What decides the bits of a number beside its key and the versions: the device, how many threads share a sum, and
+    whose kernels they run."""
+    device = fabric.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return {"device": str(device), "kernels": name, "threads": torch.get_num_threads(),
+            "deterministic": torch.are_deterministic_algorithms_enabled()}
+
+
 class Bench:
     """The encoder on its device with the modules a cohort needs; built when the first job needs it."""
 

@@ -85,8 +85,11 @@ def main() -> None:
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True,
               help="Processes that share the work. On small encoders two do more than two threads.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--fresh-versions", is_flag=True,
+              help="Score again what other versions of the libraries than the installed ones have scored.")
 def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: str, precision: str | None,
-        threads: int | None, log: str, keep_every: float, workers: int, dry_run: bool) -> None:
+        threads: int | None, log: str, keep_every: float, workers: int, dry_run: bool, fresh_versions: bool
+        ) -> None:
     """Run what is missing of RECIPE, resume what was cut off, print the grid.
 
     KEY=VALUE overrides a key of the recipe, as in training.epochs=1 or seeds=[1,2]. The exit status is 0 only when
@@ -97,6 +100,9 @@ def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: st
     if dry_run:
         printing.print_plan(work)
         return
+    if fresh_versions:
+        count = desk.discard_other_versions(work)
+        click.echo(f"{count:,} of {len(work.plan.score):,} cells were scored by other versions and are scored again")
     if workers > 1:
         threads = threads or max(1, (os.cpu_count() or 1) // workers)
     same = ("run", recipe, *_with_precision(overrides, precision), "--store", work.store.root, "--device", device,

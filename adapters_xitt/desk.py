@@ -23,7 +23,7 @@ from adapters_xitt.jobs import Plan
 from adapters_xitt.material import Material, data_root
 from adapters_xitt.progress import console, say
 from adapters_xitt.readers.files import json_of, text_of
-from adapters_xitt.records import BLOCKED, DONE, FAILED, NOT_APPLICABLE
+from adapters_xitt.records import BLOCKED, DONE, FAILED, NOT_APPLICABLE, versions
 from adapters_xitt.run import Runner
 from adapters_xitt.store import Store, check_name, default_root
 
@@ -73,6 +73,16 @@ def run(work: Work, *, device: str, threads: int | None, log: str, keep_every: f
         grid = read_grid(work.plan, work.store, runner.failed)
         work.store.write_json(work.store.root / "runs" / work.plan.recipe.name / "grid.json", grid)
     return grid
+
+
+def discard_other_versions(work: Work) -> int:
+    """Takes the results of a plan that other versions scored out of the store; how many there were."""
+    store, now = work.store, versions()
+    others = [key for key in work.plan.score
+              if store.has_result(key) and store.load_result(key).provenance.get("versions") != now]
+    for key in others:
+        store.discard_result(key)
+    return len(others)
 
 
 def runner_of(work: Work, *, device: str, threads: int | None, log: str = "none", keep_every: float = 60.0) -> Runner:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from adapters_xitt import compose, decode, formats, records
+from adapters_xitt import compose, decode, digests, formats
 from adapters_xitt.errors import XittError
 from adapters_xitt.jobs import Plan
 from adapters_xitt.methods import COMPOSED
 from adapters_xitt.mixture import Mixture
-from adapters_xitt.records import DONE, FAILED, Entry
+from adapters_xitt.records import DONE, FAILED, Entry, Result
 from adapters_xitt.store import Store
 from adapters_xitt.tasks import task
 
 
 def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any]:
     """The finished grid as one JSON value: every entry with its status and scores, and what a reader must know."""
-    entries = []
+    entries, results = [], {}
     for entry in plan.entries:
         found: dict[str, Any] = {**asdict(entry), "scores": {}, "score": None, "examples": 0}
         if entry.status is None:
             if store.has_result(entry.key):
-                result = store.load_result(entry.key)
+                results[entry.key] = result = store.load_result(entry.key)
                 found |= {"status": DONE, "scores": result.scores, "score": result.scores[result.headline],
                           "examples": result.examples, "convention": result.cell.convention,
                           "truncated": result.truncated,
@@ -37,10 +38,28 @@ def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any
     return {
         "recipe": recipe.model_dump(exclude_defaults=True), "name": recipe.name, "protocol_notes": plan.notes,
         "encoder": {"name": material.files.name, "fingerprint": material.files.fingerprint},
-        "precision": material.means.base, "versions": records.versions(), "entries": entries,
+        "precision": material.means.base, "made_with": _made_with(plan, store, results), "entries": entries,
         "headlines": {name: task(name).headline for name in recipe.targets},
         "majority": _majority(plan), "weak": _weak(plan, store),
     }
+
+
+def _made_with(plan: Plan, store: Store, results: Mapping[str, Result]) -> list[dict[str, Any]]:
+    """The sets of versions that scored the cells, and that trained the modules in them, each with how many of both;
+    those of most cells first."""
+    sets: dict[str, dict[str, Any]] = {}
+
+    def count(versions: Mapping[str, str], what: str) -> None:
+        empty = {"versions": dict(versions), "cells": 0, "modules": 0}
+        sets.setdefault(digests.canonical(dict(versions)), empty)[what] += 1
+
+    for result in results.values():
+        count(result.provenance.get("versions", {}), "cells")
+    modules = dict.fromkeys(name for key in results for name in compose.names(plan.score[key].composition))
+    for manifest in (formats.read_manifest(store.module_folder(key)) for key in modules):
+        if not manifest.source:  # what was made elsewhere names the versions of its form
+            count(manifest.versions, "modules")
+    return sorted(sets.values(), key=lambda made: -made["cells"])
 
 
 def _made(plan: Plan, store: Store, entry: Entry) -> dict[str, Any]:

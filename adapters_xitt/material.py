@@ -17,6 +17,7 @@ from adapters_xitt.lineage import DataSet
 from adapters_xitt.memory import Means
 from adapters_xitt.mixture import Mixture, Portion
 from adapters_xitt.recipe import Recipe
+from adapters_xitt.records import versions
 from adapters_xitt.sources import Rows, sample
 from adapters_xitt.store import Store
 from adapters_xitt.stream import Data
@@ -24,6 +25,7 @@ from adapters_xitt.tasks import Convention, Task, task
 from adapters_xitt.train import Settings
 
 TRAINING = "in training"
+TOKENISED_BY = ("adapters-xitt", "tokenizers", "transformers")
 CACHED = 20_000  # rows from which reading Arrow is quicker than tokenising again
 SELECTION = 500  # selection examples read, where the recipe says nothing
 DEFAULT_LENGTHS = {"pair": Lengths(128), "tagging": Lengths(128), "qa": Lengths(384, 128, 64),
@@ -245,9 +247,11 @@ class Material:
 
         if not self.store or len(rows) < CACHED:
             return encode()
+        made_with = {name: version for name, version in versions().items() if name in TOKENISED_BY}
         name = digests.key("tokens", {
             "rows": digests.digest(list(rows)), "labels": row.labels, "encoder": self.files.fingerprint,
-            "kind": row.kind, "lengths": self.lengths(row.name).of_kind(row.kind), "convention": reading.name})
+            "kind": row.kind, "lengths": self.lengths(row.name).of_kind(row.kind), "convention": reading.name,
+            "versions": made_with})
         return self._cached(name, row.kind, encode, len(rows), reading)
 
     def _cached(self, name: str, kind: str, encode: Callable[[], Units], examples: int, reading: Convention

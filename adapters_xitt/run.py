@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from adapters_xitt import compose, decode, digests, evaluate, formats, means, merging, stream, train, truncation
 from adapters_xitt.batches import Units
-from adapters_xitt.bench import Bench, mounted
+from adapters_xitt.bench import Bench, machine, mounted
 from adapters_xitt.compose import Composition
 from adapters_xitt.decode import Said
 from adapters_xitt.digests import tensors_digest
@@ -239,7 +239,7 @@ class Runner:
                       "lengths": {row.name: self.material.lengths(row.name).record() for row in rows},
                       "precision": self.material.means.base, "start": job.start, "below": list(job.below),
                       "candidates": list(job.candidates), "carry_pooler": job.carry_pooler, "drawn": job.drawn,
-                      "born": job.born},
+                      "born": job.born, "machine": machine(self.fabric)},
             versions=versions(), chance=job.chance, merge=merge)
         self.store.save_module(formats.Module(manifest, tensors))
 
@@ -306,9 +306,14 @@ class Runner:
                 examples=len(rows.rows), skipped=dict(rows.skipped), tag=job.tag, overlap=job.overlap,
                 truncated=truncation.losses(cohort.task.kind, rows.rows, units),
                 predictions=self.store.predictions_digest(found.items, found.arrays), **self._fused(job, one),
-                provenance={"versions": versions(), "device": str(self.fabric.device), "file": str(rows.file),
-                            "seconds": round(seconds, 3), "modules": self._digests(job)},
+                provenance={"versions": versions(), **machine(self.fabric), "tokens": self._scoring_tokens,
+                            "file": str(rows.file), "seconds": round(seconds, 3), "modules": self._digests(job)},
             ), found.items, found.arrays)
+
+    @property
+    def _scoring_tokens(self) -> int:
+        """Tokens of a scoring batch: where memory is short, no more than a training step takes."""
+        return SCORING_TOKENS if self.plan.recipe.memory is None else self.material.means.tokens
 
     def _digests(self, job: ScoreJob) -> dict[str, str]:
         """The digest of every module that takes part in a cell, by key."""
@@ -324,20 +329,21 @@ class Runner:
 
     def _said(self, task: Task, rows: Rows, jobs: Sequence[ScoreJob], scored: Sequence[Scored]) -> list[list[NDArray]]:
         """What each composition says of each unit of `rows`; sentence vectors are kept, and found again."""
-        # Where memory is short, scoring takes no more at once than training does.
-        tokens = SCORING_TOKENS if self.plan.recipe.memory is None else self.material.means.tokens
         units, kept = self.material.units(rows), {}
         if not task.trains:
             names = [digests.key("embeddings", {
                 "encoder": job.cell.encoder, "composition": job.cell.composition, "rows": rows.digest,
-                "lengths": job.cell.lengths, "convention": job.cell.convention, "precision": job.cell.precision})
-                for job in jobs]
+                "lengths": job.cell.lengths, "convention": job.cell.convention, "precision": job.cell.precision,
+                # Kept vectors are those that this run would make, to the bit.
+                "modules": self._digests(job), "versions": versions(), "tokens": self._scoring_tokens,
+                "machine": machine(self.fabric)}) for job in jobs]
             kept = {at: found for at, name in enumerate(names)
                     if scored[at].attention is None  # which is collected while the vectors are made
                     and (found := self.store.load_embeddings(name)) is not None and len(found) == len(units)}
         left = [at for at in range(len(jobs)) if at not in kept]
         said = evaluate.say(self.bench.rig, [scored[at] for at in left], units, task.kind, fabric=self.fabric,
-                            tokens=tokens, stop=self.material.layer(task.name), tick=self.watch.tick) if left else []
+                            tokens=self._scoring_tokens, stop=self.material.layer(task.name),
+                            tick=self.watch.tick) if left else []
         if not task.trains:
             for at, found in zip(left, said, strict=True):
                 self.store.save_embeddings(names[at], np.stack(found))

@@ -205,6 +205,12 @@ class Store:
         path = self.root / "results" / key / "result.json"
         return Result.from_record(json.loads(path.read_text(encoding="utf-8")))
 
+    def discard_result(self, key: str) -> None:
+        """Takes a result out, so that its cell is scored again."""
+        with tempfile.TemporaryDirectory(prefix=f".{key[:16]}-", dir=self.root / "results") as work:
+            with suppress(FileNotFoundError):  # another process took it out
+                os.replace(self.root / "results" / key, Path(work) / key)
+
     def load_predictions(self, key: str) -> list[dict[str, Any]]:
         """What was predicted for each item of a cell."""
         text = (self.root / "results" / key / "predictions.jsonl").read_text(encoding="utf-8")

@@ -52,7 +52,7 @@ def make_grid(*, methods=("seq_bn",), intermediates=("mnli", "squad"), modes=("n
             "recipe": {"name": "small", "methods": list(methods), "intermediates": list(intermediates),
                        "targets": list(targets)},
             "encoder": {"name": "pico", "fingerprint": "0123456789abcdef" * 4},
-            "versions": {"python": "3.11.9", "torch": "2.6.0"},
+            "made_with": [{"versions": {"python": "3.11.9", "torch": "2.6.0"}, "cells": 1, "modules": 1}],
             "headlines": {target: HEADLINES[target] for target in targets},
             "majority": {"xnli": dict.fromkeys(languages, 33.25)} if "xnli" in targets else {},
             "weak": ["squad [seq_bn s1]: 12.0 on its own selection split, 14.0 by always saying the commonest label"]}

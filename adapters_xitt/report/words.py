@@ -98,7 +98,29 @@ def title(grid: dict[str, Any]) -> list[str]:
     encoder = grid["encoder"]
     return [f"encoder {encoder['name']} ({encoder['fingerprint'][:12]}), precision {grid['precision']}, "
             f"seed{'s' if len(seeds) != 1 else ''} {', '.join(map(str, seeds)) or 'none'}",
-            ", ".join(f"{name} {version}" for name, version in grid["versions"].items())]
+            _made_with(grid)]
+
+
+def _made_with(grid: dict[str, Any]) -> str:
+    """The versions that made the cells, where they are one set."""
+    sets = grid.get("made_with", [])
+    if len(sets) > 1:
+        return f"made with {len(sets)} different sets of versions: see Versions"
+    return ", ".join(f"{name} {version}" for name, version in sets[0]["versions"].items()) if sets else (
+        "versions are not known: no cell says them")
+
+
+def _mixed_versions(grid: dict[str, Any]) -> list[str]:
+    """Where cells or modules were made with several sets of versions: what differs, and what to do."""
+    sets = grid.get("made_with", [])
+    if len(sets) < 2:
+        return []
+    names = dict.fromkeys(name for made in sets for name in made["versions"])
+    differ = [name for name in names if len({made["versions"].get(name) for made in sets}) > 1]
+    lines = [", ".join(f"{name} {made['versions'].get(name, 'unknown')}" for name in differ)
+             + f": {made['cells']:,} cells scored, {made['modules']:,} modules made" for made in sets]
+    return [*lines, "numbers of several versions stand side by side: xitt run RECIPE --fresh-versions scores again "
+            "what other versions than the installed ones have scored; modules are made again in another store only"]
 
 
 def families(codes: Sequence[str]) -> str:
@@ -114,6 +136,7 @@ def notes(reading: Reading) -> list[tuple[str, list[str]]]:
     grid = reading.grid
     found = [
         ("Cells", [", ".join(f"{count:,} {status}" for status, count in counts(grid).items()) or "none"]),
+        ("Versions", _mixed_versions(grid)),
         ("Averages", _averages(reading)),
         ("Incomplete", _incomplete(reading)),
         ("Blocked", _reasons(reading, BLOCKED)),
