@@ -162,7 +162,7 @@ def test_one_seed_has_no_spread():
     grid = make_grid(seeds=(4,))
     for row in analysis.table(grid).rows:
         for place in row.places.values():
-            assert place.spread is None and place.difference_spread is None and not place.clear
+            assert place.spread is None and place.difference_spread is None
             assert (place.difference is None) == (row.mode == "none")
     assert "±" not in report.markdown(grid).split("## Marks")[0]
 
@@ -323,7 +323,7 @@ def test_terminal_keeps_to_its_width(width, colour):
     console = Console(file=io.StringIO(), width=width, force_terminal=colour is not None, color_system=colour)
     report.terminal(grid, console)
     text = console.file.getvalue()
-    assert ("\x1b[32m" in text and "\x1b[31m" in text) == (colour is not None)
+    assert ("\x1b[1m" in text) == (colour is not None)
     plain = printed(grid, width).replace("\x1b[1m", "").replace("\x1b[2m", "").replace("\x1b[0m", "")
     assert max(map(cell_len, plain.splitlines())) <= width
     assert "…" not in plain  # nothing is cut off
@@ -332,18 +332,19 @@ def test_terminal_keeps_to_its_width(width, colour):
     assert "by always saying the commonest label" in " ".join(plain.split())
 
 
-def test_terminal_colours_clear_differences_only():
+def test_no_difference_is_marked_and_the_spread_is_named():
+    """A difference larger than its standard deviation over three seeds comes up by chance in 22.6 % of places."""
     grid = make_grid(intermediates=("mnli",), modes=("none", "sequential"), targets=("xnli",))
     for entry in grid["entries"]:
-        entry["score"] = 50.0 + entry["seed"] + (entry["mode"] == "sequential") * (entry["seed"] - 2.1)
+        entry["score"] = 50.0 + entry["seed"] - 10.0 * (entry["mode"] == "sequential")
+    text = report.markdown(grid)
+    assert "(-10.0 ±0.0)" in text and "**" not in text and "bold" not in text.lower()
     console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system="truecolor")
     report.terminal(grid, console)
-    assert "\x1b[31m" not in console.file.getvalue() and "(-0.1)" in console.file.getvalue()
-    for entry in where(grid, mode="sequential"):
-        entry["score"] = 40.0 + entry["seed"]
-    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system="truecolor")
-    report.terminal(grid, console)
-    assert "\x1b[31m (-10.0)" in console.file.getvalue()
+    shown = console.file.getvalue()
+    assert " (-10.0)" in shown and "\x1b[31m" not in shown and "\x1b[32m" not in shown
+    for form in (text, " ".join(shown.split())):
+        assert "± is the sample standard deviation over seeds: no interval, and no test of a difference" in form
 
 
 def test_picture_grows_with_the_grid(tmp_path):

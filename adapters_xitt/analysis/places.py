@@ -32,11 +32,6 @@ class Place:
         """Whether the number is over a part only."""
         return self.status == INCOMPLETE
 
-    @property
-    def clear(self) -> bool:
-        """Whether the difference is larger than its own spread; never for one seed."""
-        return self.difference_spread is not None and abs(self.difference) > self.difference_spread
-
 
 @dataclass(frozen=True, eq=False)
 class Block:

@@ -34,7 +34,7 @@ def markdown(grid: dict[str, Any]) -> str:
             lines += [*_table(some, some.columns[start : start + SIDE_BY_SIDE], {}, short=True), ""]
         lines += [_safe(others), ""] if others else []
     lines += ["## Marks", "", *(f"- {_safe(line)}" for line in words.legend(
-        [*tables.values(), *each.values()], seeds=len(reading.seeds), clear="Bold"))]
+        [*tables.values(), *each.values()], seeds=len(reading.seeds)))]
     for heading, found in words.notes(reading):
         lines += ["", f"## {heading}", "", *(f"- {_safe(line)}" for line in found)]
     lines += ["", "## Languages", "", *_languages(reading)]
@@ -61,12 +61,12 @@ def _names(row: Row) -> tuple[str, str, str]:
 
 
 def _cell(place: Place, *, short: bool) -> str:
-    """ "61.2 ±0.8 (+1.3 ±0.4)", the bracket in bold where the difference is clear."""
+    """ "61.2 ±0.8 (+1.3 ±0.4)" """
     text = _safe(words.score(place)) + words.seen(place) + ("" if short else words.plus_minus(place.spread))
     if place.difference is None:
         return text
     change = words.signed(place.difference) + ("" if short else words.plus_minus(place.difference_spread))
-    return f"{text} (**{change}**)" if place.clear else f"{text} ({change})"
+    return f"{text} ({change})"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -153,7 +153,7 @@ def _change(place: Place, limit: float, *, spread: bool, reference: bool = False
         # A number without a difference: the place, or its `none`, is over a part only.
         return _nothing(place) if spread else Tile("*" if place.mean is not None else words.score(place))
     colour = colormaps[DIFFERENCES](0.5 - 0.42 * max(-1.0, min(1.0, place.difference / limit)))
-    return Tile(words.signed(place.difference) + (words.seen(place) if not spread else ""), colour, bold=place.clear,
+    return Tile(words.signed(place.difference) + (words.seen(place) if not spread else ""), colour,
                 second=words.plus_minus(place.difference_spread).strip() if spread else "")
 
 
@@ -168,8 +168,7 @@ def _title(figure: Figure, grid: dict[str, Any], reading: Reading) -> None:
     figure.text(MARGIN / width, 1 - MARGIN / height, f"{grid['name']}: zero-shot transfer", fontsize=15,
                 fontweight="bold", va="top")
     figure.text(MARGIN / width, 1 - (MARGIN + 0.34) / height, words.title(grid)[0], fontsize=9, color="0.35", va="top")
-    marks = ["± sample standard deviation over seeds; bold: a difference larger than it"] \
-        if len(reading.seeds) > 1 else ["one seed, so no spread"]
+    marks = [words.SPREAD] if len(reading.seeds) > 1 else ["one seed, so no spread"]
     marks += ["* incomplete", "hatched: no number", f"{words.SEEN_MARK} not zero-shot",
               "scores are shaded within a column"]
     room = int((width - 2 * MARGIN) / 0.072)  # characters of a line: inches over the width of one at this size

@@ -46,7 +46,7 @@ def terminal(grid: dict[str, Any], console: Console) -> None:
         if others:
             say.line(others, style="dim")
     say.heading("Marks")
-    for line in words.legend([*tables.values(), *each.values()], seeds=len(reading.seeds), clear="green, red"):
+    for line in words.legend([*tables.values(), *each.values()], seeds=len(reading.seeds)):
         say.item(line)
     say.notes(words.notes(reading))
 
@@ -90,22 +90,16 @@ class _Say:
 
 
 def _whole(place: Place) -> Text:
-    """ "61.2 ±0.8 (+1.3)", coloured where the difference is clear."""
+    """ "61.2 ±0.8 (+1.3)" """
     text = Text(words.score(place) + words.plus_minus(place.spread), style="" if place.mean is not None else "dim")
     if place.difference is not None:
-        text.append(f" ({words.signed(place.difference)})", style=_colour(place))
+        text.append(f" ({words.signed(place.difference)})")
     return text
 
 
 def _short(place: Place) -> Text:
     """ "61.2" """
-    return Text(words.score(place) + words.seen(place), style=_colour(place) if place.mean is not None else "dim")
-
-
-def _colour(place: Place) -> str:
-    if not place.clear:
-        return ""
-    return "green" if place.difference > 0 else "red"
+    return Text(words.score(place) + words.seen(place), style="" if place.mean is not None else "dim")
 
 
 def _lines(table: Table) -> Iterator[tuple[str, str, Row | None]]:

@@ -29,7 +29,6 @@ class Tile:
     text: str
     colour: Colour | None = None
     second: str = ""
-    bold: bool = False
     faint: bool = False
 
 
@@ -186,9 +185,7 @@ def _text(axes: Axes, panel: Panel, tile: Tile, x: float, y: float, *, room: int
                   bbox={"boxstyle": "square,pad=0.1", "facecolor": HATCHED, "edgecolor": "none"})
         return
     ink = "0.6" if tile.faint else _ink(tile.colour)
-    weight = "bold" if tile.bold else "normal"
-    axes.text(x, y - (0.16 if tile.second else 0), tile.text, ha="center", va="center", fontsize=panel.size, color=ink,
-              fontweight=weight)
+    axes.text(x, y - (0.16 if tile.second else 0), tile.text, ha="center", va="center", fontsize=panel.size, color=ink)
     if tile.second:
         axes.text(x, y + 0.24, tile.second, ha="center", va="center", fontsize=panel.size - 2, color=ink)
 

@@ -70,16 +70,15 @@ def filled(table: Table) -> tuple[Table, str]:
     return replace(table, rows=tuple(kept)), f"No numbers: {told}." if told else ""
 
 
-def legend(tables: Iterable[Table], *, seeds: int, clear: str) -> list[str]:
-    """The marks that occur in `tables`, each in words; `clear` says how a clear difference is shown."""
+SPREAD = "± is the sample standard deviation over seeds: no interval, and no test of a difference"
+
+
+def legend(tables: Iterable[Table], *, seeds: int) -> list[str]:
+    """The marks that occur in `tables`, each in words."""
     rows = [row for table in tables for row in (*table.rows, *([table.majority] if table.majority else []))]
     places = [place for row in rows for place in (*row.places.values(), *([row.average] if row.average else []))]
-    several = "mean over seeds ± sample standard deviation over seeds" if seeds > 1 else "one seed, so no spread"
-    found = [f"{several}; in brackets the difference to `none` of the same method, "
-             "paired by seed, over exactly the same languages"]
-    if seeds > 1:
-        found.append(f"{clear}: the difference is larger than its own standard deviation over seeds "
-                     "(a hint, not a test)")
+    found = [f"mean over seeds; {SPREAD}" if seeds > 1 else "one seed, so no spread",
+             "in brackets the difference to `none` of the same method, paired by seed, over exactly the same languages"]
     there = {place.status for place in places}
     found += [MEANINGS[status] for status in MEANINGS if status in there]
     if any(seen(place) for place in places):
