@@ -268,6 +268,7 @@ class Explained:
     work: Work
     composition: Composition  # over keys, as written
     errors: dict[str, dict[str, float]]  # merge as written → error at each layer and place
+    lost: dict[str, dict[str, float]]  # the same: what its rank cut off
     open: list[str]  # what has still to be trained or searched
     warnings: list[str]
     runs: list[str]  # the libraries' forms
@@ -281,7 +282,8 @@ def explain(text: str, *, store: Path | None, options: Options) -> Explained:
     found = find(text, where)
     work = _work(found, where, {next(iter(tasks.TASKS)): ""}, options)
     with found.pointing():
-        errors = {found.called(node): _measured(work, node) for node in _merges(found.composition)}
+        measured = {found.called(node): _measured(work, node) for node in _merges(found.composition)}
+        errors, lost = ({name: pair[at] for name, pair in measured.items()} for at in (0, 1))
         open_ = [found.called(node) for node in compose.untrained(found.composition)]
         for node in compose.untrained(found.composition):
             if isinstance(node, Fuse):
@@ -293,8 +295,8 @@ def explain(text: str, *, store: Path | None, options: Options) -> Explained:
         stored.known(work.plan, tops[0])
     heads = [f"{_head(work, key, space)} of {found.called(Part(key))}" for key in tops if key != compose.LANG
              for space in work.plan.train[key].spaces]
-    return Explained(found, work, found.composition, errors, open_, list(_out_of_context(found, work)), runs, heads,
-                     list(_sizes(work, found)))
+    return Explained(found, work, found.composition, errors, lost, open_, list(_out_of_context(found, work)),
+                     runs, heads, list(_sizes(work, found)))
 
 
 def _merges(composition: Composition) -> list[Merge]:
@@ -304,14 +306,18 @@ def _merges(composition: Composition) -> list[Merge]:
     return [*inner, composition] if own and not inner and not compose.untrained(composition) else inner
 
 
-def _measured(work: Work, node: Merge) -> dict[str, float]:
-    """The error of a merge: from the manifest where the store has the module, else by making it in memory."""
+def _measured(work: Work, node: Merge) -> tuple[dict[str, float], dict[str, float]]:
+    """The error of a merge, and what its rank cut off: from the manifest where the store has the module, else by
+    making it in memory."""
     job = merge_job(work.plan, node, title=compose.show(node))
     if work.store.has_module(job.key):
-        return formats.read_manifest(work.store.module_folder(job.key)).merge["errors"]
+        record = formats.read_manifest(work.store.module_folder(job.key)).merge
+        return record["errors"], record.get("lost", {})
     modules = {key: work.store.load_module(key) for key in compose.names(node)}
-    return merges.make(node, {key: (module.part("encoder"), work.plan.train[key].method)
-                              for key, module in modules.items()}, work.plan.material.files.layers).errors
+    files = work.plan.material.files
+    made = merges.make(node, {key: (module.part("encoder"), work.plan.train[key].method)
+                              for key, module in modules.items()}, files.layers, files.width)
+    return made.errors, made.lost
 
 
 def _forms(work: Work, found: Found, options: Options) -> Iterator[str]:

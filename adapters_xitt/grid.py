@@ -63,7 +63,8 @@ def _made_with(plan: Plan, store: Store, results: Mapping[str, Result]) -> list[
 
 
 def _made(plan: Plan, store: Store, entry: Entry) -> dict[str, Any]:
-    """What a row's last module took to make, and of a merge how far it is from the weighted sum that it stands for; an
+    """What a row's last module took to make, and of a merge how far it is from the weighted sum that it stands for,
+    and from what it would be uncut; an
     expression that only puts stored modules together takes nothing."""
     names = compose.names(plan.score[entry.key].composition) if entry.key in plan.score else ()
     jobs = [plan.train[name] for name in names]
@@ -73,7 +74,7 @@ def _made(plan: Plan, store: Store, entry: Entry) -> dict[str, Any]:
         return {"seconds": 0.0}
     metrics = formats.read_manifest(store.module_folder(jobs[-1].key)).metrics
     return {"seconds": metrics.get("seconds", 0.0),
-            **({"merge_error": metrics["error"]} if metrics.get("error") is not None else {})}
+            **{f"merge_{name}": metrics[name] for name in ("error", "lost") if metrics.get(name) is not None}}
 
 
 def _majority(plan: Plan) -> dict[str, dict[str, float]]:

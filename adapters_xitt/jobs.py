@@ -289,7 +289,8 @@ def merge_job(plan: Plan, merged: Composition, *, title: str, target: Mixture | 
     """The job that puts one module together from others. Where weights are to be searched, `target` is what scores
     them on its selection split; the module then has the target's head alone."""
     files, parts = plan.material.files, {name: plan.train[name] for name in compose.names(merged)}
-    choice = merges.choice(merged, {name: job.method for name, job in parts.items()}, files.layers)
+    choice = merges.choice(merged, {name: job.method for name, job in parts.items()}, files.layers,
+                           files.width)
     if choice.row.engine == "adapters" and (None in (births := {job.born for job in parts.values()})
                                             or len(births) > 1):
         raise XittError(f"{compose.show(merged)}: these bottlenecks were not born with the same values, so their mean "

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from adapters_xitt import compose
-from adapters_xitt.compose import Composition, Fuse, Merge, Nothing, Part, Scaled, Stack
+from adapters_xitt.compose import FULL, Composition, Fuse, Merge, Nothing, Part, Scaled, Stack
 from adapters_xitt.errors import XittError
 from adapters_xitt.methods import MOST, PLACES, Choice
 
@@ -87,19 +87,23 @@ def added(parts: Sequence[Factors]) -> Factors:
 
 
 def merged(how: str, parts: Sequence[Factors], weights: Sequence[float], options: Mapping[str, float | None], *,
-           rank: int) -> Factors:
-    """The merge of several updates, their weights summing to one, in factors of `rank`."""
+           rank: int | None) -> Factors:
+    """The merge of several updates, their weights summing to one, in factors of `rank`; None: as it is, uncut."""
     mean = added([scaled(part, weight) for part, weight in zip(parts, weights, strict=True)])
     combine, found = COMBINE.get(how), {}
     draw = torch.Generator().manual_seed(int(options.get("seed") or 0))
     for at in sorted(mean, key=_order):
         b, a = mean[at]
         if combine is None:
-            found[at] = cut(b, a, rank)
+            found[at] = (b, a) if rank is None else cut(b, a, rank)
             continue
         written = [part[at][0] @ part[at][1] if at in part else torch.zeros(len(b), a.shape[1], dtype=b.dtype)
                    for part in parts]
-        u, s, v = torch.linalg.svd(combine(written, weights, options, draw), full_matrices=False)
+        whole = combine(written, weights, options, draw)
+        if rank is None:
+            found[at] = (whole, torch.eye(whole.shape[1], dtype=whole.dtype))
+            continue
+        u, s, v = torch.linalg.svd(whole, full_matrices=False)
         found[at] = (u[:, :rank] * s[:rank].sqrt(), s[:rank, None].sqrt() * v[:rank])
     return found
 
@@ -170,30 +174,35 @@ def converted(tensors: Mapping[str, Tensor], choice: Choice) -> tuple[dict[str, 
 @dataclass(frozen=True)
 class Made:
     """The tensors of a module that was put together, and how far each of its matrices is from the weighted sum that it
-    stands for; no errors where parameters were averaged."""
+    stands for; no errors where parameters were averaged. `lost` is the part of that which the module's rank is to
+    blame for: how far each matrix is from what its merges make, uncut; empty where nothing is merged."""
 
     tensors: dict[str, Tensor]
     errors: dict[str, float]
+    lost: dict[str, float]
 
 
-def rank_of(composition: Composition, methods: Mapping[str, Choice]) -> int:
-    """The rank of the update that a composition of low-rank modules stands for, at most."""
+def rank_of(composition: Composition, methods: Mapping[str, Choice], width: int) -> int:
+    """The rank of the update that a composition of low-rank modules stands for, at most; `width`, the encoder's, is
+    the full one."""
     match composition:
         case Part(name):
             return methods[name]["rank"] * (2 if methods[name].name == "pissa" else 1)
         case Scaled(part, _):
-            return rank_of(part, methods)
+            return rank_of(part, methods, width)
         case Merge(how, parts, options):
-            ranks, asked = [rank_of(part, methods) for part in parts], int(dict(options).get("rank") or 0)
+            ranks, asked = [rank_of(part, methods, width) for part in parts], dict(options).get("rank")
+            asked = width if asked == FULL else int(asked or 0)
             if how in COMBINE:  # what it makes has any rank
                 return asked or sum(ranks)
             return min(asked or (max(ranks) if how == "svd" else sum(ranks)), sum(ranks))
         case _:
-            return sum(rank_of(part, methods) for part in composition.parts)
+            return sum(rank_of(part, methods, width) for part in composition.parts)
 
 
-def choice(composition: Composition, methods: Mapping[str, Choice], layers: int) -> Choice:
-    """The method of the module that a composition can be made into; a `XittError` where it can't be one."""
+def choice(composition: Composition, methods: Mapping[str, Choice], layers: int, width: int) -> Choice:
+    """The method of the module that a composition can be made into, in an encoder of `layers` and `width`; a
+    `XittError` where it can't be one."""
     text, names = compose.show(composition), compose.names(composition)
     engines = {name: methods[name].row.engine for name in names}
     if wrong := _no_update(composition, methods):
@@ -208,7 +217,7 @@ def choice(composition: Composition, methods: Mapping[str, Choice], layers: int)
     low = [methods[name] for name in names if engines[name] == "peft"]
     places = tuple(place for place in PLACES if any(place in part["places"] for part in low))
     adapted = {layer for part in low for layer in part.adapted(layers)}
-    rank = rank_of(composition, methods)
+    rank = rank_of(composition, methods, width)
     if rank > MOST:
         raise XittError(f"{text}: its ranks add up to {rank:,}, more than the {MOST:,} of a module; cut it: "
                         f"svd({text}, rank=64)")
@@ -230,21 +239,29 @@ def _no_update(composition: Composition, methods: Mapping[str, Choice]) -> str:
             return next(filter(None, (_no_update(part, methods) for part in composition.parts)), "")
 
 
-def make(composition: Composition, parts: Mapping[str, tuple[Mapping[str, Tensor], Choice]], layers: int, *,
+def make(composition: Composition, parts: Mapping[str, tuple[Mapping[str, Tensor], Choice]], layers: int, width: int, *,
          meant: Composition | None = None) -> Made:
     """The module that a composition stands for, from the tensors and the method of each of its parts. Its errors are
     measured from the weighted sum that `meant` stands for: the composition as it was written, before the merges within
     it were made; where nothing is given, the composition itself."""
     methods = {name: pair[1] for name, pair in parts.items()}
-    whole = choice(composition, methods, layers)
+    whole = choice(composition, methods, layers, width)
     if whole.row.engine != "peft":
         weights = _weights(composition.parts)
         tensors = [parts[name][0] for part in composition.parts for name in compose.names(part)]
         pairs = list(zip(tensors, weights, strict=True))
         return Made({name: sum(weight * one[name].double() for one, weight in pairs).float()
-                     for name in tensors[0]}, {})
-    tensors = lora(_update(composition, parts), whole, layers)
-    return Made(tensors, errors(factors(tensors, whole), _update(meant or composition, parts, meant=True)))
+                     for name in tensors[0]}, {}, {})
+    tensors = lora(_update(composition, parts, width), whole, layers)
+    found = factors(tensors, whole)
+    return Made(tensors, errors(found, _update(meant or composition, parts, None, meant=True)),
+                errors(found, _update(composition, parts, None)) if _cuts(composition) else {})
+
+
+def _cuts(composition: Composition) -> bool:
+    """Whether a composition has a merge in it whose result is cut to a rank."""
+    return (isinstance(composition, Merge) and (composition.how in COMBINE or composition.how == "svd")) or any(
+        _cuts(part) for part in getattr(composition, "parts", ()))
 
 
 def _weights(parts: Sequence[Composition]) -> list[float]:
@@ -253,26 +270,27 @@ def _weights(parts: Sequence[Composition]) -> list[float]:
     return [weight / sum(own) for weight in own]
 
 
-def _update(composition: Composition, parts: Mapping[str, tuple[Mapping[str, Tensor], Choice]], *,
+def _update(composition: Composition, parts: Mapping[str, tuple[Mapping[str, Tensor], Choice]], width: int | None, *,
             meant: bool = False) -> Factors:
-    """The update that a composition stands for; `meant`: the weighted sum that it is measured from, its merges having
-    lost no entry and no rank."""
+    """The update that a composition stands for, in an encoder of `width`; None: with no merge cut to its rank.
+    `meant`: the weighted sum that it is measured from, its merges having lost no entry either."""
     match composition:
         case Part(name):
             return factors(*parts[name])
         case Scaled(part, weight):
-            return scaled(_update(part, parts, meant=meant), weight)
+            return scaled(_update(part, parts, width, meant=meant), weight)
         case Merge(how, inner, options):
-            plain = [_update(part.part if isinstance(part, Scaled) else part, parts, meant=meant) for part in inner]
+            plain = [_update(part.part if isinstance(part, Scaled) else part, parts, width, meant=meant)
+                     for part in inner]
             if meant:
                 return added([scaled(part, weight) for part, weight in zip(plain, _weights(inner), strict=True)])
-            rank = rank_of(composition, {name: pair[1] for name, pair in parts.items()})
+            rank = width and rank_of(composition, {name: pair[1] for name, pair in parts.items()}, width)
             return merged(how, plain, _weights(inner), {**compose.MERGES[how].options, **dict(options)}, rank=rank)
         case Fuse(inner, by):
-            updates = [_update(part, parts, meant=meant) for part in inner]
+            updates = [_update(part, parts, width, meant=meant) for part in inner]
             return added([scaled(update, _row(*parts[by], n, update)) for n, update in enumerate(updates)])
         case _:
-            return added([_update(part, parts, meant=meant) for part in composition.parts])
+            return added([_update(part, parts, width, meant=meant) for part in composition.parts])
 
 
 def _row(tensors: Mapping[str, Tensor], by: Choice, part: int, update: Factors) -> dict[str, float]:

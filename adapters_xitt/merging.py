@@ -30,13 +30,13 @@ class Joined:
     record: dict[str, Any]
 
 
-def join(job: TrainJob, modules: Mapping[str, Module], written: Composition, *, meant: Composition, layers: int
-         ) -> Joined:
+def join(job: TrainJob, modules: Mapping[str, Module], written: Composition, *, meant: Composition, layers: int,
+         width: int) -> Joined:
     """Puts a job's module together; `written` is its expression over keys, with the weights that a search found,
     `meant` the same over the modules that its parts were merged from."""
     chosen = {key: methods.recorded(module.manifest.method) for key, module in modules.items()}
     made = merges.make(written, {key: (module.part("encoder"), chosen[key]) for key, module in modules.items()}, layers,
-                       meant=meant)
+                       width, meant=meant)
     tensors = {f"encoder.{name}": value for name, value in made.tensors.items()}
     heads = {}
     for space in job.spaces:
@@ -46,7 +46,8 @@ def join(job: TrainJob, modules: Mapping[str, Module], written: Composition, *, 
         own = [modules[key].part(f"head.{space}") for key in weights]
         tensors |= {f"head.{space}.{name}": sum(weight * one[name] for weight, one in
                                                 zip(weights.values(), own, strict=True)) for name in own[0]}
-    return Joined(tensors, heads, {"expression": job.title, "of": compose.show(meant), "errors": made.errors})
+    return Joined(tensors, heads, {"expression": job.title, "of": compose.show(meant), "errors": made.errors,
+                                   **({"lost": made.lost} if made.lost else {})})
 
 
 def _alike(written: Composition, owners: list[str], modules: Mapping[str, Module]) -> dict[str, float]:

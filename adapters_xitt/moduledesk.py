@@ -132,11 +132,12 @@ def plain(text: str) -> str:
 
 def manifest_table(manifest: formats.Manifest, *, title: str = "") -> Table:
     """A manifest in lines; what is empty is left out, and the long lists: scores over the steps, weights that a search
-    tried, errors by layer."""
+    tried, errors and losses by layer."""
     table = _lines(title or manifest.role)
     for what, value in asdict(manifest).items():
         if isinstance(value, dict):
-            value = {key: item for key, item in value.items() if key not in ("history", "tried", "errors")}
+            value = {key: item for key, item in value.items()
+                     if key not in ("history", "tried", "errors") and not (key == "lost" and isinstance(item, dict))}
         if value not in (None, "", [], {}) and what != "exposure":
             _row(table, what, value)
     return table

@@ -217,6 +217,9 @@ def _tree(told: Explained, node: Composition, tree: Tree) -> Tree:
                 each = [value for at, value in errors.items() if at != "all"]
                 text += (f"; off the weighted sum by {errors['all']:.2g} of its norm ({min(each):.2g} to "
                          f"{max(each):.2g} over {len(each)} matrices)")
+            if lost := told.lost.get(told.found.called(node)):
+                text += (f"; cut to its rank it lost {lost['all']:.2g} of what the merge is"
+                         + (" (rank=full loses nothing)" if lost["all"] > 1e-6 else ""))
             branch = tree.add(escape(text))
         case compose.Stack():
             branch = tree.add("stack, bottom first")

@@ -215,8 +215,10 @@ class Runner:
                                               fabric=self.fabric, tokens=SCORING_TOKENS, tick=self.watch.tick)
         meant = compose.rename(written, self.plan.meant)
         modules |= {key: self._load(key) for key in compose.names(meant) if key not in modules}
-        joined = merging.join(job, modules, written, meant=meant, layers=self.material.files.layers)
-        metrics |= {"error": joined.record["errors"].get("all"), "seconds": round(time.monotonic() - began, 3)}
+        joined = merging.join(job, modules, written, meant=meant, layers=self.material.files.layers,
+                              width=self.material.files.width)
+        metrics |= {"error": joined.record["errors"].get("all"), "lost": joined.record.get("lost", {}).get("all"),
+                    "seconds": round(time.monotonic() - began, 3)}
         self._save(job, joined.tensors, metrics, heads=joined.heads, merge=joined.record)
         self.watch.stage_done()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pico
@@ -10,12 +11,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_golden import write_encoder
+from test_run import xitt
 
 from adapters_xitt import compose, merges
 from adapters_xitt.compose import MERGES
 from adapters_xitt.errors import XittError
+from adapters_xitt.formats import read_manifest
 from adapters_xitt.methods import METHODS, choose
 from adapters_xitt.rig import Rig
+from adapters_xitt.store import Store
 
 CLOSE = 1e-5
 CHOICES = {**pico.CHOICES, "wide": choose("lora", {"rank": 2, "alpha": 6, "places": ["query", "up", "down"],
@@ -43,7 +48,12 @@ def words(pico_tokenizer):
 
 
 def made(text: str, parts: dict[str, tuple[dict, object]]) -> merges.Made:
-    return merges.make(compose.parse(text), parts, pico.LAYERS)
+    return merges.make(compose.parse(text), parts, pico.LAYERS, pico.WIDTH)
+
+
+def chosen(text: str, methods: dict[str, object]):
+    """The method of the module that an expression is made into."""
+    return merges.choice(compose.parse(text), methods, pico.LAYERS, pico.WIDTH)
 
 
 def dense(tensors: dict, choice) -> dict[str, torch.Tensor]:
@@ -81,13 +91,13 @@ def mean_of_updates(m, modules, words, pico_files, pico_dir, state):
     for text, weights in (("mean(a, b)", {"a": 0.5, "b": 0.5}), ("mean(3*a, b)", {"a": 0.75, "b": 0.25}),
                           ("mean(2*a, -1*b)", {"a": 2.0, "b": -1.0}), ("mean(b, a)", {"a": 0.5, "b": 0.5})):
         found = made(text, parts)
-        ours = runs(found.tensors, merges.choice(compose.parse(text), methods, pico.LAYERS), words, pico_files)
+        ours = runs(found.tensors, chosen(text, methods), words, pico_files)
         assert pico.gap(ours, pico.ran(pico.by_hand(pico.plain(pico_dir), tensors, methods, weights), *words)) < CLOSE
         assert max(found.errors.values()) < 1e-6
     one = dense(tensors["a"], CHOICES[m])
     for text in ("mean(a)", "mean(a, 0*b)", "svd(a)", "mean(a, t)", "svd(a, t)"):
         found = made(text, {**parts, "t": parts["a"]})
-        choice = merges.choice(compose.parse(text), {**methods, "t": CHOICES[m]}, pico.LAYERS)
+        choice = chosen(text, {**methods, "t": CHOICES[m]})
         assert gap(dense(found.tensors, choice), {name: one.get(name, torch.zeros(1)) for name in dense(
             found.tensors, choice)}) < CLOSE, text
 
@@ -101,7 +111,7 @@ def signs_of_updates(m, modules, words, pico_files, pico_dir, state):
     for text in ("a + b", "0.6*a - 0.2*b", "-1*a"):
         running = pico.states(rig, pico.lowered(rig, text), *words)
         found = made(text, parts)
-        choice = merges.choice(compose.parse(text), {name: pair[1] for name, pair in parts.items()}, pico.LAYERS)
+        choice = chosen(text, {name: pair[1] for name, pair in parts.items()})
         assert pico.gap(runs(found.tensors, choice, words, pico_files), running) < CLOSE, text
         assert found.errors["all"] < 1e-6
 
@@ -133,7 +143,7 @@ def against_peft(how: str):
         for density in (0.2, 0.7, 1.0):
             text = f"{how}(a, b, c, density={density}, rank={pico.WIDTH})"
             methods = {name: pair[1] for name, pair in parts.items()}
-            ours = dense(made(text, parts).tensors, merges.choice(compose.parse(text), methods, pico.LAYERS))
+            ours = dense(made(text, parts).tensors, chosen(text, methods))
             for name in ours:
                 tensors, share = [whole[part][name] for part in "abc"], torch.full((3,), 1 / 3, dtype=torch.float64)
                 theirs = (merge_utils.ties(tensors, torch.ones(3, dtype=torch.float64), density) if how == "ties"
@@ -152,7 +162,7 @@ def dropped(m, modules, words, pico_files, pico_dir, state):
     full, methods = f"rank={pico.WIDTH}", {"a": CHOICES[m], "b": CHOICES[m]}
 
     def run(text):
-        return dense(made(text, parts).tensors, merges.choice(compose.parse(text), methods, pico.LAYERS))
+        return dense(made(text, parts).tensors, chosen(text, methods))
 
     assert gap(run(f"dare(a, b, density=0.3, {full})"), run(f"dare(a, b, density=0.3, {full})")) == 0
     assert gap(run(f"dare(a, b, density=0.3, {full})"), run(f"dare(a, b, density=0.3, seed=1, {full})")) > 0.1
@@ -177,7 +187,7 @@ def _back(how: str, m: str, part) -> None:
     """One part, nothing dropped: that part."""
     text = f"{how}(a, density=1)"
     found = made(text, {"a": part})
-    assert gap(dense(found.tensors, merges.choice(compose.parse(text), {"a": part[1]}, pico.LAYERS)),
+    assert gap(dense(found.tensors, chosen(text, {"a": part[1]})),
                dense(*part)) < CLOSE
     assert found.errors["all"] < CLOSE
 
@@ -185,8 +195,7 @@ def _back(how: str, m: str, part) -> None:
 def _twins(how: str, m: str, part) -> None:
     text = f"{how}(a, 2*t, density=1)"
     found = made(text, {"a": part, "t": part})
-    assert gap(dense(found.tensors, merges.choice(compose.parse(text), {"a": part[1], "t": part[1]}, pico.LAYERS)),
-               dense(*part)) < CLOSE
+    assert gap(dense(found.tensors, chosen(text, {"a": part[1], "t": part[1]})), dense(*part)) < CLOSE
 
 
 def closest(m, modules, words, pico_files, pico_dir, state):
@@ -201,7 +210,7 @@ def closest(m, modules, words, pico_files, pico_dir, state):
             values = np.linalg.svd(((whole["a"][name] + whole["b"][name]) / 2).numpy(), compute_uv=False)
             lost, total = lost + float((values[rank:] ** 2).sum()), total + float((values ** 2).sum())
         assert abs(errors["all"] - (lost / total) ** 0.5) < 1e-5
-    choice = merges.choice(compose.parse("svd(a, b, rank=3)"), methods, pico.LAYERS)
+    choice = merges.choice(compose.parse("svd(a, b, rank=3)"), methods, pico.LAYERS, pico.WIDTH)
     assert choice["rank"] == choice["alpha"] == 3
     assert made("svd(a, b, rank=99)", parts).errors["all"] < 1e-6
 
@@ -212,7 +221,7 @@ def refused(how: str):
         methods = {"a": CHOICES[m], "b": CHOICES[m], "l": CHOICES["lora"]}
         for text in (f"{how}(a, b)", f"{how}(l, a)"):
             with pytest.raises(XittError, match=r"a is no low-rank update.*mean\(a, b\)"):
-                merges.choice(compose.parse(text), methods, pico.LAYERS)
+                chosen(text, methods)
 
     return law
 
@@ -221,7 +230,7 @@ def not_mixed(m, modules, words, pico_files, pico_dir, state):
     """`a + b`, `2*a` of what is no update can't be made one module."""
     for text in ("a + b", "2*a", "a > b"):
         with pytest.raises(XittError, match="is no low-rank update"):
-            merges.choice(compose.parse(text), {"a": CHOICES[m], "b": CHOICES[m]}, pico.LAYERS)
+            chosen(text, {"a": CHOICES[m], "b": CHOICES[m]})
 
 
 def law_of(m: str, how: str):
@@ -247,7 +256,7 @@ def test_bottlenecks_of_two_kinds_have_no_mean():
     methods = {"a": CHOICES["seq_bn"], "b": choose("seq_bn", {"reduction": 8}), "c": CHOICES["double_seq_bn"]}
     for text in ("mean(a, b)", "mean(a, c)", "mean(a > b, a)"):
         with pytest.raises(XittError, match="one method with the same options"):
-            merges.choice(compose.parse(text), methods, pico.LAYERS)
+            chosen(text, methods)
 
 
 def test_a_learned_fusion_becomes_one_update(modules, pico_files, words):
@@ -263,7 +272,7 @@ def test_a_learned_fusion_becomes_one_update(modules, pico_files, words):
     own = rig.parameters("f")["weights"]
     own.data.copy_(torch.randn(own.shape, generator=torch.Generator().manual_seed(3)))
     found = made("f(a, b)", {**parts, "f": ({"weights": own.detach().clone()}, rig.methods["f"])})
-    choice = merges.choice(compose.parse("f(a, b)"), rig.methods, pico.LAYERS)
+    choice = merges.choice(compose.parse("f(a, b)"), rig.methods, pico.LAYERS, pico.WIDTH)
     assert choice["rank"] == 4 + 2 * 4
     running = pico.states(rig, pico.lowered(rig, "f(a, b)"), *words)
     assert pico.gap(runs(found.tensors, choice, words, pico_files), running) < CLOSE
@@ -333,6 +342,74 @@ def test_errors_by_hand():
     assert errors["all"] == pytest.approx((18 / (18 + 32)) ** 0.5)
     zero = {"0.query": (torch.zeros(2, 1, dtype=torch.float64), torch.zeros(1, 2, dtype=torch.float64))}
     assert merges.errors(zero, zero) == {"0.query": 0.0, "all": 0.0}
+
+
+# -- what a rank cuts off
+
+
+@pytest.mark.parametrize("how", ["ties", "magnitude", "dare"])
+def test_the_full_rank_is_the_method_itself_and_a_rank_tells_what_it_lost(how, modules) -> None:
+    """Full rank against peft's functions; the loss of a rank against numpy's singular values of that."""
+    from peft.utils import merge_utils
+
+    parts = {"a": (modules("wide", "a", "random"), CHOICES["wide"]), "b": (modules("lora", "b", "random"),
+                                                                       CHOICES["lora"])}
+    methods, both = {name: pair[1] for name, pair in parts.items()}, [dense(*pair) for pair in parts.values()]
+
+    def run(rank: str) -> tuple[merges.Made, dict[str, torch.Tensor]]:
+        text = f"{how}(a, b, density=0.3{rank})"
+        found = made(text, parts)
+        return found, dense(found.tensors, chosen(text, methods))
+
+    (full, whole), (cut, left), (four, less) = run(", rank=full"), run(""), run(", rank=4")
+    assert full.lost["all"] < 1e-6
+    for name, matrix in whole.items():
+        pair = [one.get(name, torch.zeros_like(matrix)) for one in both]
+        if how == "ties":
+            theirs = merge_utils.ties(pair, torch.ones(2, dtype=torch.float64), 0.3)
+        elif how == "magnitude":
+            theirs = merge_utils.magnitude_prune(pair, torch.full((2,), 0.5, dtype=torch.float64), 0.3)
+        else:
+            assert ((matrix.abs() < 1e-6) | ((matrix - sum(pair) / 0.6).abs() < 1e-5)
+                    | ((matrix - pair[0] / 0.6).abs() < 1e-5) | ((matrix - pair[1] / 0.6).abs() < 1e-5)).all()
+            continue
+        assert float((matrix - theirs).norm()) <= 1e-6 * float(theirs.norm()), name
+    sizes = {"": methods["a"]["rank"] + methods["b"]["rank"], ", rank=4": 4}
+    for (rank, kept), found, matrices in zip(sizes.items(), (cut, four), (left, less), strict=True):
+        tails = {name: np.linalg.svd(matrix.numpy(), compute_uv=False) for name, matrix in whole.items()}
+        off = sum((values[kept:] ** 2).sum() for values in tails.values())
+        all_of = sum((values ** 2).sum() for values in tails.values())
+        assert found.lost["all"] == pytest.approx((off / all_of) ** 0.5, rel=1e-4), rank
+        assert found.lost["all"] > 0.1 and gap(matrices, whole) > 0.1
+        assert set(found.lost) == set(found.errors)
+    assert four.lost["all"] > cut.lost["all"]
+
+
+def test_sums_lose_nothing_and_say_nothing(modules) -> None:
+    parts = {name: (modules("lora", name, "random"), CHOICES["lora"]) for name in "ab"}
+    assert made("0.5*a + b", parts).lost == {} == made("mean(a, b)", parts).lost
+    assert made("svd(a, b, rank=2)", parts).lost == pytest.approx(made("svd(a, b, rank=2)", parts).errors)
+    assert compose.show(compose.parse("ties(a, b, rank=full)")) == "ties(a, b, rank=full)"
+    for wrong in ("ties(a, b, density=full)", "ties(a, b, rank=fully)"):
+        with pytest.raises(XittError, match="was expected"):
+            compose.parse(wrong)
+
+
+def test_a_saved_merge_tells_its_loss(tmp_path) -> None:
+    encoder, data = write_encoder(tmp_path / "encoder"), Path(__file__).parent / "golden" / "data"
+    own = ("--store", tmp_path / "store")
+    for name, task in (("nli", "demo-nli"), ("pairs", "demo-pairs")):
+        xitt("train", task, "--method", "lora", "--name", name, "--encoder", encoder, "--data", data, *own,
+             "--device", "cpu", "training.max_steps=2", "training.batch_size=4", "lengths.max_length=24")
+    for text, loses in (("ties(nli, pairs, density=0.3)", True), ("ties(nli, pairs, density=0.3, rank=full)", False)):
+        explained = " ".join(xitt("compose", text, *own).split())
+        name = "cut" if loses else "whole"
+        xitt("compose", text, "--save", name, *own)
+        manifest = read_manifest(Store(tmp_path / "store").module_folder(Store(tmp_path / "store").names()[name]))
+        lost = manifest.merge["lost"]["all"]
+        assert (lost > 0.1) == loses and manifest.metrics["lost"] == lost
+        assert f"cut to its rank it lost {lost:.2g} of what the merge is" in explained
+        assert manifest.method["rank"] == (16 if loses else pico.WIDTH)
 
 
 # -- a lowering that is broken is seen

@@ -14,7 +14,8 @@ from adapters_xitt.methods import MODES
 from adapters_xitt.records import STATUSES
 
 PLACE = ("method", "intermediate", "mode", "target", "language", "seed")  # what makes an entry the only one
-MAKING = ("seconds", "merge_error")  # of a row's last module: time to make it, a merge's distance from its sum
+# Of a row's last module: the time to make it, a merge's distance from its sum, and from itself before it was cut.
+MAKING = ("seconds", "merge_error", "merge_lost")
 COLUMNS = (*PLACE, "status", "reason", "tag", "overlap", "key", "score", "examples")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from adapters_xitt.compose.grammar import parse, show
 from adapters_xitt.compose.tree import (
+    FULL,
     FUSE,
     LANG,
     MERGES,
@@ -32,6 +33,6 @@ from adapters_xitt.compose.tree import (
     weights,
 )
 
-__all__ = ["FUSE", "LANG", "MERGES", "Composition", "Fuse", "Merge", "Nothing", "Part", "Scaled", "Stack", "Sum", "Way",
-           "chained", "fused", "heads", "names", "parse", "rename", "replaced", "scaled", "show", "untrained",
-           "weights"]
+__all__ = ["FULL", "FUSE", "LANG", "MERGES", "Composition", "Fuse", "Merge", "Nothing", "Part", "Scaled", "Stack",
+           "Sum", "Way", "chained", "fused", "heads", "names", "parse", "rename", "replaced", "scaled", "show",
+           "untrained", "weights"]

@@ -6,6 +6,7 @@ import math
 import re
 
 from adapters_xitt.compose.tree import (
+    FULL,
     FUSE,
     LANG,
     MERGES,
@@ -53,7 +54,9 @@ def show(composition: Composition) -> str:
 
 
 def _number(value: float) -> str:
-    """A number whole: 2, not 2.0; else every digit that it takes to read it back."""
+    """A number whole: 2, not 2.0; else every digit that it takes to read it back; the full rank by its word."""
+    if value == FULL:
+        return "full"
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
 
 
@@ -195,7 +198,7 @@ class _Parser:
                 option, place = self.tokens[self.at][1], self.tokens[self.at][2]
                 if option in options:
                     raise self.wrong(f"{option} stands twice")
-                options[option] = (self.number(), place)
+                options[option] = (self.number(full=option == "rank"), place)
             elif options:
                 raise self.wrong("a part stands before the options; 'option=number' was expected")
             else:
@@ -218,15 +221,18 @@ class _Parser:
             return Fuse(tuple(parts), "" if how == FUSE else name)
         return self.merge(how, parts, options, start)
 
-    def number(self) -> float:
-        """The value of an option, past its name and the sign."""
+    def number(self, *, full: bool) -> float:
+        """The value of an option, past its name and the sign; `full`: the word of that name is one."""
         self.at += 2
+        if full and self.tokens[self.at][1] == "full":
+            self.at += 1
+            return FULL
         minus = self.signs("-")
         self.at += minus
         try:
             value = float(self.tokens[self.at][1])
         except ValueError:
-            raise self.wrong("a number was expected") from None
+            raise self.wrong("a number or 'full' was expected" if full else "a number was expected") from None
         if not math.isfinite(value):
             raise self.wrong("a finite number was expected")
         self.at += 1
@@ -253,6 +259,8 @@ def _wrong_option(how: str, name: str, value: float) -> str:
         return unknown("option", name, MERGES[how].options)
     if name == "density" and not 0 < value <= 1:
         return f"density is a share above 0, up to 1, not {value:g}"
+    if name == "rank" and value == FULL:
+        return ""
     if name in ("rank", "seed") and value > MOST[name]:
         return f"{name} is {MOST[name]:,} at most, not {value:g}"
     if name in ("rank", "seed") and (value != int(value) or value < (name == "rank")):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 LANG = "$lang"  # the module of the language that is evaluated
+FULL = float("inf")  # a rank as high as the matrices have, written `full`
 FUSE = "fuse"  # a fusion without a name: nobody has trained it
 
 

@@ -224,8 +224,10 @@ def _merges(reading: Reading) -> list[str]:
     rows, lines = reading.frame, []
     for (method, text), part in rows[rows["merge_error"].notna()].groupby(["method", "intermediate"], sort=False):
         each = part["merge_error"]
+        lost = part["merge_lost"].dropna()
+        cut = f"; cut to its rank it lost {lost.mean():.2g} of what the merge is ({lost.max():.2g} at most)"
         lines.append(f"{method}, {text}: off the weighted sum by {each.mean():.2g} of its norm "
-                     f"({each.min():.2g} to {each.max():.2g})")
+                     f"({each.min():.2g} to {each.max():.2g})" + (cut if len(lost) else ""))
     return lines
 
 
