@@ -342,10 +342,10 @@ def convert(file: Path, trusted: bool, out: Path | None) -> None:
               "Default: the run's own.")
 def report(run: str, store: Path | None, out: Path | None) -> None:
     """Print the grid of RUN (its name or its folder), and write it as Markdown, CSV and heat map."""
-    from adapters_xitt import desk, progress
+    from adapters_xitt import progress, runs
     from adapters_xitt import report as reports
 
-    grid, folder = desk.load_run(run, store)
+    grid, folder = runs.load_run(run, store)
     reports.terminal(grid, progress.console())
     written = reports.write(grid, out or folder)
     click.echo(f"\n{', '.join(path.name for path in written)} lie in {out or folder}")

@@ -15,14 +15,13 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from adapters_xitt import formats, methods, mixture, parcel, plan, progress, recipe, stored, submission
+from adapters_xitt import formats, methods, mixture, parcel, plan, progress, recipe, runs, stored, submission
 from adapters_xitt.bench import make_fabric
-from adapters_xitt.errors import XittError, unknown
+from adapters_xitt.errors import XittError
 from adapters_xitt.grid import read_grid
 from adapters_xitt.jobs import Plan
 from adapters_xitt.material import Material, data_root
 from adapters_xitt.progress import console, say
-from adapters_xitt.readers.files import json_of, text_of
 from adapters_xitt.records import BLOCKED, DONE, FAILED, NOT_APPLICABLE, versions
 from adapters_xitt.run import Runner
 from adapters_xitt.store import Store, check_name, default_root
@@ -106,25 +105,12 @@ def exit_status(grid: dict[str, Any]) -> int:
     return 0 if all(entry["status"] in good for entry in grid["entries"]) else 1
 
 
-def load_run(name: str, store: Path | None) -> tuple[dict[str, Any], Path]:
-    """The grid of a run and its folder."""
-    runs = (store or default_root()) / "runs"
-    for folder in (Path(name), Path(name).parent if name.endswith("grid.json") else Path(name), runs / name):
-        if (folder / "grid.json").is_file():
-            found = json_of(text_of(folder / "grid.json"), folder / "grid.json")
-            if not isinstance(found, dict) or "entries" not in found:
-                raise XittError(f"{folder / 'grid.json'}: not the grid of a run; run its recipe again")
-            return found, folder
-    known = sorted(path.parent.name for path in runs.glob("*/grid.json"))
-    raise XittError(f"{unknown('run', name, known)} Runs lie in {runs}.")
-
-
 # -- submissions -------------------------------------------------------------------------------------------------------
 
 def submit(run: str, folder: Path, store: Path | None, *, benchmark: str, method: str | None, row: str | None,
            seed: int | None) -> int:
     """Writes one row of a run as a submission folder; the exit status."""
-    grid, where = load_run(run, store)
+    grid, where = runs.load_run(run, store)
     of = submission.benchmark(benchmark)
     found = submission.systems(grid, of, method=method, row=row, seed=seed)
     if len(found) != 1:

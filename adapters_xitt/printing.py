@@ -1,4 +1,5 @@
-"""What the commands print of plans, tasks, stores and submissions."""
+"""What the commands print of plans, tasks, stores and submissions. Tables of what is there need no torch: what does is
+imported where it is used."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,22 +15,26 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from adapters_xitt import ceiling, compose, desk, evaluate, formats, moduledesk, submission, tasks
+from adapters_xitt import compose, formats, moduledesk, tasks
 from adapters_xitt.compose import Composition
-from adapters_xitt.composedesk import Explained
-from adapters_xitt.desk import Work
 from adapters_xitt.errors import DataError, XittError
-from adapters_xitt.jobs import counts
 from adapters_xitt.languages import LANGUAGES
-from adapters_xitt.material import Material
 from adapters_xitt.mirror import MIRRORS
 from adapters_xitt.progress import console
 from adapters_xitt.records import BLOCKED, FAILED
 from adapters_xitt.store import Store, default_root
 
+if TYPE_CHECKING:
+    from adapters_xitt import submission
+    from adapters_xitt.composedesk import Explained
+    from adapters_xitt.desk import Work
+    from adapters_xitt.material import Material
+
 
 def print_plan(work: Work) -> None:
     """The cohorts, what the store has, examples, tokens, parameters, disk."""
+    from adapters_xitt.jobs import counts
+
     out, the_plan, store = console(), work.plan, work.store
     modules, cells = the_plan.missing(store.has_module, store.has_result)
     missing = {job.key for job in modules}
@@ -87,6 +92,8 @@ def print_tasks(*, markdown: bool) -> None:
 
 def tasks_table() -> str:
     """The tasks as Markdown: languages, origin and hub, metric, convention."""
+    from adapters_xitt import evaluate
+
     lines = ["| task | kind | languages | origin | hub | metric | convention |", "| --- " * 7 + "|"]
     for row in tasks.TASKS.values():
         if row.demo:
@@ -106,6 +113,8 @@ def tasks_table() -> str:
 
 def print_ceiling(name: str, *, encoder: str | None, data: str | None, store: Path | None) -> None:
     """What gold spans score on a question answering task, in each language whose files are at hand."""
+    from adapters_xitt import ceiling
+
     row, out = tasks.task(name), console()
     if row.kind != "qa":
         raise XittError(f"--ceiling is of question answering; {name} is of kind {row.kind}")
@@ -156,6 +165,8 @@ def print_task(name: str, *, encoder: str | None, data: str | None, store: Path 
 
 def _material(name: str, *, encoder: str | None, data: str | None, store: Path | None) -> Material:
     """What a recipe of one target would read."""
+    from adapters_xitt import desk
+
     values = {"name": "tasks", "encoder": encoder or "demo", "methods": ["seq_bn"], "intermediates": [],
               "targets": [name]}
     return desk.empty(desk.recipe_of(values, (), data), Store(store or default_root())).plan.material
@@ -293,6 +304,8 @@ def print_scores(grids: Sequence[dict[str, Any]]) -> None:
 def print_standing(predictions: Path, labels: Path, *, benchmark: str, out: Path | None, lenient: bool = False
                    ) -> None:
     """Prints what a submission folder scores."""
+    from adapters_xitt import submission
+
     found = submission.score(predictions, labels, submission.benchmark(benchmark), lenient=lenient)
     table = Table(title=f"{found.benchmark.about}\n{predictions}", title_justify="left")
     for column in ("", "score", "over", "scores", "missing"):

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from adapters_xitt import card, checkpoint, composedesk, desk, evaluate, exchangedesk, formats, hub, parcel, tasks
+from adapters_xitt import card, checkpoint, composedesk, evaluate, exchangedesk, formats, hub, parcel, runs, tasks
 from adapters_xitt.composedesk import Options
 from adapters_xitt.errors import XittError
 from adapters_xitt.formats import files
@@ -66,7 +66,7 @@ def _results(store: Store, key: str, run: str | None) -> tuple[list[Result], dic
     own = [one for one in store.results() if one.cell.composition == composition and not one.cell.head]
     if run is None:
         return own, {}
-    entries = [one for one in desk.load_run(run, store.root)[0]["entries"] if one["status"] == DONE]
+    entries = [one for one in runs.load_run(run, store.root)[0]["entries"] if one["status"] == DONE]
     keys = {one.cell.key for one in own}
     mine = {_row(one) for one in entries if one["key"] in keys}
     if not mine:

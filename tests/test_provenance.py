@@ -1,8 +1,10 @@
-"""What a result says of the machine and the versions that made it, and what the report makes of that."""
+"""A small run, looked at: what made its results, what the report says of that, and what looking costs."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,31 @@ def test_the_report_names_the_versions_that_made_its_cells(run, tmp_path, monkey
     assert len(vectors) == 3, "kept sentence vectors of other versions are not those of these"
     assert [(made["cells"], made["modules"]) for made in grid(tmp_path)["made_with"]] == [(4, 0), (0, 1)]
     assert "0 of 4 cells" in run("languages=[de, fi]", "--fresh-versions")
+
+
+LOOK = """
+import json, sys
+from adapters_xitt.cli import main
+heavy, loaded = ("torch", "transformers", "evaluate", "datasets", "adapters", "peft"), {}
+for words in json.loads(sys.argv[1]):
+    try:
+        main(words, standalone_mode=False)
+    except SystemExit:
+        pass
+    loaded[" ".join(words[:2])] = [name for name in heavy if name in sys.modules]
+print("\\n" + json.dumps(loaded))
+"""
+
+
+def test_tables_of_what_is_there_load_no_torch(run, tmp_path) -> None:
+    run("languages=[de]")
+    store = str(tmp_path / "store")
+    (key,) = (manifest.key for manifest in Store(tmp_path / "store").manifests())
+    commands = [["--help"], ["tasks"], ["tasks", "xnli"], ["show", "--store", store],
+                ["show", "--results", "--store", store], ["show", key[:12], "--store", store],
+                ["report", "small", "--store", store]]
+    ran = subprocess.run([sys.executable, "-c", LOOK, json.dumps(commands)], capture_output=True, text=True, check=True)
+    loaded = json.loads(ran.stdout.splitlines()[-1])
+    assert len(loaded) == len(commands) and not any(loaded.values()), loaded
+    for shown in ("demo-pairs", key[:12], "modules in", "results in", "majority class"):
+        assert shown in ran.stdout

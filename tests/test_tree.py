@@ -28,7 +28,7 @@ ROOMS = ("errors", "languages", "digests", "progress", "sizes",  # words
          "nearest", "decode", "ceiling", "stream", "train",  # engine
          "material", "means", "keys", "jobs", "stored", "plan", "bench", "merging", "journal", "queue", "run",
          "grid",  # work
-         "analysis", "submissionfiles", "submission", "card", "parcel", "report",  # reading
+         "analysis", "submissionfiles", "submission", "card", "parcel", "runs", "report",  # reading
          "doctor", "desk", "moduledesk", "exchangedesk", "composedesk", "datadesk", "printing", "sharedesk",
          "cli")  # doors
 
