@@ -25,7 +25,6 @@ def data(tmp_path_factory, pico_world) -> Path:
     return root
 
 
-@pytest.mark.xfail(reason="until xitt train takes a portion")
 @pytest.mark.parametrize("method", ["seq_bn", "lora"])
 def test_the_language_module_that_is_advised_can_be_trained(method, data, pico_dir, tmp_path) -> None:
     machine = ("--store", tmp_path / "store", "--data", data, "--device", "cpu")
