@@ -168,7 +168,7 @@ class Material:
         if mixed not in self._searched:
             (part,) = mixed.portions
             rows = self.selected(part, mixed)
-            self._searched[mixed] = rows, self.encoded(part.record, rows)
+            self._searched[mixed] = rows, self._portion_units(part, self.selection(part, mixed), rows)
         return self._searched[mixed]
 
     def data(self, mixed: Mixture) -> list[Data]:
@@ -178,12 +178,21 @@ class Material:
         found = []
         sizes = [len(self.examples(part, mixed)) for part in mixed.portions]
         for part, share in zip(mixed.portions, mixed.probabilities(sizes), strict=True):
-            selected = self.selected(part, mixed)
-            found.append(Data(part.text, part.record, self.encoded(part.record, self.examples(part, mixed)),
-                              self.encoded(part.record, selected), selected, self.batch_size(part, mixed), share,
-                              part.languages[0]))
+            examples, selected = self.examples(part, mixed), self.selected(part, mixed)
+            found.append(Data(part.text, part.record,
+                              self._portion_units(part, self.train(part, mixed), examples),
+                              self._portion_units(part, self.selection(part, mixed), selected),
+                              selected, self.batch_size(part, mixed), share, part.languages[0]))
         self._data[mixed] = found
         return found
+
+    def _portion_units(self, part: Portion, files: Sequence[Rows], examples: Sequence[dict[str, Any]]
+                       ) -> Units:
+        """The encoded examples of a portion, made of the rows of `files`: once for all mixtures that have it."""
+        key = (part.record.name, part.variant, part.labels, *(rows.digest for rows in files))
+        if key not in self._units:
+            self._units[key] = self.encoded(part.record, examples)
+        return self._units[key]
 
     def test(self, name: str, language: str) -> Rows:
         return self._read(("test", name, language), lambda: self.sources.test(task(name), language))
