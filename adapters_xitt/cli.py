@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from adapters_xitt import __version__
+from adapters_xitt import __version__, atomic, stopping
 from adapters_xitt.errors import XittError
+from adapters_xitt.text import printable
 
 # Before torch is there: threads that wait asleep. Spinning ones, the default, make small layers on a machine whose
 # cores are shared several times slower (970 against 170 ms a step, two threads beside two other processes).
@@ -25,18 +27,34 @@ class Doors(click.Group):
     """Shows a user's mistake without a traceback, exit status 2; anything else keeps its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (XittError, FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError
-                ) as error:
-            told = f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else str(error)
-            shown = click.ClickException(told)
-            shown.exit_code = 2
-            raise shown from None
-        except KeyboardInterrupt:
+        with stopping.listening():
+            try:
+                result = self._told(ctx)
+                stopping.check()
+                return result
+            except SystemExit:
+                if not stopping.asked():
+                    raise
+            except KeyboardInterrupt:
+                pass
+            stopping.give_up()
             click.echo("\nstopped; what was finished is kept, and the same command goes on from the last checkpoint",
                        err=True)
-            sys.exit(130)
+            sys.exit(128 + (stopping.asked() or signal.SIGINT))
+
+    def _told(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (XittError, OSError) as error:
+            missing = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
+            if isinstance(error, OSError) and not isinstance(error, missing) and not atomic.disk_refuses(error):
+                raise  # a defect
+            told = f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else str(error)
+            if isinstance(error, OSError) and atomic.disk_refuses(error):
+                told = atomic.explain(error, error.filename or atomic.full_place())
+            shown = click.ClickException(printable(told))
+            shown.exit_code = 2
+            raise shown from None
 
 
 class Expression(click.Command):
@@ -107,7 +125,10 @@ def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: st
         threads = threads or max(1, (os.cpu_count() or 1) // workers)
     same = ("run", recipe, *_with_precision(overrides, precision), "--store", work.store.root, "--device", device,
             "--threads", threads, "--log", log, "--keep-every", keep_every)
-    with desk.others(same, workers - 1):
+    if stopping.follow_parent():
+        desk.share(work, device=device, threads=threads, keep_every=keep_every, log=log)
+        return
+    with desk.others(same, workers - 1, work.store.root / "logs"):
         grid = desk.run(work, device=device, threads=threads, log=log, keep_every=keep_every)
     report.terminal(grid, progress.console())
     folder = work.store.root / "runs" / work.plan.recipe.name
@@ -235,7 +256,7 @@ def compose(composition: str, settings: tuple[str, ...], save: str | None, train
     if train_on:
         made, text = composedesk.train(text, train_on, store=store, options=options, name=save)
         printing.print_manifest(made, name=save)
-        click.echo(f"\nwhole: {text}")
+        click.echo(printable(f"\nwhole: {text}"))
     elif save:
         printing.print_manifest(composedesk.save(text, save, store=store, options=options), name=save)
     if scored:
@@ -273,6 +294,16 @@ def show(name: str | None, results: bool, store: Path | None) -> None:
     printing.print_store(store, name=name, results=results)
 
 
+@main.command(name="check-store")
+@STORE
+def check_store(store: Path | None) -> None:
+    """Read everything in the store whole and compare it with the digests that it carries. Changes nothing. The exit
+    status is 1 where something is damaged."""
+    from adapters_xitt import storedesk
+
+    sys.exit(storedesk.check(store))
+
+
 @main.command()
 @click.argument("path")
 @STORE
@@ -300,7 +331,7 @@ def export(module: str, folder: Path, form: str, task: str | None, without_head:
     from adapters_xitt import exchangedesk
 
     told = exchangedesk.export(module, folder, form=form, task=task, with_head=not without_head, store=store)
-    click.echo("\n".join([f"written: {folder}", *told]))
+    click.echo(printable("\n".join([f"written: {folder}", *told])))
 
 
 @main.command(name="import")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import compose, formats, merges, methods, mixture, parcel, plan, stored, tasks
+from adapters_xitt import compose, merges, methods, mixture, parcel, plan, stored, tasks
 from adapters_xitt.compose import Composition, Fuse, Merge, Part
 from adapters_xitt.desk import Work, empty, encoder_of, method_of, recipe_of, runner_of
 from adapters_xitt.errors import XittError, nearest
@@ -98,7 +98,7 @@ def find(text: str, where: Store) -> Found:
             near = nearest(word, [compose.FUSE, *compose.MERGES]) if compose.fused(written, word) else None
             told = f"{error} Did you mean {near}(…)?" if near else str(error)
             raise XittError(_pointed(text, told, word)) from None
-    manifests = {key: formats.read_manifest(where.module_folder(key)) for key in words.values()}
+    manifests = {key: where.manifest(key) for key in words.values()}
     if isinstance(written, Part) and written.name in words:
         composition = compose.parse(manifests[words[written.name]].context)
     else:
@@ -215,7 +215,7 @@ def train(text: str, task: str, *, store: Path | None, options: Options, name: s
     if name:
         where.give_name(name, job.key, tell=say)
         found.words[name] = job.key
-    return formats.read_manifest(where.module_folder(job.key)), found.called(composition)
+    return where.manifest(job.key), found.called(composition)
 
 
 def _on_top(work: Work, base: Composition, target: Any, options: Options) -> TrainJob:
@@ -245,7 +245,7 @@ def save(text: str, name: str, *, store: Path | None, options: Options) -> Manif
             composition = Part(merge_job(work.plan, composition, title=found.called(composition)).key)
     make(work, composition, options)
     where.give_name(name, composition.name, tell=say)
-    return formats.read_manifest(where.module_folder(composition.name))
+    return where.manifest(composition.name)
 
 
 def make(work: Work, composition: Composition, options: Options) -> None:
@@ -311,7 +311,7 @@ def _measured(work: Work, node: Merge) -> tuple[dict[str, float], dict[str, floa
     making it in memory."""
     job = merge_job(work.plan, node, title=compose.show(node))
     if work.store.has_module(job.key):
-        record = formats.read_manifest(work.store.module_folder(job.key)).merge
+        record = work.store.manifest(job.key).merge
         return record["errors"], record.get("lost", {})
     modules = {key: work.store.load_module(key) for key in compose.names(node)}
     files = work.plan.material.files
@@ -359,7 +359,7 @@ def _out_of_context(found: Found, work: Work) -> Iterator[str]:
 
 def _head(work: Work, key: str, space: str) -> str:
     """A head in words: its kind and its labels."""
-    head = formats.read_manifest(work.store.module_folder(key)).heads[space]
+    head = work.store.manifest(key).heads[space]
     labels = " ".join(head["labels"][:4]) + (f" … ({len(head['labels'])})" if len(head["labels"]) > 4 else "")
     return head["kind"] + (f" ({labels})" if labels else "")
 

@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from adapters_xitt import inventory, mirror, tasks
+from adapters_xitt import inventory, mirror, progress, tasks
 from adapters_xitt.errors import XittError
 from adapters_xitt.inventory import BROKEN, MISSING, READ, UNLABELLED, UNREAD, Finding
 from adapters_xitt.progress import console
@@ -43,13 +42,13 @@ def _watched(found: Iterator[Finding], count: int) -> Iterator[Finding]:
     if sys.stderr.isatty():
         from rich.progress import track
 
-        yield from track(found, total=count, description="reading", console=Console(stderr=True), transient=True)
+        yield from track(found, total=count, description="reading", console=console(stderr=True), transient=True)
         return
     told = time.monotonic()
     for n, one in enumerate(found, 1):
         if time.monotonic() - told > EVERY:
             told = time.monotonic()
-            print(f"read {n} of {count}: {one.task} {one.split} {one.language}", file=sys.stderr, flush=True)
+            progress.say(f"read {n} of {count}: {one.task} {one.split} {one.language}")
         yield one
 
 
@@ -85,7 +84,7 @@ def _print_findings(folder: Path, shown: dict[str, list[Finding]]) -> None:
     out = console()
 
     def say(line: str) -> None:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        out.print(line, highlight=False, soft_wrap=True)
 
     for name, found in shown.items():
         for one in found:
@@ -125,16 +124,13 @@ def fetch(references: Sequence[str], folder: Path | None, *, revisions: Sequence
             raise XittError(f"--revision {text!r}: write REPOSITORY=COMMIT")
         pinned[repo] = commit
 
-    def tell(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
     done = mirror.fetch(references, folder, revisions=pinned, languages=languages, training=training,
-                        most=mirror.parse_size(most), tell=tell)
+                        most=mirror.parse_size(most), tell=progress.say)
     out = console()
     out.print(f"{len(done.new)} files written, {len(done.kept)} were there; their commits and digests stand in "
               f"{folder / mirror.RECORD}", highlight=False, soft_wrap=True)
     for note in done.notes:
-        out.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"Note: {note}", highlight=False, soft_wrap=True)
 
 
 def print_mirrors() -> None:

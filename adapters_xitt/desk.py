@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
-from adapters_xitt import formats, methods, mixture, parcel, plan, progress, recipe, runs, stored, submission
+from adapters_xitt import formats, methods, mixture, parcel, plan, progress, recipe, runs, stopping, stored, submission
+from adapters_xitt.atomic import writing
 from adapters_xitt.bench import make_fabric
 from adapters_xitt.errors import XittError
 from adapters_xitt.grid import read_grid
@@ -49,18 +50,45 @@ def _open(found: recipe.Recipe, store: Path | None) -> Work:
 
 
 @contextmanager
-def others(words: Sequence[Any], count: int) -> Iterator[None]:
-    """`count` more processes of the same command, silent; the store shares out the work. They end with the block."""
+def others(words: Sequence[Any], count: int, logs: Path) -> Iterator[None]:
+    """`count` more processes of the same command; the store shares out the work. They end with the block, or with this
+    process; what they say stands in `logs`, and the end of it is told of one that fails."""
     command = [sys.executable, "-m", "adapters_xitt.cli", *map(str, words)]
-    started = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for process in started:
-            process.terminate()
-        for process in started:
+    environment = {**os.environ, stopping.PARENT: str(os.getpid())}
+    paths = [logs / f"worker-{number}.log" for number in range(2, count + 2)]
+    with ExitStack() as stack:
+        if paths:
+            with writing(logs):
+                logs.mkdir(parents=True, exist_ok=True)
+                files = [stack.enter_context(path.open("wb")) for path in paths]
+        started = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment)
+                   for file in (files if paths else ())]
+        try:
+            yield
+        finally:
+            failed = [process.poll() not in (None, 0) for process in started]
+            _end(started)
+            for path, process, wrong in zip(paths, started, failed, strict=True):
+                if wrong and not stopping.asked():
+                    last = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
+                    say("\n  ".join([f"{path.stem} ended with exit status {process.returncode}; the others did its "
+                                     f"work. The end of {path}:", *last]))
+
+
+def _end(started: Sequence[subprocess.Popen]) -> None:
+    for process in started:
+        process.terminate()
+    for process in started:
+        try:
+            process.wait(stopping.GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
             process.wait()
+
+
+def share(work: Work, *, device: str, threads: int | None, log: str, keep_every: float) -> None:
+    """A worker's part in a run: the process that started it writes the grid."""
+    runner_of(work, device=device, threads=threads, log=log, keep_every=keep_every).run()
 
 
 def run(work: Work, *, device: str, threads: int | None, log: str, keep_every: float) -> dict[str, Any]:
@@ -88,7 +116,7 @@ def runner_of(work: Work, *, device: str, threads: int | None, log: str = "none"
     """What runs a plan, on a device, with its progress on the terminal."""
     if threads:
         torch.set_num_threads(threads)
-    watch = progress.Bars(Console(stderr=True)) if sys.stderr.isatty() else progress.Lines(say)
+    watch = progress.Bars(console(stderr=True)) if sys.stderr.isatty() else progress.Lines(say)
     fabric = make_fabric(device, work.plan.material.means.base)
     return Runner(work.plan, work.store, fabric, watch=watch, log=log, keep_every=keep_every)
 
@@ -122,7 +150,7 @@ def submit(run: str, folder: Path, store: Path | None, *, benchmark: str, method
     out = console()
     out.print(f"{found[0]}: written to {folder}")
     for line in missing:
-        out.print(f"missing: {line}", markup=False)
+        out.print(f"missing: {line}")
     return int(bool(missing))
 
 
@@ -148,7 +176,7 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
         raise XittError(f"{job.title}: {runner.failed[job.key]}")
     if name:
         where.give_name(name, job.key, tell=say)
-    return formats.read_manifest(where.module_folder(job.key))
+    return where.manifest(job.key)
 
 
 def recipe_of(values: dict[str, Any], overrides: Sequence[str], data: str | None, reads: recipe.Reads | None = None

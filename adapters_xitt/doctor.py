@@ -8,41 +8,47 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from rich.console import Console
+from rich.text import Text
 
+from adapters_xitt.progress import console
 from adapters_xitt.records import versions
 from adapters_xitt.store import default_root
 
-GOOD, BAD, NOTE = "[green]ok[/]  ", "[red]bad[/] ", "[yellow]note[/]"
+GOOD, BAD, NOTE = ("ok  ", "green"), ("bad ", "red"), ("note", "yellow")
+Mark = tuple[str, str]  # a word and its colour
 EXACT, CLOSE = 0.0, 1e-5  # the same operations in the same order; the same sum in another order, fp32
 
 
 def examine(store: Path | None) -> bool:
     """Prints what is found, in words to act on; whether all is well."""
-    out, well = Console(highlight=False, soft_wrap=True), True
+    out, well = console(highlight=False, soft_wrap=True), True
+
+    def line(mark: Mark, text: str) -> None:
+        out.print(Text.assemble(mark, f" {text}"))
+
     for name, found in versions().items():
         missing = found == "not installed"
         well &= not missing
-        out.print(f"{BAD if missing else GOOD} {name} {found}" + (": pip install adapters-xitt" if missing else ""))
+        line(BAD if missing else GOOD, f"{name} {found}" + (": pip install adapters-xitt" if missing else ""))
     for mark, text in (*_devices(), *_places(store), *_risks()):
         well &= mark != BAD
-        out.print(f"{mark} {text}")
+        line(mark, text)
     for name, check in LAWS.items():
         try:
             error, bound = check()
         except Exception as broken:  # whatever a library's new version throws is what the user came to hear
-            out.print(f"{BAD} law: {name}: {type(broken).__name__}: {broken}")
+            line(BAD, f"law: {name}: {type(broken).__name__}: {broken}")
             well = False
             continue
         holds = error <= bound
         well &= holds
-        out.print(f"{GOOD if holds else BAD} law: {name} (off by {error:.1e}, at most {bound:.0e})")
+        line(GOOD if holds else BAD, f"law: {name} (off by {error:.1e}, at most {bound:.0e})")
     out.print("All is well." if well else "Something is wrong: see the lines marked bad. The versions that the "
               "project was tested with stand in scripts/locks.")
     return well
 
 
-def _devices() -> Iterator[tuple[str, str]]:
+def _devices() -> Iterator[tuple[Mark, str]]:
     import torch
 
     yield GOOD, f"cpu: {os.cpu_count()} cores, {torch.get_num_threads()} threads"
@@ -58,7 +64,7 @@ def _devices() -> Iterator[tuple[str, str]]:
         yield GOOD, "mps: an Apple GPU"
 
 
-def _places(store: Path | None) -> Iterator[tuple[str, str]]:
+def _places(store: Path | None) -> Iterator[tuple[Mark, str]]:
     root = (store or default_root()).absolute()
     there = next(path for path in (root, *root.parents) if path.exists())
     if not os.access(there, os.W_OK):
@@ -74,7 +80,7 @@ def _places(store: Path | None) -> Iterator[tuple[str, str]]:
             yield (GOOD if value else NOTE), f"{variable}: {told}"
 
 
-def _risks() -> Iterator[tuple[str, str]]:
+def _risks() -> Iterator[tuple[Mark, str]]:
     if find_spec("kernels"):
         yield BAD, "the package 'kernels' lets a checkpoint's configuration load code: pip uninstall kernels"
 

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from adapters_xitt import stopping
 from adapters_xitt.batches import Units, collate, micro_batches
 from adapters_xitt.heads import HEADS
 from adapters_xitt.lower import Lowered
@@ -110,6 +111,7 @@ def say(rig: Rig, rows: Sequence[Scored], units: Units, kind: str, *, fabric: Fa
                 said = HEADS[kind].say(row.head(hidden, batch), batch)
             for unit, value in zip(chosen, said, strict=True):
                 found[at][unit] = value
+            stopping.check()
             tick(int(arrays["mask"].sum()))
     return found
 
@@ -156,6 +158,7 @@ def mixed(rig: Rig, asked: Sequence[Asked], *, fabric: Fabric, tokens: int, stop
                 said = HEADS[asked[at].kind].say(asked[at].scored.head(own, batches[at]), batches[at])
             for unit, value in zip(units, said, strict=True):
                 found[at][unit] = value
+        stopping.check()
         tick(int(mask.sum()))
     return found
 

@@ -13,9 +13,9 @@ from adapters_xitt.errors import Problems, XittError, unknown
 from adapters_xitt.formats import files, foreign, hubfolder, peftfolder
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.lineage import UNKNOWN, Exposure
-from adapters_xitt.moduledesk import plain
 from adapters_xitt.progress import say
 from adapters_xitt.store import Store, check_name, default_root
+from adapters_xitt.text import printable
 
 # -- giving one out ----------------------------------------------------------------------------------------------------
 
@@ -123,8 +123,7 @@ def _give_foreign(module: formats.Module, work: Path, where: Store, form: str, h
                     f"model.heads[{name!r}].config['num_choices']")
     rest = [key for key in _others(manifest) if key not in over]
     if rest:
-        shown = compose.rename(context, lambda key: compose.Part(_called(where, formats.read_manifest(
-            where.module_folder(key)))))
+        shown = compose.rename(context, lambda key: compose.Part(_called(where, where.manifest(key))))
         told.append(f"it was trained in {compose.show(shown)}, and is whole only there: give out the others too")
     return told
 
@@ -177,7 +176,7 @@ def take_in(folder: Path, *, name: str, encoder: str | None = None, task: str | 
         for part, one in zip(found.over, parts, strict=True):
             where.give_name(f"{name}.{part.lower()}", one)
     where.give_name(name, key, tell=say)
-    return formats.read_manifest(where.module_folder(key))
+    return where.manifest(key)
 
 
 def _read(form: str, folder: Path, with_head: bool) -> foreign.Foreign:
@@ -198,13 +197,13 @@ def _ask(found: foreign.Foreign, encoder: str | None, task: str | None, labels: 
     """Tells at once all that the folder doesn't say and nobody gave."""
     head, problems = found.head, Problems(f"{found.folder}: a folder of {found.form} doesn't say everything")
     if not encoder:
-        problems.add(f"--encoder: the encoder it stands on; it calls it {plain(found.made_for)!r}")
+        problems.add(f"--encoder: the encoder it stands on; it calls it {printable(found.made_for)!r}")
     if head and not task:
         fits = [row.name for row in tasks.TASKS.values() if row.trains and row.kind == head.kind
                 and (not row.labels or (head.labels is None and len(row.labels) == head.outputs)
                      or sorted(row.labels) == sorted(head.labels or ()))]
         problems.add(f"--task: what its head answers ({head.kind}"
-                     + (f", labels {plain(' '.join(head.labels))}" if head.labels else "")
+                     + (f", labels {printable(' '.join(head.labels))}" if head.labels else "")
                      + f"); it could be {', '.join(fits) or 'none of the tasks'}, or leave it with --without-head")
     if head and head.labels is None and not labels:
         row = tasks.task(task) if task else None
@@ -233,7 +232,7 @@ def _made(found: foreign.Foreign, known: checkpoint.EncoderFiles, where: Store, 
     digest = digests.tensors_digest(tensors)
     key = digests.key("import", {"tensors": digest, "encoder": known.fingerprint, "method": choice.record(),
                                  "heads": heads, "over": list(parts), "exposure": exposure})
-    mixed = mixture.Mixture(task or plain(found.name), ())
+    mixed = mixture.Mixture(task or printable(found.name), ())
     if row and row.trains and trained_in:
         (portion,) = mixture.single(f"{row.name}@{'+'.join(trained_in)}").portions
         mixed = mixture.Mixture(portion.text, (replace(portion, labels=row.labels if row.open else ()),))
@@ -241,11 +240,11 @@ def _made(found: foreign.Foreign, known: checkpoint.EncoderFiles, where: Store, 
     manifest = formats.Manifest(
         key=key, digest=digest, encoder=known.fingerprint, encoder_name=known.name, method=choice.record(),
         trained_on=mixed.name, mixture=mixed.record(), heads=heads, languages=list(trained_in), seed=0,
-        context=compose.show(context), role=f"{plain(found.name)}, {choice.label}, taken in from {found.form}",
+        context=compose.show(context), role=f"{printable(found.name)}, {choice.label}, taken in from {found.form}",
         exposure=exposure, metrics={"score": None, "headline": row.headline if row else ""},
         training={"learning_rate": 0.0, "start": None, "below": list(parts), "carry_pooler": False,
-                  "made_for": plain(found.made_for)},
-        versions={found.form: plain(found.version)}, source=found.form)
+                  "made_for": printable(found.made_for)},
+        versions={found.form: printable(found.version)}, source=found.form)
     where.save_module(formats.Module(manifest, tensors))
     return key
 
@@ -262,12 +261,12 @@ def _fitted(found: foreign.Foreign, row: tasks.Task, labels: Sequence[str], know
         return row, head.tensors
     given = tuple(labels) or head.labels
     if len(given) != head.outputs or len(set(given)) < len(given):
-        raise XittError(f"{found.folder}: {len(given)} labels ({plain(' '.join(given))}) for a head with "
+        raise XittError(f"{found.folder}: {len(given)} labels ({printable(' '.join(given))}) for a head with "
                         f"{head.outputs} outputs; each output has one of its own")
     if not row.labels:  # only its data knows them
         return replace(row, labels=given), head.tensors
     if sorted(given) != sorted(row.labels):
-        raise XittError(f"{found.folder}: its labels are {plain(' '.join(given))}, those of {row.name} are "
+        raise XittError(f"{found.folder}: its labels are {printable(' '.join(given))}, those of {row.name} are "
                         f"{' '.join(row.labels)}; --labels names the head's outputs, in their order, in the words of "
                         "the task")
     order = [given.index(label) for label in row.labels]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from adapters_xitt import compose, decode, digests, formats
+from adapters_xitt import compose, decode, digests
 from adapters_xitt.errors import XittError
 from adapters_xitt.jobs import Plan
 from adapters_xitt.methods import COMPOSED
@@ -56,7 +56,7 @@ def _made_with(plan: Plan, store: Store, results: Mapping[str, Result]) -> list[
     for result in results.values():
         count(result.provenance.get("versions", {}), "cells")
     modules = dict.fromkeys(name for key in results for name in compose.names(plan.score[key].composition))
-    for manifest in (formats.read_manifest(store.module_folder(key)) for key in modules):
+    for manifest in map(store.manifest, modules):
         if not manifest.source:  # what was made elsewhere names the versions of its form
             count(manifest.versions, "modules")
     return sorted(sets.values(), key=lambda made: -made["cells"])
@@ -72,7 +72,7 @@ def _made(plan: Plan, store: Store, entry: Entry) -> dict[str, Any]:
         jobs = [job for job in jobs if job.merged is not None or job.method.row.engine in ("fusion", "weights")]
     if not jobs:
         return {"seconds": 0.0}
-    metrics = formats.read_manifest(store.module_folder(jobs[-1].key)).metrics
+    metrics = store.manifest(jobs[-1].key).metrics
     return {"seconds": metrics.get("seconds", 0.0),
             **{f"merge_{name}": metrics[name] for name in ("error", "lost") if metrics.get(name) is not None}}
 
@@ -101,7 +101,7 @@ def _weak(plan: Plan, store: Store) -> list[str]:
     found = []
     for key in plan.train:
         if key in parents and store.has_module(key):
-            manifest = formats.read_manifest(store.module_folder(key))
+            manifest = store.manifest(key)
             if manifest.chance is not None and manifest.metrics["score"] <= manifest.chance:
                 found.append(f"{manifest.role}: {manifest.metrics['score']:.1f} on its own selection split, "
                              f"{manifest.chance:.1f} by always saying the commonest label")

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from adapters_xitt.atomic import writing
 from adapters_xitt.errors import XittError
 from adapters_xitt.progress import Silent
 from adapters_xitt.store import Store
@@ -24,16 +25,20 @@ class Journal:
 
     def __init__(self, store: Store, log: str, watch: Silent, rows: Sequence[Row]) -> None:
         self.watch = watch
-        self.loggers = {row.key: _logger(store.root / "logs" / row.key, log) for row in rows} if log != "none" else {}
+        self.folder = store.root / "logs"
+        with writing(self.folder):
+            self.loggers = {row.key: _logger(self.folder / row.key, log) for row in rows} if log != "none" else {}
 
     def step(self, key: str, *, step: int, loss: float, tokens: int) -> None:
         if key in self.loggers:
-            self.loggers[key].log_metrics({"loss": loss, "tokens": tokens}, step)
+            with writing(self.folder):
+                self.loggers[key].log_metrics({"loss": loss, "tokens": tokens}, step)
         self.watch.tick(tokens)
 
     def look(self, key: str, *, step: int, scores: dict[str, float]) -> None:
         if key in self.loggers:
-            self.loggers[key].log_metrics({f"selection/{name}": value for name, value in scores.items()}, step)
+            with writing(self.folder):
+                self.loggers[key].log_metrics({f"selection/{name}": value for name, value in scores.items()}, step)
 
     def tick(self, tokens: int) -> None:
         self.watch.tick(tokens)
@@ -42,8 +47,9 @@ class Journal:
         self.watch.say(text)
 
     def close(self) -> None:
-        for logger in self.loggers.values():
-            logger.finalize("done")
+        with writing(self.folder):
+            for logger in self.loggers.values():
+                logger.finalize("done")
 
 
 def _logger(folder: Path, log: str) -> Any:

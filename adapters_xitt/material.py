@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import batches, checkpoint, decode, demo, digests, evaluate, mixture, truncation
+from adapters_xitt import batches, checkpoint, decode, demo, digests, evaluate, mixture, stopping, truncation
 from adapters_xitt.batches import Lengths, Units
 from adapters_xitt.contamination import Contamination
 from adapters_xitt.errors import XittError
@@ -119,6 +119,7 @@ class Material:
 
     def _read(self, at: tuple, read: Callable[[], Rows]) -> Rows:
         if at not in self._rows:
+            stopping.check()
             self._rows[at] = read()
         return self._rows[at]
 
@@ -267,10 +268,8 @@ class Material:
                 ) -> Units:
         from datasets import Dataset
 
-        folder = self.store.root / "tokens" / name
-        if not folder.is_dir():
-            with self.store.whole_folder(folder) as work:
-                Dataset.from_dict(encode().columns).save_to_disk(work)
+        folder = self.store.cached_folder(self.store.root / "tokens" / name, lambda work: Dataset.from_dict(
+            encode().columns).save_to_disk(work))
         kept = Dataset.load_from_disk(str(folder))
         words = batches.vocabulary(self.tokenizer) if kind == "mlm" else None
         return Units({column: list(kept[column]) for column in kept.column_names}, examples, words, reading)
@@ -299,8 +298,4 @@ def data_root(recipe: Recipe, store: Store) -> Path | None:
     root = recipe.data.root or os.environ.get("XITT_DATA")
     if root != "demo":
         return Path(root) if root else None
-    folder = store.root / "worlds" / f"demo-{demo.fingerprint()}"
-    if not folder.is_dir():
-        with store.whole_folder(folder) as work:
-            demo.write(work)
-    return folder
+    return store.cached_folder(store.root / "worlds" / f"demo-{demo.fingerprint()}", demo.write)

@@ -20,7 +20,9 @@ from adapters_xitt.formats.files import TensorInfo
 from adapters_xitt.lineage import UNKNOWN
 from adapters_xitt.parcel import DATA, PARTS
 from adapters_xitt.progress import console
-from adapters_xitt.store import Store, default_root, read_data_set
+from adapters_xitt.store import Store, default_root
+from adapters_xitt.storefiles import read_data_set
+from adapters_xitt.text import printable
 
 CONFIGS = ("adapter_config.json", "head_config.json", "adapter_fusion_config.json", "adapter_setup.json")
 
@@ -34,7 +36,7 @@ def inspect(word: str, *, store: Path | None) -> int:
     else:
         problems = _folder(path if path.is_dir() else _stored(word, store), out)
     for problem in problems:
-        out.print(Text(f"problem: {plain(problem)}"))
+        out.print(Text(f"problem: {printable(problem)}"))
     out.print("No problem found." if not problems else f"{len(problems)} problem{'s' * (len(problems) > 1)}.")
     return int(bool(problems))
 
@@ -120,14 +122,8 @@ def exposure_in_words(manifest: formats.Manifest) -> str:
     words = [f"{role} " + ", ".join(task + (f" in {', '.join(codes)}" if codes else "")
                                     for task, codes in tasks.items()) for role, tasks in found.items()]
     unsure = any(not row["data"] for row in manifest.exposure)
-    return plain("; ".join(words) or "nothing: it was trained on no data") + (
+    return printable("; ".join(words) or "nothing: it was trained on no data") + (
         "; which items is not known, so that its cells carry a star" if unsure else "")
-
-
-def plain(text: str) -> str:
-    """A text that somebody else wrote, safe for a terminal: control characters escaped, lines kept."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode()
-                   for sign in text)
 
 
 def manifest_table(manifest: formats.Manifest, *, title: str = "") -> Table:
@@ -144,12 +140,12 @@ def manifest_table(manifest: formats.Manifest, *, title: str = "") -> Table:
 
 
 def _lines(title: str) -> Table:
-    return Table(show_header=False, title=Text(plain(title)), title_justify="left")
+    return Table(show_header=False, title=Text(printable(title)), title_justify="left")
 
 
 def _row(table: Table, what: str, value: Any) -> None:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    table.add_row(Text(plain(what)), Text(plain(text[:2000]) + ("…" if len(text) > 2000 else "")))
+    table.add_row(Text(printable(what)), Text(printable(text[:2000]) + ("…" if len(text) > 2000 else "")))
 
 
 def _print_values(values: Mapping[str, Any], title: str, out: Console) -> None:
@@ -161,7 +157,7 @@ def _print_values(values: Mapping[str, Any], title: str, out: Console) -> None:
 
 def _print_tensors(tensors: Mapping[str, TensorInfo], name: str, out: Console) -> None:
     """A line for each part of a module: tensors, parameters, dtypes."""
-    table = Table(title=Text(f"tensors of {plain(name)}"), title_justify="left")
+    table = Table(title=Text(f"tensors of {printable(name)}"), title_justify="left")
     for column in ("part", "tensors", "parameters", "MiB", "dtypes"):
         table.add_column(column, justify="left" if column in ("part", "dtypes") else "right")
     parts: dict[str, list[TensorInfo]] = {}
@@ -171,7 +167,7 @@ def _print_tensors(tensors: Mapping[str, TensorInfo], name: str, out: Console) -
     rows = list(parts.items())[:20]
     for part, infos in [*rows, *([("all", list(tensors.values()))] if len(parts) != 1 else [])]:
         kinds = Counter(info.dtype for info in infos)
-        table.add_row(Text(plain(part)), f"{len(infos):,}", f"{sum(info.count for info in infos):,}",
+        table.add_row(Text(printable(part)), f"{len(infos):,}", f"{sum(info.count for info in infos):,}",
                       f"{sum(info.size for info in infos) / files.MIB:.2f}", ", ".join(kinds))
     out.print(table)
 
@@ -184,5 +180,5 @@ def _print_files(folder: Path, names: list[str], out: Console) -> None:
     for name in names[:100]:
         path = folder / name
         size = "" if path.is_symlink() or not path.is_file() else f"{path.stat().st_size:,}"
-        table.add_row(Text(plain(name)), size, "" if name in read or name.endswith(".safetensors") else "not read")
+        table.add_row(Text(printable(name)), size, "" if name in read or name.endswith(".safetensors") else "not read")
     out.print(table)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from adapters_xitt import card, compose, digests, formats, hub
+from adapters_xitt import card, compose, digests, formats, hub, integrity
 from adapters_xitt.card import Card, Form
 from adapters_xitt.errors import DataError, XittError
 from adapters_xitt.formats import Manifest, Module, files
@@ -21,7 +21,8 @@ from adapters_xitt.mixture import RANDOM
 from adapters_xitt.readers.files import json_of
 from adapters_xitt.records import DONE, Result
 from adapters_xitt.sources import parse_slice
-from adapters_xitt.store import Store, read_data_set
+from adapters_xitt.store import Store
+from adapters_xitt.storefiles import read_data_set
 from adapters_xitt.tasks import TASKS
 
 RESULTS, PARTS, DATA = "results.json", "parts", "data"
@@ -54,13 +55,13 @@ def give(store: Store, key: str, folder: Path, *, public: Callable[[Module], Mod
         formats.write_module(module, folder if one == key else folder / PARTS / one)
     seen = dict.fromkeys(row["data"] for module in modules.values() for row in module.manifest.exposure if row["data"])
     for found in seen:
-        text = json.dumps(store.load_data_set(found).record(), ensure_ascii=False)
+        text = integrity.json_text(store.load_data_set(found).record())
         if len(text.encode()) > SMALL:
             notes.append(f"data set {found[:12]}: {len(text.encode()):,} bytes of ids stay here; who takes the module "
                          "in knows its task and language only, and its cells carry a star")
             continue
         (folder / DATA).mkdir(exist_ok=True)
-        (folder / DATA / f"{found}.json").write_text(text + "\n", encoding="utf-8")
+        (folder / DATA / f"{found}.json").write_text(text, encoding="utf-8")
     return modules, notes
 
 
@@ -183,7 +184,7 @@ def unpack(folder: Path, store: Store) -> str:
         if key in under:
             raise XittError(f"{folder}: {key[:12]} and {under[-1][:12]} each stand in the other's context; no module "
                             "was trained so")
-        if store.has_module(key) and formats.read_manifest(store.module_folder(key)).digest == manifest.digest:
+        if store.has_module(key) and store.manifest(key).digest == manifest.digest:
             settled[key] = key
             return key
         written = compose.parse(manifest.context)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
@@ -136,7 +135,7 @@ def print_ceiling(name: str, *, encoder: str | None, data: str | None, store: Pa
         raise XittError(f"no file of {name} is at hand; the first that is missing: {missing[0]}")
     out.print(table)
     for line in missing:
-        out.print(line, markup=False)
+        out.print(line)
 
 
 def print_task(name: str, *, encoder: str | None, data: str | None, store: Path | None) -> None:
@@ -155,7 +154,7 @@ def print_task(name: str, *, encoder: str | None, data: str | None, store: Path 
              "labels apart": "\n".join(f"{split}: {' | '.join(found)}" for split, found in row.gold.items())}
     for what, text in facts.items():
         if text:
-            table.add_row(what, escape(text))
+            table.add_row(what, text)
     out.print(table)
     if not encoder and not data and not row.demo:
         out.print("An example is shown with --encoder and --data.")
@@ -185,7 +184,7 @@ def _print_example(out: Console, material: Material, row: tasks.Task) -> None:
     out.print_json(json.dumps(rows.rows[0], ensure_ascii=False))
     out.print("as the encoder sees it:")
     first = units.columns["ids"][units.of_examples()[0][0]]
-    out.print(" ".join(material.tokenizer.convert_ids_to_tokens(first)), highlight=False, markup=False)
+    out.print(" ".join(material.tokenizer.convert_ids_to_tokens(first)), highlight=False)
 
 
 def print_manifest(manifest: formats.Manifest, *, name: str | None = None) -> None:
@@ -198,7 +197,7 @@ def print_manifest(manifest: formats.Manifest, *, name: str | None = None) -> No
 def print_expression(told: Explained) -> None:
     """An expression taken apart: its tree, then what it runs as and what it takes."""
     out = console()
-    out.print(_tree(told, told.composition, Tree(escape(told.found.text))))
+    out.print(_tree(told, told.composition, Tree(told.found.text)))
     table = Table(show_header=False)
     files = told.work.plan.material.files
     facts = {"encoder": f"{files.name} ({files.fingerprint[:12]}), {files.layers} layers of {files.width}",
@@ -206,7 +205,7 @@ def print_expression(told: Explained) -> None:
              "to be made": "\n".join(told.open), "memory": "\n".join(told.memory), "note": "\n".join(told.warnings)}
     for what, text in facts.items():
         if text:
-            table.add_row(what, escape(text))
+            table.add_row(what, text)
     out.print(table)
 
 
@@ -218,9 +217,9 @@ def _tree(told: Explained, node: Composition, tree: Tree) -> Tree:
             job = told.work.plan.train[name]
             score = f", {manifest.metrics['score']:.1f} {manifest.metrics['headline']} on its selection split" if (
                 manifest and manifest.metrics["score"] is not None) else ""
-            branch = tree.add(escape(f"{word}: {job.title}{score}"))
+            branch = tree.add(f"{word}: {job.title}{score}")
             seen = dict.fromkeys(f"{one.task}@{one.language} {one.role}" for one in job.exposure)
-            branch.add(escape(f"key {name[:12]}; has seen {', '.join(seen) or 'nothing'}"))
+            branch.add(f"key {name[:12]}; has seen {', '.join(seen) or 'nothing'}")
             return tree
         case compose.Merge(how, _, _):
             text = f"{how}: {compose.MERGES[how].about}"
@@ -231,7 +230,7 @@ def _tree(told: Explained, node: Composition, tree: Tree) -> Tree:
             if lost := told.lost.get(told.found.called(node)):
                 text += (f"; cut to its rank it lost {lost['all']:.2g} of what the merge is"
                          + (" (rank=full loses nothing)" if lost["all"] > 1e-6 else ""))
-            branch = tree.add(escape(text))
+            branch = tree.add(text)
         case compose.Stack():
             branch = tree.add("stack, bottom first")
         case compose.Sum():
@@ -239,8 +238,8 @@ def _tree(told: Explained, node: Composition, tree: Tree) -> Tree:
         case compose.Scaled(_, weight):
             branch = tree.add(f"times {weight:g}")
         case compose.Fuse(_, by):
-            branch = tree.add(escape(f"fusion {told.found.called(compose.Part(by))}" if by
-                                     else "fusion, still to be trained"))
+            branch = tree.add(f"fusion {told.found.called(compose.Part(by))}" if by
+                              else "fusion, still to be trained")
         case _:
             tree.add(f"{compose.LANG}: the module of the language under evaluation" if compose.names(node)
                      else "none: the encoder as it is")
@@ -254,7 +253,7 @@ def print_store(root: Path | None, *, name: str | None, results: bool) -> None:
     """Modules or results, or one module whole."""
     store, out = Store(root or default_root()), console()
     if name:
-        print_manifest(formats.read_manifest(store.module_folder(store.resolve(name))), name=name)
+        print_manifest(store.manifest(store.resolve(name)), name=name)
         return
     if results:
         table = Table(title=f"results in {store.root}", title_justify="left")

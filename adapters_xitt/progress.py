@@ -6,19 +6,39 @@ import sys
 import time
 from typing import Any
 
+from adapters_xitt.text import printable
+
 EVERY = 15.0  # seconds between lines where there is no terminal
 
 
-def console() -> Any:
-    """rich's terminal; where there is none, wide enough that tables need not wrap."""
+def console(*, stderr: bool = False, **options: Any) -> Any:
+    """rich's terminal, on which brackets are brackets and nothing that is printed acts; where there is none, wide
+    enough that tables need not wrap."""
     from rich.console import Console
+    from rich.text import Text
 
-    return Console() if sys.stdout.isatty() else Console(width=120)
+    class Screen(Console):
+        """Words are data here, whoever wrote them."""
+
+        def render_str(self, text: str, **options: Any) -> Text:
+            """A word as rich takes it in."""
+            return super().render_str(printable(text), **options)
+
+        def render(self, renderable: Any, options: Any = None) -> Any:
+            """What rich lays out, every word of it printable."""
+            if isinstance(renderable, Text) and printable(renderable.plain) != renderable.plain:
+                renderable = Text(printable(renderable.plain), style=renderable.style)
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+    if not stderr and not sys.stdout.isatty():
+        options["width"] = 120
+    return Screen(stderr=stderr, markup=False, emoji=False, **options)
 
 
 def say(line: str) -> None:
     """A line for whoever watches, beside what is printed."""
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 class Silent:
@@ -97,7 +117,7 @@ class Bars(Silent):
                 speed = task.finished_speed or task.speed
                 return Text(f"{speed:,.0f} tokens/s" if speed else "", style="dim")
 
-        self.bars = Progress(TextColumn("{task.description}"), BarColumn(bar_width=24),
+        self.bars = Progress(TextColumn("{task.description}", markup=False), BarColumn(bar_width=24),
                              TextColumn("{task.percentage:>3.0f}%"), Speed(), TimeElapsedColumn(), TextColumn("left"),
                              TimeRemainingColumn(), console=console, transient=True, speed_estimate_period=60)
         self.whole = self.part = None

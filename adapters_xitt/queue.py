@@ -7,6 +7,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from adapters_xitt import stopping
+from adapters_xitt.atomic import DiskRefuses
 from adapters_xitt.errors import XittError
 from adapters_xitt.jobs import Plan
 from adapters_xitt.progress import Silent
@@ -35,10 +37,12 @@ class Queue:
             return [key for key in keys(cohort) if not done(key) and key not in self.failed]
 
         while left:
+            stopping.check()
             waiting = []
             for cohort in left:
                 todo, going = missing(cohort), True
                 while todo and going:  # a claim takes no more than a process may have open files
+                    stopping.check()
                     with self.store.claim(todo) as held:
                         mine = [key for key in held if not done(key)]
                         if mine:
@@ -60,6 +64,8 @@ class Queue:
         before = len(self.failed)
         try:
             return work(cohort, set(keys))
+        except DiskRefuses:
+            raise
         except FAILURES as error:
             self.renew(error)
             known = len(self.failed) > before

@@ -320,7 +320,7 @@ class Runner:
     def _digests(self, job: ScoreJob) -> dict[str, str]:
         """The digest of every module that takes part in a cell, by key."""
         keys = [*compose.names(job.composition), *([job.cell.head] if job.cell.head else [])]
-        return {key: formats.read_manifest(self.store.module_folder(key)).digest for key in keys}
+        return {key: self.store.manifest(key).digest for key in keys}
 
     def _at_once(self, task: Task, language: str) -> int:
         """Compositions whose vectors for a retrieval test fit in `VECTORS` together, one at least; 0: no limit."""

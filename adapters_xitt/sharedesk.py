@@ -20,6 +20,7 @@ from adapters_xitt.printing import print_manifest
 from adapters_xitt.progress import console, say
 from adapters_xitt.records import DONE, Result
 from adapters_xitt.store import Store, default_root
+from adapters_xitt.text import printable
 
 SAME = 1e-6  # percent points: the same number, written and read
 MOST_SPREAD = 5.0  # percent points that a card may state as the spread of its seeds and be believed
@@ -51,18 +52,18 @@ def push(module: str, name: str, *, store: Path | None, base: str | None = None,
         if dry_run:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 print(f"{path.stat().st_size:>13,}  {path.relative_to(folder)}")
-            print(f"\n{(folder / 'README.md').read_text(encoding='utf-8')}")
+            print(printable(f"\n{(folder / 'README.md').read_text(encoding='utf-8')}"))
             return
         made = hub.push_folder(folder, wanted.repo, message=message or f"{formats.read_manifest(folder).role}",
                                revision=revision, private=private or None, create_pr=create_pr,
                                owned=(*parcel.OURS, *parcel.FOREIGN), tell=say)
-    print(made.request or made.url)
+    print(printable(made.request or made.url))
     print(f"xitt pull {hub.Reference(wanted.repo, made.commit)}")
 
 
 def _results(store: Store, key: str, run: str | None) -> tuple[list[Result], dict[str, list[Result]]]:
     """A module's results, with those of its row's other seeds, and of the rows that it is to be compared with."""
-    composition = formats.read_manifest(store.module_folder(key)).context
+    composition = store.manifest(key).context
     own = [one for one in store.results() if one.cell.composition == composition and not one.cell.head]
     if run is None:
         return own, {}
@@ -131,7 +132,7 @@ def verify(text: str, *, encoder: str | None, data: str | None, store: Path | No
                         f"{manifest.encoder[:12]} ({hub.plain(manifest.encoder_name, 80)}), this one has "
                         f"{files.fingerprint[:12]}")
     if not stated:
-        print(f"{text}: states no results")
+        print(printable(f"{text}: states no results"))
         return 0
     with tempfile.TemporaryDirectory() as scratch:  # of its own: a key is only what the manifest claims
         place = Store(Path(scratch))

@@ -3,36 +3,40 @@
     modules/KEY/    module.safetensors, manifest.json       progress/KEY.safetensors  half-trained rows
     results/KEY/    result.json, predictions.*              data/DIGEST.json          exposure, once per data set
     runs/NAME/      recipe and grid of a run                names/NAME.json           people's names for modules
-    logs/KEY/       losses and scores over the steps        locks/KEY.lock            held by living processes"""
+    logs/KEY/       losses and scores over the steps        locks/KEY.lock            held by living processes
+    tokens, embeddings, worlds, hub/NAME                    caches and what was pulled; damaged/ is what was set aside
+
+Whatever is read is checked against the digest it carries: a cache is made again, a half-trained row begins again, a
+result is set aside and scored again, a module is refused, each told in a line."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters_xitt import formats
+from adapters_xitt import formats, integrity, locks
+from adapters_xitt.atomic import drop_oldest, whole_file, whole_folder, writing
 from adapters_xitt.digests import digest
 from adapters_xitt.errors import XittError, unknown
-from adapters_xitt.formats.files import read_json
+from adapters_xitt.integrity import Damaged
 from adapters_xitt.lineage import DataSet
+from adapters_xitt.progress import say
 from adapters_xitt.records import Result
+from adapters_xitt.storefiles import read_data_set, read_name, read_result
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 KEPT_EMBEDDINGS = 4 * 2**30  # bytes of sentence vectors kept in a store
-CLAIMED = 64  # locks that a process holds at once: each is an open file, and a process may have 256
-DATA_SET = 2**30  # bytes that the ids and hashes of a data set may take
 
 
 def check_name(name: str | None) -> None:
@@ -50,46 +54,19 @@ def default_root() -> Path:
 class Store:
     """One directory. Two processes may work in it: what one makes, the other finds."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, tell: Callable[[str], None] = say) -> None:
+        self.root, self.tell = root, tell
+        self._read: set[str] = set()  # keys of results that were checked
 
     # -- whole files ---------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def whole_folder(self, final: Path) -> Iterator[Path]:
-        """A folder to fill; it takes its final name when the block ends well, and goes away otherwise."""
-        final.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{final.name[:16]}-", dir=final.parent))
-        try:
-            yield work
-            for path in work.iterdir():
-                _sync(path)
-            os.chmod(work, 0o755)
-            if final.exists():
-                shutil.rmtree(final)
-            os.replace(work, final)
-            _sync(final.parent)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+    whole_folder = staticmethod(whole_folder)
+    whole_file = staticmethod(whole_file)
 
-    @contextmanager
-    def whole_file(self, final: Path) -> Iterator[Path]:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{final.name[:16]}-", dir=final.parent)
-        os.close(handle)
-        work = Path(name)
-        try:
-            yield work
-            _sync(work)
-            os.chmod(work, 0o644)
-            os.replace(work, final)
-            _sync(final.parent)
-        finally:
-            work.unlink(missing_ok=True)
-
-    def write_json(self, path: Path, value: Any) -> None:
+    def write_json(self, path: Path, value: dict[str, Any]) -> None:
+        """Writes an object with its digest."""
         with self.whole_file(path) as work:
-            work.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+            work.write_text(integrity.json_text(value), encoding="utf-8")
 
     # -- modules -------------------------------------------------------------------------------------------------
 
@@ -103,17 +80,36 @@ class Store:
         with self.whole_folder(self.module_folder(module.manifest.key)) as work:
             formats.write_module(module, work)
 
+    def manifest(self, key: str) -> formats.Manifest:
+        """The manifest of a module, checked."""
+        return self._of_key(formats.read_manifest(self.module_folder(key)), key)
+
     def load_module(self, key: str) -> formats.Module:
-        found = formats.read_module(self.module_folder(key))
-        if found.manifest.key != key:
-            raise XittError(f"{self.module_folder(key)}: its manifest has the key {found.manifest.key[:12]}; a folder "
-                            "under another module's key is not read")
-        return found
+        """A module, checked whole."""
+        module = formats.read_module(self.module_folder(key))
+        self._of_key(module.manifest, key)
+        return module
+
+    def _of_key(self, manifest: formats.Manifest, key: str) -> formats.Manifest:
+        if manifest.key != key:
+            raise XittError(f"{self.module_folder(key)}: its manifest has the key {manifest.key[:12]}; a folder under "
+                            "another module's key is not read. Rename the folder to the whole key in its manifest")
+        return manifest
+
+    def module_keys(self) -> list[str]:
+        """The keys of all modules."""
+        folders = (self.root / "modules").glob("[0-9a-f]*") if (self.root / "modules").is_dir() else []
+        return sorted(folder.name for folder in folders)
 
     def manifests(self) -> list[formats.Manifest]:
-        """Every module's manifest, by key."""
-        folders = sorted((self.root / "modules").glob("[0-9a-f]*")) if (self.root / "modules").is_dir() else []
-        return [formats.read_manifest(folder) for folder in folders]
+        """Every module's manifest, by key; what can't be read is told."""
+        found = []
+        for key in self.module_keys():
+            try:
+                found.append(self.manifest(key))
+            except XittError as error:
+                self.tell(str(error))
+        return found
 
     def give_name(self, name: str, key: str, *, tell: Callable[[str], None] = lambda line: None) -> None:
         """Calls a module `name`; told where another was called so."""
@@ -121,20 +117,35 @@ class Store:
         _checked(key, "module")
         if (other := self.names().get(name)) and other != key:
             tell(f"{name} stood for {other[:12]} until now, which stays in the store under its key")
-        self.write_json(self.root / "names" / f"{name}.json", {"key": key})
+        self.write_json(self._name(name), {"name": name, "key": key})
 
     def names(self) -> dict[str, str]:
-        """Name → key."""
-        files = sorted((self.root / "names").glob("*.json")) if (self.root / "names").is_dir() else []
-        return {path.stem: _checked(read_json(path).get("key"), f"{path}: module") for path in files}
+        """Name → key; a file that can't be read is told, and names nothing."""
+        found = {}
+        for path in sorted((self.root / "names").glob("[!.]*.json")):
+            try:
+                found[path.stem] = self.read_name(path.stem)
+            except Damaged as error:
+                self.tell(str(error))
+        return found
+
+    def read_name(self, name: str) -> str:
+        """The key that a name stands for; `Damaged` where its file is not what was written."""
+        return read_name(self._name(name), name)
+
+    def _name(self, name: str) -> Path:
+        return self.root / "names" / f"{name}.json"
 
     def resolve(self, word: str) -> str:
         """The key that a name or the first six digits or more of a key stand for."""
         named = self.names()
         if word in named:
             return named[word]
-        folder = self.root / "modules"
-        keys = sorted(path.name for path in folder.glob("[0-9a-f]*")) if folder.is_dir() else []
+        if NAME.fullmatch(word) and self._name(word).is_file():
+            raise XittError(f"{self._name(word)}: damaged, so it is not known what {word!r} stands for. `xitt "
+                            "show` lists modules by key, which stands wherever a name does; delete the file, or give "
+                            "the name again (--name)")
+        keys = self.module_keys()
         found = [key for key in keys if len(word) >= 6 and key.startswith(word)]
         if len(found) == 1:
             return found[0]
@@ -164,112 +175,178 @@ class Store:
     # -- half-trained rows ---------------------------------------------------------------------------------------
 
     def load(self, key: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """The tensors and the state that `save` kept; None where there is nothing."""
-        from safetensors import safe_open
-
-        path = self.root / "progress" / f"{key}.safetensors"
+        """The tensors and the state that `save` kept; None where there is nothing, or nothing whole."""
+        path = self._progress(key)
         if not path.is_file():
             return None
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["state"])
+        try:
+            return self.read_progress(key)
+        except Damaged as error:
+            self.tell(f"{error}; that module is trained from its start again")
+            self.forget(key)
+            return None
+
+    def read_progress(self, key: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What `save` kept; `Damaged` where it is not that."""
+        tensors, stated = integrity.read_sealed(self._progress(key), key)
+        return tensors, json.loads(stated["state"])
 
     def save(self, key: str, tensors: dict[str, Any], state: dict[str, Any]) -> None:
-        from safetensors.torch import save_file
-
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with self.whole_file(self.root / "progress" / f"{key}.safetensors") as work:
-            save_file(whole, work, metadata={"state": json.dumps(state)})
+        """Keeps a half-trained row."""
+        with self.whole_file(self._progress(key)) as work:
+            integrity.write_sealed(work, tensors, key, state=json.dumps(state))
 
     def forget(self, key: str) -> None:
         """Drops the progress of a module that is finished."""
-        (self.root / "progress" / f"{key}.safetensors").unlink(missing_ok=True)
+        self._progress(key).unlink(missing_ok=True)
+
+    def _progress(self, key: str) -> Path:
+        return self.root / "progress" / f"{key}.safetensors"
 
     # -- results -------------------------------------------------------------------------------------------------
 
     def has_result(self, key: str) -> bool:
-        return (self.root / "results" / key / "result.json").is_file()
+        """Whether a result is there and is what was written; one that isn't is set aside, so that it is scored
+        again."""
+        if not (self._result(key) / "result.json").is_file():
+            return False
+        if key not in self._read:
+            try:
+                self.read_result(key)
+                self._read.add(key)
+            except Damaged as error:
+                self._set_aside(self._result(key), error)
+                return False
+        return True
 
     def save_result(self, result: Result, items: list[dict[str, Any]], arrays: dict[str, NDArray]) -> None:
         """A result with the predictions it was scored from."""
-        from safetensors.numpy import save_file
-
-        with self.whole_folder(self.root / "results" / result.cell.key) as work:
+        key = result.cell.key
+        with self.whole_folder(self._result(key)) as work:
             with (work / "predictions.jsonl").open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items)
-            save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()},
-                      work / "predictions.safetensors")
-            text = json.dumps(result.record(), indent=1, ensure_ascii=False, allow_nan=False)
-            (work / "result.json").write_text(text + "\n", encoding="utf-8")
+            integrity.write_sealed(work / "predictions.safetensors", _tensors(arrays), key)
+            text = integrity.json_text({**result.record(), "key": key})
+            (work / "result.json").write_text(text, encoding="utf-8")
+        self._read.discard(key)
+
+    def read_result(self, key: str) -> Result:
+        """A result as it lies; `Damaged` where it is not what was written, or another cell's."""
+        return read_result(self._result(key) / "result.json", key)
 
     def load_result(self, key: str) -> Result:
-        path = self.root / "results" / key / "result.json"
-        return Result.from_record(json.loads(path.read_text(encoding="utf-8")))
+        """A result; one that is not what was written is set aside."""
+        return self._or_aside(self.read_result, key)
 
     def discard_result(self, key: str) -> None:
         """Takes a result out, so that its cell is scored again."""
         with tempfile.TemporaryDirectory(prefix=f".{key[:16]}-", dir=self.root / "results") as work:
             with suppress(FileNotFoundError):  # another process took it out
-                os.replace(self.root / "results" / key, Path(work) / key)
+                os.replace(self._result(key), Path(work) / key)
 
     def load_predictions(self, key: str) -> list[dict[str, Any]]:
-        """What was predicted for each item of a cell."""
-        text = (self.root / "results" / key / "predictions.jsonl").read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.split("\n") if line]
+        """What was predicted for each item of a cell; set aside with its result where it is not what was written."""
+        return self._or_aside(self.read_predictions, key)
+
+    def _or_aside(self, read: Callable[[str], Any], key: str) -> Any:
+        try:
+            return read(key)
+        except Damaged as error:
+            self._set_aside(self._result(key), error)
+            raise Damaged(f"{error}; run its recipe again, and it is scored again") from None
+
+    def read_predictions(self, key: str) -> list[dict[str, Any]]:
+        """The predictions of a cell; `Damaged` where they are not those of its result."""
+        folder, result = self._result(key), self.read_result(key)
+        path = folder / "predictions.jsonl"
+        try:
+            items = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        except (OSError, ValueError, RecursionError) as error:
+            raise Damaged(f"{path}: damaged ({error})") from None
+        if not integrity.carries_digest(folder / "result.json"):
+            return items  # of an older format
+        tensors, _ = integrity.read_sealed(folder / "predictions.safetensors", key)
+        if _digest_of(items, tensors) != result.predictions:
+            raise Damaged(f"{path}: changed or damaged: the result was scored from others")
+        return items
 
     def results(self) -> list[Result]:
-        folder = self.root / "results"
-        return [self.load_result(path.parent.name) for path in sorted(folder.glob("[0-9a-f]*/result.json"))]
+        """Every result, by key; what can't be read is told."""
+        found = []
+        for key in self.result_keys():
+            try:
+                found.append(self.read_result(key))
+            except Damaged as error:
+                self.tell(f"{error}; run its recipe again, and it is scored again")
+        return found
+
+    def result_keys(self) -> list[str]:
+        """The keys of all results."""
+        return sorted(path.parent.name for path in (self.root / "results").glob("[0-9a-f]*/result.json"))
+
+    def _result(self, key: str) -> Path:
+        return self.root / "results" / key
+
+    def _set_aside(self, path: Path, problem: Damaged) -> None:
+        """Moves what is damaged out of the way, and tells it."""
+        folder = self.root / "damaged" / path.parent.name
+        target = folder / f"{path.name}-{sum(1 for _ in folder.glob(f'{path.name}*')) + 1}"
+        with writing(target), suppress(FileNotFoundError):  # another process has done so
+            folder.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+            self._read.discard(path.name)
+            self.tell(f"{problem}; set aside as {target}, to be scored again")
 
     # -- embeddings ----------------------------------------------------------------------------------------------
 
     def save_embeddings(self, key: str, vectors: NDArray) -> None:
         """Keeps vectors for whoever reads the same sentences again; the oldest make room beyond `KEPT_EMBEDDINGS`."""
-        from safetensors.numpy import save_file
-
         if vectors.nbytes > KEPT_EMBEDDINGS:
             return
         with self.whole_file(self._embeddings(key)) as work:
-            save_file({"vectors": np.ascontiguousarray(vectors)}, work)
-        room = KEPT_EMBEDDINGS
-        for path in sorted(self._embeddings("").parent.glob("[0-9a-f]*.safetensors"), key=_age):
-            with suppress(FileNotFoundError):  # another process may have removed it
-                room -= path.stat().st_size
-                if room < 0:
-                    path.unlink()
+            integrity.write_sealed(work, _tensors({"vectors": vectors}), key)
+        drop_oldest(self._embeddings("").parent.glob("[0-9a-f]*.safetensors"), KEPT_EMBEDDINGS)
 
     def load_embeddings(self, key: str) -> NDArray | None:
-        """Kept vectors [sentences, width], or None."""
-        from safetensors.numpy import load_file
-
+        """Kept vectors [sentences, width], or None where there are none, or no whole ones."""
+        path = self._embeddings(key)
         try:
-            os.utime(self._embeddings(key))  # used now
-            return load_file(self._embeddings(key))["vectors"]
+            os.utime(path)  # used now
+            return self.read_embeddings(key)
         except FileNotFoundError:
             return None
+        except Damaged as error:
+            self.tell(f"{error}; these sentence vectors are made again")
+            path.unlink(missing_ok=True)
+            return None
+
+    def read_embeddings(self, key: str) -> NDArray:
+        """Kept vectors; `Damaged` where they are not what was written."""
+        return integrity.read_sealed(self._embeddings(key), key)[0]["vectors"].numpy()
+
+    # -- folders that can be made again ------------------------------------------------------------------------------
+
+    def cached_folder(self, folder: Path, make: Callable[[Path], object]) -> Path:
+        """A folder that `make` fills where the store lacks it, or has another than was made."""
+        if folder.is_dir():
+            try:
+                integrity.check_folder(folder, folder.name)
+                return folder
+            except Damaged as error:
+                self.tell(f"{error}; it is made again")
+        with self.whole_folder(folder) as work:
+            make(work)
+            integrity.seal_folder(work, folder.name)
+        return folder
 
     def _embeddings(self, key: str) -> Path:
         return self.root / "embeddings" / f"{key}.safetensors"
 
     # -- locks and leftovers -------------------------------------------------------------------------------------
 
-    @contextmanager
-    def claim(self, names: list[str], *, most: int = CLAIMED) -> Iterator[list[str]]:
-        """Locks those of `names` that no living process holds, `most` at once, for the block; the kernel drops a dead
-        one's locks. A lock's file goes with it."""
-        held: dict[str, int] = {}
-        try:
-            for name in dict.fromkeys(names):
-                if len(held) == most:
-                    break
-                if (handle := _lock(self._lock_file(name))) is not None:
-                    held[name] = handle
-            yield list(held)
-        finally:
-            for name, handle in held.items():
-                _unlock(self._lock_file(name), handle)
-
-    def _lock_file(self, name: str) -> Path:
-        return self.root / "locks" / f"{name}.lock"
+    def claim(self, names: list[str], *, most: int = locks.CLAIMED) -> AbstractContextManager[list[str]]:
+        """Locks those of `names` that no living process holds, `most` at once, for the block."""
+        return locks.claim(self.root / "locks", names, most=most)
 
     def sweep(self, older: float = 3600.0) -> None:
         """Removes what killed processes left unfinished, `older` seconds and more; a living one takes seconds."""
@@ -277,32 +354,23 @@ class Store:
             with suppress(FileNotFoundError):  # its writer gave it its final name just now
                 if time.time() - path.stat().st_mtime > older:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for path in self.root.glob("locks/*.lock"):
-            if (handle := _lock(path)) is not None:  # its holder is dead
-                _unlock(path, handle)
+        locks.sweep(self.root / "locks")
 
     def predictions_digest(self, items: list[dict[str, Any]], arrays: dict[str, NDArray]) -> str:
         """One digest for the stored predictions: texts and probabilities."""
-        import torch
-
-        from adapters_xitt.digests import tensors_digest
-
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
-        return digest([items, tensors_digest(tensors)])
+        return _digest_of(items, _tensors(arrays))
 
 
-def read_data_set(path: Path) -> DataSet:
-    """A data set's file, named after its digest; refused where it is none."""
-    record = read_json(path, most=DATA_SET)
-    words = all(isinstance(record.get(name), str) for name in ("task", "language", "split", "digest"))
-    lists = all(isinstance(record.get(name), list) and all(isinstance(one, str) for one in record[name])
-                for name in set(record) & {"rows"} | {"ids", "texts"})  # older ones have no rows
-    if not words or not lists or len(record.keys() - {"rows"}) != 6:
-        raise XittError(f"{path}: task, language, split and digest are words, ids, texts and rows lists of words; "
-                        "this is no data set")
-    if record["digest"] != path.stem:
-        raise XittError(f"{path}: it holds the data set {record['digest'][:12]!a}, not the one it is named after")
-    return DataSet.from_record(record)
+def _tensors(arrays: dict[str, NDArray]) -> dict[str, Any]:
+    import torch
+
+    return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+
+
+def _digest_of(items: list[dict[str, Any]], tensors: dict[str, Any]) -> str:
+    from adapters_xitt.digests import tensors_digest
+
+    return digest([items, tensors_digest(tensors)])
 
 
 def _checked(key: Any, what: str) -> str:
@@ -310,46 +378,3 @@ def _checked(key: Any, what: str) -> str:
     if not isinstance(key, str) or not formats.KEY.fullmatch(key):
         raise XittError(f"{what} {str(key)[:80]!a}: a key is 64 hex digits")
     return key
-
-
-def _lock(path: Path) -> int | None:
-    """The open file of a lock that is held from now on; None where another holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(handle).st_ino == path.stat().st_ino:
-                return handle
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)  # its last holder took the file away meanwhile: what was locked is no name any more
-
-
-def _unlock(path: Path, handle: int) -> None:
-    """Lets go of a lock; the file goes first, while nobody else can hold it."""
-    path.unlink(missing_ok=True)
-    os.close(handle)
-
-
-def _age(path: Path) -> float:
-    """Seconds since a file was used, 0 where it is gone."""
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
-def _sync(path: Path) -> None:
-    """Flushes a file or directory to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

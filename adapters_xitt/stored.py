@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from adapters_xitt import compose, methods, mixture
 from adapters_xitt.errors import XittError
-from adapters_xitt.formats import read_manifest
 from adapters_xitt.jobs import Plan, StoredModule
 from adapters_xitt.keys import born
 from adapters_xitt.lineage import Exposure
@@ -14,7 +13,7 @@ def known(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> StoredModule:
     """A module that the store has already, as a job of the plan, with the modules it stands on and the data it has
     seen. `under`: those that have it in their context."""
     store = plan.material.store
-    manifest = read_manifest(store.module_folder(key))
+    manifest = store.manifest(key)
     if key in under:
         raise XittError(f"module {key[:12]} ({manifest.role}): its context names {under[-1][:12]}, whose context names "
                         "it; no module was trained so")

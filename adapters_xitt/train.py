@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from adapters_xitt import decode, evaluate, memory
+from adapters_xitt import decode, evaluate, memory, stopping
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluate import Scored
 from adapters_xitt.heads import HEADS
@@ -135,6 +135,7 @@ def train(rows: Sequence[Row], data: Sequence[Data], settings: Settings, *, rig:
     stream = Stream(data, settings.tokens, seed, total)
     kept, pause = time.monotonic(), keep_every
     for step in range(min(row.step for row in rows), total):
+        stopping.check()
         going = [row for row in rows if row.step <= step and not row.state["stopped"]]
         if not going:
             if all(row.state["stopped"] for row in rows):

@@ -34,6 +34,7 @@ except XittError as error:
     sys.exit(f"told: {error}")
 """
 WEIGHTS = bytes(range(256)) * 400  # 100 KB, which goes to the large-file store
+SEALS = "digests.json"
 FILES = {"README.md": b"---\ntags:\n- xitt\n---\n# A module\n", "manifest.json": b'{"seed": 1}\n',
          "module.safetensors": WEIGHTS, "data/0a.json": b"{}"}
 
@@ -129,7 +130,8 @@ def test_a_folder_is_pushed_in_one_commit_and_pulled_whole(hub, home, folder, tm
     said = did(hub, tmp_path / "empty", pull(tmp_path / "store"))
     commit = hub.repos["ana/m"].branches["main"]
     assert f"main is commit {commit}; pin it as hub:ana/m@{commit}" in said
-    assert written(tmp_path / "store" / "hub" / f"ana--m@{commit}") == FILES
+    pulled = written(tmp_path / "store" / "hub" / f"ana--m@{commit}")
+    assert pulled.pop(SEALS) and pulled == FILES, "and the digests of its files"
     assert ".gitattributes" in said, "what no pattern allows is told"
 
 

@@ -12,6 +12,7 @@ import pico
 import pytest
 import torch
 from click.testing import CliRunner
+from forged import reseal, rewrite
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
@@ -765,6 +766,7 @@ def test_what_a_folder_claims_of_itself_counts_for_nothing(pico_files, pico_toke
     for n, change in enumerate(({"exposure": [], "mixture": portion, "trained_on": "xnli"}, {"seed": 7},
                                 {"training": {**honest["training"], "born": "x"}})):
         path.write_text(json.dumps({**honest, **change}))
+        reseal(path.parent)
         exchangedesk.take_in(tmp_path / "out", name=f"m{n}", store=other.root)
     manifests = [other.load_module(other.names()[f"m{n}"]).manifest for n in range(3)]
     assert len({one.key for one in manifests}) == 3 and [one.seed for one in manifests] == [
@@ -797,7 +799,7 @@ def test_a_claimed_key_is_nobodys_job(pico_files, pico_tokenizer, store, tmp_pat
     save_file(other, tmp_path / "out" / formats.TENSORS)
     (tmp_path / "out" / formats.MANIFEST).write_text(json.dumps(wrong))
     (path,) = (tmp_path / "out" / "data").iterdir()
-    path.write_text(json.dumps({**json.loads(path.read_text()), "ids": []}))
+    rewrite(path, ids=[])
     taken = exchangedesk.take_in(tmp_path / "out", name="it", store=store)
     assert taken.key != made.key and Store(store).load_module(made.key).manifest == made
     assert Store(store).load_data_set(made.exposure[0]["data"]).ids == frozenset("ab")

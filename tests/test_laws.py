@@ -15,6 +15,7 @@ import pico
 import pytest
 import torch
 from adapters.composition import Stack as LibraryStack
+from forged import reseal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
@@ -942,6 +943,7 @@ def test_files_are_strict(pico_files, modules, store):
         values = json.loads((folder / formats.MANIFEST).read_text()) | changes
         kept = {name: value for name, value in values.items() if value != "gone"}
         (folder / formats.MANIFEST).write_text(json.dumps(kept))
+        reseal(folder)
 
     manifest(format=99)
     refuse("format 99", f"format {formats.FORMAT}")

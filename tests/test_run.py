@@ -345,3 +345,99 @@ def test_more_cells_of_one_target_than_open_files(tmp_path: Path, pico_dir, pico
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert len(list((tmp_path / "store" / "results").iterdir())) == 129
     assert not list((tmp_path / "store" / "locks").iterdir())
+
+
+SWALLOWED = """
+import os, signal, sys
+from adapters_xitt import train
+from adapters_xitt.cli import main
+class Library:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass  # the exception comes here, and is only printed
+kept = train._step
+def step(rows, step, *words):
+    if step == 1:
+        library = Library()
+        del library
+    return kept(rows, step, *words)
+train._step = step
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main(sys.argv[1:])
+"""
+
+
+def test_an_interrupt_that_a_library_swallows_stops_the_run(finished, tmp_path: Path) -> None:
+    recipe, _, _ = finished
+    words = ["run", recipe, "--store", tmp_path / "store", "--device", "cpu", "--log", "none"]
+    ran = subprocess.run([sys.executable, "-c", SWALLOWED, *map(str, words)], capture_output=True, text=True,
+                         env=ENVIRONMENT, timeout=300)
+    assert ran.returncode == 130, ran.stderr[-2000:]
+    assert "Exception ignored" in ran.stderr, "it was not swallowed"
+    assert ran.stderr.rstrip().endswith("goes on from the last checkpoint")
+    assert not (tmp_path / "store" / "modules").exists()
+
+
+def wait_for(found, seconds: float = 60.0):
+    """What `found` gives once it gives something."""
+    until = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < until, "nothing came"
+        time.sleep(0.05)
+    return value
+
+
+def test_sigterm_stops_as_ctrl_c_does(finished, tmp_path: Path) -> None:
+    recipe, _, _ = finished
+    process = subprocess.Popen([*XITT, "run", str(recipe), "--store", str(tmp_path / "store"), "--device", "cpu"],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
+    wait_for(lambda: list((tmp_path / "store" / "locks").glob("*.lock")))
+    process.terminate()
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, printed[-2000:]
+    assert "stopped; what was finished is kept" in printed and "Traceback" not in printed
+    assert not list((tmp_path / "store" / "locks").glob("*.lock"))
+
+
+def workers_of(pid: int) -> list[int]:
+    """The living children of a process."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def living(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are looked up in /proc")
+def test_workers_end_with_a_parent_that_is_killed_and_what_they_say_is_kept(finished, tmp_path: Path) -> None:
+    recipe, _, _ = finished
+    process = subprocess.Popen([*XITT, "run", str(recipe), "--store", str(tmp_path / "store"), "--device", "cpu",
+                                "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env=ENVIRONMENT)
+    try:
+        (worker,) = wait_for(lambda: workers_of(process.pid))
+        log = tmp_path / "store" / "logs" / "worker-2.log"
+        wait_for(lambda: log.is_file() and log.read_text())
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+    wait_for(lambda: not living(worker), 30.0)
+    assert "tokens to read" in log.read_text() or "stopped" in log.read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are looked up in /proc")
+def test_the_end_of_a_failed_workers_words_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    from adapters_xitt import desk
+
+    with desk.others(["show", "no-such-module", "--store", tmp_path / "store"], 1, tmp_path / "logs"):
+        wait_for(lambda: "no-such-module" in (tmp_path / "logs" / "worker-2.log").read_text())
+        wait_for(lambda: not any(map(living, workers_of(os.getpid()))))
+    told = capsys.readouterr().err
+    assert "worker-2 ended with exit status 2" in told and "unknown module 'no-such-module'" in told

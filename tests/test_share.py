@@ -13,6 +13,7 @@ from typing import Any
 import pico
 import pico_world as world
 import pytest
+from forged import reseal
 from hub_shop import ModelHub
 
 from adapters_xitt import formats, parcel
@@ -329,6 +330,8 @@ def test_a_spoiled_parcel_is_refused(packed, tmp_path, case: str) -> None:
     for name, body in files.items():
         (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "p" / name).write_bytes(body)
+    for folder in [tmp_path / "p", *(tmp_path / "p").glob("parts/*")]:
+        reseal(folder)
     with pytest.raises(XittError, match=re.escape(words)):
         parcel.check(tmp_path / "p")
 
@@ -338,7 +341,7 @@ def test_a_spoiled_parcel_gets_no_folder(hub, packed, tmp_path) -> None:
     SPOILED["another digest"][0](files)
     hub.add("ana/m", files)
     ran = hub.xitt("pull", "hub:ana/m", "--store", tmp_path / "s", home=tmp_path / "home")
-    assert "the manifest says" in refused(ran) and list((tmp_path / "s").rglob("*")) == [tmp_path / "s" / "hub"]
+    assert "changed or damaged" in refused(ran) and list((tmp_path / "s").rglob("*")) == [tmp_path / "s" / "hub"]
 
 
 def test_results_that_can_not_be_scored_again(hub, grid, tmp_path) -> None:

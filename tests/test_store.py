@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from adapters_xitt import formats, mixture, records, store
+from adapters_xitt import atomic, formats, mixture, records, store
 from adapters_xitt.digests import digest, tensors_digest
 from adapters_xitt.errors import XittError
 from adapters_xitt.formats import Manifest, Module
@@ -84,7 +84,7 @@ def test_a_save_that_fails_leaves_nothing(monkeypatch, tmp_path, name, place):
         if calls == (2 if place == "the second sync" else 1):
             raise Broken
 
-    monkeypatch.setattr(*((os, "replace") if place == "replace" else (store, "_sync")), fail)
+    monkeypatch.setattr(*((os, "replace") if place == "replace" else (atomic, "_sync")), fail)
     with pytest.raises(Broken):
         save(Store(tmp_path))
     monkeypatch.undo()
@@ -120,7 +120,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[4])
 import test_store as own
-from adapters_xitt import store
+from adapters_xitt import atomic, store
 name, place, root = sys.argv[1:4]
 save, _ = own.SAVES[name]
 def die(*words):
@@ -128,12 +128,11 @@ def die(*words):
 if place == "renaming":
     os.replace = die
 elif place == "syncing":
-    store._sync = die
+    atomic._sync = die
 else:  # half a file is written
     own.formats.write_module = lambda module, folder: ((folder / "module.safetensors").write_bytes(b"half"), die())
-    import safetensors.torch, safetensors.numpy
-    half = lambda tensors, path, **rest: (Path(path).write_bytes(b"half"), die())
-    safetensors.torch.save_file = safetensors.numpy.save_file = half
+    from adapters_xitt import integrity
+    integrity.write_tensors = lambda path, tensors, metadata: (path.write_bytes(b"half"), die())
     Path.write_text = lambda path, text, **rest: (path.write_bytes(b"half"), die())
 save(store.Store(Path(root)))
 """

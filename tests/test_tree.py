@@ -18,19 +18,19 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "adapters_xitt"
 
 # A room imports from rooms before it in this list; a package's own modules import each other freely.
-ROOMS = ("errors", "languages", "digests", "progress", "sizes",  # words
+ROOMS = ("errors", "languages", "digests", "text", "progress", "sizes", "stopping", "atomic", "locks",  # words
          "metrics",  # scores
          "demo", "readers", "tasks", "lineage", "sources", "contamination", "inventory", "batches",
          "truncation",  # data
-         "mixture", "methods", "compose", "merges", "formats",  # modules
-         "recipe", "records", "store", "hub", "mirror",  # study
+         "mixture", "methods", "compose", "merges", "formats", "integrity",  # modules
+         "recipe", "records", "storefiles", "store", "storecheck", "hub", "mirror",  # study
          "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate",
          "nearest", "decode", "ceiling", "stream", "train",  # engine
          "material", "means", "keys", "jobs", "stored", "plan", "bench", "merging", "journal", "queue", "run",
          "grid",  # work
          "analysis", "submissionfiles", "submission", "card", "parcel", "runs", "report",  # reading
-         "doctor", "desk", "moduledesk", "exchangedesk", "composedesk", "datadesk", "printing", "sharedesk",
-         "cli")  # doors
+         "doctor", "desk", "storedesk", "moduledesk", "exchangedesk", "composedesk", "datadesk", "printing",
+         "sharedesk", "cli")  # doors
 
 
 def _modules() -> list[Path]:

@@ -21,6 +21,7 @@ from typing import Any
 import pico
 import pytest
 import torch
+from forged import reseal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
@@ -300,6 +301,7 @@ def test_json_that_is_none_is_refused_with_its_line(tmp_path, name):
 def write(folder: Path, **changes: Any) -> None:
     values = json.loads((folder / "manifest.json").read_text()) | changes
     (folder / "manifest.json").write_text(json.dumps({k: v for k, v in values.items() if v != "gone"}))
+    reseal(folder)
 
 
 HEAD = {"pair2_24cee6": {"kind": "pair", "labels": ["a", "ß"]}}
@@ -446,8 +448,9 @@ def test_keys_in_a_store_are_no_paths(tmp_path):
     store.write_json(tmp_path / "store" / "names" / "good.json", {"key": KEY})
     assert store.resolve("good") == KEY
     for bad in ("../../secret", "/etc/passwd", KEY[:-1], KEY + "/..", KEY.upper(), None, 7, [KEY]):
-        store.write_json(tmp_path / "store" / "names" / "evil.json", {"key": bad})
-        refused(lambda: store.resolve("good"), "evil.json", "a key is 64 hex digits")
+        store.write_json(tmp_path / "store" / "names" / "evil.json", {"name": "evil", "key": bad})
+        refused(lambda: store.resolve("evil"), "evil.json: damaged")
+        assert store.resolve("good") == KEY
     for bad in ("../../secret", "", KEY[:-1]):
         for call in (store.module_folder, store.load_module, store.load_data_set):
             refused(lambda call=call, bad=bad: call(bad), "a key is 64 hex digits")

@@ -27,6 +27,7 @@ from adapters_xitt.formats.foreign import (
     labels_of,
     said,
 )
+from adapters_xitt.formats.tensors import write_tensors
 from adapters_xitt.methods import METHODS, Choice
 
 HEAD_CONFIG = "head_config.json"
@@ -83,11 +84,9 @@ def write(folder: Path, *, name: str, choice: Choice, tensors: Tensors, encoder_
 
 
 def _save(folder: Path, name: str, config: Mapping[str, Any], weights: str, tensors: Tensors) -> None:
-    from safetensors.torch import save_file
-
     # Keys unsorted: the library lists labels in the order they stand here, not in that of the outputs.
     (folder / name).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    save_file({key: one.detach().cpu().contiguous().clone() for key, one in tensors.items()}, folder / weights)
+    write_tensors(folder / weights, tensors)
 
 
 def _width(tensors: Tensors) -> int:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from adapters_xitt import digests
 from adapters_xitt.digests import tensors_digest
 from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.formats.files import (
@@ -25,8 +26,11 @@ from adapters_xitt.formats.files import (
     stored_digest,
 )
 from adapters_xitt.formats.manifest import FORMAT, Manifest, Module, problems, tensor_problems
+from adapters_xitt.formats.tensors import write_tensors
 
 TENSORS, MANIFEST = "module.safetensors", "manifest.json"
+AGAIN = "delete the folder and run again, or fetch it again"
+SEAL = "manifest"  # in the metadata of the tensors, the manifest's digest; older files have none
 
 
 @dataclass(frozen=True)
@@ -40,16 +44,14 @@ class Seen:
 
 def write_module(module: Module, folder: Path) -> None:
     """Writes the two files into `folder`, which the caller gives its final name once they are whole."""
-    from safetensors.torch import save_file
-
     values = _finite(asdict(module.manifest))
     if found := problems(values):  # what reading would refuse
         raise ValueError(f"{module.manifest.role}: no manifest: {'; '.join(found)}")
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.tensors.items()}
-    save_file(tensors, folder / TENSORS, metadata={"digest": module.manifest.digest, "format": str(FORMAT)})
-    (folder / MANIFEST).write_text(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
-                                   encoding="utf-8")
+    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_tensors(folder / TENSORS, module.tensors, {
+        "digest": module.manifest.digest, "format": str(FORMAT), SEAL: digests.digest(json.loads(text))})
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
 def _finite(value: Any) -> Any:
@@ -62,9 +64,8 @@ def _finite(value: Any) -> Any:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a module's folder."""
-    path = _files(folder)[MANIFEST]
-    return _manifest(read_json(path), path)
+    """The manifest of a module's folder, checked against the digest that its tensors carry."""
+    return _manifest(_files(folder))
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -74,16 +75,27 @@ def _files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _manifest(values: dict[str, Any], path: Path) -> Manifest:
+def _manifest(files: Mapping[str, Path]) -> Manifest:
+    path = files[MANIFEST]
+    values = read_json(path)
     found = Problems(str(path), problems(values))
     found.raise_if_any()
+    if TENSORS in files and (problem := _edited(values, files[TENSORS])):
+        raise XittError(f"{path}: {problem}")
     return Manifest(**values)
+
+
+def _edited(values: Mapping[str, Any], tensors: Path) -> str:
+    """Whether a manifest is another than its tensors were written with; empty where it isn't."""
+    stated = read_metadata(tensors).get(SEAL)
+    return "" if stated in (None, digests.digest(values)) else (
+        f"another manifest than {TENSORS} was written with: changed or damaged; {AGAIN}")
 
 
 def read_module(folder: Path) -> Module:
     """The module in `folder`, its tensors checked against its manifest and digest."""
     files = _files(folder)
-    manifest = _manifest(read_json(files[MANIFEST]), files[MANIFEST])
+    manifest = _manifest(files)
     if TENSORS not in files:
         raise XittError(f"{folder / TENSORS}: missing; the manifest alone is no module")
     found = Problems(str(files[TENSORS]), tensor_problems(manifest, _shapes(read_header(files[TENSORS]))))
@@ -101,7 +113,7 @@ def _shapes(header: Mapping[str, TensorInfo]) -> dict[str, tuple[str, tuple[int,
 def _altered(digest: str, manifest: Manifest) -> str:
     return "" if digest == manifest.digest else (
         f"its tensors have digest {digest[:12]}, the manifest says {manifest.digest[:12]}: the file was changed or "
-        "damaged; delete the folder and run again, or fetch it again")
+        f"damaged; {AGAIN}")
 
 
 def look(folder: Path) -> Seen:
@@ -112,6 +124,8 @@ def look(folder: Path) -> Seen:
         try:
             values = read_json(files[MANIFEST])
             wrong = problems(values)
+            if not wrong and TENSORS in files and (edited := _edited(values, files[TENSORS])):
+                wrong = [edited]
             told += [f"{files[MANIFEST]}: {problem}" for problem in wrong]
             manifest = None if wrong else Manifest(**values)
         except XittError as error:

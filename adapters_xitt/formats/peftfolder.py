@@ -12,6 +12,7 @@ from adapters_xitt import merges, methods
 from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.formats import files
 from adapters_xitt.formats.foreign import CONFIG, STATIC, Foreign, Head, Tensors, head_of, labels_of, said
+from adapters_xitt.formats.tensors import write_tensors
 from adapters_xitt.methods import PLACES, Choice
 
 WEIGHTS = "adapter_model.safetensors"
@@ -43,7 +44,6 @@ def write(folder: Path, *, choice: Choice, tensors: Tensors, encoder_name: str, 
     """Writes a low-rank module's two files into `folder`; a PiSSA as the plain LoRA that it is to whoever knows
     nothing of its start."""
     from peft import LoraConfig
-    from safetensors.torch import save_file
 
     if choice.row.engine != "peft":
         raise XittError(f"method {choice.label}: not a low-rank update, so peft has no form of it; export it in the "
@@ -70,8 +70,7 @@ def write(folder: Path, *, choice: Choice, tensors: Tensors, encoder_name: str, 
     metadata = {"format": "pt"}
     if head and head.labels:
         metadata[LABELS] = json.dumps({label: at for at, label in enumerate(head.labels)}, ensure_ascii=False)
-    save_file({name: one.detach().cpu().contiguous().clone() for name, one in theirs.items()}, folder / WEIGHTS,
-              metadata=metadata)
+    write_tensors(folder / WEIGHTS, theirs, metadata)
 
 
 def _targets(choice: Choice, adapted: tuple[int, ...]) -> dict[str, Any]:

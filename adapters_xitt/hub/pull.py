@@ -12,6 +12,7 @@ from pathlib import Path
 
 from requests import exceptions
 
+from adapters_xitt import integrity
 from adapters_xitt.errors import XittError
 from adapters_xitt.hub.listing import Remote, commit_of, tree
 from adapters_xitt.hub.references import Reference, is_commit
@@ -58,7 +59,7 @@ def pull(wanted: Reference, store: Store, *, patterns: Sequence[str], needed: Se
     if commit != revision:
         tell(f"{repo}: {revision or 'main'} is commit {commit}; pin it as {Reference(repo, commit)}")
     final = store.root / "hub" / f"{repo.replace('/', '--')}@{commit}"
-    if final.is_dir():
+    if final.is_dir() and _whole(final, tell):
         return Pulled(final, repo, commit)
     listed = tree(repo, commit)
     chosen = [one for one in listed if any(_allows(pattern, one.path) for pattern in patterns)]
@@ -73,9 +74,21 @@ def pull(wanted: Reference, store: Store, *, patterns: Sequence[str], needed: Se
             for one in chosen:
                 _download(repo, commit, one, work / one.path)
             check(work)
+            integrity.seal_folder(work, final.name)
     if left:
         tell(f"{repo}@{commit[:12]}: left on the hub: {plain(', '.join(left), 300)}")
     return Pulled(final, repo, commit, left)
+
+
+def _whole(folder: Path, tell: Tell) -> bool:
+    """Whether a pulled folder is as it was pulled; one of an older version says nothing of that."""
+    try:
+        if (folder / integrity.SEALS).is_file():
+            integrity.check_folder(folder, folder.name)
+        return True
+    except integrity.Damaged as error:
+        tell(f"{error}; it is pulled again")
+        return False
 
 
 def _allows(pattern: str, path: str) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from adapters_xitt.analysis import fused
+from adapters_xitt.atomic import whole_file
 from adapters_xitt.report.fusion import weights_csv, weights_map
 from adapters_xitt.report.page import markdown
 from adapters_xitt.report.picture import heat_map
@@ -21,7 +20,6 @@ __all__ = ["csv_text", "heat_map", "markdown", "terminal", "weights_csv", "weigh
 def write(grid: dict[str, Any], folder: Path) -> tuple[Path, ...]:
     """Writes report.md, grid.csv and grid.png, and fusion.csv and fusion.png where something was fused; each has its
     name only when it is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
     writers: dict[str, Callable[[Path], object]] = {
         "report.md": lambda path: path.write_text(markdown(grid), encoding="utf-8"),
         "grid.csv": lambda path: path.write_text(csv_text(grid), encoding="utf-8", newline=""),
@@ -31,17 +29,6 @@ def write(grid: dict[str, Any], folder: Path) -> tuple[Path, ...]:
         writers["fusion.csv"] = lambda path: path.write_text(weights_csv(grid), encoding="utf-8", newline="")
         writers["fusion.png"] = lambda path: weights_map(grid, path)
     for name, writer in writers.items():
-        _whole(folder / name, writer)
+        with whole_file(folder / name) as work:
+            writer(work)
     return tuple(folder / name for name in writers)
-
-
-def _whole(final: Path, writer: Callable[[Path], object]) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{final.name}-", dir=final.parent)
-    os.close(handle)
-    work = Path(name)
-    try:
-        writer(work)
-        os.chmod(work, 0o644)
-        os.replace(work, final)
-    finally:
-        work.unlink(missing_ok=True)
