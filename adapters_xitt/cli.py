@@ -355,15 +355,20 @@ def take_in(folder: Path, name: str, encoder: str | None, task: str | None, labe
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--trust-pickle", "trusted", is_flag=True, help="You trust whoever made FILE.")
-@click.option("--out", type=click.Path(path_type=Path), help="Default: the name that its library reads, beside it.")
-def convert(file: Path, trusted: bool, out: Path | None) -> None:
-    """Turn the pickled weights in FILE (pytorch_adapter.bin, adapter_model.bin, …) into a safetensors file. Only
-    tensors are read, in a process of its own; what a pickle asks to run is not run."""
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--trust-pickle", "trusted", is_flag=True, help="You trust whoever made it.")
+@click.option("--out", type=click.Path(path_type=Path), help="Of a file. Default: the name that its library reads, "
+              "beside it.")
+def convert(path: Path, trusted: bool, out: Path | None) -> None:
+    """Turn the pickled weights in PATH (pytorch_adapter.bin, adapter_model.bin, …), or all of a module's folder, into
+    safetensors files. Only tensors are read, in a process of its own; what a pickle asks to run is not run."""
     from adapters_xitt.formats import pickles
 
-    click.echo(f"written: {pickles.convert(file, out, trusted=trusted)}")
+    if path.is_dir() and out:
+        raise XittError(f"--out {out}: a folder's files get the names that its library reads, beside the pickles")
+    written = pickles.convert_folder(path, trusted=trusted) if path.is_dir() else [
+        pickles.convert(path, out, trusted=trusted)]
+    click.echo("\n".join(f"written: {one}" for one in written))
 
 
 @main.command()

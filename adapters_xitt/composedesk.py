@@ -108,8 +108,8 @@ def find(text: str, where: Store) -> Found:
 
 def _work(found: Found, where: Store, targets: Mapping[str, str], options: Options) -> Work:
     """A plan that knows the modules of an expression; `targets`: task → convention."""
-    made_here = [one for one in found.manifests.values() if not one.source]
-    first = next(iter(made_here or found.manifests.values()), None)
+    ours = [one for one in found.manifests.values() if one.encoder_is_ours]
+    first = next(iter(ours or found.manifests.values()), None)
     values = {"name": "compose", "encoder": encoder_of(first, options.encoder),
               "methods": ["seq_bn"], "intermediates": [], "targets": list(targets), "modes": ["none"],
               "seeds": [options.seed],

@@ -199,13 +199,13 @@ def empty(found: recipe.Recipe, where: Store) -> Work:
 
 
 def encoder_of(manifest: formats.Manifest | None, given: str | None) -> str:
-    """The encoder that is named, or that of a module made here; one that was taken in chooses nothing to be loaded."""
+    """The encoder that is named, or that of a module, where its user said which it is."""
     if given:
         return given
     if manifest is None:
         say("no --encoder is named: the project's own small one is taken, --encoder demo")
         return "demo"
-    if manifest.source:
+    if not manifest.encoder_is_ours:
         raise XittError(f"module {manifest.key[:12]} ({manifest.role}) was taken in from elsewhere, and chooses no "
                         f"encoder to be loaded; it says {manifest.encoder_name!a}: name yours with --encoder")
     return manifest.encoder_name

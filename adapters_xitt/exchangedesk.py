@@ -156,6 +156,7 @@ def take_in(folder: Path, *, name: str, encoder: str | None = None, task: str | 
     `trained_in` are languages it is known to have seen. What else it has seen stays unknown, and its cells carry a
     star. A `XittError` with all that is missing, or with all that doesn't fit."""
     check_name(name)
+    folder = foreign.module_folder(folder)
     where, form = Store(store or default_root()), foreign.form_of(folder)
     if form == "xitt":
         if given := [option for option, value in (("--encoder", encoder), ("--task", task), ("--labels", labels),
@@ -198,13 +199,11 @@ def _ask(found: foreign.Foreign, encoder: str | None, task: str | None, labels: 
     head, problems = found.head, Problems(f"{found.folder}: a folder of {found.form} doesn't say everything")
     if not encoder:
         problems.add(f"--encoder: the encoder it stands on; it calls it {printable(found.made_for)!r}")
-    if head and not task:
-        fits = [row.name for row in tasks.TASKS.values() if row.trains and row.kind == head.kind
-                and (not row.labels or (head.labels is None and len(row.labels) == head.outputs)
-                     or sorted(row.labels) == sorted(head.labels or ()))]
+    given = tuple(labels) or (head.labels if head else None)
+    if head and not task and (fits := _answers(head, given)):
         problems.add(f"--task: what its head answers ({head.kind}"
-                     + (f", labels {printable(' '.join(head.labels))}" if head.labels else "")
-                     + f"); it could be {', '.join(fits) or 'none of the tasks'}, or leave it with --without-head")
+                     + (f", labels {printable(' '.join(given))}" if given else "")
+                     + f"); it could be {', '.join(fits)}, or leave it with --without-head")
     if head and head.labels is None and not labels:
         row = tasks.task(task) if task else None
         problems.add(f"--labels: what the {head.outputs} outputs of its head mean, in their order, as in "
@@ -217,6 +216,16 @@ def _ask(found: foreign.Foreign, encoder: str | None, task: str | None, labels: 
     problems.raise_if_any()
 
 
+def _answers(head: foreign.Head, labels: Sequence[str] | None) -> list[str]:
+    """The tasks that a head could answer, by its kind and labels, or by the number of its outputs where nobody has
+    named them."""
+    rows = [row for row in tasks.TASKS.values() if row.trains and row.kind == head.kind]
+    if head.kind in foreign.OUTPUTS:
+        return [row.name for row in rows]
+    return [row.name for row in rows
+            if (sorted(row.labels) == sorted(labels) if labels else len(row.labels) == head.outputs)]
+
+
 def _made(found: foreign.Foreign, known: checkpoint.EncoderFiles, where: Store, *, task: str | None,
           labels: Sequence[str], trained_in: Sequence[str], parts: Sequence[str] = ()) -> str:
     """Saves a module of another library as one of the store; its key."""
@@ -227,6 +236,9 @@ def _made(found: foreign.Foreign, known: checkpoint.EncoderFiles, where: Store, 
         row, own = _fitted(found, row, labels, known)
         heads[mixture.space(row)] = {"kind": row.kind, "labels": list(row.labels)}
         tensors |= {f"head.{mixture.space(row)}.{name}": one for name, one in own.items()}
+    elif found.head:
+        space, heads = _kept(found, labels)
+        tensors |= {f"head.{space}.{name}": one for name, one in found.head.tensors.items()}
     exposure = [Exposure(task or "", code, "trained", "").record() for code in trained_in]
     exposure.append(Exposure(task or "", "", UNKNOWN, "").record())
     digest = digests.tensors_digest(tensors)
@@ -249,6 +261,29 @@ def _made(found: foreign.Foreign, known: checkpoint.EncoderFiles, where: Store, 
     return key
 
 
+def _kept(found: foreign.Foreign, labels: Sequence[str]) -> tuple[str, dict[str, dict[str, object]]]:
+    """The label space of a head that answers none of the tasks, and the head as a manifest has it: its outputs mean
+    what its own data called them."""
+    head = found.head
+    given = _distinct(found, labels)
+    subsets = [row.name for row in tasks.TASKS.values() if head.kind == row.kind == "tagging" and row.labels
+               and set(row.labels) < set(given)]
+    say(f"its head is kept with labels of its own ({printable(' '.join(given[:20]))}), which no task has: it is scored "
+        "on none" + (f"; --task keeps the outputs of one whose labels are among them: {', '.join(subsets)}" if subsets
+                  else ""))
+    space = mixture.space_of(head.kind, given)
+    return space, {space: {"kind": head.kind, "labels": list(given)}}
+
+
+def _distinct(found: foreign.Foreign, labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels of a head's outputs, given or its own: one each."""
+    given = tuple(labels) or found.head.labels
+    if len(given) != found.head.outputs or len(set(given)) < len(given):
+        raise XittError(f"{found.folder}: {len(given)} labels ({printable(' '.join(given))}) for a head with "
+                        f"{found.head.outputs} outputs; each output has one of its own")
+    return given
+
+
 def _fitted(found: foreign.Foreign, row: tasks.Task, labels: Sequence[str], known: checkpoint.EncoderFiles
             ) -> tuple[tasks.Task, foreign.Tensors]:
     """The task with its labels, and the head with its outputs in the order of the task's labels."""
@@ -259,16 +294,16 @@ def _fitted(found: foreign.Foreign, row: tasks.Task, labels: Sequence[str], know
         _check_tied(found, known)
     if head.kind in foreign.OUTPUTS:
         return row, head.tensors
-    given = tuple(labels) or head.labels
-    if len(given) != head.outputs or len(set(given)) < len(given):
-        raise XittError(f"{found.folder}: {len(given)} labels ({printable(' '.join(given))}) for a head with "
-                        f"{head.outputs} outputs; each output has one of its own")
+    given = _distinct(found, labels)
     if not row.labels:  # only its data knows them
         return replace(row, labels=given), head.tensors
-    if sorted(given) != sorted(row.labels):
+    more = [label for label in given if label not in row.labels]
+    if set(row.labels) - set(given) or (more and row.kind != "tagging"):
         raise XittError(f"{found.folder}: its labels are {printable(' '.join(given))}, those of {row.name} are "
                         f"{' '.join(row.labels)}; --labels names the head's outputs, in their order, in the words of "
-                        "the task")
+                        "the task; without --task it is kept with labels of its own")
+    if more:  # a word gets the likeliest of the task's tags
+        say(f"its outputs {printable(' '.join(more))} are left out: {row.name} has no such label")
     order = [given.index(label) for label in row.labels]
     return row, {name: one[order] if name.startswith("out.") else one for name, one in head.tensors.items()}
 

@@ -473,7 +473,7 @@ def test_a_hub_folder_that_computes_something_else(name, key, value, said, hub_f
 
 
 PEFT_KEYS = [
-    ("rank_pattern", {"query": 2}, "rank_pattern is {'query': 2}"), ("alpha_pattern", {"query": 2}, "alpha_pattern is"),
+    ("rank_pattern", {"query": 2}, "has rank 2 by the patterns"), ("alpha_pattern", {"q.*": 2}, "the expression q.*"),
     ("bias", "all", "bias is all"), ("lora_bias", True, "lora_bias is True"),
     ("fan_in_fan_out", True, "fan_in_fan_out is True"), ("peft_type", "LOHA", "peft_type is 'LOHA'"),
     ("init_lora_weights", "pissa", "path_initial_model_for_weight_conversion"),

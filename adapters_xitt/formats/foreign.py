@@ -17,6 +17,7 @@ from adapters_xitt.formats.ours import MANIFEST
 from adapters_xitt.methods import PLACES, Choice
 
 CONFIG, FUSION_CONFIG = "adapter_config.json", "adapter_fusion_config.json"
+_MARKS = (MANIFEST, CONFIG, FUSION_CONFIG)  # one of them makes a folder a module's
 MODEL_TYPE = "xlm-roberta"
 PLACEHOLDER = re.compile(r"LABEL_\d+")  # what transformers calls a label that nobody has named
 
@@ -63,9 +64,25 @@ class Foreign:
     version: str = ""  # of the library that wrote it
 
 
+def module_folder(folder: Path) -> Path:
+    """Where the module of a folder lies: in it, or below it where a library saved several by their names
+    (`save_all_adapters`, peft's `save_pretrained` of named adapters) and there is one. A `XittError` that names them
+    where there are more."""
+    if files.listed(folder, _MARKS):
+        return folder
+    below = [folder / name for name in files.entries(folder) if (folder / name).is_dir()
+             and not (folder / name).is_symlink() and files.listed(folder / name, _MARKS)]
+    if len(below) > 1:
+        raise XittError(f"{folder}: it holds {len(below)} modules, and an import is of one: "
+                        + ", ".join(str(one) for one in below))
+    if not below:
+        raise XittError(f"{folder}: no module; none of {', '.join(_MARKS)} is there, nor in a folder below")
+    return below[0]
+
+
 def form_of(folder: Path) -> str:
     """Whose folder it is: xitt, adapters or peft."""
-    found = files.listed(folder, (MANIFEST, CONFIG, FUSION_CONFIG))
+    found = files.listed(folder, _MARKS)
     if MANIFEST in found:
         return "xitt"
     if FUSION_CONFIG in found:

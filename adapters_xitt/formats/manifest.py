@@ -46,6 +46,12 @@ class Manifest:
     source: str = ""  # the form of the folder that it was taken in from: adapters, peft, xitt; empty: made here
     format: int = FORMAT
 
+    @property
+    def encoder_is_ours(self) -> bool:
+        """Whether the name of its encoder is a word of this store's user, who trained it here or named it when another
+        library's module was taken in. What one of our folders from elsewhere says chooses nothing to be loaded."""
+        return self.source != "xitt"
+
 
 @dataclass(frozen=True)
 class Module:

@@ -27,8 +27,9 @@ _OVER: dict[str, tuple[str, str | None, list[str] | None]] = {
     "choice": ("XLMRobertaForMultipleChoice", None, ["pooler", "classifier"]),
     "mlm": ("XLMRobertaForMaskedLM", None, ["lm_head.dense", "lm_head.layer_norm"]),
 }
+_PATTERNS = ("rank_pattern", "alpha_pattern")
 _UNDERSTOOD = ("peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "target_modules",
-               "layers_to_transform", "layers_pattern", "modules_to_save", "init_lora_weights")
+               "layers_to_transform", "layers_pattern", "modules_to_save", "init_lora_weights", *_PATTERNS)
 # Keys that say where a module comes from, or belong to a switch that must be off.
 _FREE = ("base_model_name_or_path", "revision", "inference_mode", "auto_mapping", "peft_version", "megatron_core",
          "qalora_group_size", "runtime_config")
@@ -36,6 +37,9 @@ _STARTS = (True, False, "gaussian", "orthogonal", "eva", None)  # the others cha
 _OFF = (None, False, "none", "", 0)
 _HEADS = ("classifier.", "score.", "qa_outputs.", "lm_head.", "roberta.pooler.", "pooler.")
 _TENSOR = re.compile(r"\.(lora_[AB]\.weight|lora_magnitude_vector)$")
+_LITERAL = re.compile(r"[A-Za-z0-9_.]{1,200}")  # a key of a pattern that is a name; others are not run
+# Weights of heads that `all-linear` names beside the encoder's; peft saves such a head whole and updates nothing in it.
+_OF_HEADS = frozenset(word for _, names in STATIC.values() for name in names for word in (name, name.split(".")[-1]))
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -94,10 +98,13 @@ def read(folder: Path, *, with_head: bool = True) -> Foreign:
     config = files.read_json(path)
     if WEIGHTS not in found:
         raise XittError(f"{folder / WEIGHTS}: missing; save it with save_pretrained, which writes safetensors")
-    tensors, rest = _sorted(files.read_tensors(found[WEIGHTS]))
+    theirs = files.read_tensors(found[WEIGHTS])
+    tensors, rest = _sorted(theirs)
     kinds = [name for name in ("use_rslora", "use_dora") if config.get(name)]
     _check(config, path, kinds)
     layers, places = _read_places(tensors, found[WEIGHTS])
+    above = "roberta." if any(name.startswith(f"{PREFIX}roberta.") for name in theirs) else ""
+    tensors, rank = _evened(tensors, config, path, above)
     only = _layers(config, path)
     if isinstance(config.get("target_modules"), list):
         places = _places(config["target_modules"], path)
@@ -107,7 +114,7 @@ def read(folder: Path, *, with_head: bool = True) -> Foreign:
     alpha = config.get("lora_alpha", 8)
     try:
         choice = methods.choose(name, {
-            "rank": config.get("r", 8), "alpha": int(alpha) if isinstance(alpha, float) and alpha.is_integer()
+            "rank": rank, "alpha": int(alpha) if isinstance(alpha, float) and alpha.is_integer()
             else alpha, "dropout": config.get("lora_dropout", 0.0), "places": places})
     except XittError as error:
         raise XittError(f"{path}: {error}") from None
@@ -129,6 +136,60 @@ def _sorted(theirs: Tensors) -> tuple[Tensors, Tensors]:
         else:
             rest[short] = one
     return updates, rest
+
+
+def _evened(tensors: Tensors, config: Mapping[str, Any], path: Path, above: str) -> tuple[Tensors, Any]:
+    """The updates with one rank and alpha, where patterns give some weights others: A and B filled up with zeros to
+    the largest rank, B scaled by how their alpha over the rank differs. The same ΔW, to the rounding of one product.
+    `above`: where the encoder stands in the model that the patterns' names are of."""
+    from torch.nn.functional import pad
+
+    rank, alpha = config.get("r", 8), config.get("lora_alpha", 8)
+    patterns = {name: config.get(name) or {} for name in _PATTERNS}
+    if not any(patterns.values()):
+        return tensors, rank
+    _check_patterns(patterns, rank, alpha, path)
+    weights = sorted({name.rpartition(".lora_")[0] for name in tensors})
+    ranks, alphas = ({name: _by_name(patterns[pattern], above + name, default) for name in weights}
+                     for pattern, default in zip(_PATTERNS, (rank, alpha), strict=True))
+    most, power = max(ranks.values()), 0.5 if config.get("use_rslora") else 1.0
+    found = dict(tensors)
+    for name in weights:
+        down, up = f"{name}.lora_A.weight", f"{name}.lora_B.weight"
+        if not all(end in tensors and tensors[end].ndim == 2 for end in (down, up)):
+            continue  # whoever compares the tensors with the encoder tells it
+        if {tensors[down].shape[0], tensors[up].shape[1]} != {ranks[name]}:
+            raise XittError(f"{path}: {name} has rank {ranks[name]} by the patterns, its tensors have "
+                            f"{tensors[down].shape[0]} and {tensors[up].shape[1]}")
+        scale = (alphas[name] / ranks[name] ** power) / (alpha / most ** power)
+        found[down] = pad(tensors[down], (0, 0, 0, most - ranks[name]))
+        found[up] = pad(tensors[up] * scale, (0, most - ranks[name]))
+    return found, most
+
+
+def _check_patterns(patterns: Mapping[str, Any], rank: Any, alpha: Any, path: Path) -> None:
+    """Patterns that are names with numbers; a regular expression of a folder is not run."""
+    problems = Problems(str(path))
+    for name, pattern in patterns.items():
+        if not isinstance(pattern, dict):
+            problems.add(f"{name} must map names onto numbers, not {said(pattern)}")
+            continue
+        for key, value in pattern.items():
+            if not _LITERAL.fullmatch(key):
+                problems.add(f"{name} has the expression {said(key)}; only names of weights are read here. Write the "
+                             "weights that it finds by their names, one entry each")
+            good = type(value) is int or (name == "alpha_pattern" and isinstance(value, float))
+            if not good or not 0 < value <= 2**20:
+                problems.add(f"{name} gives {said(key)} {said(value)}; a number above 0 is needed")
+    for name, value in (("r", rank), ("lora_alpha", alpha)):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 2**20:
+            problems.add(f"{name} is {said(value)}; a number above 0 is needed")
+    problems.raise_if_any()
+
+
+def _by_name(pattern: Mapping[str, Any], name: str, default: Any) -> Any:
+    """The value for a weight: that of the first key which is its name or the end of it, at a dot (peft's rule)."""
+    return next((value for key, value in pattern.items() if f".{name}".endswith(f".{key}")), default)
 
 
 def _check(config: Mapping[str, Any], path: Path, kinds: list[str]) -> None:
@@ -166,7 +227,7 @@ def _places(names: list[Any], path: Path) -> list[str]:
     for name in names:
         own = [place for place, (end, _) in PLACES.items() if isinstance(name, str)
                and f".encoder.layer.0.{end}".endswith(f".{name}")]
-        if not own:
+        if not own and not (isinstance(name, str) and name in _OF_HEADS):
             raise XittError(f"{path}: target_modules names {str(name)[:80]!r}, which is no place here; there are "
                             f"{', '.join(end for end, _ in PLACES.values())}")
         found += own

@@ -9,7 +9,16 @@ import tempfile
 from pathlib import Path
 
 from adapters_xitt.errors import XittError
-from adapters_xitt.formats.files import MOST_WEIGHTS, PICKLED, PICKLES, checked_size, pickle_error, read_header
+from adapters_xitt.formats.files import (
+    MOST_WEIGHTS,
+    PICKLED,
+    PICKLES,
+    checked_size,
+    entries,
+    inside,
+    pickle_error,
+    read_header,
+)
 
 SCRIPT = Path(__file__).with_name("unpickle.py")
 SECONDS = 900  # after which a conversion is given up
@@ -20,6 +29,25 @@ KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "TEMP")
 def target(path: Path) -> Path:
     """The file that a pickle becomes: of the name that its library reads, beside it."""
     return path.with_name(PICKLED[path.name]) if path.name in PICKLED else path.with_suffix(".safetensors")
+
+
+def convert_folder(folder: Path, *, trusted: bool) -> list[Path]:
+    """Converts the pickles of a module's folder, those that its library wrote under their names and nobody has
+    converted yet; the files written. Nothing is left behind where one of them can't be read."""
+    names = entries(folder)
+    pickled = [name for name in names if name in PICKLED and PICKLED[name] not in names]
+    if not pickled:
+        raise XittError(f"{folder}: no pickle to convert; a module's are called {', '.join(PICKLED)}"
+                        + (", and beside each lies what it became" if set(names) & set(PICKLED) else ""))
+    written: list[Path] = []
+    try:
+        for name in pickled:
+            written.append(convert(inside(folder, name), trusted=trusted))
+    except BaseException:
+        for path in written:
+            path.unlink()
+        raise
+    return written
 
 
 def convert(path: Path, out: Path | None = None, *, trusted: bool) -> Path:
