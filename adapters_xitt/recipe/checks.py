@@ -178,7 +178,7 @@ def _check_language_modules(text: Any, tell: Any) -> None:
 def check_languages(recipe: Recipe, tell: Any) -> None:
     """`trained_in` is of what trains a target; an intermediate has its languages in its name."""
     sources = recipe.sources(None)
-    own = {sources.training_task(TASKS[name]) for name in recipe.targets}
+    own = {sources.training_task(TASKS[name]) for name in recipe.targets if name in TASKS}
     portions = {part.task: part for mixed in recipe.mixtures() for part in mixed.portions}
     for name, part in recipe.tasks.items():
         if part.trained_in and name not in own and name in portions:
