@@ -245,7 +245,7 @@ def module_job(plan: Plan, mixed: Mixture, choice: Choice, rate: float, seed: in
                factor: float = 1.0, base: Composition | None = None) -> TrainJob:
     """The job that makes one module; the same job for the same inputs. In modes stack and sum it trains above or
     beside `base`, a parent's context where none is given."""
-    material = plan.material
+    material, choice = plan.material, choice.within(plan.material.files.layers)
     settings, own_rate = material.settings(mixed)
     settings = replace(settings, more_steps=more)
     if over:
@@ -296,7 +296,7 @@ def merge_job(plan: Plan, merged: Composition, *, title: str, target: Mixture | 
         raise XittError(f"{compose.show(merged)}: these bottlenecks were not born with the same values, so their mean "
                         "is like none of them; train them with shared_start: true, or continue one module in both "
                         "(sequential)")
-    inputs: dict[str, Any] = {"merged": compose.show(merged)}
+    inputs = keys.merge_inputs(merged)
     exposure = [job.exposure for job in parts.values()]
     if compose.untrained(merged):
         if target is None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from adapters_xitt import compose, digests
-from adapters_xitt.compose import Composition, Part
+from adapters_xitt import compose, digests, merges
+from adapters_xitt.compose import Composition, Merge, Part, Scaled
 from adapters_xitt.heads import POOLED
 from adapters_xitt.material import Material
 from adapters_xitt.methods import Choice
@@ -26,7 +26,7 @@ def training_inputs(material: Material, mixed: Mixture, choice: Choice, seed: in
     random module of a mixture without portions reads nothing and takes no steps."""
     files = material.files
     inputs = {"encoder": files.fingerprint, "precision": material.means.base, "seed": seed,
-              "method": method_inputs(choice, files.layers)}
+              "method": choice.record()}
     if not mixed.portions:
         return inputs
     sizes = [len(material.examples(part, mixed)) for part in mixed.portions]
@@ -54,12 +54,14 @@ def portion_inputs(material: Material, part: Portion, mixed: Mixture) -> dict[st
     return inputs
 
 
-def method_inputs(choice: Choice, layers: int) -> dict[str, Any]:
-    """Of a method in an encoder of `layers` layers: those that it leaves out and the encoder hasn't are none."""
-    inputs = choice.record()
-    if "leave_out" in inputs:
-        inputs["leave_out"] = [layer for layer in inputs["leave_out"] if layer < layers]
-    return inputs
+def merge_inputs(merged: Composition) -> dict[str, Any]:
+    """Of what is put together without training: weighted means by the shares of their parts, which sum to one."""
+    if isinstance(merged, Merge):
+        shares = merges.shares(merged.parts)
+        parts = [part.part if isinstance(part, Scaled) else part for part in merged.parts]
+        merged = Merge(merged.how, tuple(Scaled(part, share) for part, share in zip(parts, shares, strict=True)),
+                       merged.options)
+    return {"merged": compose.show(merged)}
 
 
 def start_inputs(choice: Choice, start: str | None, drawn: str, *, carry_pooler: bool) -> dict[str, Any]:

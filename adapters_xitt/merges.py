@@ -247,7 +247,7 @@ def make(composition: Composition, parts: Mapping[str, tuple[Mapping[str, Tensor
     methods = {name: pair[1] for name, pair in parts.items()}
     whole = choice(composition, methods, layers, width)
     if whole.row.engine != "peft":
-        weights = _weights(composition.parts)
+        weights = shares(composition.parts)
         tensors = [parts[name][0] for part in composition.parts for name in compose.names(part)]
         pairs = list(zip(tensors, weights, strict=True))
         return Made({name: sum(weight * one[name].double() for one, weight in pairs).float()
@@ -264,7 +264,7 @@ def _cuts(composition: Composition) -> bool:
         _cuts(part) for part in getattr(composition, "parts", ()))
 
 
-def _weights(parts: Sequence[Composition]) -> list[float]:
+def shares(parts: Sequence[Composition]) -> list[float]:
     """What stands before each part of a mean, over their sum."""
     own = [part.weight if isinstance(part, Scaled) else 1.0 for part in parts]
     return [weight / sum(own) for weight in own]
@@ -283,9 +283,9 @@ def _update(composition: Composition, parts: Mapping[str, tuple[Mapping[str, Ten
             plain = [_update(part.part if isinstance(part, Scaled) else part, parts, width, meant=meant)
                      for part in inner]
             if meant:
-                return added([scaled(part, weight) for part, weight in zip(plain, _weights(inner), strict=True)])
+                return added([scaled(part, weight) for part, weight in zip(plain, shares(inner), strict=True)])
             rank = width and rank_of(composition, {name: pair[1] for name, pair in parts.items()}, width)
-            return merged(how, plain, _weights(inner), {**compose.MERGES[how].options, **dict(options)}, rank=rank)
+            return merged(how, plain, shares(inner), {**compose.MERGES[how].options, **dict(options)}, rank=rank)
         case Fuse(inner, by):
             updates = [_update(part, parts, width, meant=meant) for part in inner]
             return added([scaled(update, _row(*parts[by], n, update)) for n, update in enumerate(updates)])

@@ -296,6 +296,11 @@ class Choice:
         left_out = dict(self.options).get("leave_out", ())
         return tuple(layer for layer in range(layers) if layer not in left_out)
 
+    def within(self, layers: int) -> Choice:
+        """The choice in an encoder of `layers` layers: those to be left out that it hasn't are none."""
+        return Choice(self.name, tuple((option, tuple(layer for layer in value if layer < layers)
+                                        if option == "leave_out" else value) for option, value in self.options))
+
     def parameters(self, width: int, wide: int, layers: int, whole: int) -> int:
         """Parameters trained in an encoder of `layers` layers, `width` and feed-forward width `wide`, and `whole`
         parameters in all; the head's come on top."""

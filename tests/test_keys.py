@@ -95,6 +95,8 @@ SAME: dict[str, tuple[dict, dict]] = {
     "a convention": ({}, {"tasks": {"demo-retrieval": {"layer": 2}}}),
     "a merge's default": ({"compositions": ["ties(demo-nli, target)"], "methods": ["lora"]},
                           {"compositions": ["ties(demo-nli, target, density=0.5)"], "methods": ["lora"]}),
+    "a mean's weights": ({"compositions": ["mean(demo-nli, 2*target)"], "methods": ["lora"]},
+                         {"compositions": ["mean(3*demo-nli, 6*target)"], "methods": ["lora"]}),
     "a search's schedule": (
         {"compositions": ["search(demo-nli, target)"], "methods": ["lora"]},
         {"compositions": ["search(demo-nli, target)"], "methods": ["lora"], "training": {"epochs": 3}}),
