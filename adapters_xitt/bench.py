@@ -26,10 +26,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
     """One device: auto, cpu, cuda or mps."""
     if precision not in PRECISIONS:
         raise XittError(f"precision {precision!r}: one of {', '.join(PRECISIONS)}")
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if device in there and not there[device]():
-        raise XittError(f"device {device!r}: torch {torch.__version__} finds none on this machine; "
-                        "`xitt doctor` says what it sees")
+    check_device(device)
     if precision != "16":
         return Fabric(accelerator=device, devices=1, precision=PRECISIONS[precision])
     # Every row scales its own loss, so that none depends on its companions; Fabric's one scaler stays off.
@@ -45,6 +42,14 @@ def machine(fabric: Fabric) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     return {"device": str(device), "kernels": name, "threads": torch.get_num_threads(),
             "deterministic": torch.are_deterministic_algorithms_enabled()}
+
+
+def check_device(device: str) -> None:
+    """Refuses a device that this machine lacks."""
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if device in there and not there[device]():
+        raise XittError(f"device {device!r}: torch {torch.__version__} finds none on this machine; "
+                        "`xitt doctor` says what it sees")
 
 
 class Bench:

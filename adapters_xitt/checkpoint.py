@@ -44,6 +44,7 @@ _SIZES = {"embeddings.word_embeddings.weight": ("vocab_size", "hidden_size"),
           "embeddings.token_type_embeddings.weight": ("type_vocab_size", "hidden_size"),
           "encoder.layer.0.intermediate.dense.weight": ("intermediate_size", "hidden_size")}
 TOKENIZER = 256 * files.MIB  # bytes that tokenizer.json may have; XLM-R's has 17 million
+UNKNOWN = "0" * 64  # the fingerprint of weights that are not here
 PREFIXES = ("roberta.", "model.", "")  # under which checkpoints keep the encoder
 
 
@@ -56,6 +57,7 @@ class EncoderFiles:
     fingerprint: str
     config: dict[str, Any]
     parameters: int
+    weights: bool = True  # False: only its configuration and tokenizer are here, and its fingerprint is unknown
 
     @property
     def layers(self) -> int:
@@ -82,8 +84,9 @@ class EncoderFiles:
         return self.config["max_position_embeddings"] - self.config["pad_token_id"] - 1
 
 
-def locate(name: str) -> Path:
-    """The folder of an encoder: `demo`, a folder, a name below XITT_ENCODERS, or a hub id with its revision."""
+def locate(name: str, *, weights: bool = True) -> Path:
+    """The folder of an encoder: `demo`, a folder, a name below XITT_ENCODERS, or a hub id with its revision. From a
+    hub no `weights` are downloaded where none are asked for."""
     if name == "demo":
         from adapters_xitt import demo
 
@@ -93,7 +96,7 @@ def locate(name: str) -> Path:
         if os.path.isfile(folder / "config.json"):  # a name too long for the disk is no folder
             return folder
     if "@" in name:
-        return hub.fetch_encoder(name)
+        return hub.fetch_encoder(name, weights=weights)
     known = sorted(path.parent.name for path in Path(beside).glob("*/config.json")) if beside else []
     near = nearest(name, ["demo", *known])
     raise XittError(f"encoder {name[:200]!r}: no such folder" + (f" (did you mean {near!r}?)" if near else "")
@@ -101,9 +104,10 @@ def locate(name: str) -> Path:
                     "a hub encoder is written owner/name@revision, the revision a 40-digit commit")
 
 
-def inspect(name: str) -> EncoderFiles:
-    """Finds an encoder and reads its configuration and fingerprint; builds no model."""
-    folder = locate(name)
+def inspect(name: str, *, weights: bool = True) -> EncoderFiles:
+    """Finds an encoder and reads its configuration and fingerprint; builds no model. Where no `weights` are asked for
+    it may lack them: then its fingerprint is unknown, and no key of a store is made with it."""
+    folder = locate(name, weights=weights)
     path = folder / "config.json"
     config = files.read_json(path)
     if config.get("model_type") != "xlm-roberta":
@@ -117,6 +121,8 @@ def inspect(name: str) -> EncoderFiles:
     if not (folder / "tokenizer.json").is_file():
         raise XittError(f"{folder}: tokenizer.json is missing; the fast tokenizer is needed for its offsets")
     files.checked_size(folder / "tokenizer.json", TOKENIZER)
+    if not weights and not _weight_paths(folder):
+        return EncoderFiles(folder, name, UNKNOWN, config, _count_parameters(config), weights=False)
     tensors = dict(stored(folder))
     _check_sizes(config, tensors, folder)
     sha = hashlib.sha256((folder / "tokenizer.json").read_bytes())
@@ -166,9 +172,21 @@ def _check_sizes(config: dict[str, Any], tensors: dict[str, Tensor], folder: Pat
                         f"{config['num_hidden_layers']}: tensors are missing; is a shard?")
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def _count_parameters(config: dict[str, Any]) -> int:
+    """The parameters that an encoder of this configuration has, its pooler and heads left out."""
+    width, wide = config["hidden_size"], config.get("intermediate_size", 3072)
+    rows = config["vocab_size"] + config["max_position_embeddings"] + config.get("type_vocab_size", 2)
+    layer = 4 * (width + 1) * width + 2 * width * wide + wide + width + 4 * width
+    return (rows + 2) * width + config["num_hidden_layers"] * layer
+
+
+def _weight_paths(folder: Path) -> list[Path]:
     whole = folder / "model.safetensors"
-    found = [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
+    return [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    found = _weight_paths(folder)
     if not found:
         raise XittError(f"{folder}: no model.safetensors; pickled weights are not read")
     return found

@@ -112,11 +112,12 @@ def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: st
 
     KEY=VALUE overrides a key of the recipe, as in training.epochs=1 or seeds=[1,2]. The exit status is 0 only when
     every cell is done, blocked or not applicable."""
-    from adapters_xitt import desk, printing, progress, report
+    from adapters_xitt import bench, desk, planprinting, progress, report
 
+    bench.check_device(device)  # before anything is read
     work = desk.open_recipe(recipe, _with_precision(overrides, precision), store)
     if dry_run:
-        printing.print_plan(work)
+        planprinting.print_plan(work)
         return
     if fresh_versions:
         count = desk.discard_other_versions(work)
@@ -142,13 +143,14 @@ def run(recipe: Path, overrides: tuple[str, ...], store: Path | None, device: st
 @click.argument("recipe", type=click.Path(path_type=Path))
 @OVERRIDES
 @STORE
-def plan(recipe: Path, overrides: tuple[str, ...], store: Path | None) -> None:
-    """Show the jobs of RECIPE, what the store already has, and what the rest costs. Trains nothing. The exit status is
-    1 where a row can't be run."""
-    from adapters_xitt import desk, printing
+@click.option("--details", is_flag=True, help="Every module by itself, and every place that is not scored.")
+def plan(recipe: Path, overrides: tuple[str, ...], store: Path | None, details: bool) -> None:
+    """Show the jobs of RECIPE, what the store already has, and what the rest costs. Trains nothing, and needs no more
+    of the encoder than its configuration and tokenizer. The exit status is 1 where a row can't be run."""
+    from adapters_xitt import desk, planprinting
 
-    work = desk.open_recipe(recipe, overrides, store)
-    printing.print_plan(work)
+    work = desk.open_recipe(recipe, overrides, store, weights=False)
+    planprinting.print_plan(work, details=details)
     sys.exit(int(work.plan.refused))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters_xitt import compose, merges, methods, mixture, parcel, plan, stored, tasks
+from adapters_xitt.bench import check_device
 from adapters_xitt.compose import Composition, Fuse, Merge, Part
 from adapters_xitt.desk import Work, empty, encoder_of, method_of, recipe_of, runner_of
 from adapters_xitt.errors import XittError, nearest
@@ -130,6 +131,7 @@ def evaluate(text: str, names: Sequence[str], *, store: Path | None, options: Op
              ) -> list[dict[str, Any]]:
     """Scores one composition on tasks, and gives the grid of its cells; with `all_conventions` one for each way that
     a task is read. What is a merge is made first, and kept."""
+    check_device(options.machine["device"])
     where = Store(store or default_root())
     found, grids, options = find(text, where), [], replace(options, scored=options.scored or names)
     for targets in _readings(names, all_conventions):
@@ -194,6 +196,7 @@ def train(text: str, task: str, *, store: Path | None, options: Options, name: s
     """Trains on a task what an expression leaves open, a fusion or a search, or else the task's own module on top of
     it, and gives that a name; its manifest, and the expression that then stands for the whole."""
     check_name(name)
+    check_device(options.machine["device"])
     where = Store(store or default_root())
     found = find(text, where)
     if compose.LANG in compose.names(found.composition):
@@ -236,6 +239,7 @@ def _on_top(work: Work, base: Composition, target: Any, options: Options) -> Tra
 def save(text: str, name: str, *, store: Path | None, options: Options) -> Manifest:
     """Makes one module of an expression, where it can be one, and gives it a name."""
     check_name(name)
+    check_device(options.machine["device"])
     where = Store(store or default_root())
     found = find(text, where)
     work = _work(found, where, {next(iter(tasks.TASKS)): ""}, options)

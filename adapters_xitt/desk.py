@@ -15,9 +15,22 @@ from typing import Any
 
 import torch
 
-from adapters_xitt import formats, methods, mixture, parcel, plan, progress, recipe, runs, stopping, stored, submission
+from adapters_xitt import (
+    formats,
+    methods,
+    mixture,
+    parcel,
+    plan,
+    preflight,
+    progress,
+    recipe,
+    runs,
+    stopping,
+    stored,
+    submission,
+)
 from adapters_xitt.atomic import writing
-from adapters_xitt.bench import make_fabric
+from adapters_xitt.bench import check_device, make_fabric
 from adapters_xitt.errors import XittError
 from adapters_xitt.grid import read_grid
 from adapters_xitt.jobs import Plan
@@ -36,17 +49,23 @@ class Work:
     store: Store
 
 
-def open_recipe(path: Path, overrides: Sequence[str], store: Path | None) -> Work:
-    """The plan of a recipe file."""
-    found = recipe.load(path, overrides)
-    recipe.check_overrides(found, overrides, recipe.Reads.grid(found))
-    return _open(found, store)
-
-
-def _open(found: recipe.Recipe, store: Path | None) -> Work:
-    where = Store(store or default_root())
-    return Work(plan.make(found, Material(found, data_root(found, where), where), resolve=parcel.resolver(
-        where, tell=say)), where)
+def open_recipe(path: Path, overrides: Sequence[str], store: Path | None, *, weights: bool = True) -> Work:
+    """The plan of a recipe file; a `XittError` with every problem, of its text, its names, its encoder and its data.
+    Without `weights` an encoder that lacks them is planned with, against an empty store."""
+    draft, where = recipe.read(path, overrides), Store(store or default_root())
+    material = None
+    if draft.recipe is not None and not (draft.problems.found and draft.recipe.data.root == "demo"):
+        material = Material(draft.recipe, data_root(draft.recipe, where), where, weights=weights)
+        preflight.check(material, draft.problems, doubtful=draft.doubtful)
+    if draft.recipe is not None and not draft.doubtful:
+        try:
+            recipe.check_overrides(draft.recipe, overrides, recipe.Reads.grid(draft.recipe))
+        except XittError as error:
+            for line in str(error).splitlines()[1:]:
+                draft.problems.add(f"command line, {line.strip()}")
+    draft.problems.raise_if_any()
+    assert draft.recipe is not None and material is not None
+    return Work(plan.make(draft.recipe, material, resolve=parcel.resolver(where, tell=say)), where)
 
 
 @contextmanager
@@ -161,6 +180,7 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
           threads: int | None, log: str, keep_every: float) -> formats.Manifest:
     """Trains one module and gives it a name."""
     check_name(name)
+    check_device(device)
     where = Store(store or default_root())
     parent = where.load_module(parcel.resolver(where, tell=say)(after)).manifest if after else None
     choice, rate = method_of(method) if not parent else (methods.recorded(parent.method), None)

@@ -19,9 +19,13 @@ class DataError(XittError):
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice closest to `word`, or None where nothing is close."""
+    """The choice closest to `word`, or the one whose words begin with its letters (lr: learning_rate); None where
+    nothing is close."""
     by_lower = {choice.lower(): choice for choice in choices}
-    found = difflib.get_close_matches(str(word).lower(), list(by_lower), n=1, cutoff=0.6)
+    short = str(word).lower()
+    found = difflib.get_close_matches(short, list(by_lower), n=1, cutoff=0.6)
+    found += [choice for choice in by_lower
+              if "_" in choice and short == "".join(part[:1] for part in choice.split("_"))]
     return by_lower[found[0]] if found else None
 
 

@@ -36,9 +36,10 @@ DEFAULT_LENGTHS = {"pair": Lengths(128), "tagging": Lengths(128), "qa": Lengths(
 class Material:
     """What a recipe reads: its encoder, rows and units, each read once."""
 
-    def __init__(self, recipe: Recipe, root: Path | None, store: Store | None = None) -> None:
-        self.recipe, self.store = recipe, store
-        self.files = checkpoint.inspect(recipe.encoder)
+    def __init__(self, recipe: Recipe, root: Path | None, store: Store | None = None, *,
+                 weights: bool = True) -> None:
+        """Without `weights` an encoder's configuration and tokenizer are enough, which is all that planning reads."""
+        self.recipe, self.store, self.weights = recipe, store, weights
         self.means = Means()  # until the plan has decided
         self.sources = recipe.sources(root)
         self._rows: dict[tuple, Rows] = {}
@@ -49,6 +50,11 @@ class Material:
         self._sets: dict[str, DataSet] = {}
         self._tasks: dict[str, Task] = {}
         self.contamination = Contamination(self._compared)
+
+    @cached_property
+    def files(self) -> checkpoint.EncoderFiles:
+        """The encoder's files, inspected when they are first asked for."""
+        return checkpoint.inspect(self.recipe.encoder, weights=self.weights)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -106,6 +112,21 @@ class Material:
                 return part
 
         return replace(mixed, portions=tuple(own(part) for part in mixed.portions))
+
+    def training_mixture(self, target: Task) -> Mixture:
+        """What trains a target by itself."""
+        portion = self.recipe.training_portion(target)
+        return self.labelled(Mixture(target.name, (portion,)))
+
+    def with_sources(self, mixed: Mixture) -> Mixture:
+        """A mixture with each of its tasks replaced by the one whose data trains it."""
+        return self.labelled(replace(mixed, portions=tuple(
+            replace(part, task=self.sources.training_task(task(part.task))) for part in mixed.portions)))
+
+    def mixtures(self) -> list[Mixture]:
+        """Everything that the recipe trains on: the targets' own data, then the intermediates' and the controls'."""
+        targets = [self.training_mixture(task(name)) for name in self.recipe.targets if task(name).trains]
+        return [self.with_sources(mixed) for mixed in (*targets, *self.recipe.mixtures())]
 
     def lengths(self, name: str) -> Lengths:
         plain, _, variant = name.partition(":")
@@ -255,7 +276,7 @@ class Material:
             return batches.encode(row.kind, rows, row.labels, tokenizer=self.tokenizer,
                                   lengths=self.lengths(row.name), reading=reading)
 
-        if not self.store or len(rows) < CACHED:
+        if not self.store or not self.files.weights or len(rows) < CACHED:
             return encode()
         made_with = {name: version for name, version in versions().items() if name in TOKENISED_BY}
         name = digests.key("tokens", {

@@ -15,6 +15,7 @@ from adapters_xitt.errors import XittError
 from adapters_xitt.material import Material
 from adapters_xitt.memory import BASES, Means
 from adapters_xitt.mixture import Mixture
+from adapters_xitt.recipe import Recipe
 from adapters_xitt.tasks import task
 from adapters_xitt.train import Settings
 
@@ -24,24 +25,35 @@ READS_WEIGHTS = ("dora", "pissa", "full")  # methods that can't stand over produ
 def decide(material: Material, mixtures: Sequence[Mixture], targets: Iterable[str]) -> tuple[Means, list[str]]:
     """The means of a recipe, and what is to be said of them; `mixtures` and `targets` are all that it reads."""
     recipe = material.recipe
-    choices = [choice for choice, _ in recipe.choices()]
-    names = [choice.name for choice in choices]
-    mlm = any(row.kind == "mlm" for mixed in mixtures for row in mixed.tasks)
+    if wrong := conflicts(recipe, mixtures):
+        raise XittError(wrong[0])
+    names = [choice.name for choice, _ in recipe.choices()]
+    mlm = _masked(mixtures)
     packs = not any(name in READS_WEIGHTS for name in names)
-    if recipe.precision in ("8bit", "4bit") and not packs:
-        raise XittError(f"precision {recipe.precision}: {', '.join(n for n in names if n in READS_WEIGHTS)} read or "
-                        "train the encoder's weights, which are packed then; use bf16 or 32")
     whole = mlm or "full" in names
-    if recipe.embeddings in ("cut", "host") and "full" in names:
-        raise XittError("embeddings: full fine-tuning trains the word table; it must be whole")
-    if recipe.embeddings == "cut" and mlm:
-        raise XittError("embeddings: cut: masked language modelling needs every row of the word table; use host")
     if recipe.memory is None:
         default = "whole" if whole or recipe.precision == "32" else "cut"
         return Means(checkpointing=recipe.checkpointing, base=recipe.precision,
                      embeddings=recipe.embeddings or default, optimizer=recipe.training.optimizer or "32",
                      tokens=recipe.training.tokens or Settings().tokens), []
     return _within(sizes.parse(recipe.memory), material, mixtures, targets, packs=packs, mlm=mlm)
+
+
+def conflicts(recipe: Recipe, mixtures: Sequence[Mixture]) -> list[str]:
+    """What a recipe says of memory that can't be held together, before anything is read."""
+    names, found = [choice.name for choice, _ in recipe.choices()], []
+    if recipe.precision in ("8bit", "4bit") and any(name in READS_WEIGHTS for name in names):
+        found.append(f"precision {recipe.precision}: {', '.join(n for n in names if n in READS_WEIGHTS)} read or train "
+                     "the encoder's weights, which are packed then; use bf16 or 32")
+    if recipe.embeddings in ("cut", "host") and "full" in names:
+        found.append("embeddings: full fine-tuning trains the word table; it must be whole")
+    if recipe.embeddings == "cut" and _masked(mixtures):
+        found.append("embeddings: cut: masked language modelling needs every row of the word table; use host")
+    return found
+
+
+def _masked(mixtures: Sequence[Mixture]) -> bool:
+    return any(row.kind == "mlm" for mixed in mixtures for row in mixed.tasks)
 
 
 def _within(budget: int, material: Material, mixtures: Sequence[Mixture], targets: Iterable[str], *, packs: bool,

@@ -4,18 +4,15 @@ applicable."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from adapters_xitt import compose, means, mixture
+from adapters_xitt import compose, means, mixture, preflight
 from adapters_xitt.compose import Composition, Fuse, Merge, Nothing, Part
 from adapters_xitt.errors import Problems, XittError
-from adapters_xitt.heads import HEADS
 from adapters_xitt.jobs import Plan, TrainJob, best_of, cell_of, merge_job, module_job
 from adapters_xitt.material import Material
 from adapters_xitt.methods import COMPOSED, Choice, block, not_applicable
-from adapters_xitt.metrics import METRICS
-from adapters_xitt.mixture import Mixture, Portion
+from adapters_xitt.mixture import Mixture
 from adapters_xitt.recipe import TARGET, Recipe, elsewhere
 from adapters_xitt.records import FAILED, NOT_APPLICABLE, Entry
 from adapters_xitt.stored import known
@@ -31,9 +28,8 @@ def make(recipe: Recipe, material: Material, *, resolve: Callable[[str], str] | 
     if resolve:
         plan.named = {word: known(plan, resolve(word)) for text in recipe.compositions
                       for word in compose.names(compose.parse(text)) if elsewhere(word)}
-    targets = [_own(plan, task(name)) for name in recipe.targets if task(name).trains]
-    _check(plan, [*targets, *recipe.mixtures()], recipe.targets)
-    read = [_source(plan, mixed) for mixed in (*targets, *recipe.mixtures())]
+    read = material.mixtures()
+    _check(plan, read, recipe.targets)
     if "lang" in recipe.modes:
         read.append(mixture.single(recipe.language_modules))
     material.means, said = means.decide(material, [mixed for mixed in read if mixed.portions], recipe.targets)
@@ -50,63 +46,12 @@ def make(recipe: Recipe, material: Material, *, resolve: Callable[[str], str] | 
     return plan
 
 
-def _own(plan: Plan, target: Task) -> Mixture:
-    """What trains a target by itself."""
-    portion = plan.recipe.training_portion(target)
-    return plan.material.labelled(Mixture(target.name, (portion,)))
-
-
-def _source(plan: Plan, mixed: Mixture) -> Mixture:
-    """An intermediate with each of its tasks replaced by the one whose data trains it."""
-    sources = plan.material.sources
-    return plan.material.labelled(replace(mixed, portions=tuple(
-        replace(part, task=sources.training_task(task(part.task))) for part in mixed.portions)))
-
-
 def _check(plan: Plan, trained: Sequence[Mixture], targets: Sequence[str]) -> None:
-    """What would stop the run later: kinds and metrics that are not there, unreadable data, splits that overlap."""
-    material, problems = plan.material, Problems(f"recipe {plan.recipe.name}")
-    sources = [_source(plan, mixed) for mixed in trained]
-    rows = [row for mixed in sources for row in mixed.tasks] + [task(name) for name in targets]
-    for row in {row.name: row for row in rows}.values():
-        if row.kind not in HEADS:
-            problems.add(f"task {row.name}: this version can't run kind {row.kind!r} yet; it runs {', '.join(HEADS)}")
-        elif row.metric not in METRICS:
-            problems.add(f"task {row.name}: this version can't score {row.metric!r} yet; it scores "
-                         f"{', '.join(METRICS)}")
+    """Refuses data that can't be read, trained on or scored, every problem at once."""
+    problems = Problems(f"recipe {plan.recipe.name}")
+    preflight.check_data(plan.material, trained, targets, problems)
     problems.raise_if_any()
-    for mixed in sources:
-        for part in mixed.portions:
-            _check_portion(plan, part, mixed, problems)
-    for name in targets:
-        languages = plan.recipe.tested(task(name))
-        if not languages:
-            problems.add(f"target {name} is tested in none of the recipe's languages; it has "
-                         f"{', '.join(task(name).known)}")
-        for language in languages:
-            try:
-                for rows in material.tested(name, language):
-                    if not rows.scored:
-                        problems.add(f"{rows.file}: {name} {rows.split} in {language} has no labels to be scored by; "
-                                     f"name a file with labels under tasks.{name}.files, or their own under gold")
-            except XittError as error:
-                problems.add(str(error))
-    problems.raise_if_any()
-    plan.notes.extend(line for line in material.skipped() if line not in plan.notes)
-
-
-def _check_portion(plan: Plan, part: Portion, mixed: Mixture, problems: Problems) -> None:
-    material = plan.material
-    try:
-        train, selection = material.train(part, mixed), material.selection(part, mixed)
-        material.examples(part, mixed)
-    except XittError as error:
-        problems.add(str(error))
-        return
-    seen = frozenset().union(*(material.data_set(rows).ids for rows in train))
-    if both := seen & frozenset().union(*(material.data_set(rows).ids for rows in selection)):
-        problems.add(f"{part.text}: {len(both)} items, {min(both)} among them, stand in training and in selection; "
-                     f"give tasks.{part.task}.selection a split or slice of its own")
+    plan.notes.extend(line for line in plan.material.skipped() if line not in plan.notes)
 
 
 class _Rows:
@@ -114,12 +59,13 @@ class _Rows:
 
     def __init__(self, plan: Plan, choice: Choice, rate: float, seed: int) -> None:
         self.plan, self.choice, self.rate, self.seed = plan, choice, rate, seed
+        self.material = plan.material
         self.modes = plan.recipe.modes
         self.intermediates = plan.recipe.mixtures()
 
     def of(self, target: Task) -> None:
         """Every row for one target."""
-        own = self.train(_own(self.plan, target), title=target.name) if target.trains else None
+        own = self.train(self.material.training_mixture(target), title=target.name) if target.trains else None
         if "none" in self.modes:
             self.place(target, "", "none", own.context if own else Nothing())
             self.steps(target)
@@ -149,14 +95,15 @@ class _Rows:
                 if word in self.plan.named:  # alone it brings the parts that it was trained above, as everywhere
                     found_there = self.plan.named[word]
                     return found_there.context if written == Part(word) else Part(found_there.key)
-                job = module if word == compose.LANG else self.train(_source(self.plan, found[word]), title=word)
-                return job.context
+                if word == compose.LANG:
+                    return module.context
+                return self.train(self.material.with_sources(found[word]), title=word).context
 
             try:
                 if own is None and compose.names(written) == (TARGET,):
                     raise XittError(f"{target.name} trains nothing")
                 composition = made(self.plan, compose.rename(written, named), self.seed,
-                                   target=_own(self.plan, target) if own else None)
+                                   target=self.material.training_mixture(target) if own else None)
                 self.plan.lowered(composition)
             except XittError as error:
                 self.fill(target, text, COMPOSED, language=language or None, status=NOT_APPLICABLE,
@@ -173,10 +120,10 @@ class _Rows:
         if reason:
             self.fill(target, mixed.name, mode, status=NOT_APPLICABLE, reason=reason)
             return
-        parent = self.train(_source(self.plan, mixed), title=mixed.name)
+        parent = self.train(self.material.with_sources(mixed), title=mixed.name)
         child = parent
         if target.trains:
-            child = self.train(_own(self.plan, target), parent=parent, mode=mode,
+            child = self.train(self.material.training_mixture(target), parent=parent, mode=mode,
                                title=f"{mixed.name} → {target.name} ({mode})")
         self.place(target, mixed.name, mode, child.context)
 
@@ -187,12 +134,12 @@ class _Rows:
         for mixed in self.intermediates:
             if not mixed.portions or any(part.variant for part in mixed.portions):
                 continue
-            source, row = _source(self.plan, mixed), f"{mixed.name}'s steps"
+            source, row = self.material.with_sources(mixed), f"{mixed.name}'s steps"
             if not target.trains:
                 self.fill(target, row, "none", status=NOT_APPLICABLE, reason=f"{target.name} trains nothing")
                 continue
-            more = self.plan.material.steps(source, self.plan.material.settings(source)[0])
-            child = self.train(_own(self.plan, target), more=more, title=f"{target.name} with {row}")
+            more = self.material.steps(source, self.material.settings(source)[0])
+            child = self.train(self.material.training_mixture(target), more=more, title=f"{target.name} with {row}")
             self.place(target, row, "none", child.context)
 
     def fuse(self, target: Task, own: TrainJob | None) -> None:
@@ -211,12 +158,12 @@ class _Rows:
                 continue
             # An intermediate may be the target's own module, as MNLI is XNLI's: it counts once.
             parts = {job.key: job for job in [
-                *(self.train(_source(self.plan, mixed), title=mixed.name) for mixed in members), own]}
+                *(self.train(self.material.with_sources(mixed), title=mixed.name) for mixed in members), own]}
             if len(parts) == 1:
                 self.fill(target, name, "fuse", status=NOT_APPLICABLE,
                           reason=f"{members[0].name} is {target.name}'s own module; there is no other to fuse it with")
                 continue
-            child = self.train(_own(self.plan, target), over=tuple(parts.values()),
+            child = self.train(self.material.training_mixture(target), over=tuple(parts.values()),
                                title=f"{name} → {target.name} (fuse)")
             self.place(target, name, "fuse", child.context)
 
@@ -230,10 +177,10 @@ class _Rows:
         if reason:
             self.fill(target, "", "lang", status=NOT_APPLICABLE, reason=reason)
             return
-        home = _own(plan, target).portions[0].languages[0]
+        home = plan.material.training_mixture(target).portions[0].languages[0]
         modules = self.language_modules(target, home, intermediate="", mode="lang")
         parent = modules[home]
-        child = self.train(_own(plan, target), parent=parent, mode=block(self.choice),
+        child = self.train(plan.material.training_mixture(target), parent=parent, mode=block(self.choice),
                            title=f"{parent.mixture.name} → {target.name} (lang)")
         for language in recipe.tested(target):
             if language in modules:
@@ -327,7 +274,7 @@ def prepared(plan: Plan, text: str) -> Mixture:
     """What training on a portion, in its text form, reads: its data read and checked, and the means of the run
     decided."""
     named = plan.recipe.named_portion(text)
-    mixed = _source(plan, Mixture(named.text, (named,)))
+    mixed = plan.material.with_sources(Mixture(named.text, (named,)))
     _check(plan, [mixed], [])
     plan.material.means, said = means.decide(plan.material, [mixed], [])
     plan.notes.extend(said)

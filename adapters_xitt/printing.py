@@ -20,59 +20,12 @@ from adapters_xitt.errors import DataError, XittError
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.mirror import MIRRORS
 from adapters_xitt.progress import console
-from adapters_xitt.records import BLOCKED, FAILED
 from adapters_xitt.store import Store, default_root
 
 if TYPE_CHECKING:
     from adapters_xitt import submission
     from adapters_xitt.composedesk import Explained
-    from adapters_xitt.desk import Work
     from adapters_xitt.material import Material
-
-
-def print_plan(work: Work) -> None:
-    """The cohorts, what the store has, examples, tokens, parameters, disk."""
-    from adapters_xitt.jobs import counts
-
-    out, the_plan, store = console(), work.plan, work.store
-    modules, cells = the_plan.missing(store.has_module, store.has_result)
-    missing = {job.key for job in modules}
-    table = Table(title=f"{the_plan.recipe.name}: training", title_justify="left")
-    for column in ("task", "module", "store"):
-        table.add_column(column)
-    for column in ("seed", "examples", "steps", "tokens", "trained"):
-        table.add_column(column, justify="right")
-    for cohort in the_plan.train_cohorts():
-        examples = sum(one.train.examples for one in the_plan.material.data(cohort.mixture))
-        for job in cohort.jobs:
-            table.add_row(cohort.mixture.name, job.title,
-                          "" if job.key in missing else "has it" if store.has_module(job.key) else "not needed",
-                          str(cohort.seed), f"{examples:,}", f"{the_plan.steps(job):,}",
-                          f"{the_plan.train_tokens(job):,}", f"{the_plan.module_parameters(job):,}")
-        table.add_section()
-    out.print(table)
-    scored = Table(title="scoring", title_justify="left")
-    for column in ("task", "languages", "cells", "in store", "examples", "tokens of all cells"):
-        scored.add_column(column, justify="left" if column == "task" else "right")
-    for name in the_plan.recipe.targets:
-        jobs = [job for job in the_plan.score.values() if job.task.name == name]
-        languages = the_plan.recipe.tested(tasks.task(name))
-        examples = sum(len(the_plan.material.test(name, language).rows) for language in languages)
-        scored.add_row(name, str(len(languages)), f"{len(jobs):,}",
-                       f"{sum(store.has_result(job.cell.key) for job in jobs):,}", f"{examples:,}",
-                       f"{sum(map(the_plan.score_tokens, jobs)):,}")
-    out.print(scored)
-    size = 4 * sum(the_plan.module_parameters(job) for job in modules)
-    tokens = sum(map(the_plan.train_tokens, modules)) + sum(map(the_plan.score_tokens, cells))
-    out.print(f"To do: {len(modules)} of {len(the_plan.train)} modules, {len(cells)} of {len(the_plan.score)} cells, "
-              f"{tokens:,} tokens; the new modules take {size / 2**20:,.1f} MiB in {store.root}.")
-    counted = counts(the_plan.entries)
-    out.print("Grid: " + ", ".join(f"{count} {status}" for status, count in counted.items()) + ".")
-    for note in [*the_plan.notes, *the_plan.material.truncated()]:
-        out.print(f"Note: {note}", highlight=False)
-    for line in dict.fromkeys(f"{e.status.capitalize()}: {e.target} {e.language} after {e.intermediate or 'none'}: "
-                              f"{e.reason}" for e in the_plan.entries if e.status in (BLOCKED, FAILED)):
-        out.print(line, highlight=False)
 
 
 def print_tasks(*, markdown: bool) -> None:

@@ -26,11 +26,11 @@ ROOMS = ("errors", "languages", "digests", "text", "progress", "sizes", "stoppin
          "recipe", "records", "storefiles", "store", "storecheck", "hub", "mirror",  # study
          "checkpoint", "frozen", "encoder", "lower", "rig", "heads", "memory", "evaluate",
          "nearest", "decode", "ceiling", "stream", "train",  # engine
-         "material", "means", "keys", "jobs", "stored", "plan", "bench", "merging", "journal", "queue", "run",
-         "grid",  # work
+         "material", "means", "preflight", "keys", "jobs", "stored", "plan", "bench", "merging",
+         "journal", "queue", "run", "grid",  # work
          "analysis", "submissionfiles", "submission", "card", "parcel", "runs", "report",  # reading
          "doctor", "desk", "storedesk", "moduledesk", "exchangedesk", "composedesk", "datadesk", "printing",
-         "sharedesk", "cli")  # doors
+         "planprinting", "sharedesk", "cli")  # doors
 
 
 def _modules() -> list[Path]:

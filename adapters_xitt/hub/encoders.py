@@ -23,8 +23,9 @@ def parse_reference(reference: str) -> tuple[str, str]:
     return found["repo"], found["revision"]
 
 
-def fetch_encoder(reference: str) -> Path:
-    """The local folder of a hub encoder, downloaded where the cache lacks it."""
+def fetch_encoder(reference: str, *, weights: bool = True) -> Path:
+    """The local folder of a hub encoder, downloaded where the cache lacks it; without `weights` its configuration and
+    tokenizer alone."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
@@ -32,7 +33,8 @@ def fetch_encoder(reference: str) -> Path:
     bounds.install()
     try:
         _check_size(repo, revision)
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(ENCODER_FILES)))
+        wanted = ENCODER_FILES if weights else ENCODER_FILES[:2]
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(wanted)))
     except (OSError, HFValidationError, RecursionError) as error:
         raise XittError(f"encoder {reference}: the hub can't be reached or has no such revision "
                         f"({type(error).__name__}); put its files in a folder and name the folder instead") from None

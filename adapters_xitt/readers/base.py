@@ -9,7 +9,7 @@ from typing import Any
 
 from adapters_xitt.errors import DataError, XittError, unknown
 
-NO_LABELS = "; if the file has none, give a gold file or labels=None"
+NO_LABELS = "; labels that are kept apart are a gold file: gold under the task in a recipe"
 UNSEEN = -100  # the number of a tag that training has not; losses leave it out, and no prediction equals it
 
 

@@ -4,9 +4,9 @@ line, the nearest match and the choices."""
 from __future__ import annotations
 
 from adapters_xitt.recipe.document import CONTROLS, TARGET, Recipe, elsewhere
-from adapters_xitt.recipe.reading import load, override, parse
+from adapters_xitt.recipe.reading import Draft, load, override, parse, read
 from adapters_xitt.recipe.reads import Reads, check_overrides
 from adapters_xitt.recipe.yaml_text import read_value
 
-__all__ = ["CONTROLS", "TARGET", "Reads", "Recipe", "check_overrides", "elsewhere", "load", "override", "parse",
-           "read_value"]
+__all__ = ["CONTROLS", "TARGET", "Draft", "Reads", "Recipe", "check_overrides", "elsewhere", "load", "override",
+           "parse", "read", "read_value"]

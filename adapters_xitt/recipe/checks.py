@@ -51,8 +51,12 @@ def check_names(values: dict[str, Any], tell: Any) -> None:
         if name not in METHODS:
             tell(("methods", n), unknown("method", name, METHODS))
             continue
+        known = METHODS[name].options
+        for option in [option for option in options if option not in known]:
+            tell(("methods", n, option),
+                 f"method {name}: {unknown('option', option, [*known, 'learning_rate'])}")
         try:
-            label = choose(name, options).label
+            label = choose(name, {key: value for key, value in options.items() if key in known}).label
             if label in labels:
                 tell(("methods", n), f"method {label} stands there twice; two learning rates are two recipes")
             labels.append(label)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adapters_xitt.lineage import OVERLAP
 from adapters_xitt.methods import Choice, choose
@@ -113,6 +113,12 @@ class Data(Closed):
     """Where the data lies: a folder, or `demo` for the project's own small world."""
 
     root: str | None = None  # default: XITT_DATA
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        """`data: demo` stands for `data: {root: demo}`."""
+        return {"root": value} if isinstance(value, str) else value
 
 
 class Recipe(Closed):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
 
-from adapters_xitt.errors import Problems, XittError, unknown
+from adapters_xitt.errors import Problems, XittError, nearest, unknown
 from adapters_xitt.readers.files import text_of
 from adapters_xitt.recipe.checks import check_files, check_languages, check_names
 from adapters_xitt.recipe.document import Recipe
@@ -21,8 +23,35 @@ from adapters_xitt.recipe.yaml_text import DEEPEST, MOST_BYTES, Document, read_v
 _BRANCHES = ("str", "MethodPart", "MixturePart", "literal", "list[")
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A recipe as far as it can be read: `recipe` is it without what is wrong, None where too little is left;
+    `doubtful` are the keys whose values were left out."""
+
+    recipe: Recipe | None
+    problems: Problems
+    doubtful: tuple[tuple, ...] = ()
+
+
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a YAML file with `key=value` overrides; a `XittError` that lists every problem."""
+    return _whole(read(path, overrides))
+
+
+def parse(values: dict[str, Any], *, where: str, lines: dict[tuple, str] | None = None) -> Recipe:
+    """The recipe with these values; `lines` says where each key stands."""
+    return _whole(_draft(values, where=where, lines=lines or {}))
+
+
+def _whole(draft: Draft) -> Recipe:
+    draft.problems.raise_if_any()
+    assert draft.recipe is not None
+    return draft.recipe
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
+    """The recipe in a YAML file with `key=value` overrides, and every problem of it; a `XittError` where it is no
+    mapping of keys at all."""
     if not os.path.exists(path):  # a name too long for the disk is none either
         beside = sorted(other.name for other in path.parent.glob("*.yaml")) if os.path.isdir(path.parent) else []
         raise XittError(f"{path}: {unknown('recipe', path.name, beside)}")
@@ -38,17 +67,18 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     for text in overrides:
         override(values, lines, text)
     values.setdefault("name", re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._"))
-    return parse(values, where=str(path), lines=lines, problems=document.problems)
+    return _draft(values, where=str(path), lines=lines, problems=document.problems)
 
 
-def parse(values: dict[str, Any], *, where: str, lines: dict[tuple, str] | None = None,
-          problems: Sequence[tuple[tuple, str]] = ()) -> Recipe:
-    """The recipe with these values; `lines` says where each key stands, `problems` what was wrong with the text."""
-    found, lines = Problems(where), lines or {}
+def _draft(values: dict[str, Any], *, where: str, lines: dict[tuple, str],
+           problems: Sequence[tuple[tuple, str]] = ()) -> Draft:
+    """The recipe with these values; `problems` is what was wrong with the text."""
+    found, wrong = Problems(where), []
 
     def tell(at: tuple, problem: str) -> None:
         place = next((lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in lines), "")
         found.add(f"{place}{': ' if place else ''}{problem}")
+        wrong.append(at)
 
     for place, problem in problems:
         tell(place, problem)
@@ -57,24 +87,57 @@ def parse(values: dict[str, Any], *, where: str, lines: dict[tuple, str] | None 
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        for wrong in error.errors():
-            at = tuple(step for step in wrong["loc"] if not str(step).startswith(_BRANCHES))
-            if at[:1] in (("methods",), ("intermediates",)) and wrong["loc"][-1] == "str":
+        for each in error.errors():
+            at = tuple(step for step in each["loc"] if not str(step).startswith(_BRANCHES))
+            if at[:1] in (("methods",), ("intermediates",)) and each["loc"][-1] == "str":
                 continue  # a mapping is as good as a name; the other branch tells what is wrong
-            tell(at, _message(at, wrong))
+            tell(at, _message(at, each))
     check_names(values, tell)
+    if found.found:
+        recipe = _pruned(values, wrong)
+    doubtful = tuple(dict.fromkeys(wrong))
     if recipe is not None:
         check_languages(recipe, tell)
         check_files(recipe, tell)
-    found.raise_if_any()
-    assert recipe is not None
-    return recipe
+    return Draft(recipe, found, doubtful)
+
+
+def _pruned(values: dict[str, Any], wrong: Sequence[tuple]) -> Recipe | None:
+    """The recipe without the values at the places that are wrong; None where too little is left."""
+    values = copy.deepcopy(values)
+    for at in sorted(dict.fromkeys(wrong), key=_last_first, reverse=True):
+        inner: Any = values
+        for step in at[:-1]:
+            inner = inner[step] if _has(inner, step) else None
+        if at and _has(inner, at[-1]):
+            del inner[at[-1]]
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError:
+        return None
+
+
+def _last_first(at: tuple) -> tuple:
+    """What sorts items of a list behind those before them, and parts behind what holds them."""
+    return tuple((isinstance(step, int), step if isinstance(step, int) else 0, str(step)) for step in at)
+
+
+def _has(inner: Any, step: Any) -> bool:
+    if isinstance(inner, list):
+        return isinstance(step, int) and step < len(inner)
+    return isinstance(inner, dict) and step in inner
 
 
 def _message(at: tuple, found: dict[str, Any]) -> str:
     path = ".".join(str(step) for step in at)
     if found["type"] == "extra_forbidden":
-        return unknown(f"key{' in ' + '.'.join(map(str, at[:-1])) if at[:-1] else ''}", str(at[-1]), _keys(at[:-1]))
+        inside, keys = ".".join(map(str, at[:-1])), _keys(at[:-1])
+        hint = ""
+        if not inside and not nearest(at[-1], keys):  # it may belong into a part
+            parts = [f"{part}.{key}" for part in keys for key in _keys((part,))]
+            near = nearest(at[-1], [part.partition(".")[2] for part in parts])
+            hint = next((f" Did you mean {part!r}?" for part in parts if near and part.endswith(f".{near}")), "")
+        return unknown(f"key{' in ' + inside if inside else ''}", str(at[-1]), keys) + hint
     if found["type"] == "missing":
         return f"{path}: this key is missing"
     return f"{path}: {found['msg'][0].lower()}{found['msg'][1:]}, not {found['input']!r}"
