@@ -1,15 +1,18 @@
 """Training speed and memory side by side: this project, the AdapterTrainer of `adapters`, transformers' Trainer with
-peft, and its full fine-tuning; the same data, encoder (12 layers × 512) and number of examples, each in a process of
-its own.
+peft, and its full fine-tuning; the same encoder (12 layers × 512) and the same batches for all, token for token, each
+in a process of its own.
 
     python scripts/bench_train.py [--rounds 3] [--steps 8] [--device cpu]
 
-Prints examples a second over the steps after two of warm-up, the share of padding, and peak memory (resident on the
-CPU, allocated on a GPU); in every round all contestants run in turn, and ratios are taken within rounds."""
+The batches are this project's, 32 examples a step, written to a file that the libraries' own loops read; every
+contestant gives a digest of what it read. Prints tokens a second, padding left out, over the steps after two of
+warm-up, and peak memory (resident on the CPU, allocated on a GPU). In every round all contestants run in turn, each
+beside the library that trains the same; ratios are taken within rounds."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import resource
@@ -21,31 +24,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-# Contestant: (library, method, settings). "defaults" are each library's own, but for the number of steps; "best" are
-# those with which it did best here: batches of 32, sentences of like length together, no dropout in a frozen encoder.
+# Contestant: (library, method, settings, the contestant it is measured by). A frozen encoder has dropout, as each
+# library leaves it, or none.
 CONTESTANTS = {
-    "xitt seq_bn": ("xitt", "seq_bn", {}),
-    "xitt seq_bn, best": ("xitt", "seq_bn", {"dropout": 0.0}),
-    "xitt lora": ("xitt", "lora", {}),
-    "xitt lora, best": ("xitt", "lora", {"dropout": 0.0}),
-    "xitt full": ("xitt", "full", {}),
-    "AdapterTrainer seq_bn": ("adapters", "seq_bn", {}),
-    "AdapterTrainer seq_bn, best": ("adapters", "seq_bn", {"batch": 32, "group": True, "dropout": 0.0}),
-    "Trainer + peft lora": ("peft", "lora", {}),
-    "Trainer + peft lora, best": ("peft", "lora", {"batch": 32, "group": True, "dropout": 0.0}),
-    "Trainer full": ("full", "full", {}),
-    "Trainer full, best": ("full", "full", {"batch": 32, "group": True}),
+    "xitt seq_bn": ("xitt", "seq_bn", {}, "AdapterTrainer seq_bn"),
+    "AdapterTrainer seq_bn": ("adapters", "seq_bn", {}, "AdapterTrainer seq_bn"),
+    "xitt seq_bn, no dropout": ("xitt", "seq_bn", {"dropout": 0.0}, "AdapterTrainer seq_bn, no dropout"),
+    "AdapterTrainer seq_bn, no dropout": ("adapters", "seq_bn", {"dropout": 0.0}, "AdapterTrainer seq_bn, no dropout"),
+    "xitt lora": ("xitt", "lora", {}, "Trainer + peft lora"),
+    "Trainer + peft lora": ("peft", "lora", {}, "Trainer + peft lora"),
+    "xitt lora, no dropout": ("xitt", "lora", {"dropout": 0.0}, "Trainer + peft lora, no dropout"),
+    "Trainer + peft lora, no dropout": ("peft", "lora", {"dropout": 0.0}, "Trainer + peft lora, no dropout"),
+    "xitt full": ("xitt", "full", {}, "Trainer full"),
+    "Trainer full": ("full", "full", {}, "Trainer full"),
 }
 WARM = 2  # steps before the clock starts
-
-
-def rows() -> list[dict[str, Any]]:
-    """Real sentence pairs: XNLI's English dev items, from the data folder."""
-    from adapters_xitt.readers import pairs_tsv
-    from adapters_xitt.tasks import TASKS
-
-    path = Path(os.environ["XITT_DATA"]) / "xtreme" / "xnli" / "dev-en.tsv"
-    return pairs_tsv(path, split="dev", labels=TASKS["xnli"].labels).rows
 
 
 def encoder(folder: Path) -> Path:
@@ -65,46 +58,38 @@ def encoder(folder: Path) -> Path:
 
 
 class Clock:
-    """When each step ended, what it read."""
+    """When each step ended, and what was read by then."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
-        self.tokens = self.padded = 0
+        self.tokens: list[int] = []  # of every step, without padding
+        self.padded = 0
+        self.rows: list[list[int]] = []
 
-    def rate(self, batch: int) -> float:
-        """Examples a second over the steps after the warm-up."""
-        return batch * (len(self.ends) - WARM) / (self.ends[-1] - self.ends[WARM - 1])
+    def saw(self, ids: Any, mask: Any) -> None:
+        """Counts a batch that is about to be read; its rows' true tokens are kept for the digest."""
+        self.padded += mask.shape[0] * mask.shape[1]
+        self.rows += [row[seen.astype(bool)].tolist() for row, seen in zip(ids, mask, strict=True)]
 
-    def saw(self, mask: Any) -> None:
-        self.tokens += int(mask.sum())
-        self.padded += mask.numel() if hasattr(mask, "numel") else mask.size
+    def stepped(self) -> None:
+        """A step has ended."""
+        self.ends.append(time.perf_counter())
+        self.tokens.append(sum(map(len, self.rows)) - sum(self.tokens))
+
+    def record(self) -> dict[str, Any]:
+        """Tokens a second over the steps after the warm-up, the share of padding, and a digest of all rows."""
+        return {"rate": sum(self.tokens[WARM:]) / (self.ends[-1] - self.ends[WARM - 1]),
+                "padding": 1 - sum(self.tokens) / self.padded, "tokens": sum(self.tokens),
+                "digest": hashlib.sha256(json.dumps(sorted(self.rows)).encode()).hexdigest()[:16]}
 
 
-def with_xitt(folder: Path, method: str, settings: dict[str, Any], steps: int, device: str) -> tuple[Clock, int]:
-    from adapters_xitt import plan, recipe, stream
-    from adapters_xitt.bench import make_fabric
+def job_of(folder: Path, method: str, settings: dict[str, Any], steps: int) -> tuple[Any, Any]:
+    """This project's plan of one module, on XNLI's English dev items, and its job."""
+    from adapters_xitt import plan, recipe
     from adapters_xitt.jobs import Plan
     from adapters_xitt.material import Material
-    from adapters_xitt.progress import Silent
-    from adapters_xitt.run import Runner
     from adapters_xitt.store import Store
 
-    clock = Clock()
-
-    class Watch(Silent):
-        """Takes the time where training tells its tokens."""
-
-        def tick(self, tokens: int) -> None:
-            clock.ends.append(time.perf_counter())
-
-    collate = stream.collate
-
-    def seen(*args: Any, **options: Any) -> dict[str, Any]:
-        batch = collate(*args, **options)
-        clock.saw(batch["mask"])
-        return batch
-
-    stream.collate = seen  # counts padding; the batch itself is untouched
     found = recipe.parse({
         "name": "bench", "encoder": str(folder), "methods": [method], "intermediates": [], "targets": ["xnli"],
         "modes": ["none"], "training": {"max_steps": steps, "evaluate_every": steps, "selection_examples": 1,
@@ -112,22 +97,59 @@ def with_xitt(folder: Path, method: str, settings: dict[str, Any], steps: int, d
         "tasks": {"xnli": {"train": "dev[:90%]", "selection": "dev[90%:]"}}}, where="bench")
     store = Store(Path(tempfile.mkdtemp(dir=folder)))  # a fresh one: what is there is not trained again
     work = Plan(found, Material(found, Path(os.environ["XITT_DATA"]), store))
-    job = plan.one_module(work, "xnli", parent=None, mode="none")
-    Runner(work, store, make_fabric(device, "32"), watch=Watch(), log="none", keep_every=1e9).train_only([job.key])
-    del clock.ends[steps:]  # what follows is the look at the selection split
-    return clock, job.settings.batch_size
+    return work, plan.one_module(work, "xnli", parent=None, mode="none")
 
 
-def with_trainer(library: str, folder: Path, settings: dict[str, Any], steps: int, device: str) -> tuple[Clock, int]:
+def write_batches(folder: Path, steps: int) -> None:
+    """The rows of every step of this project's training, for the other loops: `batches.json` in `folder`."""
+    from adapters_xitt.stream import Stream
+
+    work, job = job_of(folder, "seq_bn", {}, steps)
+    stream = Stream(work.material.data(job.mixture), job.settings.tokens, job.seed, steps)
+    written = []
+    for step in range(steps):
+        _, arrays, _ = stream.step(step, 1)
+        written.append([{"input_ids": ids[seen.astype(bool)].tolist(), "labels": int(label)} for batch in arrays
+                        for ids, seen, label in zip(batch["ids"], batch["mask"], batch["label"], strict=True)])
+    (folder / "batches.json").write_text(json.dumps(written))
+
+
+def with_xitt(folder: Path, method: str, settings: dict[str, Any], steps: int, device: str) -> Clock:
+    from adapters_xitt import stream
+    from adapters_xitt.bench import make_fabric
+    from adapters_xitt.progress import Silent
+    from adapters_xitt.run import Runner
+
+    clock = Clock()
+
+    class Watch(Silent):
+        """Takes the time where training tells its tokens; what follows is the look at the selection split."""
+
+        def tick(self, tokens: int) -> None:
+            if len(clock.ends) < steps:
+                clock.stepped()
+
+    collate = stream.collate
+
+    def seen(*args: Any, **options: Any) -> dict[str, Any]:
+        batch = collate(*args, **options)
+        clock.saw(batch["ids"], batch["mask"])
+        return batch
+
+    stream.collate = seen  # counts; the batch itself is untouched
+    try:
+        work, job = job_of(folder, method, settings, steps)
+        Runner(work, work.material.store, make_fabric(device, "32"), watch=Watch(), log="none",
+               keep_every=1e9).train_only([job.key])
+    finally:
+        stream.collate = collate
+    return clock
+
+
+def with_trainer(library: str, folder: Path, settings: dict[str, Any], steps: int, device: str) -> Clock:
     import torch
-    from transformers import (
-        AutoTokenizer,
-        DataCollatorWithPadding,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-        XLMRobertaForSequenceClassification,
-    )
+    from torch.utils.data import DataLoader
+    from transformers import Trainer, TrainerCallback, TrainingArguments, XLMRobertaForSequenceClassification
 
     options = {} if "dropout" not in settings else {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     model = XLMRobertaForSequenceClassification.from_pretrained(folder, num_labels=3, **options)
@@ -143,17 +165,25 @@ def with_trainer(library: str, folder: Path, settings: dict[str, Any], steps: in
         from peft import LoraConfig, TaskType, get_peft_model
 
         model = get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    found = rows()[: int(len(rows()) * 0.9)]
-    encoded = tokenizer([row["a"] for row in found], [row["b"] for row in found], truncation=True, max_length=128)
-    data = [{"input_ids": ids, "attention_mask": mask, "labels": row["label"]} for ids, mask, row in
-            zip(encoded["input_ids"], encoded["attention_mask"], found, strict=True)]
-    clock, pad = Clock(), DataCollatorWithPadding(tokenizer)
+    batches, clock = json.loads((folder / "batches.json").read_text())[:steps], Clock()
+    rows = [row for batch in batches for row in batch]
+    ends = [sum(map(len, batches[: n + 1])) for n in range(len(batches))]
+    places = [list(range(end - len(batch), end)) for end, batch in zip(ends, batches, strict=True)]
 
     def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = pad(items)
-        clock.saw(batch["attention_mask"])
-        return batch
+        longest = max(len(item["input_ids"]) for item in items)
+        ids = torch.full((len(items), longest), model.config.pad_token_id)
+        for row, item in zip(ids, items, strict=True):
+            row[: len(item["input_ids"])] = torch.tensor(item["input_ids"])
+        mask = (torch.arange(longest) < torch.tensor([[len(item["input_ids"])] for item in items])).long()
+        clock.saw(ids.numpy(), mask.numpy())
+        return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([item["labels"] for item in items])}
+
+    class Given(kind):
+        """The library's own loop over the batches it is given."""
+
+        def get_train_dataloader(self) -> DataLoader:
+            return DataLoader(rows, batch_sampler=places, collate_fn=collate)
 
     class Steps(TrainerCallback):
         """Takes the time after every optimiser step."""
@@ -161,29 +191,26 @@ def with_trainer(library: str, folder: Path, settings: dict[str, Any], steps: in
         def on_step_end(self, *args: Any, **_: Any) -> None:
             if device == "cuda":
                 torch.cuda.synchronize()
-            clock.ends.append(time.perf_counter())
+            clock.stepped()
 
-    batch = {"per_device_train_batch_size": settings["batch"]} if "batch" in settings else {}
     arguments = TrainingArguments(
         output_dir=str(folder / "out"), max_steps=steps, report_to=[], save_strategy="no", logging_strategy="no",
-        disable_tqdm=True, use_cpu=device == "cpu", group_by_length=settings.get("group", False), **batch)
-    kind(model=model, args=arguments, train_dataset=data, data_collator=collate, callbacks=[Steps()]).train()
-    return clock, arguments.per_device_train_batch_size
+        disable_tqdm=True, use_cpu=device == "cpu")
+    Given(model=model, args=arguments, train_dataset=rows, callbacks=[Steps()]).train()
+    return clock
 
 
-def contest(name: str, folder: Path, steps: int, device: str) -> dict[str, float]:
-    """One contestant in this process."""
-    library, method, settings = CONTESTANTS[name]
-    # As many examples for everybody: a library whose batches are smaller takes more steps.
-    steps = WARM + (steps if library == "xitt" or "batch" in settings else steps * 4)
-    clock, batch = (with_xitt(folder, method, settings, steps, device) if library == "xitt"
-                    else with_trainer(library, folder, settings, steps, device))
+def contest(name: str, folder: Path, steps: int, device: str) -> dict[str, Any]:
+    """One contestant in this process, `steps` steps after the warm-up."""
+    library, method, settings, _ = CONTESTANTS[name]
+    clock = (with_xitt(folder, method, settings, WARM + steps, device) if library == "xitt"
+             else with_trainer(library, folder, settings, WARM + steps, device))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if device == "cuda":
         import torch
 
         peak = torch.cuda.max_memory_allocated()
-    return {"rate": clock.rate(batch), "padding": 1 - clock.tokens / clock.padded, "peak": peak / 2**20}
+    return {**clock.record(), "peak": peak / 2**20}
 
 
 def main() -> None:
@@ -198,11 +225,12 @@ def main() -> None:
     if given.only:
         print(json.dumps(contest(given.only, given.folder, given.steps, given.device)))
         return
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
     with tempfile.TemporaryDirectory() as folder:
         where = encoder(Path(folder) / "encoder")
+        write_batches(where, WARM + given.steps)
         for turn in range(given.rounds):
-            for name in CONTESTANTS:
+            for name in list(CONTESTANTS)[:: -1 if turn % 2 else 1]:
                 ran = subprocess.run(
                     [sys.executable, __file__, "--only", name, "--folder", where, "--steps", str(given.steps),
                      "--device", given.device], capture_output=True, text=True)
@@ -210,25 +238,29 @@ def main() -> None:
                     sys.exit(f"{name}: {ran.stderr[-2000:]}")
                 found[name].append(json.loads(ran.stdout.splitlines()[-1]))
                 print(f"round {turn + 1}: {name}: {found[name][-1]}", file=sys.stderr, flush=True)
+    if len({run["digest"] for runs in found.values() for run in runs}) > 1:
+        sys.exit("the contestants did not read the same tokens: " + ", ".join(
+            f"{name} {run['digest']}" for name, runs in found.items() for run in runs))
     report(found, markdown=given.markdown)
 
 
-def report(found: dict[str, list[dict[str, float]]], *, markdown: bool) -> None:
-    """The table; ratios are to `Trainer full` of the same round, median and range."""
+def report(found: dict[str, list[dict[str, Any]]], *, markdown: bool) -> None:
+    """The table; ratios are to the library that trains the same, of the same round: median and range."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     # The lines of Markdown where it is asked for.
     table = Table(**({"box": box.MARKDOWN} if markdown else {"title": "training, 12 layers × 512, XNLI English dev"}))
-    for column in ("contestant", "examples/s", "× Trainer full", "peak MiB", "× its peak", "padding"):
+    for column in ("contestant", "tokens/s", "× its peer", "peak MiB", "× its peer's", "padding"):
         table.add_column(column, justify="left" if column == "contestant" else "right")
-    base = found["Trainer full"]
     for name, runs in found.items():
-        rates = [run["rate"] / one["rate"] for run, one in zip(runs, base, strict=True)]
-        peaks = [run["peak"] / one["peak"] for run, one in zip(runs, base, strict=True)]
-        table.add_row(name, f"{statistics.median(run['rate'] for run in runs):.1f}", _range(rates),
-                      f"{statistics.median(run['peak'] for run in runs):,.0f}", _range(peaks),
+        peer = CONTESTANTS[name][3]
+        rate, peak = ("" if peer == name else _range([run[what] / other[what] for run, other in
+                                                      zip(runs, found[peer], strict=True)])
+                      for what in ("rate", "peak"))
+        table.add_row(name, f"{statistics.median(run['rate'] for run in runs):,.0f}", rate,
+                      f"{statistics.median(run['peak'] for run in runs):,.0f}", peak,
                       f"{statistics.median(run['padding'] for run in runs):.1%}")
     Console(width=120).print(table)
 
