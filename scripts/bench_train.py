@@ -6,8 +6,9 @@ in a process of its own.
 
 The batches are this project's, 32 examples a step, written to a file that the libraries' own loops read; every
 contestant gives a digest of what it read. Prints tokens a second, padding left out, over the steps after two of
-warm-up, and peak memory (resident on the CPU, allocated on a GPU). In every round all contestants run in turn, each
-beside the library that trains the same; ratios are taken within rounds."""
+warm-up, and peak memory (resident on the CPU, allocated on a GPU). On the CPU a contestant has one thread, and its
+seconds are those that the processor gave it, so that other work on the machine counts little. In every round all
+contestants run in turn, each beside the library that trains the same; ratios are taken within rounds."""
 
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ def encoder(folder: Path) -> Path:
 class Clock:
     """When each step ended, and what was read by then."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
+        self.now = time.process_time if device == "cpu" else time.perf_counter
         self.ends: list[float] = []
         self.tokens: list[int] = []  # of every step, without padding
         self.padded = 0
@@ -73,7 +75,7 @@ class Clock:
 
     def stepped(self) -> None:
         """A step has ended."""
-        self.ends.append(time.perf_counter())
+        self.ends.append(self.now())
         self.tokens.append(sum(map(len, self.rows)) - sum(self.tokens))
 
     def record(self) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def with_xitt(folder: Path, method: str, settings: dict[str, Any], steps: int, d
     from adapters_xitt.progress import Silent
     from adapters_xitt.run import Runner
 
-    clock = Clock()
+    clock = Clock(device)
 
     class Watch(Silent):
         """Takes the time where training tells its tokens; what follows is the look at the selection split."""
@@ -165,7 +167,7 @@ def with_trainer(library: str, folder: Path, settings: dict[str, Any], steps: in
         from peft import LoraConfig, TaskType, get_peft_model
 
         model = get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS))
-    batches, clock = json.loads((folder / "batches.json").read_text())[:steps], Clock()
+    batches, clock = json.loads((folder / "batches.json").read_text())[:steps], Clock(device)
     rows = [row for batch in batches for row in batch]
     ends = [sum(map(len, batches[: n + 1])) for n in range(len(batches))]
     places = [list(range(end - len(batch), end)) for end, batch in zip(ends, batches, strict=True)]
@@ -202,13 +204,15 @@ def with_trainer(library: str, folder: Path, settings: dict[str, Any], steps: in
 
 def contest(name: str, folder: Path, steps: int, device: str) -> dict[str, Any]:
     """One contestant in this process, `steps` steps after the warm-up."""
+    import torch
+
     library, method, settings, _ = CONTESTANTS[name]
+    if device == "cpu":
+        torch.set_num_threads(1)
     clock = (with_xitt(folder, method, settings, WARM + steps, device) if library == "xitt"
              else with_trainer(library, folder, settings, WARM + steps, device))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if device == "cuda":
-        import torch
-
         peak = torch.cuda.max_memory_allocated()
     return {**clock.record(), "peak": peak / 2**20}
 
