@@ -265,7 +265,8 @@ def print_standing(predictions: Path, labels: Path, *, benchmark: str, out: Path
     for row in found.benchmark.rows:
         languages = found.scores.get(row.name, {})
         means = {name: sum(one[name] for one in languages.values()) / len(languages)
-                 for name in next(iter(languages.values()), {})}
+                 for name in next(iter(languages.values()), {})
+                 if all(name in scores for scores in languages.values())}
         asked = len(found.benchmark.languages[row.name])
         table.add_row(row.name, _average(found.tasks[row.name]), f"{len(languages)} of {asked} languages",
                       ", ".join(f"{name} {value:.2f}" for name, value in means.items()),
