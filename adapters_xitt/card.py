@@ -26,6 +26,11 @@ TAG = "adapters-xitt"  # what a search for modules asks for
 PIPELINES = {"pair": "text-classification", "tagging": "token-classification", "qa": "question-answering",
              "choice": "multiple-choice", "mlm": "fill-mask"}
 _SIMILAR = "sentence-similarity"
+# Kind of a head → the class of transformers over which peft puts it.
+_CLASSES = {"pair": "AutoModelForSequenceClassification", "tagging": "AutoModelForTokenClassification",
+            "qa": "AutoModelForQuestionAnswering", "choice": "AutoModelForMultipleChoice",
+            "mlm": "AutoModelForMaskedLM"}
+_LABEL = re.compile(r"[\w.:+/$'-]{1,40}")  # of a label that may stand in a snippet that people run
 _FOLDER = re.compile(r"[a-z0-9/_-]*")
 _LANGUAGE, _LICENCE = re.compile(r"[a-z]{2,3}"), re.compile(r"[a-z0-9][a-z0-9.-]{0,60}")
 
@@ -37,6 +42,8 @@ class Form:
     engine: str  # adapters | peft: the library that reads it
     folder: str = ""  # below the repository; empty: the repository itself, which the library loads by its name
     below: tuple[str, ...] = ()  # folders of the parts that go under it (adapters) or beside it (peft), bottom first
+    head: str = ""  # the kind of the head that goes along: a key of PIPELINES
+    labels: tuple[str, ...] = ()  # what its outputs mean, in order
 
     def __post_init__(self) -> None:
         if bad := [name for name in (self.folder, *self.below) if not _FOLDER.fullmatch(name)]:
@@ -314,24 +321,41 @@ def _adapters(card: Card, form: Form) -> str:
     imports = "from adapters import AutoAdapterModel\n"
     if not (form.folder or form.below):
         return (f"{imports}\n{_encoder(card, 'AutoAdapterModel')}\n"
-                f'name = model.load_adapter("{card.repo}", use_safetensors=True)\nmodel.set_active_adapters(name)')
+                f'name = model.load_adapter("{card.repo}", use_safetensors=True)\nmodel.set_active_adapters(name)'
+                + _outputs(form, choices="name"))
     imports += "from adapters.composition import Stack\n" if form.below else ""
     folders = ", ".join(f'"{folder}"' for folder in (*form.below, form.folder or "."))
     active = "Stack(*names)" if form.below else "names[0]"
     return (f"{imports}from huggingface_hub import snapshot_download\n\n"
             f'folder = snapshot_download("{card.repo}")\n{_encoder(card, "AutoAdapterModel")}\n'
             f'names = [model.load_adapter(f"{{folder}}/{{part}}", use_safetensors=True) for part in ({folders},)]\n'
-            f"model.set_active_adapters({active})")
+            f"model.set_active_adapters({active})" + _outputs(form, choices="names[-1]"))
 
 
 def _peft(card: Card, form: Form) -> str:
     where = f', subfolder="{form.folder}"' if form.folder else ""
-    lines = ["from peft import PeftModel", "from transformers import AutoModel", "",
-             _encoder(card, "AutoModel", ", add_pooling_layer=False"),
+    model, more = _CLASSES.get(form.head, "AutoModel"), "" if form.head else ", add_pooling_layer=False"
+    more += f", num_labels={len(form.labels)}" if form.labels else ""
+    lines = ["from peft import PeftModel", f"from transformers import {model}", "", _encoder(card, model, more),
              f'model = PeftModel.from_pretrained(model, "{card.repo}"{where})']
     for at, folder in enumerate(form.below):
         lines.append(f'model.load_adapter("{card.repo}", adapter_name="part{at}", subfolder="{folder}")')
     if form.below:
         names = ", ".join(['"default"', *(f'"part{at}"' for at in range(len(form.below)))])
         lines.append(f"model.base_model.set_adapter([{names}])")
-    return "\n".join(lines)
+    return "\n".join(lines) + _outputs(form)
+
+
+def _outputs(form: Form, *, choices: str = "") -> str:
+    """What the head says, as the last lines of a snippet. `choices`: the name of the head whose number of choices
+    `adapters` wants to know."""
+    if not form.head:
+        return ""
+    said = {"qa": "start_logits and end_logits of every token", "mlm": "logits of every token"}.get(form.head, "logits")
+    if form.labels and all(map(_LABEL.fullmatch, form.labels)):
+        said += f", in this order: {', '.join(form.labels)}"
+    told = f"\n# model(...) gives its head's {said}"
+    if form.head == "choice":
+        told += ", one for each choice"
+        told += f"\nmodel.heads[{choices}].config[\"num_choices\"] = 2  # as many as are asked" if choices else ""
+    return told

@@ -48,7 +48,7 @@ def export(word: str, folder: Path, *, form: str, store: Path | None, task: str 
 
 def forms(folder: Path, modules: Mapping[str, formats.Module]) -> list[Form]:
     """Writes, beside our form of a parcel, that of adapters or of peft, where the whole of it has one: a module alone,
-    a stack of bottlenecks, a sum of low-rank updates. Heads stay in our form; `xitt export --task` gives one out."""
+    a stack of bottlenecks, a sum of low-rank updates; with its head, where it has one and the library a form of it."""
     own = next(iter(modules))
     written = compose.parse(modules[own].manifest.context)
     parts = written.parts if isinstance(written, compose.Stack | compose.Sum) else (written,)
@@ -57,18 +57,22 @@ def forms(folder: Path, modules: Mapping[str, formats.Module]) -> list[Form]:
     if not all(isinstance(part, compose.Part) for part in parts) or engines not in ({"adapters"}, {"peft"}):
         return []
     library, below = engines.pop(), []
+    head = _given_head(modules[own], None) if len(modules[own].manifest.heads) == 1 else None
+    if head and head.kind == "mlm" and library == "adapters":  # it would carry the whole vocabulary
+        head = None
     for part in parts:
         module = modules[part.name]
         place = folder if part.name == own else folder / parcel.PARTS / part.name / library
         place.mkdir(parents=True, exist_ok=True)
-        given = {"choice": chosen[part.name], "tensors": module.part("encoder"), "head": None,
-                 "encoder_name": module.manifest.encoder_name}
+        given = {"choice": chosen[part.name], "tensors": module.part("encoder"),
+                 "head": head if part.name == own else None, "encoder_name": module.manifest.encoder_name}
         if library == "peft":
-            peftfolder.write(place, **given)
+            peftfolder.write(place, **given, above=head.kind if head else None, alone=len(parts) == 1)
         else:
             hubfolder.write(place, name=_plainly(f"{module.manifest.trained_on}-{part.name[:6]}"), **given)
         below += [] if part.name == own else [f"{parcel.PARTS}/{part.name}/{library}"]
-    return [Form(engine=library, below=tuple(below))]
+    told = {"head": head.kind, "labels": head.labels or ()} if head else {}
+    return [Form(engine=library, below=tuple(below), **told)]
 
 
 def _others(manifest: formats.Manifest) -> list[str]:

@@ -240,3 +240,16 @@ def test_a_snippet_loads_what_the_library_made(hub, tmp_path, pico_dir, library:
                          env=hub.environment(tmp_path / "home"), cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert json.loads(ran.stdout.splitlines()[-1]) == pytest.approx(said, abs=1e-5)
+
+
+def test_labels_stand_in_a_snippet_only_where_they_cannot_leave_it() -> None:
+    """What a head's outputs mean is a comment of code that people run: a label of other signs is left out."""
+    base = Reference("lab/pico", "0" * 40)
+    for labels, shown in ((("yes", "no"), True), (("yes", "no\nimport os"), False), (("a```", "b"), False)):
+        for engine in ("adapters", "peft"):
+            text = card.write(replace(FULL, base=base, forms=(Form(engine=engine, head="pair", labels=labels),)))
+            snippet = re.search(r"```python\n(.*?)```", text, flags=re.S)[1]
+            assert ("in this order: yes, no" in snippet) == shown
+            assert "import os" not in snippet and "gives its head's logits" in snippet
+            assert (engine == "peft") == ("num_labels=2" in snippet)
+            compile(snippet, "snippet", "exec")

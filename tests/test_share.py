@@ -113,8 +113,13 @@ def test_a_module_is_pushed_pulled_into_an_empty_home_and_verified(hub, home, gr
 SNIPPET = """
 import json, torch
 model.eval()
-found = model(input_ids=torch.tensor([[0, 5, 9, 7, 2]])).last_hidden_state
-print(json.dumps(found.flatten().tolist()))
+ids = torch.tensor([[0, 5, 9, 7, 2]])
+said = model(input_ids=ids)
+if "last_hidden_state" in said:
+    raise SystemExit("it has no head")
+inner = getattr(model, "base_model", model).roberta if "peft" in str(type(model)) else model.roberta
+found = inner(input_ids=ids).last_hidden_state
+print(json.dumps([said.logits.flatten().tolist(), found.flatten().tolist()]))
 """
 
 
@@ -122,14 +127,14 @@ print(json.dumps(found.flatten().tolist()))
 def test_each_library_alone_says_what_the_pushed_module_says(hub, home, grid, pico_dir, pico_files, tmp_path,
                                                              mode: str) -> None:
     """The card's own snippet, run as it stands by adapters alone or peft alone over the hub, against our encoder under
-    the module in its context."""
+    the module in its context, and our head above it: the same logits in the order that the card says."""
     import subprocess
     import sys
 
     import torch
     from test_card import served
 
-    from adapters_xitt import compose, methods
+    from adapters_xitt import compose, heads, methods
     from adapters_xitt.hub import Reference
 
     key, store = key_of(grid, mode), Store(grid)
@@ -139,7 +144,7 @@ def test_each_library_alone_says_what_the_pushed_module_says(hub, home, grid, pi
     (snippet,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     ran = subprocess.run([sys.executable, "-c", snippet + SNIPPET], capture_output=True, text=True, timeout=300,
                          env=hub.environment(tmp_path / "nobody"), cwd=tmp_path)
-    theirs = torch.tensor(json.loads(good(ran).splitlines()[-1]))
+    logits, theirs = map(torch.tensor, json.loads(good(ran).splitlines()[-1]))
     context = compose.parse(formats.read_manifest(store.module_folder(key)).context)
     rig, words = pico.rig(pico_files), {one: f"m{n}" for n, one in enumerate(compose.names(context))}
     for one, word in words.items():
@@ -149,6 +154,13 @@ def test_each_library_alone_says_what_the_pushed_module_says(hub, home, grid, pi
     ours = pico.states(rig, pico.lowered(rig, compose.show(compose.rename(
         context, lambda one: compose.Part(words[one])))), ids, torch.ones_like(ids)).flatten()
     assert pico.gap(theirs, ours) < 1e-5
+    ((space, kept),) = store.load_module(key).manifest.heads.items()
+    head = heads.build(kept["kind"], rig.encoder, len(kept["labels"]), seed=0).eval()
+    head.load_state_dict(store.load_module(key).part(f"head.{space}"))
+    with torch.no_grad():
+        said = head(ours.view(1, 5, -1), {"mask": torch.ones_like(ids)}).flatten()
+    assert pico.gap(logits, said) < 1e-5 and logits.std() > 1e-3
+    assert f"in this order: {', '.join(kept['labels'])}" in snippet
     plain = pico.states(rig, pico.lowered(rig, "none"), ids, torch.ones_like(ids)).flatten()
     assert pico.gap(theirs, plain) > 1e-3
 

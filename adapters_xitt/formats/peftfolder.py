@@ -44,9 +44,11 @@ _OF_HEADS = frozenset(word for _, names in STATIC.values() for name in names for
 
 # -- writing -----------------------------------------------------------------------------------------------------------
 
-def write(folder: Path, *, choice: Choice, tensors: Tensors, encoder_name: str, head: Head | None) -> None:
+def write(folder: Path, *, choice: Choice, tensors: Tensors, encoder_name: str, head: Head | None,
+          above: str | None = None, alone: bool = True) -> None:
     """Writes a low-rank module's two files into `folder`; a PiSSA as the plain LoRA that it is to whoever knows
-    nothing of its start."""
+    nothing of its start. `above`: the kind of the head over whose class it is loaded, where the head is not its own;
+    not `alone`: others are loaded beside it, and a task that peft knows would ask each of them for a head."""
     from peft import LoraConfig
 
     if choice.row.engine != "peft":
@@ -54,15 +56,17 @@ def write(folder: Path, *, choice: Choice, tensors: Tensors, encoder_name: str, 
                         "form of adapters")
     if choice.name == "pissa":
         tensors, choice = merges.converted(tensors, choice)
-    model, task, saved = _OVER[head.kind] if head else ("XLMRobertaModel", "FEATURE_EXTRACTION", None)
+    kind = head.kind if head else above
+    model, task, saved = _OVER[kind] if kind else ("XLMRobertaModel", "FEATURE_EXTRACTION", None)
     config = LoraConfig(
-        r=choice["rank"], lora_alpha=choice["alpha"], lora_dropout=choice["dropout"], task_type=task,
-        modules_to_save=saved, base_model_name_or_path=encoder_name, inference_mode=True,
+        r=choice["rank"], lora_alpha=choice["alpha"], lora_dropout=choice["dropout"],
+        task_type=task if alone or kind is None else None,
+        modules_to_save=saved if head else None, base_model_name_or_path=encoder_name, inference_mode=True,
         auto_mapping={"base_model_class": model,
                       "parent_library": "transformers.models.xlm_roberta.modeling_xlm_roberta"},
         **_targets(choice, _read_places(tensors, folder)[0]), **choice.row.constants)
     config.save_pretrained(str(folder))
-    inside = PREFIX + ("roberta." if head else "")
+    inside = PREFIX + ("roberta." if kind else "")
     theirs = {inside + name.replace("magnitude_vector.weight", "magnitude_vector"): one
               for name, one in tensors.items()}
     names: dict[str, str] = {}
