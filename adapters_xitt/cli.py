@@ -505,7 +505,7 @@ def data() -> None:
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write every finding here as well.")
 def check(folder: Path, tasks: tuple[str, ...], out: Path | None) -> None:
     """Read every file that FOLDER has of TASKS (default: all) and say how many rows it holds, what is broken and what
-    is missing. The exit status is 1 where a file that is there is broken."""
+    is missing. The exit status is 1 where there are problems: a file that is broken, or a test without its labels."""
     from adapters_xitt import datadesk
 
     sys.exit(datadesk.check(folder, tasks, out=out))

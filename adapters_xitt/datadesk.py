@@ -16,10 +16,10 @@ from adapters_xitt.inventory import BROKEN, MISSING, READ, UNLABELLED, UNREAD, F
 from adapters_xitt.progress import console
 
 EVERY = 5.0  # seconds between lines where there is no terminal
+PROBLEMS = (BROKEN, UNLABELLED, UNREAD)  # of files that are there
 
 
 # -- check -----------------------------------------------------------------------------------------------------------
-
 def check(folder: Path, names: Sequence[str], *, out: Path | None) -> int:
     """Prints what a folder holds; the exit status."""
     rows = [tasks.task(name) for name in dict.fromkeys(names)] if names else list(tasks.TASKS.values())
@@ -34,7 +34,7 @@ def check(folder: Path, names: Sequence[str], *, out: Path | None) -> int:
     _print_findings(folder, shown)
     if absent:
         console().print(f"Nothing of: {' '.join(absent)}.", highlight=False)
-    return int(any(one.state == BROKEN for one in findings))
+    return int(any(one.state in PROBLEMS for one in findings))
 
 
 def _watched(found: Iterator[Finding], count: int) -> Iterator[Finding]:
@@ -63,7 +63,7 @@ def _print_table(folder: Path, shown: dict[str, list[Finding]]) -> None:
         for one in found:
             for reason, count in one.skipped.items():
                 skipped[reason] = skipped.get(reason, 0) + count
-        bad = sum(one.state in (BROKEN, UNLABELLED, UNREAD) for one in found)
+        bad = sum(one.state in PROBLEMS for one in found)
         missing = sum(one.state == MISSING and one.needed for one in found)
         table.add_row(name, f"{len(have)} of {len(asked)}", "\n".join(_rows(found)),
                       "\n".join(f"{count:,} {reason}" for reason, count in skipped.items()),

@@ -81,6 +81,8 @@ class Lines(Silent):
 
     def tick(self, tokens: int) -> None:
         self.stage_read += tokens
+        more = max(self.stage_read - self.stage_total, 0)  # the plan counts with means; no share is over the whole
+        self.stage_total, self.total = self.stage_total + more, self.total + more
         now = time.monotonic()
         if now - self.told > EVERY:
             self.told = now
@@ -121,10 +123,11 @@ class Bars(Silent):
                              TextColumn("{task.percentage:>3.0f}%"), Speed(), TimeElapsedColumn(), TextColumn("left"),
                              TimeRemainingColumn(), console=console, transient=True, speed_estimate_period=60)
         self.whole = self.part = None
-        self.part_total = self.part_read = 0
+        self.part_total = self.part_read = self.total = 0
 
     def begin(self, title: str, tokens: int) -> None:
         self.bars.start()
+        self.total = tokens
         self.whole = self.bars.add_task(title, total=tokens)
 
     def stage(self, title: str, tokens: int) -> None:
@@ -134,9 +137,13 @@ class Bars(Silent):
         self.part_total, self.part_read = tokens, 0
 
     def tick(self, tokens: int) -> None:
+        self.part_read += tokens
+        if (more := self.part_read - self.part_total) > 0:  # the plan counts with means
+            self.part_total, self.total = self.part_total + more, self.total + more
+            self.bars.update(self.part, total=self.part_total)
+            self.bars.update(self.whole, total=self.total)
         self.bars.advance(self.whole, tokens)
         self.bars.advance(self.part, tokens)
-        self.part_read += tokens
 
     def stage_done(self) -> None:
         self.bars.advance(self.whole, max(self.part_total - self.part_read, 0))

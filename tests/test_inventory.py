@@ -154,3 +154,9 @@ def test_the_command_tells_and_its_status_is_of_what_is_broken(little, tmp_path)
     status, told = run(little, "xnly")
     assert status == 2 and "Did you mean 'xnli'?" in told
     assert run(tmp_path / "nowhere")[0] == 2
+
+
+def test_a_test_without_its_labels_is_a_problem_and_the_status_says_so(tmp_path):
+    write(tmp_path / "xtreme/pawsx/test-de.tsv", "a\tb\nc\td\n")
+    status, told = run(tmp_path, "pawsx")
+    assert status == 1 and "without labels: pawsx test in de" in told

@@ -71,3 +71,27 @@ def test_an_error_and_a_told_line_are_printable(monkeypatch: pytest.MonkeyPatch,
     assert capsys.readouterr().err == "a\\x1b[2Jb\n"
     found = CliRunner().invoke(main, ["show", "a\x1b[2J\u202e", "--store", "nowhere"])
     assert found.exit_code == 2 and "\x1b" not in found.output and "\u202e" not in found.output
+
+
+@pytest.mark.parametrize("kind", ["lines", "bars"])
+def test_no_more_than_all_of_it_is_done(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan counts with mean lengths; what is read is more or less."""
+    from rich.console import Console
+
+    said: list[str] = []
+    monkeypatch.setattr(progress, "EVERY", -1.0)
+    watch = progress.Lines(said.append) if kind == "lines" else progress.Bars(Console(quiet=True))
+    watch.begin("grid", 100)
+    for planned, read in ((40, 55), (60, 58)):
+        watch.stage("part", planned)
+        for _ in range(read):
+            watch.tick(1)
+            if kind == "bars":
+                assert all(task.percentage <= 100 for task in watch.bars.tasks)
+        watch.stage_done()
+    if kind == "lines":
+        shares = [int(line.partition("%")[0].split()[-1]) for line in said if "%" in line]
+        assert max(shares) == 100 and len(shares) == 113
+    else:
+        assert watch.bars.tasks[0].percentage == 100
+    watch.end()
