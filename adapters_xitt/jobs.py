@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adapters_xitt import compose, digests, keys, lineage, merges
+from adapters_xitt import compose, digests, keys, lineage, memory, merges
 from adapters_xitt.compose import Composition, Part
 from adapters_xitt.contamination import Shared
 from adapters_xitt.errors import XittError
@@ -163,8 +163,21 @@ class Plan:
             alone = key if job.method.row.engine == "full" or not job.trains else ""
             groups.setdefault((stage, job.mixture, job.seed, job.settings, alone), []).append(job)
         order = sorted(groups, key=lambda group: group[0])
-        return [TrainCohort(group[1], group[2], tuple(groups[group][at : at + WIDTH]))
-                for group in order for at in range(0, len(groups[group]), WIDTH)]
+        room = self.material.means.room
+        return [TrainCohort(group[1], group[2], tuple(some)) for group in order
+                for some in memory.fitting(groups[group], self._trained_bytes, room, most=WIDTH)]
+
+    def _trained_bytes(self, job: TrainJob) -> dict[str, int]:
+        """What a job holds while it trains, by module: itself with its moments, and what it stands on."""
+        return {job.key: 12 * self.module_parameters(job), **self.held_bytes(job.below)}
+
+    def held_bytes(self, keys: Iterable[str]) -> dict[str, int]:
+        """What mounted modules take in fp32, their heads too, by key."""
+        return {key: 4 * self.module_parameters(self.train[key]) for key in keys}
+
+    def scored_bytes(self, job: ScoreJob) -> dict[str, int]:
+        """What a cell's composition holds, by module."""
+        return self.held_bytes([*compose.names(job.composition), *([job.cell.head] if job.cell.head else [])])
 
     def _depth(self, key: str) -> int:
         return max((1 + self._depth(parent) for parent in self.train[key].parents), default=0)
@@ -227,14 +240,6 @@ class Plan:
         for key in needed:
             want(key)
         return [job for key, job in self.train.items() if key in wanted]
-
-
-def counts(entries: Sequence[Entry]) -> Mapping[str, int]:
-    """Entries decided by the plan, by status, and those to be scored."""
-    found: dict[str, int] = {}
-    for entry in entries:
-        found[entry.status or "to score"] = found.get(entry.status or "to score", 0) + 1
-    return found
 
 
 # -- jobs from what they are made of: the same job for the same inputs

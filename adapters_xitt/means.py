@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from adapters_xitt.batches import Units
 from adapters_xitt.errors import XittError
 from adapters_xitt.material import Material
 from adapters_xitt.memory import BASES, Means
+from adapters_xitt.methods import not_applicable
 from adapters_xitt.mixture import Mixture
 from adapters_xitt.recipe import Recipe
 from adapters_xitt.tasks import task
@@ -69,14 +71,23 @@ def _within(budget: int, material: Material, mixtures: Sequence[Mixture], target
     for choice, _ in recipe.choices():
         if choice.row.engine == "head":
             continue
+        fuses = "fuse" in recipe.modes and not not_applicable(choice.row, "fuse")
         means, lines = memory.choose(budget, material.files, choice, tokens=tokens, vocabulary=vocabulary, bases=bases,
                                      mlm=mlm, least=min(tokens, max(length, memory.LEAST)), length=min(length, tokens),
-                                     dropout=recipe.training.dropout)
+                                     dropout=recipe.training.dropout, parts=_parts(recipe) if fuses else 0)
         found.append((len(lines), means, [f"memory, {choice.label}: {line}" for line in lines]))
     if not found:
         raise XittError(f"memory {recipe.memory}: the head alone trains nothing in the encoder; leave the key out")
     _, means, lines = max(found, key=lambda one: one[0])  # further down the same ladder fits the others too
-    return means, lines
+    room = min(one.room for _, one, _ in found if one.room is not None)  # at their own means the others leave no more
+    return replace(means, room=room), [*lines, f"memory: modules side by side, moments and heads too, take "
+                                               f"{sizes.show(room)} at most: narrower cohorts, scoring in parts"]
+
+
+def _parts(recipe: Recipe) -> int:
+    """The modules that a fusion of the recipe is over: every intermediate's and the target's own."""
+    return 1 + sum(bool(mixed.portions) and not any(part.variant for part in mixed.portions)
+                   for mixed in recipe.mixtures())
 
 
 def units_read(material: Material, mixtures: Sequence[Mixture], targets: Iterable[str]) -> list[Units]:

@@ -6,12 +6,12 @@ values: what autograd saves is counted by `saved_tensors_hooks`, and the peak is
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from adapters_xitt.checkpoint import EncoderFiles
 from adapters_xitt.errors import XittError
 from adapters_xitt.frozen import HostTable, Packed
 from adapters_xitt.lower import lower
-from adapters_xitt.methods import Choice
+from adapters_xitt.methods import Choice, fusion_of
 from adapters_xitt.rig import Rig
 from adapters_xitt.sizes import show
 
@@ -35,6 +35,7 @@ BASES: dict[str, tuple[torch.dtype, int | None]] = {
     "8bit": (torch.bfloat16, 8), "4bit": (torch.bfloat16, 4)}
 OPTIMIZERS = ("32", "8bit")
 EIGHT = (4096, 256)  # bitsandbytes: parameters below this size keep fp32 moments; values that share a scale
+Item = TypeVar("Item")
 LEAST = 512  # tokens: no micro-batch is made smaller than the longest sequence
 
 
@@ -48,6 +49,7 @@ class Means:
     embeddings: str = "whole"  # one of encoder.EMBEDDINGS
     optimizer: str = "32"  # the moments: one of OPTIMIZERS
     tokens: int = 4096  # tokens a micro-batch may hold, padding included
+    room: int | None = None  # bytes that modules side by side may take, moments and heads too; None: unlimited
 
     def __post_init__(self) -> None:
         for name, choices in (("base", tuple(BASES)), ("embeddings", encoder.EMBEDDINGS), ("optimizer", OPTIMIZERS)):
@@ -93,6 +95,7 @@ class Account:
     weights: int  # the frozen encoder but for its word table
     embeddings: int  # the word table, as far as it is on the device
     module: int  # what is trained, the head among it, fp32
+    beside: int  # frozen modules that it trains above, beside or over
     moments: int
     gradients: int  # of all that is trained
     saved: int  # what autograd keeps from the forward for the backward pass, each storage once
@@ -101,14 +104,20 @@ class Account:
     @property
     def total(self) -> int:
         """The most bytes alive at once."""
-        return self.weights + self.embeddings + self.module + self.moments + max(self.alive, self.gradients)
+        return self.fixed + self.module + self.moments + self.beside
+
+    @property
+    def fixed(self) -> int:
+        """The bytes that do not grow with the modules that train side by side: they take their steps in turn."""
+        return self.weights + self.embeddings + max(self.alive, self.gradients)
 
 
 def account(files: EncoderFiles, choice: Choice, means: Means, *, kind: str = "pair", labels: int = 3,
             length: int = 128, step_tokens: int = 4096, vocabulary: int | None = None, dropout: float | None = None,
-            device: str = "cuda") -> Account:
+            device: str = "cuda", parts: int = 0) -> Account:
     """What training one module takes: `length` tokens in every sequence, `vocabulary` distinct ids in the data, steps
-    of `step_tokens` in micro-batches of `means.tokens`. Only `files.config` is read.
+    of `step_tokens` in micro-batches of `means.tokens`. Only `files.config` is read. With `parts` it is a fusion over
+    so many modules of the method.
 
     `device` says whose kernels and whose autocast: a GPU's attention keeps less than the CPU's with dropout."""
     loading = means.loading()
@@ -117,8 +126,12 @@ def account(files: EncoderFiles, choice: Choice, means: Means, *, kind: str = "p
             raise ValueError("embeddings that are cut need the vocabulary's size")
         loading["ids"] = torch.arange(vocabulary)
     rig = Rig(encoder.hollow(files, **loading))
-    rig.mount("module", choice)
-    form = lower(compose.Part("module"), rig.methods, rig.encoder.layers)
+    over = tuple(f"part{n}" for n in range(parts))
+    for name in over:
+        rig.mount(name, choice)
+    rig.mount("module", fusion_of(choice, parts) if over else choice, over=over)
+    written = compose.Fuse(tuple(map(compose.Part, over)), "module") if over else compose.Part("module")
+    form = lower(written, rig.methods, rig.encoder.layers)
     with torch.device("meta"):
         head = heads.HEADS[kind].head(rig.encoder, labels)
     trained = [*rig.trainable("module").values(), *head.parameters()]
@@ -141,10 +154,11 @@ def account(files: EncoderFiles, choice: Choice, means: Means, *, kind: str = "p
                 torch.autograd.backward(loss)
                 del loss
     table = rig.encoder.model.embeddings.word_embeddings
+    below = [parameter for name in over for parameter in rig.parameters(name).values()]
     frozen = [tensor for tensor in _tensors([rig.encoder.model]) if not tensor.requires_grad]
     size = sum(parameter.nbytes for parameter in trained)
     return Account(
-        weights=_bytes(frozen) - _bytes(_tensors([table])),
+        weights=_bytes(frozen) - _bytes(_tensors([table])) - _bytes(below), beside=_bytes(below),
         embeddings=0 if isinstance(table, HostTable) else _bytes(_tensors([table])),
         module=size, moments=sum(_moments(parameter.numel(), means.optimizer) for parameter in trained),
         gradients=size, saved=sum(saved.sizes.values()), alive=alive.peak)
@@ -284,6 +298,23 @@ def _as_on(device: str, dtype: torch.dtype | None, model: Any, head: nn.Module) 
 # -- the choice
 
 
+def fitting(items: Sequence[Item], held: Callable[[Item], Mapping[str, int]], room: int | None, *,
+            most: int | None = None) -> list[list[Item]]:
+    """Items in their order in groups whose modules take `room` bytes together at most, each module once, and of `most`
+    items; one that is larger stands alone."""
+    groups: list[list[Item]] = []
+    taken: dict[str, int] = {}
+    for item in items:
+        together = {**taken, **held(item)}
+        over = room is not None and sum(together.values()) > room
+        if not groups or over or len(groups[-1]) == most:
+            groups.append([])
+            together = dict(held(item))
+        groups[-1].append(item)
+        taken = together
+    return groups
+
+
 def ladder(*, tokens: int, vocabulary: int | None, bases: Sequence[str] = tuple(BASES), whole: bool = False,
            mlm: bool = False, least: int = LEAST) -> list[tuple[str, Means]]:
     """The means from cheap to dear, each kept by those after it, with what it costs in words.
@@ -319,9 +350,10 @@ def ladder(*, tokens: int, vocabulary: int | None, bases: Sequence[str] = tuple(
 
 
 def choose(budget: int, files: EncoderFiles, choice: Choice, *, tokens: int = 4096, vocabulary: int | None = None,
-           bases: Sequence[str] = tuple(BASES), mlm: bool = False, least: int = LEAST,
+           bases: Sequence[str] = tuple(BASES), mlm: bool = False, least: int = LEAST, parts: int = 0,
            **shape: Any) -> tuple[Means, list[str]]:
-    """The cheapest means with which training one module stays below `budget` bytes, and a line for each step there.
+    """The cheapest means with which training one module stays below `budget` bytes, and a line for each step there;
+    with `parts` a fusion over so many, too. Their `room` is what that leaves for modules side by side.
 
     `bases` are those a run may take; 8 and 4 bits need bitsandbytes and are passed over without it. `shape` is what
     `account` takes beside the means. A `XittError` names the least that was possible."""
@@ -332,12 +364,16 @@ def choose(budget: int, files: EncoderFiles, choice: Choice, *, tokens: int = 40
     smallest: int | None = None
     before = 0
     for words, means in steps:
-        size = account(files, choice, means, step_tokens=tokens, vocabulary=vocabulary, **shape).total
+        taken = [account(files, choice, means, step_tokens=tokens, vocabulary=vocabulary, **shape)]
+        if parts and taken[0].total <= budget:
+            taken.append(account(files, choice, means, step_tokens=tokens, vocabulary=vocabulary, parts=parts, **shape))
+        size = max(each.total for each in taken)
         saves = f", saves {show(before - size)}" if lines and before > size else ""
         lines.append(f"{words}: {show(size)}{saves}")
         smallest, before = size if smallest is None else min(smallest, size), size
         if size <= budget:
-            return means, [*lines, f"chosen for {show(budget)}: {describe(means)}"]
+            room = budget - max(each.fixed for each in taken)
+            return replace(means, room=room), [*lines, f"chosen for {show(budget)}: {describe(means)}"]
     hint = "; the package bitsandbytes would allow less: pip install 'adapters-xitt[quant]'" if missing else ""
     raise XittError(f"memory {show(budget)}: training {choice.label} on {files.name} takes at least {show(smallest)}"
                     f"{hint}\n" + "\n".join(f"  {line}" for line in lines))

@@ -3,6 +3,7 @@ by itself on request."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from rich import box
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from adapters_xitt import tasks
 from adapters_xitt.desk import Work
-from adapters_xitt.jobs import Plan, TrainJob, counts
+from adapters_xitt.jobs import Plan, TrainJob
 from adapters_xitt.progress import console
 from adapters_xitt.records import BLOCKED, FAILED, NOT_APPLICABLE, Entry
 
@@ -51,7 +52,7 @@ def _print_summary(out: Console, work: Work) -> None:
     if not files.weights:
         out.print("Planned without the encoder's weights, from its configuration and tokenizer: keys need "
                   "the weights' fingerprint, so nothing that the store has is counted.", highlight=False)
-    counted = counts(plan.entries)
+    counted = Counter(entry.status or "to score" for entry in plan.entries)
     out.print("Places of the grid: " + ", ".join(f"{count:,} {status}" for status, count in counted.items()) + ".",
               highlight=False)
 

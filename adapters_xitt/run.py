@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from adapters_xitt import compose, decode, digests, evaluate, formats, means, merging, stream, train, truncation
+from adapters_xitt import compose, decode, digests, evaluate, formats, means, memory, merging, stream, train, truncation
 from adapters_xitt.batches import Units
 from adapters_xitt.bench import Bench, machine, mounted
 from adapters_xitt.compose import Composition
@@ -30,6 +30,7 @@ from adapters_xitt.store import Store
 from adapters_xitt.tasks import Task
 
 VECTORS = 2 * 2**30  # bytes of sentence vectors held at once
+MOUNTED = 8 * 2**30  # bytes of modules mounted for scoring at once, where no memory is named
 SCORING_TOKENS = 8192  # tokens of a scoring batch: no graph is kept
 
 
@@ -259,11 +260,10 @@ class Runner:
             return
         self.watch.stage(f"score {cohort.task.name} in {cohort.language}, {len(jobs)} cells",
                          sum(map(self.plan.score_tokens, jobs)))
-        scored = self._mount(cohort, jobs)
         # Sentence vectors of many compositions would not fit in memory at once.
         most = self._at_once(cohort.task, cohort.language) or len(jobs)
-        for start in range(0, len(jobs), most):
-            some = jobs[start : start + most]
+        for some in memory.fitting(jobs, self.plan.scored_bytes, self._room, most=most):
+            scored = self._mount(cohort, some)
             self._score_some(cohort, some, [scored[job.composition, job.cell.head] for job in some])
         self.watch.stage_done()
 
@@ -272,9 +272,14 @@ class Runner:
         the task's last language stays."""
         bench, task = self.bench, cohort.task
         full = self.plan.lowered(jobs[0].composition).full  # mounted alone
-        if self._standing[0] != (task, full):
-            self._standing = ((task, full), {})
-        ready = self._standing[1]
+        ready = self._standing[1] if self._standing[0] == (task, full) else {}
+        standing = {key for composition, own in ready for key in (*compose.names(composition), *([own] if own else []))}
+        held = self.plan.held_bytes(standing)
+        for job in jobs:
+            held |= self.plan.scored_bytes(job)
+        if sum(held.values()) > self._room:
+            ready = {}
+        self._standing = ((task, full), ready)
         new = [job for job in jobs if (job.composition, job.cell.head) not in ready]
         needed = list(dict.fromkeys(key for job in new for key in compose.names(job.composition)))
         bench.clear(keep=[mounted(key) for key in [*needed, *(key for one, _ in ready for key in compose.names(one))]])
@@ -311,6 +316,12 @@ class Runner:
                 provenance={"versions": versions(), **machine(self.fabric), "tokens": self._scoring_tokens,
                             "file": str(rows.file), "seconds": round(seconds, 3), "modules": self._digests(job)},
             ), found.items, found.arrays)
+
+    @property
+    def _room(self) -> int:
+        """Bytes that modules mounted for scoring may take together."""
+        room = self.material.means.room
+        return MOUNTED if room is None else room
 
     @property
     def _scoring_tokens(self) -> int:
