@@ -68,6 +68,16 @@ def _sealed_folder(store: Store, folder: Path) -> None:
         integrity.check_folder(folder, folder.name)
 
 
+def _is_sealed(path: Path) -> bool:
+    """Whether tensors were written under a digest; older ones, which are made again, carry neither that nor a name."""
+    return bool(read_metadata(path).keys() & {integrity.SEAL, "name"})
+
+
+def _sealed_tensors(store: Store, path: Path) -> None:
+    if _is_sealed(path):
+        integrity.read_sealed(path, path.stem)
+
+
 def _has_seals(folder: Path) -> bool:
     return (folder / integrity.SEALS).is_file()
 
@@ -84,10 +94,9 @@ _KINDS = {
     "data sets": _Kind(_children("data", "[!.]*.json"), lambda store, path: read_data_set(path),
                        integrity.carries_digest,
                        "move the file away, and train or take in again what names it"),
-    "half-trained rows": _Kind(_children("progress"), lambda store, path: store.read_progress(path.stem),
-                               lambda path: True, f"{RUN}: that module begins again"),
-    "sentence vectors": _Kind(_children("embeddings"), lambda store, path: store.read_embeddings(path.stem),
-                              lambda path: True, "none needed: they are made again when they are read"),
+    "half-trained rows": _Kind(_children("progress"), _sealed_tensors, _is_sealed, f"{RUN}: that module begins again"),
+    "sentence vectors": _Kind(_children("embeddings"), _sealed_tensors, _is_sealed,
+                              "none needed: they are made again when they are read"),
     "token caches": _Kind(_children("tokens"), _sealed_folder, _has_seals,
                           "none needed: it is made again when it is read"),
     "demo worlds": _Kind(_children("worlds"), _sealed_folder, _has_seals,

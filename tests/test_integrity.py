@@ -202,6 +202,8 @@ def test_a_store_from_before_the_digests_is_read_and_named(tmp_path: Path) -> No
 
     save_file({name: value.contiguous() for name, value in module.tensors.items()},
               tmp_path / "modules" / KEY / formats.TENSORS, metadata={"digest": module.manifest.digest, "format": "2"})
+    save_file({"vectors": torch.ones(2, 3)}, tmp_path / "embeddings" / f"{KEY}.safetensors")
+    save_file({"now": torch.ones(3)}, tmp_path / "progress" / f"{KEY}.safetensors", metadata={"state": "{}"})
     for pattern in ("names/*.json", "results/*/result.json", "data/*.json"):
         for path in tmp_path.glob(pattern):
             strip(path)
@@ -210,6 +212,7 @@ def test_a_store_from_before_the_digests_is_read_and_named(tmp_path: Path) -> No
     states = {(finding.kind, finding.state) for finding in storecheck.check(store)}
     assert {("names", storecheck.OLDER), ("results", storecheck.OLDER), ("data sets", storecheck.OLDER)} <= states
     assert not any(state == storecheck.DAMAGED for _, state in states), list(storecheck.check(store))
+    assert store.load_embeddings(KEY) is None and store.load(KEY) is None, "what can be made again is"
 
 
 def test_the_same_tensors_are_the_same_bytes(tmp_path: Path) -> None:
