@@ -65,7 +65,8 @@ class Settings:
         looks = math.ceil(total / every)
         # The first look is always the best so far, and stopping at the last one stops nothing.
         patience = self.patience if self.patience is not None and self.patience <= looks - 2 else None
-        return {"steps": total, "warmup_steps": _warmup_steps(total, self.warmup), "evaluate_every": every,
+        warmup = _warmup_steps(total, self.warmup) if total > 1 else 0  # a single step has the whole rate
+        return {"steps": total, "warmup_steps": warmup, "evaluate_every": every,
                 "weight_decay": float(self.weight_decay), "clip": float(self.clip), "tokens": self.tokens,
                 **({"patience": patience} if patience is not None else {}),
                 **({"optimizer": self.optimizer} if self.optimizer != "32" else {})}

@@ -316,7 +316,7 @@ def test_settings_that_resolve_alike_train_alike(one, other, epoch, scores) -> N
 
 @given(one=SETTINGS, other=SETTINGS, epoch=st.integers(1, 9))
 def test_settings_that_train_alike_resolve_alike(one, other, epoch) -> None:
-    """Scores that only fall stop every row as early as its patience allows."""
-    falling = [float(-n) for n in range(60)]
-    if behaviour(one, epoch, falling) == behaviour(other, epoch, falling):
+    """Scores that only fall stop every row as early as its patience allows, those that only rise stop none."""
+    falling, rising = [float(-n) for n in range(60)], [float(n) for n in range(60)]
+    if all(behaviour(one, epoch, scores) == behaviour(other, epoch, scores) for scores in (falling, rising)):
         assert one.resolved(one.steps(epoch)) == other.resolved(other.steps(epoch))
