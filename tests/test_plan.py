@@ -86,7 +86,7 @@ def test_a_fact_is_a_line_whatever_the_languages(recipe: Path, pico_world: Path,
     told = xitt("plan", recipe, f"data={root}", "--store", tmp_path / "s", status=2)
     assert "1 problem\n" in told and "test-en.tsv:1: expected 3 tab-separated columns" in told
     assert "[the same in de]" in told and "labels=None" not in told, "no advice to write Python"
-    told = xitt("plan", recipe, f"data={tmp_path / 'none'}", "--store", tmp_path / "s", status=2)
+    told = xitt("plan", recipe, f"data.root={tmp_path / 'none'}", "--store", tmp_path / "s", status=2)
     assert "1 problem\n" in told and f"{tmp_path / 'none'}: no such folder" in told
 
 

@@ -64,6 +64,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     values, lines = document.value, {place: f"line {line}" for place, line in document.lines.items()}
     if not isinstance(values, dict):
         raise XittError(f"{path}: a recipe is a mapping of keys; its keys are {', '.join(Recipe.model_fields)}")
+    if isinstance(values.get("data"), str):  # short for its root; an override may say more
+        values["data"], lines["data", "root"] = {"root": values["data"]}, lines["data",]
     for text in overrides:
         override(values, lines, text)
     values.setdefault("name", re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._"))
