@@ -128,6 +128,18 @@ def test_the_readme_names_every_room() -> None:
     assert set(re.findall(r"`([a-z]+)/?`", floors)) >= set(ROOMS)
 
 
+def test_every_claim_of_the_readme_names_tests_that_are_there() -> None:
+    table = README.partition("## What keeps the numbers honest")[2].partition("\n## ")[0]
+    claims = [line for line in table.splitlines() if line.startswith("| **")]
+    assert claims
+    for claim in claims:
+        tests = re.findall(r"`(test_\w+)::(test_\w+)`", claim)
+        assert tests, claim
+        for file, name in tests:
+            text = (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8")
+            assert f"\ndef {name}(" in text, f"{file}::{name} is not there"
+
+
 def test_the_readme_has_the_tasks_of_the_code() -> None:
     from adapters_xitt import printing
 
