@@ -30,7 +30,8 @@ def check(root: Path | None) -> int:
     out.print(table)
     damaged = [finding for finding in findings if finding.state == DAMAGED]
     for finding in damaged:
-        out.print(Text(f"damaged: {finding.problem}\n  {finding.remedy}"))
+        # Paths stay whole: people copy them.
+        out.print(Text(f"damaged: {finding.problem}\n  {finding.remedy}"), soft_wrap=True)
     if any(finding.state == OLDER for finding in findings):
         out.print(Text("An older format carries no digests: it is read, and can't be compared with anything."))
     if aside := sorted(path for path in (store.root / "damaged").glob("*/*")):

@@ -13,7 +13,7 @@ from typing import Any
 import pico
 import pico_world as world
 import pytest
-from forged import reseal
+from forged import reseal, rewrite
 from hub_shop import ModelHub
 
 from adapters_xitt import formats, parcel
@@ -382,7 +382,7 @@ def test_a_data_set_is_its_digests(grid, tmp_path) -> None:
     (tmp_path / "p").mkdir()
     parcel.pack(Store(grid), key_of(grid, "stack"), tmp_path / "p", repo="ana/m")
     path = next((tmp_path / "p" / "data").iterdir())
-    path.write_text(json.dumps({**json.loads(path.read_text()), "digest": "../../../evil"}))
+    rewrite(path, digest="../../../evil")
     with pytest.raises(XittError, match="not the one it is named after"):
         parcel.unpack(tmp_path / "p", Store(tmp_path / "s"))
     assert not (tmp_path / "s" / "modules").exists()
