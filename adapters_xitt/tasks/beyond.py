@@ -162,26 +162,17 @@ BEYOND = (
         parallel=True,
         source="ccasimiro88/TranslateAlignRetrieve SQuAD-es-v1.1/",
     ),
-    Task(
+    replace(
+        _XNLI,
         name="americasnli",
-        kind="pair",
-        group="classification",
         about="inference in ten indigenous languages of the Americas, translated from XNLI's Spanish (AmericasNLI)",
         languages=("ay", "bzd", "cni", "gn", "hch", "nah", "oto", "qu", "shp", "tar"),
         codes={"ay": "aym", "qu": "quy"},
-        reader="pairs_tsv",
         files={split: (f"americasnli/data/anli_final/{split}/{{lang}}.tsv",
                        f"americasnli/anli_final/{split}/{{lang}}.tsv") for split in ("dev", "test")},
         # Its ids are XNLI's rows, counted from these (the labels agree, all 150 of each split at hand).
         options={"columns": ("premise", "hypothesis", "label"), "own": "id", "quoting": False,
                  "first": {"dev": 12451, "test": 25051}},
-        labels=NLI,
-        metric="accuracy",
-        headline="accuracy",
-        trained_on="mnli",
-        origin="xnli",
-        derived_from=("xnli",),
-        parallel=True,
         source="abteen/americasnli data/anli_final/",
     ),
 )
