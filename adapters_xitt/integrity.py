@@ -12,10 +12,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt.digests import digest, tensors_digest
 from adapters_xitt.errors import XittError
-from adapters_xitt.formats.files import MOST_JSON, read_json, read_metadata, read_tensors
-from adapters_xitt.formats.tensors import write_tensors
+from adapters_xitt.hashing import digest, tensors_digest
+from adapters_xitt.safe_files import MOST_JSON, read_json, read_metadata, read_tensors
+from adapters_xitt.tensor_files import write_tensors
 
 SEAL = "sha256"  # the key of a digest
 SEALS = "digests.json"  # in a folder, the digests of its files

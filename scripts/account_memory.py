@@ -14,13 +14,17 @@ from pathlib import Path
 import click
 import torch
 
-from adapters_xitt import compose, encoder, heads, memory, sizes
-from adapters_xitt.checkpoint import EncoderFiles
+from adapters_xitt import sizes
 from adapters_xitt.errors import XittError
-from adapters_xitt.lower import lower
-from adapters_xitt.memory import Means
-from adapters_xitt.methods import choose
-from adapters_xitt.rig import Rig
+from adapters_xitt.kinds import heads
+from adapters_xitt.model import encoder
+from adapters_xitt.model.adapted import Rig
+from adapters_xitt.model.pretrained import EncoderFiles
+from adapters_xitt.model.setup import lower
+from adapters_xitt.modules import composition
+from adapters_xitt.modules.methods import choose
+from adapters_xitt.training import memory
+from adapters_xitt.training.memory import Means
 
 XLMR_LARGE = {"vocab_size": 250002, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
               "intermediate_size": 4096, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1,
@@ -57,7 +61,7 @@ def measure(method: str, means: Means, *, length: int, vocabulary: int) -> int:
     trained = [*rig.parameters("module").values(), *head.parameters()]
     for parameter in trained:
         parameter.requires_grad_(True)
-    rig.activate(lower(compose.Part("module"), rig.methods, rig.encoder.layers))
+    rig.activate(lower(composition.Part("module"), rig.methods, rig.encoder.layers))
     optimizer = torch.optim.AdamW(trained, lr=1e-4)
     if means.optimizer == "8bit":
         from bitsandbytes.optim import AdamW8bit

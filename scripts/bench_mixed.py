@@ -24,14 +24,16 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from adapters_xitt import encoder, evaluate, heads
-    from adapters_xitt.batches import Units
-    from adapters_xitt.bench import make_fabric
-    from adapters_xitt.checkpoint import EncoderFiles
-    from adapters_xitt.evaluate import Asked, Scored
-    from adapters_xitt.lower import Lowered
-    from adapters_xitt.methods import choose
-    from adapters_xitt.rig import Rig
+    from adapters_xitt.data.features import Units
+    from adapters_xitt.evaluation import predict
+    from adapters_xitt.evaluation.predict import Asked, Scored
+    from adapters_xitt.kinds import heads
+    from adapters_xitt.model import encoder
+    from adapters_xitt.model.adapted import Rig
+    from adapters_xitt.model.pretrained import EncoderFiles
+    from adapters_xitt.model.session import make_fabric
+    from adapters_xitt.model.setup import Lowered
+    from adapters_xitt.modules.methods import choose
 
     config = {"vocab_size": 8_000, "hidden_size": 512, "num_hidden_layers": 12, "num_attention_heads": 8,
               "intermediate_size": 2048, "max_position_embeddings": 130, "type_vocab_size": 1, "pad_token_id": 1}
@@ -51,16 +53,16 @@ def main() -> None:
             asked.append(Asked(units, "pair", Scored(form, heads.build("pair", made, 3, seed=n).to(fabric.device))))
 
         def apart(rig: Rig = rig, asked: list = asked) -> list:
-            return [evaluate.say(rig, [one.scored], one.units, one.kind, fabric=fabric, tokens=8192, stop=12)[0]
+            return [predict.say(rig, [one.scored], one.units, one.kind, fabric=fabric, tokens=8192, stop=12)[0]
                     for one in asked]
 
         def together(rig: Rig = rig, asked: list = asked) -> list:
-            return evaluate.mixed(rig, asked, fabric=fabric, tokens=8192, stop=12)
+            return predict.mixed(rig, asked, fabric=fabric, tokens=8192, stop=12)
 
         def trunk_only(rig: Rig = rig, asked: list = asked) -> list:
             plain, rig.activate_rows = rig.activate_rows, lambda forms, sizes: False
             try:
-                return evaluate.mixed(rig, asked, fabric=fabric, tokens=8192, stop=12)
+                return predict.mixed(rig, asked, fabric=fabric, tokens=8192, stop=12)
             finally:
                 rig.activate_rows = plain
 

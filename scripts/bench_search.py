@@ -19,7 +19,7 @@ import time
 def blocks(one, other, k: int) -> None:
     import torch
 
-    from adapters_xitt.nearest import both_ways
+    from adapters_xitt.kinds.nearest import both_ways
 
     both_ways(torch.from_numpy(one), torch.from_numpy(other), k)
 

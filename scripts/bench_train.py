@@ -87,10 +87,10 @@ class Clock:
 
 def job_of(folder: Path, method: str, settings: dict[str, Any], steps: int) -> tuple[Any, Any]:
     """This project's plan of one module, on XNLI's English dev items, and its job."""
-    from adapters_xitt import plan, recipe
-    from adapters_xitt.jobs import Plan
-    from adapters_xitt.material import Material
-    from adapters_xitt.store import Store
+    from adapters_xitt.study import planner, recipe
+    from adapters_xitt.study.inputs import Material
+    from adapters_xitt.study.jobs import Plan
+    from adapters_xitt.study.store import Store
 
     found = recipe.parse({
         "name": "bench", "encoder": str(folder), "methods": [method], "intermediates": [], "targets": ["xnli"],
@@ -99,12 +99,12 @@ def job_of(folder: Path, method: str, settings: dict[str, Any], steps: int) -> t
         "tasks": {"xnli": {"train": "dev[:90%]", "selection": "dev[90%:]"}}}, where="bench")
     store = Store(Path(tempfile.mkdtemp(dir=folder)))  # a fresh one: what is there is not trained again
     work = Plan(found, Material(found, Path(os.environ["XITT_DATA"]), store))
-    return work, plan.one_module(work, "xnli", parent=None, mode="none")
+    return work, planner.one_module(work, "xnli", parent=None, mode="none")
 
 
 def write_batches(folder: Path, steps: int) -> None:
     """The rows of every step of this project's training, for the other loops: `batches.json` in `folder`."""
-    from adapters_xitt.stream import Stream
+    from adapters_xitt.training.sampler import Stream
 
     work, job = job_of(folder, "seq_bn", {}, steps)
     stream = Stream(work.material.data(job.mixture), job.settings.tokens, job.seed, steps)
@@ -117,10 +117,10 @@ def write_batches(folder: Path, steps: int) -> None:
 
 
 def with_xitt(folder: Path, method: str, settings: dict[str, Any], steps: int, device: str) -> Clock:
-    from adapters_xitt import stream
-    from adapters_xitt.bench import make_fabric
+    from adapters_xitt.model.session import make_fabric
     from adapters_xitt.progress import Silent
-    from adapters_xitt.run import Runner
+    from adapters_xitt.study.runner import Runner
+    from adapters_xitt.training import sampler
 
     clock = Clock(device)
 
@@ -131,20 +131,20 @@ def with_xitt(folder: Path, method: str, settings: dict[str, Any], steps: int, d
             if len(clock.ends) < steps:
                 clock.stepped()
 
-    collate = stream.collate
+    collate = sampler.collate
 
     def seen(*args: Any, **options: Any) -> dict[str, Any]:
         batch = collate(*args, **options)
         clock.saw(batch["ids"], batch["mask"])
         return batch
 
-    stream.collate = seen  # counts; the batch itself is untouched
+    sampler.collate = seen  # counts; the batch itself is untouched
     try:
         work, job = job_of(folder, method, settings, steps)
         Runner(work, work.material.store, make_fabric(device, "32"), watch=Watch(), log="none",
                keep_every=1e9).train_only([job.key])
     finally:
-        stream.collate = collate
+        sampler.collate = collate
     return clock
 
 

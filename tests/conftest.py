@@ -43,16 +43,16 @@ def pico_dir(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def pico_files(pico_dir):
     """The pico encoder, inspected."""
-    from adapters_xitt import checkpoint
+    from adapters_xitt.model import pretrained
 
-    return checkpoint.inspect(str(pico_dir))
+    return pretrained.inspect(str(pico_dir))
 
 
 @pytest.fixture(scope="session")
 def pico_tokenizer(pico_files):
-    from adapters_xitt import checkpoint
+    from adapters_xitt.model import pretrained
 
-    return checkpoint.load_tokenizer(pico_files)
+    return pretrained.load_tokenizer(pico_files)
 
 
 @pytest.fixture(scope="session")

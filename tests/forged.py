@@ -8,19 +8,20 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from adapters_xitt import digests, formats, integrity
-from adapters_xitt.formats.ours import SEAL
-from adapters_xitt.formats.tensors import write_tensors
+from adapters_xitt import hashing, integrity
+from adapters_xitt.modules import serialization
+from adapters_xitt.modules.serialization import SEAL
+from adapters_xitt.tensor_files import write_tensors
 
 
 def reseal(folder: Path) -> None:
     """Gives a module's tensors the digest of the manifest that lies beside them now, where both can be read."""
-    path = folder / formats.TENSORS
+    path = folder / serialization.TENSORS
     try:
-        values = json.loads((folder / formats.MANIFEST).read_text(encoding="utf-8"))
+        values = json.loads((folder / serialization.MANIFEST).read_text(encoding="utf-8"))
         with safe_open(path, "pt") as file:
             tensors, stated = {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}
-        write_tensors(path, tensors, {**stated, SEAL: digests.digest(values)})
+        write_tensors(path, tensors, {**stated, SEAL: hashing.digest(values)})
     except (ValueError, FileNotFoundError, SafetensorError):
         pass
 

@@ -12,13 +12,18 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from adapters_xitt import batches, checkpoint, compose, encoder, evaluate, heads, mixture, stream, train
-from adapters_xitt.batches import Lengths, Units
-from adapters_xitt.lower import Lowered, lower
-from adapters_xitt.merges import converted
-from adapters_xitt.methods import Choice, choose
-from adapters_xitt.rig import Rig
+from adapters_xitt.data import features, mixture
+from adapters_xitt.data.features import Lengths, Units
+from adapters_xitt.evaluation import predict
+from adapters_xitt.kinds import heads
+from adapters_xitt.model import encoder, pretrained
+from adapters_xitt.model.adapted import Rig
+from adapters_xitt.model.setup import Lowered, lower
+from adapters_xitt.modules import composition
+from adapters_xitt.modules.merging import converted
+from adapters_xitt.modules.methods import Choice, choose
 from adapters_xitt.tasks import Task
+from adapters_xitt.training import loop, sampler
 
 LAYERS, WIDTH = 4, 32
 CAPS = Lengths(max_length=40, stride=8, question=8)
@@ -128,12 +133,12 @@ def rows(kind: str, count: int, *, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def units(kind: str, found: list[dict[str, Any]], tokenizer: Any) -> Units:
-    return batches.encode(kind, found, TASKS[kind].labels, tokenizer=tokenizer, lengths=CAPS)
+    return features.encode(kind, found, TASKS[kind].labels, tokenizer=tokenizer, lengths=CAPS)
 
 
-def data(kind: str, tokenizer: Any, *, count: int = 20, batch_size: int = 32) -> stream.Data:
+def data(kind: str, tokenizer: Any, *, count: int = 20, batch_size: int = 32) -> sampler.Data:
     chosen, selection = rows(kind, count, seed=1), rows(kind, 6, seed=2)
-    return stream.Data(kind, TASKS[kind], units(kind, chosen, tokenizer), units(kind, selection, tokenizer), selection,
+    return sampler.Data(kind, TASKS[kind], units(kind, chosen, tokenizer), units(kind, selection, tokenizer), selection,
                       batch_size)
 
 
@@ -154,7 +159,7 @@ def fabric(kind: type[Fabric] = Fabric) -> Fabric:
     return kind(accelerator="cpu", devices=1, precision="32-true")
 
 
-def rig(files: checkpoint.EncoderFiles) -> Rig:
+def rig(files: pretrained.EncoderFiles) -> Rig:
     return Rig(encoder.load(files))
 
 
@@ -182,7 +187,7 @@ def randomise(parameters: Mapping[str, Tensor], method: str, *, seed: int) -> No
                 parameters[name].copy_(0.2 * noise)
 
 
-def module(files: checkpoint.EncoderFiles, tokenizer: Any, method: Choice, *, seed: int,
+def module(files: pretrained.EncoderFiles, tokenizer: Any, method: Choice, *, seed: int,
            state: str) -> dict[str, Tensor]:
     """The tensors of a module: `fresh`, with `random` values, or `trained` for a few steps."""
     made = rig(files)
@@ -191,10 +196,10 @@ def module(files: checkpoint.EncoderFiles, tokenizer: Any, method: Choice, *, se
     if state == "random":
         randomise(own, method.name, seed=seed)
     elif state == "trained":
-        row = train.Row("made", "made", lowered(made, "made"), made.trainable("made"),
+        row = loop.Row("made", "made", lowered(made, "made"), made.trainable("made"),
                         {space("pair"): head("pair", seed=seed)}, RATES[method.name])
-        settings = train.Settings(evaluate_every=4, warmup=0.0)
-        train.train([row], [data("pair", tokenizer, batch_size=8)], settings, rig=made, fabric=fabric(), seed=seed,
+        settings = loop.Settings(evaluate_every=4, warmup=0.0)
+        loop.train([row], [data("pair", tokenizer, batch_size=8)], settings, rig=made, fabric=fabric(), seed=seed,
                     total=4, keeper=Keeper(), watch=Watch())
     return {name: value.detach().clone() for name, value in own.items()}
 
@@ -205,7 +210,7 @@ def space(kind: str) -> str:
 
 
 def lowered(made: Rig, text: str) -> Lowered:
-    return lower(compose.parse(text), made.methods, made.encoder.layers)
+    return lower(composition.parse(text), made.methods, made.encoder.layers)
 
 
 def states(made: Rig, form: Lowered, ids: Tensor, mask: Tensor) -> Tensor:
@@ -386,6 +391,6 @@ def ran(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
         return model(input_ids=ids, attention_mask=mask).last_hidden_state * mask[..., None]
 
 
-def said(made: Rig, scored: list[evaluate.Scored], found: Units, kind: str, *, stop: int = LAYERS) -> list[list]:
+def said(made: Rig, scored: list[predict.Scored], found: Units, kind: str, *, stop: int = LAYERS) -> list[list]:
     """What a cohort says."""
-    return evaluate.say(made, scored, found, kind, fabric=fabric(), tokens=160, stop=stop)
+    return predict.say(made, scored, found, kind, fabric=fabric(), tokens=160, stop=stop)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import readers
+from adapters_xitt.data import readers
 from adapters_xitt.tasks import TASKS
 from adapters_xitt.tasks.intermediate import NLI
 

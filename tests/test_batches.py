@@ -11,10 +11,22 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters_xitt import ceiling, checkpoint, decode, readers, tasks
-from adapters_xitt.batches import IGNORE, Lengths, collate, encode, epoch_batches, micro_batches, steps_per_epoch
-from adapters_xitt.ceiling import BACK, CUT, INSIDE, LONG, NORMALISED
-from adapters_xitt.heads import HEADS
+from adapters_xitt import tasks
+from adapters_xitt.data import readers
+from adapters_xitt.data.features import (
+    IGNORE,
+    Lengths,
+    collate,
+    encode,
+    epoch_batches,
+    micro_batches,
+    steps_per_epoch,
+)
+from adapters_xitt.evaluation import upper_bound
+from adapters_xitt.evaluation.upper_bound import BACK, CUT, INSIDE, LONG, NORMALISED
+from adapters_xitt.kinds import decode
+from adapters_xitt.kinds.heads import HEADS
+from adapters_xitt.model import pretrained
 
 XQUAD = ("en", "es", "de", "el", "ru", "tr", "ar", "vi", "th", "zh", "hi")
 SHORT = Lengths(128, 32, 32)  # what a small encoder of 128 positions reads
@@ -27,7 +39,7 @@ def lab(encoders_dir):
     folder = encoders_dir / "lab-xlmr"
     if not folder.is_dir():
         pytest.skip(f"no {folder}")
-    return checkpoint.load_tokenizer(checkpoint.inspect(str(folder)))
+    return pretrained.load_tokenizer(pretrained.inspect(str(folder)))
 
 
 @pytest.fixture(params=["pico", "lab"])
@@ -152,7 +164,7 @@ def test_xquad_answers_come_back(language, lengths, data_dir, lab):
     rows = readers.squad_json(data_dir / f"xquad/xquad.{language}.json", split="test").rows
     units = encode("qa", rows, (), tokenizer=lab, lengths=lengths)
     assert max(map(len, units.columns["ids"])) <= lengths.max_length
-    found = ceiling.ceiling(tasks.task("xquad"), language, rows, units, lengths)
+    found = upper_bound.ceiling(tasks.task("xquad"), language, rows, units, lengths)
     assert sum(found.counts.values()) == len(rows)
     assert found.counts[INSIDE] <= 0.06 * len(rows)
     assert found.counts[LONG] + found.counts[CUT] <= 0.06 * len(rows)
@@ -173,7 +185,7 @@ def test_answers_of_other_files_come_back(name, language, file, data_dir, lab):
     """Every span that does not come back has a known reason."""
     rows = readers.squad_json(data_dir / file, split="test").rows[:400]
     units = encode("qa", rows, (), tokenizer=lab, lengths=SHORT)
-    found = ceiling.ceiling(tasks.task(name), language, rows, units, SHORT)
+    found = upper_bound.ceiling(tasks.task(name), language, rows, units, SHORT)
     assert sum(found.counts.values()) == len(rows) and found.counts[BACK] > 0.5 * len(rows)
 
 
@@ -182,7 +194,7 @@ def test_made_answers_come_back(pico_tokenizer):
     rows = pico.rows("qa", 80, seed=9)
     units = pico.units("qa", rows, pico_tokenizer)
     assert 40 < sum(len(own) > 1 for own in units.of_examples()) < 80
-    found = decode.decode(decode.Said(pico.TASKS["qa"], "en", rows, units, ceiling.golden(units)))
+    found = decode.decode(decode.Said(pico.TASKS["qa"], "en", rows, units, upper_bound.golden(units)))
     assert [item["text"] for item in found.items] == [row["answers"][0]["text"] for row in rows]
     assert found.scores["exact_match"] == 100.0
 

@@ -16,10 +16,13 @@ from typing import Any
 import pytest
 from hub_shop import Loopback
 
-from adapters_xitt import checkpoint, compose, recipe, submission
+from adapters_xitt import text_files
 from adapters_xitt.errors import DataError, XittError
 from adapters_xitt.hub import bounds
-from adapters_xitt.readers import files
+from adapters_xitt.model import pretrained
+from adapters_xitt.modules import composition
+from adapters_xitt.report import submission
+from adapters_xitt.study import recipe
 
 SECONDS, GROWTH = 5.0, 300 * 2**20  # of a shared machine; what was refused too late took minutes and gigabytes
 HEAD = "encoder: demo\nmethods: [lora]\nintermediates: []\ntargets: [demo-pairs]\ndata: {root: demo}\n"
@@ -116,7 +119,7 @@ def test_scalars_mean_what_yaml_1_2_says(tmp_path: Path) -> None:
 
 
 def test_numbers_of_methods_on_the_command_line_are_read_alike() -> None:
-    from adapters_xitt.desk import method_of
+    from adapters_xitt.cli.runs import method_of
 
     assert method_of("lora(rank=4, learning_rate=1e-3)")[1] == 1e-3
 
@@ -125,7 +128,7 @@ def test_numbers_of_methods_on_the_command_line_are_read_alike() -> None:
                                   "+".join(["a"] * 9_999)])
 def test_expressions_stay_among_numbers(text: str) -> None:
     with bounded(), pytest.raises(XittError) as told:
-        compose.parse(text)
+        composition.parse(text)
     assert len(str(told.value)) < 2000
 
 
@@ -141,9 +144,9 @@ def test_devices_and_pipes_are_not_read(pipe: Path) -> None:
     code = """if True:
         import sys
         from pathlib import Path
-        from adapters_xitt import recipe
+        from adapters_xitt.study import recipe
         from adapters_xitt.errors import XittError
-        from adapters_xitt.readers.files import text_of
+        from adapters_xitt.text_files import text_of
         for path in sys.argv[1:]:
             for read in (recipe.load, text_of):
                 try:
@@ -167,10 +170,10 @@ def bomb(tmp_path_factory) -> Path:
 
 def test_an_archive_unpacks_to_so_much_and_no_more(bomb: Path, tmp_path: Path) -> None:
     with bounded(), pytest.raises(DataError, match="unpack to more than the 2"):
-        files.text_of(bomb)
+        text_files.text_of(bomb)
     plain = tmp_path / "text.gz"
     plain.write_bytes(gzip.compress(b"a line\n" * 10**6))
-    assert len(files.lines_of(plain)) == 10**6
+    assert len(text_files.lines_of(plain)) == 10**6
 
 
 def test_a_file_that_is_larger_than_memory_is_not_opened(tmp_path: Path) -> None:
@@ -178,7 +181,7 @@ def test_a_file_that_is_larger_than_memory_is_not_opened(tmp_path: Path) -> None
     with path.open("wb") as file:
         file.truncate(2**42)
     with bounded(), pytest.raises(DataError, match="more than the 4,294,967,296 that such a file may have"):
-        files.text_of(path)
+        text_files.text_of(path)
 
 
 def test_a_submission_of_pipes_is_refused(tmp_path: Path) -> None:
@@ -212,14 +215,14 @@ def test_encoders_that_none_could_be_are_refused(changed: dict[str, Any], told: 
     (tmp_path / "config.json").unlink()
     (tmp_path / "config.json").write_text(json.dumps(config))
     with bounded(), pytest.raises(XittError) as error:
-        checkpoint.inspect(str(tmp_path))
+        pretrained.inspect(str(tmp_path))
     assert told in str(error.value)
 
 
 def test_a_name_too_long_for_a_disk_is_a_name_that_is_not_there(tmp_path: Path) -> None:
     for name in ("e" * 300, "e/" * 3000):
         with pytest.raises(XittError, match="no such folder"):
-            checkpoint.inspect(name)
+            pretrained.inspect(name)
         with pytest.raises(XittError, match="unknown recipe"):
             recipe.load(tmp_path / name)
 

@@ -15,12 +15,13 @@ import pytest
 from hub_shop import ModelHub
 from markdown_it import MarkdownIt
 
-from adapters_xitt import card, records
-from adapters_xitt.card import Card, Form
 from adapters_xitt.errors import XittError
-from adapters_xitt.formats import Manifest
 from adapters_xitt.hub import Reference
-from adapters_xitt.records import Cell, Result
+from adapters_xitt.modules.manifest import Manifest
+from adapters_xitt.sharing import card
+from adapters_xitt.sharing.card import Card, Form
+from adapters_xitt.study import results
+from adapters_xitt.study.results import Cell, Result
 
 KEY, BELOW, DATA = "ab" * 32, "cd" * 32, "ef" * 32
 BASE = Reference("lab/pico", "0" * 40)
@@ -37,7 +38,7 @@ def manifest(**more: object) -> Manifest:
                      {"task": "xnli", "language": "en", "role": "selected", "data": DATA}],
         "metrics": {"score": 35.1, "step": 3, "steps": 6, "headline": "accuracy", "history": []},
         "training": {"learning_rate": 1e-4, "batch_size": 16, "epochs": 3, "max_steps": None, "precision": "32"},
-        "versions": records.versions(), "chance": 33.3, **more})
+        "versions": results.versions(), "chance": 33.3, **more})
 
 
 def result(value: float, *, seed: int = 1, task: str = "xnli", language: str = "de", tag: str = "zero-shot"

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from test_run import outcome, xitt
 
-from adapters_xitt import compose
 from adapters_xitt.errors import XittError
-from adapters_xitt.records import DONE, NOT_APPLICABLE
-from adapters_xitt.store import Store
+from adapters_xitt.modules import composition
+from adapters_xitt.study.results import DONE, NOT_APPLICABLE
+from adapters_xitt.study.store import Store
 
 RECIPE = """# What do merges and sums of modules score beside the modes?
 encoder: {encoder}
@@ -167,7 +167,7 @@ def test_what_is_open_is_trained(copy) -> None:
     printed = run("compose", "0.5*low-nli + low-pos", "--train", "demo-pairs", "--save", "top", *TRAINED, store=copy)
     assert "whole: 0.5*low-nli + low-pos + top" in printed
     top = Store(copy).load_module(Store(copy).names()["top"]).manifest
-    assert compose.weights(compose.parse(top.context)) == {Store(copy).names()["low-nli"]: 0.5,
+    assert composition.weights(composition.parse(top.context)) == {Store(copy).names()["low-nli"]: 0.5,
                                                            Store(copy).names()["low-pos"]: 1.0, top.key: 1.0}
     assert "accuracy" in run("evaluate", "top", "demo-pairs", "--language", "de", *LENGTHS, store=copy)
 
@@ -200,7 +200,7 @@ def test_a_base_is_more_than_its_names(copy) -> None:
     names, stored = Store(copy).names(), Store(copy)
     keys = [names[name] for name in ("top01", "top09", "top")]
     assert len(set(keys)) == 3
-    bases = [compose.weights(compose.parse(stored.load_module(key).manifest.context)) for key in keys]
+    bases = [composition.weights(composition.parse(stored.load_module(key).manifest.context)) for key in keys]
     assert [own[names["low-nli"]] for own in bases] == [0.1, 0.9, 1.0]
 
 
@@ -373,9 +373,9 @@ def test_generated_mistakes_are_read_or_pointed_at(seed: int) -> None:
         text = draw.choice([text[:at] + text[at + 1 :], text[:at] + text[at] + text[at:],
                             text[:at] + draw.choice("()>+*-,=$\"'%0a. ") + text[at + 1 :]]) or "?"
     try:
-        found = compose.parse(text)
+        found = composition.parse(text)
     except XittError as error:
         first, shown, caret, *_ = str(error).split("\n")
         assert shown == f"  {text}" and 0 <= caret.index("^") - 2 <= len(text) and "at character" in first
     else:
-        assert compose.parse(compose.show(found)) == found
+        assert composition.parse(composition.show(found)) == found

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from adapters_xitt import lineage, plan, recipe, tasks
-from adapters_xitt.contamination import Contamination
-from adapters_xitt.lineage import DataSet, Index
-from adapters_xitt.records import BLOCKED
-from adapters_xitt.sources import Override, Sources
+from adapters_xitt import tasks
+from adapters_xitt.data import exposure
+from adapters_xitt.data.contamination import Contamination
+from adapters_xitt.data.dataset import Override, Sources
+from adapters_xitt.data.exposure import DataSet, Index
+from adapters_xitt.study import planner, recipe
+from adapters_xitt.study.results import BLOCKED
 
 WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
 
@@ -112,12 +114,12 @@ def treebanks(root: Path) -> None:
             xtreme_tags(root / f"xtreme/udpos/{split}-en.tsv", found)
 
 
-def entries(pico_dir: Path, root: Path, target: str, languages: list[str], **changes: Any) -> plan.Plan:
+def entries(pico_dir: Path, root: Path, target: str, languages: list[str], **changes: Any) -> planner.Plan:
     values = {"name": "t", "encoder": str(pico_dir), "methods": ["seq_bn"], "intermediates": [], "targets": [target],
               "modes": ["none"], "languages": languages, "data": {"root": str(root)}, **changes}
     values["tasks"] = {"squad": {"train": "train", "selection": "dev"}, **values.get("tasks", {})}
     found = recipe.parse(values, where="test")
-    return plan.make(found, plan.Material(found, root))
+    return planner.make(found, planner.Material(found, root))
 
 
 def after(name: str, **part: Any) -> dict[str, Any]:
@@ -179,7 +181,7 @@ def test_items_under_other_names_are_found(case: str, pico_dir: Path, root: Path
     assert set(found) == set(languages)
     assert [code for code in languages if found[code].status == BLOCKED] == blocked
     for code, entry in found.items():
-        assert lineage.STAR not in entry.tag
+        assert exposure.STAR not in entry.tag
         assert ("reached the row" in entry.reason or "share a text" in entry.reason) == (code in blocked)
 
 
@@ -246,7 +248,7 @@ def test_texts_in_common_block_by_default_and_are_never_scored_in_silence(pico_d
         written(tmp_path / f"sick/SICK_{split}.txt",
                 "\n".join(["pair_ID\tsentence_A\tsentence_B\tentailment_judgment", *numbered]) + "\n")
     (entry,) = entries(pico_dir, tmp_path, "sick", ["en"]).entries
-    assert entry.status == BLOCKED and entry.overlap == 1.0 and lineage.STAR not in entry.tag
+    assert entry.status == BLOCKED and entry.overlap == 1.0 and exposure.STAR not in entry.tag
     assert "100% of the test items share a text with training" in entry.reason and "block_overlap" in entry.reason
     (entry,) = entries(pico_dir, tmp_path, "sick", ["en"], block_overlap=1.0).entries
     assert entry.status is None and entry.tag == "task+language-seen*"

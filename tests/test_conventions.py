@@ -25,12 +25,16 @@ from test_golden import keys_of, open_recipe
 from test_run import xitt
 from transformers.data.metrics.squad_metrics import compute_predictions_logits
 
-from adapters_xitt import batches, checkpoint, decode, desk, tasks
-from adapters_xitt.batches import Lengths, Units
-from adapters_xitt.decode import Said
-from adapters_xitt.readers.tagging import tags_tsv
-from adapters_xitt.sources import Sources
-from adapters_xitt.store import Store
+from adapters_xitt import tasks
+from adapters_xitt.cli import runs
+from adapters_xitt.data import features as batches
+from adapters_xitt.data.dataset import Sources
+from adapters_xitt.data.features import Lengths, Units
+from adapters_xitt.data.readers.tagging import tags_tsv
+from adapters_xitt.kinds import decode
+from adapters_xitt.kinds.decode import Said
+from adapters_xitt.model import pretrained
+from adapters_xitt.study.store import Store
 from adapters_xitt.tasks.record import BEST_OF_ALL, BEST_OF_CONTEXT, FULL_WINDOWS, XTREME_WINDOWS
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "readings.json").read_text())
@@ -38,7 +42,7 @@ GOLDEN = json.loads((Path(__file__).parent / "golden" / "readings.json").read_te
 
 @pytest.fixture(scope="module")
 def lab(encoders_dir):
-    return checkpoint.load_tokenizer(checkpoint.inspect(str(encoders_dir / "lab-xlmr")))
+    return pretrained.load_tokenizer(pretrained.inspect(str(encoders_dir / "lab-xlmr")))
 
 
 def short(values) -> str:
@@ -180,7 +184,7 @@ def test_a_convention_enters_the_keys_of_what_it_reads_where_it_is_no_default(tm
     plain = open_recipe("numbers", tmp_path)
     recipe = [Path(__file__).parent / "golden" / "numbers.yaml",
               [f"encoder={tmp_path / 'encoder'}", f"data.root={Path(__file__).parent / 'golden' / 'data'}"]]
-    plans = [desk.open_recipe(recipe[0], [*recipe[1], f"tasks.demo-pos.convention={name}"], tmp_path / "store")
+    plans = [runs.open_recipe(recipe[0], [*recipe[1], f"tasks.demo-pos.convention={name}"], tmp_path / "store")
              for name in ("xtreme-windows", "full-windows")]
     before, same, other = (keys_of(work) for work in (plain, *plans))
     assert same == before

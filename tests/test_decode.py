@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters_xitt import decode, tasks
-from adapters_xitt.batches import Units
-from adapters_xitt.decode import Said
+from adapters_xitt import tasks
+from adapters_xitt.data.features import Units
+from adapters_xitt.kinds import decode
+from adapters_xitt.kinds.decode import Said
 
 BUCC = tasks.task("bucc2018")
 

@@ -15,12 +15,12 @@ import test_integrity
 import test_store as values
 from click.testing import CliRunner
 
-from adapters_xitt import storecheck
 from adapters_xitt.atomic import DiskRefuses
-from adapters_xitt.cli import main
+from adapters_xitt.cli.main import main
 from adapters_xitt.progress import Silent
-from adapters_xitt.queue import Queue
-from adapters_xitt.store import Store
+from adapters_xitt.study import store_check
+from adapters_xitt.study.queue import Queue
+from adapters_xitt.study.store import Store
 
 SIZES = (16, 64, 160, 400)  # KiB
 
@@ -55,8 +55,8 @@ def test_a_full_disk_is_told_with_the_place_and_the_store_stays_whole(disk: Path
             with suppress(OSError):
                 (disk / f"more-{os.urandom(4).hex()}").write_bytes(bytes(2000))
     assert str(disk) in str(told.value) and "No space left" in str(told.value) and "Make room" in str(told.value)
-    findings = list(storecheck.check(Store(disk / "store")))
-    assert not [finding for finding in findings if finding.state == storecheck.DAMAGED
+    findings = list(store_check.check(Store(disk / "store")))
+    assert not [finding for finding in findings if finding.state == store_check.DAMAGED
                 and "exposure" not in finding.problem]  # a module is saved before its data here, and only here
     resize(disk, 8000)
     for path in disk.glob("more-*"):

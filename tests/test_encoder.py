@@ -21,10 +21,12 @@ from hub_shop import Loopback
 from safetensors.torch import load_file
 from torch import Tensor
 
-from adapters_xitt import checkpoint, encoder, heads, hub
+from adapters_xitt import hub
 from adapters_xitt.errors import XittError
-from adapters_xitt.jobs import Plan
-from adapters_xitt.methods import Choice, choose, fusion_of
+from adapters_xitt.kinds import heads
+from adapters_xitt.model import encoder, pretrained
+from adapters_xitt.modules.methods import Choice, choose, fusion_of
+from adapters_xitt.study.jobs import Plan
 from adapters_xitt.tasks import TASKS
 
 # What a hostile or merely foreign config.json may carry.
@@ -98,8 +100,8 @@ def wires(monkeypatch) -> Iterator[list[str]]:
 
 
 def test_only_the_shape_of_a_configuration_is_read(tmp_path, pico_dir, pico_files, pico_tokenizer, tensors, wires):
-    files = checkpoint.inspect(str(write_folder(tmp_path / "poisoned", pico_dir, tensors, config=POISON)))
-    assert set(files.config) <= set(checkpoint.CONFIG_KEYS)
+    files = pretrained.inspect(str(write_folder(tmp_path / "poisoned", pico_dir, tensors, config=POISON)))
+    assert set(files.config) <= set(pretrained.CONFIG_KEYS)
     assert (files.config, files.fingerprint) == (pico_files.config, pico_files.fingerprint)
     loaded = encoder.load(files)
     config = loaded.model.config
@@ -120,7 +122,7 @@ def test_the_tokenizer_is_built_from_its_own_file_alone(tmp_path, pico_dir, pico
         {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil/repo--code.Tokenizer", None]},
          "model_max_length": 3, "additional_special_tokens": ["cat"]}))
     (folder / "special_tokens_map.json").write_text('{"pad_token": "dog"}')
-    found = checkpoint.load_tokenizer(checkpoint.inspect(str(folder)))
+    found = pretrained.load_tokenizer(pretrained.inspect(str(folder)))
     text = [row["a"] for row in pico.rows("pair", 8)]
     assert found(text).input_ids == pico_tokenizer(text).input_ids
     assert (found.pad_token_id, found.model_max_length) == (1, 10**9)
@@ -148,7 +150,7 @@ def test_the_longest_sequence_has_positions(pico_files):
 
 def test_a_checkpoint_in_half_precision_runs_in_full(tmp_path, pico_dir, tensors):
     half = {name: value.half() for name, value in tensors.items()}
-    loaded = encoder.load(checkpoint.inspect(str(write_folder(tmp_path / "half", pico_dir, half))))
+    loaded = encoder.load(pretrained.inspect(str(write_folder(tmp_path / "half", pico_dir, half))))
     assert pico.same(loaded.weights(), {name: value.float() for name, value in half.items()})
 
 
@@ -166,7 +168,7 @@ def test_a_fingerprint_is_blind_to_names_around_the_encoder_and_to_order(tmp_pat
     stored = {prefix + name: value for name, value in {**tensors, **(INSIDE if extra else {})}.items()}
     stored |= EXTRAS if extra else {}
     stored = {name: stored[name] for name in sorted(stored, reverse=order == "reversed")}
-    files = checkpoint.inspect(str(write_folder(tmp_path / "e", pico_dir, stored)))
+    files = pretrained.inspect(str(write_folder(tmp_path / "e", pico_dir, stored)))
     assert (files.fingerprint, files.parameters) == (pico_files.fingerprint, pico_files.parameters)
     assert pico.same(encoder.load(files).weights(), tensors)
 
@@ -178,7 +180,7 @@ def test_a_fingerprint_is_blind_to_names_around_the_encoder_and_to_order(tmp_pat
 ], ids=["none", "roberta"])
 def test_a_fingerprint_is_blind_to_shards(tmp_path, pico_dir, pico_files, tensors, prefix, shards):
     stored = {prefix + name: value for name, value in tensors.items()} | EXTRAS
-    files = checkpoint.inspect(str(write_folder(tmp_path / "e", pico_dir, stored, shards=shards)))
+    files = pretrained.inspect(str(write_folder(tmp_path / "e", pico_dir, stored, shards=shards)))
     assert (files.fingerprint, files.parameters) == (pico_files.fingerprint, pico_files.parameters)
     assert pico.same(encoder.load(files).weights(), tensors)
 
@@ -186,7 +188,7 @@ def test_a_fingerprint_is_blind_to_shards(tmp_path, pico_dir, pico_files, tensor
 def test_weights_beside_the_checkpoint_are_not_read(tmp_path, pico_dir, pico_files, tensors):
     folder = write_folder(tmp_path / "e", pico_dir, tensors)
     write_raw(folder / "model_old.safetensors", {name: value + 1 for name, value in tensors.items()})
-    assert checkpoint.inspect(str(folder)).fingerprint == pico_files.fingerprint
+    assert pretrained.inspect(str(folder)).fingerprint == pico_files.fingerprint
 
 
 def _one_value(tensors: dict[str, Tensor]) -> None:
@@ -212,7 +214,7 @@ def _shape(tensors: dict[str, Tensor]) -> None:
 def test_a_fingerprint_sees_every_tensor(tmp_path, pico_dir, pico_files, tensors, change):
     stored = dict(tensors)
     change(stored)
-    assert checkpoint.inspect(str(write_folder(tmp_path / "e", pico_dir, stored))).fingerprint != pico_files.fingerprint
+    assert pretrained.inspect(str(write_folder(tmp_path / "e", pico_dir, stored))).fingerprint != pico_files.fingerprint
 
 
 def test_a_fingerprint_sees_the_tokenizer(tmp_path, pico_dir, pico_files, tensors):
@@ -220,12 +222,12 @@ def test_a_fingerprint_sees_the_tokenizer(tmp_path, pico_dir, pico_files, tensor
     changed = json.loads((folder / "tokenizer.json").read_text())
     changed["model"]["vocab"][9][1] -= 0.5
     (folder / "tokenizer.json").write_text(json.dumps(changed))
-    assert checkpoint.inspect(str(folder)).fingerprint != pico_files.fingerprint
+    assert pretrained.inspect(str(folder)).fingerprint != pico_files.fingerprint
 
 
 def test_a_fingerprint_sees_what_the_configuration_does_to_outputs(tmp_path, pico_dir, pico_files, tensors):
     folder = write_folder(tmp_path / "e", pico_dir, tensors, config={"num_attention_heads": 2})
-    assert checkpoint.inspect(str(folder)).fingerprint != pico_files.fingerprint
+    assert pretrained.inspect(str(folder)).fingerprint != pico_files.fingerprint
 
 
 # -- what is refused, by name
@@ -278,7 +280,7 @@ def test_a_broken_folder_is_refused_by_name(tmp_path, pico_dir, tensors, name):
     folder = write_folder(tmp_path / "e", pico_dir, tensors)
     change(folder)
     with pytest.raises(XittError) as caught:
-        checkpoint.inspect(str(folder))
+        pretrained.inspect(str(folder))
     assert str(folder / file) in str(caught.value) and words in str(caught.value)
     assert not (folder / "ran").exists()
 
@@ -308,7 +310,7 @@ def test_tensors_that_do_not_fit_are_refused_by_name(tmp_path, pico_dir, tensors
     named = change(stored)
     folder = write_folder(tmp_path / "e", pico_dir, stored)
     with pytest.raises(XittError) as caught:
-        encoder.load(checkpoint.inspect(str(folder)))
+        encoder.load(pretrained.inspect(str(folder)))
     assert str(folder) in str(caught.value) and named in str(caught.value)
 
 
@@ -316,7 +318,7 @@ def test_a_shard_that_is_not_there_is_refused(tmp_path, pico_dir, tensors):
     folder = write_folder(tmp_path / "e", pico_dir, tensors, shards=2)
     (folder / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(XittError, match="missing"):
-        encoder.load(checkpoint.inspect(str(folder)))
+        encoder.load(pretrained.inspect(str(folder)))
 
 
 TRACEBACKS: dict[str, Callable[[Path], None]] = {
@@ -337,27 +339,27 @@ def test_broken_files_are_no_tracebacks(tmp_path, pico_dir, tensors, name):
     folder = write_folder(tmp_path / "e", pico_dir, tensors, config=VALUES.get(name))
     TRACEBACKS.get(name, lambda folder: None)(folder)
     with pytest.raises(XittError, match=str(folder)):
-        files = checkpoint.inspect(str(folder))
+        files = pretrained.inspect(str(folder))
         assert files.positions > 0
-        checkpoint.load_tokenizer(files)
+        pretrained.load_tokenizer(files)
         encoder.load(files)
 
 
 def test_names_below_the_folder_of_encoders(monkeypatch, tmp_path, pico_dir, pico_files, tensors):
     monkeypatch.setenv("XITT_ENCODERS", str(tmp_path))
     write_folder(tmp_path / "little-xlmr", pico_dir, tensors)
-    assert checkpoint.inspect("little-xlmr").fingerprint == pico_files.fingerprint
+    assert pretrained.inspect("little-xlmr").fingerprint == pico_files.fingerprint
     with pytest.raises(XittError, match="did you mean 'little-xlmr'"):
-        checkpoint.inspect("litle-xlmr")
+        pretrained.inspect("litle-xlmr")
     monkeypatch.delenv("XITT_ENCODERS")
     with pytest.raises(XittError, match="not set"):
-        checkpoint.inspect("little-xlmr")
+        pretrained.inspect("little-xlmr")
 
 
 def test_a_folder_of_encoders_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("XITT_ENCODERS", str(tmp_path / "nowhere"))
     with pytest.raises(XittError, match="nowhere"):
-        checkpoint.inspect("little-xlmr")
+        pretrained.inspect("little-xlmr")
 
 
 # -- the hub, imitated on the loopback
@@ -446,7 +448,7 @@ def test_of_a_hub_only_named_files_are_fetched_and_the_cache_serves_them(shop, t
         "config.json", "tokenizer.json", "model.safetensors"}
     assert {path.partition("?")[0] for _, path in shop.asked if not path.startswith(resolved)} == {
         f"/api/models/{REPO}/revision/{SHA}"}
-    files = checkpoint.inspect(str(folder))
+    files = pretrained.inspect(str(folder))
     assert files.fingerprint == pico_files.fingerprint
     assert pico.same(encoder.load(files).weights(), tensors)
 
@@ -474,7 +476,7 @@ def test_a_revision_is_a_whole_commit(reference):
 
 def test_a_branch_is_refused_before_anything_is_asked(shop, tmp_path, wires):
     with pytest.raises(XittError, match="40-digit commit"):
-        checkpoint.inspect(f"{REPO}@main")
+        pretrained.inspect(f"{REPO}@main")
     assert "40-digit commit" in refused(fetch(shop, tmp_path, f"{REPO}@main"))
     assert not shop.asked
 
@@ -527,7 +529,7 @@ CHOICES = [
 ]
 
 
-def _mounted(files: checkpoint.EncoderFiles, choice: Choice) -> int:
+def _mounted(files: pretrained.EncoderFiles, choice: Choice) -> int:
     rig = pico.rig(files)
     rig.mount("m", choice, seed=1)
     return sum(parameter.numel() for parameter in rig.trainable("m").values())

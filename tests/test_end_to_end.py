@@ -13,8 +13,8 @@ import pytest
 from hub_shop import ModelHub
 from test_run import xitt
 
-from adapters_xitt.formats import read_manifest, read_module
-from adapters_xitt.store import Store
+from adapters_xitt.modules.serialization import read_manifest, read_module
+from adapters_xitt.study.store import Store
 
 TARGET, LANGUAGE = "demo-pairs", "de"
 MODES = ("alone", "sequential", "low-sequential", "stack", "sum", "fused", "low-fused", "lang")

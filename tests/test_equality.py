@@ -9,9 +9,11 @@ from lightning_fabric import Fabric
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from adapters_xitt import encoder, methods, train
-from adapters_xitt.batches import micro_batches
-from adapters_xitt.rig import Rig
+from adapters_xitt.data.features import micro_batches
+from adapters_xitt.model import encoder
+from adapters_xitt.model.adapted import Rig
+from adapters_xitt.modules import methods
+from adapters_xitt.training import loop
 
 CLOSE = 1e-5  # of the largest gradient, or weight
 COUNT = 10
@@ -41,13 +43,13 @@ def ours(files, kind, method, data, tensors, **changes):
     rig = pico.rig(files)
     rig.mount("m", pico.CHOICES[method], seed=1, tensors=tensors)
     head = still(pico.head(kind, labels=len(data.task.labels)))
-    row = train.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 1e-3)
+    row = loop.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 1e-3)
     start = {name: value.detach().clone() for name, value in head.named_parameters()}
     spy = pico.fabric(Spy)
     spy.row, watch = row, pico.Watch()
     chosen = {"tokens": 96, "dropout": 0.0, "clip": 1e9, **changes}
     total = chosen.pop("total", 1)
-    train.train([row], [data], train.Settings(**chosen), rig=rig, fabric=spy, seed=1, total=total,
+    loop.train([row], [data], loop.Settings(**chosen), rig=rig, fabric=spy, seed=1, total=total,
                 keeper=pico.Keeper(), watch=watch)
     return row, start, watch, spy
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from test_run import outcome, xitt
 
-from adapters_xitt import jobs
-from adapters_xitt.compose import Fuse
 from adapters_xitt.errors import XittError
-from adapters_xitt.rig import Rig
-from adapters_xitt.store import Store
+from adapters_xitt.model.adapted import Rig
+from adapters_xitt.modules.composition import Fuse
+from adapters_xitt.study import jobs
+from adapters_xitt.study.store import Store
 
 RECIPE = """encoder: {encoder}
 data: {{root: {root}}}
@@ -136,7 +136,7 @@ def test_a_damaged_module_ends_the_cells_that_it_stands_in(recipe, finished, tmp
 
 
 def test_an_encoder_that_can_not_be_loaded_is_no_rows_failure(recipe, tmp_path, monkeypatch) -> None:
-    from adapters_xitt import encoder
+    from adapters_xitt.model import encoder
 
     def refuse(*words, **more):
         raise XittError("this encoder can't be loaded")

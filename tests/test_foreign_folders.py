@@ -14,9 +14,13 @@ from peft import LoraConfig, get_peft_model
 from test_interchange import CLOSE, asked, hub_config, hub_model, moved, ours, peft_base, refused, theirs
 from test_run import xitt
 
-from adapters_xitt import exchangedesk, heads, methods, mixture, tasks
+from adapters_xitt import tasks
+from adapters_xitt.data import mixture
 from adapters_xitt.errors import XittError
-from adapters_xitt.store import Store
+from adapters_xitt.kinds import heads
+from adapters_xitt.modules import methods
+from adapters_xitt.sharing import exchange
+from adapters_xitt.study.store import Store
 
 CONLL = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
 NLI = ("contradiction", "entailment", "neutral")
@@ -33,7 +37,7 @@ def store(tmp_path) -> Path:
 
 
 def take_in(folder, pico_dir, store, **more):
-    return exchangedesk.take_in(folder, name="x", encoder=str(pico_dir), store=store, **more)
+    return exchange.take_in(folder, name="x", encoder=str(pico_dir), store=store, **more)
 
 
 # -- heads with the labels of their training data

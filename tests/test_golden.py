@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from adapters_xitt import desk, digests
+from adapters_xitt import hashing
+from adapters_xitt.cli import runs
 
 GOLDEN = Path(__file__).parent / "golden"
 GRID = GOLDEN / "grid.json"
@@ -45,16 +46,16 @@ def write_encoder(folder: Path) -> Path:
     return folder
 
 
-def open_recipe(name: str, folder: Path) -> desk.Work:
+def open_recipe(name: str, folder: Path) -> runs.Work:
     """A recipe of `tests/golden/`, planned."""
     encoder = folder / "encoder"
     if not encoder.is_dir():
         write_encoder(encoder)
-    return desk.open_recipe(GOLDEN / f"{name}.yaml", [f"encoder={encoder}", f"data.root={GOLDEN / 'data'}"],
+    return runs.open_recipe(GOLDEN / f"{name}.yaml", [f"encoder={encoder}", f"data.root={GOLDEN / 'data'}"],
                             folder / f"store-{name}")
 
 
-def keys_of(work: desk.Work) -> dict[str, str]:
+def keys_of(work: runs.Work) -> dict[str, str]:
     """Short keys of a plan, each with what people call it."""
     modules = {key[:SHORT]: job.title for key, job in work.plan.train.items()}
     cells = {entry.key[:SHORT]: " | ".join((entry.method, entry.intermediate, entry.mode, entry.target, entry.language,
@@ -62,9 +63,9 @@ def keys_of(work: desk.Work) -> dict[str, str]:
     return {**modules, **cells}
 
 
-def numbers_of(work: desk.Work) -> dict[str, dict[str, float]]:
+def numbers_of(work: runs.Work) -> dict[str, dict[str, float]]:
     """Runs a plan; the numbers of its modules and cells by short key."""
-    desk.run(work, device="cpu", threads=1, log="none", keep_every=1000.0)
+    runs.run(work, device="cpu", threads=1, log="none", keep_every=1000.0)
     found = {}
     for manifest in work.store.manifests():
         history = manifest.metrics.get("history") or [{"loss": 0.0}]
@@ -83,13 +84,13 @@ def golden() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def plans(tmp_path_factory) -> dict[str, desk.Work]:
+def plans(tmp_path_factory) -> dict[str, runs.Work]:
     folder = tmp_path_factory.mktemp("golden")
     return {name: open_recipe(name, folder) for name in ("numbers", "keys")}
 
 
 def test_the_protocol_is_that_of_the_golden_grid(golden) -> None:
-    assert digests.PROTOCOL == golden["protocol"], "PROTOCOL was raised: python tests/test_golden.py"
+    assert hashing.PROTOCOL == golden["protocol"], "PROTOCOL was raised: python tests/test_golden.py"
 
 
 def test_a_request_that_could_be_made_before_keeps_its_key(golden, plans) -> None:
@@ -114,7 +115,7 @@ def main(folder: Path) -> None:
     keys = {name: keys_of(work) for name, work in plans.items()}
     numbers = {key: {name: round(value, 6) for name, value in values.items()}
                for key, values in numbers_of(plans["numbers"]).items()}
-    found = {"protocol": digests.PROTOCOL, "keys": keys, "numbers": numbers}
+    found = {"protocol": hashing.PROTOCOL, "keys": keys, "numbers": numbers}
     GRID.write_text(json.dumps(found, indent=0, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -19,14 +19,13 @@ import sys
 from pathlib import Path
 from adapters_xitt import hub
 from adapters_xitt.errors import XittError
-from adapters_xitt.store import Store
 
 PATTERNS = ["README.md", "manifest.json", "module.safetensors", "data/*.json"]
 def push(folder, repo, **more):
     made = hub.push_folder(Path(folder), repo, message="a module", owned=PATTERNS, tell=print, **more)
     print("pushed", made.commit, made.request)
 def pull(text, store, **more):
-    found = hub.pull(hub.reference(text), Store(Path(store)), patterns=PATTERNS, tell=print,
+    found = hub.pull(hub.reference(text), Path(store) / "hub", patterns=PATTERNS, tell=print,
                      **{"needed": ["manifest.json"], **more})
     print("pulled", found.folder, *found.left)
 try:

@@ -17,16 +17,18 @@ import test_store as values
 import torch
 from click.testing import CliRunner
 
-from adapters_xitt import formats, integrity, storecheck, storefiles
-from adapters_xitt.cli import main
-from adapters_xitt.digests import digest, tensors_digest
+from adapters_xitt import integrity
+from adapters_xitt.cli.main import main
+from adapters_xitt.data.exposure import DataSet
 from adapters_xitt.errors import XittError
-from adapters_xitt.formats.tensors import write_tensors
+from adapters_xitt.hashing import digest, tensors_digest
 from adapters_xitt.integrity import Damaged
-from adapters_xitt.lineage import DataSet
-from adapters_xitt.records import Result
-from adapters_xitt.store import Store
-from adapters_xitt.storefiles import read_grid
+from adapters_xitt.modules import serialization
+from adapters_xitt.study import store_check, store_files
+from adapters_xitt.study.results import Result
+from adapters_xitt.study.store import Store
+from adapters_xitt.study.store_files import read_grid
+from adapters_xitt.tensor_files import write_tensors
 
 KEY, OTHER, CELL = values.KEY, values.OTHER, values.CELL
 DATA = DataSet("xnli", "en", "train", digest("rows"), frozenset("ab"), frozenset("cd"))
@@ -140,7 +142,7 @@ def test_what_lies_under_anothers_name_is_found_out(folder: str, whole: Path, tm
     spare = one.with_name("spare")
     for source, target in ((one, spare), (other, one), (spare, other)):
         os.replace(source, target)
-    damaged = [finding for finding in storecheck.check(store) if finding.state == storecheck.DAMAGED]
+    damaged = [finding for finding in store_check.check(store) if finding.state == store_check.DAMAGED]
     assert {finding.path.relative_to(store.root).parts[0] for finding in damaged} >= {folder} and len(damaged) >= 2
     for _, (pattern, read) in READS.items():
         if pattern.startswith(f"{folder}/"):
@@ -169,7 +171,7 @@ def test_check_store_counts_what_is_damaged_and_says_what_to_do(tmp_path: Path) 
     words = ["check-store", "--store", str(tmp_path)]
     found = CliRunner().invoke(main, words)
     assert found.exit_code == 0 and "Everything is as it was written" in found.output, found.output
-    for path in (tmp_path / "modules" / KEY / formats.MANIFEST, tmp_path / "progress" / f"{OTHER}.safetensors",
+    for path in (tmp_path / "modules" / KEY / serialization.MANIFEST, tmp_path / "progress" / f"{OTHER}.safetensors",
                  tmp_path / "runs" / "grid0" / "grid.json"):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
@@ -188,9 +190,9 @@ def strip(path: Path) -> None:
     if path.parent.name == "names":
         del value["name"]
     if path.name == "result.json":
-        value = {name: value[name] for name in storefiles.OLDER_RESULT}
+        value = {name: value[name] for name in store_files.OLDER_RESULT}
     if path.parent.name == "data":
-        value = {name: value[name] for name in storefiles.OLDER_SET}
+        value = {name: value[name] for name in store_files.OLDER_SET}
     path.write_text(json.dumps(value))
 
 
@@ -201,7 +203,7 @@ def test_a_store_from_before_the_digests_is_read_and_named(tmp_path: Path) -> No
     from safetensors.torch import save_file
 
     save_file({name: value.contiguous() for name, value in module.tensors.items()},
-              tmp_path / "modules" / KEY / formats.TENSORS, metadata={"digest": module.manifest.digest, "format": "2"})
+              tmp_path / "modules" / KEY / serialization.TENSORS, metadata={"digest": module.manifest.digest, "format": "2"})
     save_file({"vectors": torch.ones(2, 3)}, tmp_path / "embeddings" / f"{KEY}.safetensors")
     save_file({"now": torch.ones(3)}, tmp_path / "progress" / f"{KEY}.safetensors", metadata={"state": "{}"})
     for pattern in ("names/*.json", "results/*/result.json", "data/*.json"):
@@ -209,9 +211,9 @@ def test_a_store_from_before_the_digests_is_read_and_named(tmp_path: Path) -> No
             strip(path)
     assert store.resolve("name-0") == KEY and store.load_module(KEY).manifest == module.manifest
     assert store.load_data_set(DATA.digest).ids == DATA.ids and len(store.results()) == 2
-    states = {(finding.kind, finding.state) for finding in storecheck.check(store)}
-    assert {("names", storecheck.OLDER), ("results", storecheck.OLDER), ("data sets", storecheck.OLDER)} <= states
-    assert not any(state == storecheck.DAMAGED for _, state in states), list(storecheck.check(store))
+    states = {(finding.kind, finding.state) for finding in store_check.check(store)}
+    assert {("names", store_check.OLDER), ("results", store_check.OLDER), ("data sets", store_check.OLDER)} <= states
+    assert not any(state == store_check.DAMAGED for _, state in states), list(store_check.check(store))
     assert store.load_embeddings(KEY) is None and store.load(KEY) is None, "what can be made again is"
 
 
@@ -240,7 +242,7 @@ def test_the_same_tensors_are_the_same_bytes(tmp_path: Path) -> None:
 def test_a_damaged_module_is_refused_and_the_others_are_listed(tmp_path: Path) -> None:
     told: list[str] = []
     fill(tmp_path)
-    path = tmp_path / "modules" / KEY / formats.MANIFEST
+    path = tmp_path / "modules" / KEY / serialization.MANIFEST
     path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
     store = Store(tmp_path, tell=told.append)
     assert [manifest.key for manifest in store.manifests()] == [OTHER]

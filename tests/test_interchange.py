@@ -16,12 +16,18 @@ from forged import reseal, rewrite
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from adapters_xitt import cli, compose, digests, exchangedesk, formats, heads, lineage, methods, mixture, tasks
-from adapters_xitt.batches import IGNORE
+from adapters_xitt import hashing, tasks
+from adapters_xitt.cli import main
+from adapters_xitt.data import exposure as lineage
+from adapters_xitt.data import mixture
+from adapters_xitt.data.exposure import DataSet, Exposure
+from adapters_xitt.data.features import IGNORE
 from adapters_xitt.errors import XittError
-from adapters_xitt.formats import foreign, hubfolder, peftfolder
-from adapters_xitt.lineage import DataSet, Exposure
-from adapters_xitt.store import Store
+from adapters_xitt.kinds import heads
+from adapters_xitt.modules import composition, methods, serialization
+from adapters_xitt.modules.formats import adapterhub, foreign, peft
+from adapters_xitt.sharing import exchange
+from adapters_xitt.study.store import Store
 
 CLOSE = 1e-5  # of the largest value
 ROWS = {"pair": "xnli", "tagging": "udpos", "qa": "squad", "choice": "hellaswag", "mlm": "text"}
@@ -49,10 +55,10 @@ def note(direction, method, kind, gap):
 
 
 def manifest(files, choice, tensors, key="own", *, rows=(), context=None, exposure=(), name="own"):
-    key = digests.digest(key)
+    key = hashing.digest(key)
     spaces = {mixture.space(row): {"kind": row.kind, "labels": list(row.labels)} for row in rows}
-    return formats.Manifest(
-        key=key, digest=digests.tensors_digest(tensors), encoder=files.fingerprint, encoder_name=str(files.folder),
+    return serialization.Manifest(
+        key=key, digest=hashing.tensors_digest(tensors), encoder=files.fingerprint, encoder_name=str(files.folder),
         method=choice.record(), trained_on=name, mixture=mixture.Mixture(name, ()).record(), heads=spaces,
         languages=["en"], seed=1, context=context or key, role=name, exposure=list(exposure),
         metrics={"score": 0.5, "headline": "accuracy"},
@@ -71,7 +77,7 @@ def saved(files, store, choice, tensors, kind=None, **more):
     for row in rows:
         own = head_for(kind, pico.rig(files).encoder).state_dict()
         whole |= {f"head.{mixture.space(row)}.{name}": one for name, one in own.items()}
-    made = formats.Module(manifest(files, choice, whole, rows=rows, **more), whole)
+    made = serialization.Module(manifest(files, choice, whole, rows=rows, **more), whole)
     Store(store).save_module(made)
     return made
 
@@ -86,7 +92,7 @@ def ours(files, where, key, kind, ids, mask):
     """What the package says with a module of the store, in the library's own order of values."""
     made, found = pico.rig(files), Store(where).load_module(key)
     ids, mask = ids.view(-1, ids.shape[-1]), mask.view(-1, mask.shape[-1])
-    over = compose.fused(compose.parse(found.manifest.context), key)
+    over = composition.fused(composition.parse(found.manifest.context), key)
     names = {part: f"part{at}" for at, part in enumerate(over)}
     for part, name in names.items():
         below = Store(where).load_module(part)
@@ -219,7 +225,7 @@ def test_ours_to_adapters(method, kind, state, pico_dir, pico_files, pico_tokeni
         "lora", {"rank": 4, "alpha": 8, "places": ["query", "value", "up", "down"], "leave_out": [1]})
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state=state)
     key = saved(pico_files, store, choice, tensors, kind).manifest.key
-    exchangedesk.export(key, tmp_path / "out", form="adapters", store=store)
+    exchange.export(key, tmp_path / "out", form="adapters", store=store)
     ids, mask = asked(pico_tokenizer, kind)
     model = hub_model(pico_dir)
     told: dict = {}
@@ -246,7 +252,7 @@ def test_adapters_to_ours(method, kind, state, pico_dir, pico_files, pico_tokeni
     model.eval()
     moved(model, state, kind, ids, mask)
     model.save_adapter(str(tmp_path / "out"), "their", with_head=True, use_safetensors=True)
-    made = exchangedesk.take_in(tmp_path / "out", name="their", encoder=str(pico_dir), task=ROWS[kind], store=store)
+    made = exchange.take_in(tmp_path / "out", name="their", encoder=str(pico_dir), task=ROWS[kind], store=store)
     assert made.method["name"] == method and made.source == "adapters"
     note("adapters → ours", method, kind, pico.gap(ours(pico_files, store, made.key, kind, ids, mask),
                                                    theirs(model, kind, ids, mask)))
@@ -264,14 +270,14 @@ def test_ours_to_peft(method, kind, state, pico_dir, pico_files, pico_tokenizer,
                                      "leave_out": [0, 2] if kind in ("tagging", "qa") else []})
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state=state)
     key = saved(pico_files, store, choice, tensors, kind).manifest.key
-    exchangedesk.export(key, tmp_path / "out", form="peft", store=store)
+    exchange.export(key, tmp_path / "out", form="peft", store=store)
     ids, mask = asked(pico_tokenizer, kind)
     base = peft_base(pico_dir, kind)
     before = theirs(base, kind, ids, mask)
     model = PeftModel.from_pretrained(base, str(tmp_path / "out")).eval()
     said = theirs(model, kind, ids, mask)
     assert pico.gap(before, said) > 1e-3
-    written = load_file(tmp_path / "out" / peftfolder.WEIGHTS)
+    written = load_file(tmp_path / "out" / peft.WEIGHTS)
     read = {name.replace(".default", "").replace(".modules_to_save", "") for name in model.state_dict()
             if ".default." in name}
     assert {name.replace("magnitude_vector", "magnitude_vector.weight") for name in written} == read
@@ -298,7 +304,7 @@ def test_peft_to_ours(method, kind, state, pico_dir, pico_files, pico_tokenizer,
     said = theirs(model, kind, ids, mask)
     model.save_pretrained(tmp_path / "out", **converted)
     labels = tasks.task(ROWS[kind]).labels if kind else ()
-    made = exchangedesk.take_in(tmp_path / "out", name="their", encoder=str(pico_dir), store=store, labels=labels,
+    made = exchange.take_in(tmp_path / "out", name="their", encoder=str(pico_dir), store=store, labels=labels,
                                 task=ROWS[kind] if kind else None)
     assert made.method["name"] == ("lora" if method == "pissa" else method) and made.source == "peft"
     assert not kind or made.heads == {mixture.space(tasks.task(ROWS[kind])): {"kind": kind, "labels": list(labels)}}
@@ -315,7 +321,7 @@ def test_a_module_with_dropout_says_what_its_library_says(form, method, pico_dir
                                         if name != "name"}, "dropout": 0.5})
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state="random")
     key = saved(pico_files, store, choice, tensors, "pair").manifest.key
-    exchangedesk.export(key, tmp_path / "out", form=form, store=store)
+    exchange.export(key, tmp_path / "out", form=form, store=store)
     if form == "peft":
         model = PeftModel.from_pretrained(peft_base(pico_dir, "pair"), str(tmp_path / "out")).eval()
     else:
@@ -337,10 +343,10 @@ def test_fusions_both_ways(method, pico_dir, pico_files, pico_tokenizer, store, 
     fusion = methods.fusion_of(choice, 2)
     made.mount("f", fusion, over=("a", "b"), seed=2)
     pico.randomise(made.parameters("f"), "fusion", seed=6)
-    own = digests.digest("f")
+    own = hashing.digest("f")
     key = saved(pico_files, store, fusion, made.parameters("f"), "pair", key="f",
                 context=f"{own}({keys[0]}, {keys[1]})").manifest.key
-    exchangedesk.export(key, tmp_path / "out", form="adapters", store=store)
+    exchange.export(key, tmp_path / "out", form="adapters", store=store)
     parts = ["squad_en", "squad_en_2"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir()) == parts
     model, (ids, mask) = hub_model(pico_dir), asked(pico_tokenizer, "pair")
@@ -371,8 +377,8 @@ def test_fusions_both_ways(method, pico_dir, pico_files, pico_tokenizer, store, 
     for name in ("a", "b"):
         model.save_adapter(str(tmp_path / name), name, use_safetensors=True)
     model.save_adapter_fusion(str(tmp_path / "theirs"), "a,b", with_head=True, use_safetensors=True)
-    assert any("a,b,c" in name for name in load_file(tmp_path / "theirs" / hubfolder.FUSION_WEIGHTS))
-    taken = exchangedesk.take_in(tmp_path / "theirs", name="fused", encoder=str(pico_dir), task="xnli", store=store)
+    assert any("a,b,c" in name for name in load_file(tmp_path / "theirs" / adapterhub.FUSION_WEIGHTS))
+    taken = exchange.take_in(tmp_path / "theirs", name="fused", encoder=str(pico_dir), task="xnli", store=store)
     assert set(Store(store).names()) == {"fused", "fused.a", "fused.b"}
     note("adapters → ours", f"fusion of {method}", "pair", pico.gap(
         ours(pico_files, store, taken.key, "pair", ids, mask), theirs(model, "pair", ids, mask)))
@@ -402,7 +408,7 @@ def hub_folder(pico_dir, tmp_path_factory):
         ("neutral", "contradiction", "entailment"))))
     model.add_classification_head("nli2", num_labels=3)  # saved along: its name begins like the other's
     model.save_adapter(str(folder), "nli", with_head=True, use_safetensors=True)
-    assert any("nli2" in name for name in load_file(folder / hubfolder.HEAD_WEIGHTS))
+    assert any("nli2" in name for name in load_file(folder / adapterhub.HEAD_WEIGHTS))
     return folder
 
 
@@ -427,7 +433,7 @@ def edited(folder, tmp_path, name, /, **changes):
 
 def refused(folder, pico_dir, store, **more):
     with pytest.raises(XittError) as told:
-        exchangedesk.take_in(folder, name="x", store=store, **{"encoder": str(pico_dir), "task": "xnli", **more})
+        exchange.take_in(folder, name="x", store=store, **{"encoder": str(pico_dir), "task": "xnli", **more})
     assert not (store / "modules").exists() and not (store / "names").exists()
     return str(told.value)
 
@@ -497,7 +503,7 @@ def test_a_peft_folder_that_computes_something_else(key, value, said, peft_folde
     labels = tasks.task("xnli").labels
     folder = edited(peft_folder, tmp_path, "adapter_config.json", **{key: value})
     if said is None:  # what is saved is what the tensors say
-        assert exchangedesk.take_in(folder, name="x", encoder=str(pico_dir), task="xnli", labels=labels, store=store)
+        assert exchange.take_in(folder, name="x", encoder=str(pico_dir), task="xnli", labels=labels, store=store)
     else:
         assert said in refused(folder, pico_dir, store, labels=labels)
 
@@ -516,7 +522,7 @@ TENSORS = {
 @pytest.mark.parametrize("change", TENSORS)
 @pytest.mark.parametrize("form", ["hub", "peft"])
 def test_tensors_that_do_not_fit(form, change, hub_folder, peft_folder, pico_dir, store, tmp_path):
-    folder, name = ((hub_folder, hubfolder.WEIGHTS) if form == "hub" else (peft_folder, peftfolder.WEIGHTS))
+    folder, name = ((hub_folder, adapterhub.WEIGHTS) if form == "hub" else (peft_folder, peft.WEIGHTS))
     copy, (wrong, said) = shutil.copytree(folder, tmp_path / "copy"), TENSORS[change]
     found = dict(sorted(load_file(copy / name).items(), key=lambda one: ("classifier" in one[0], one[0])))
     wrong(found)
@@ -532,12 +538,12 @@ def test_junk_in_any_key(hub_folder, peft_folder, tmp_path):
     """Every value of every key replaced, one at a time: read as it is or refused, never a crash, nothing for a terminal
     to obey."""
     outcomes = {"refused": 0, "read": 0}
-    for folder, name, reader in ((hub_folder, foreign.CONFIG, hubfolder),
-                                 (hub_folder, hubfolder.HEAD_CONFIG, hubfolder),
-                                 (peft_folder, foreign.CONFIG, peftfolder)):
+    for folder, name, reader in ((hub_folder, foreign.CONFIG, adapterhub),
+                                 (hub_folder, adapterhub.HEAD_CONFIG, adapterhub),
+                                 (peft_folder, foreign.CONFIG, peft)):
         copy = shutil.copytree(folder, tmp_path / f"{reader.__name__}{name}")
         whole = json.loads((folder / name).read_text())
-        for above in [whole, whole["config"]] if reader is hubfolder else [whole]:
+        for above in [whole, whole["config"]] if reader is adapterhub else [whole]:
             for key, kept in list(above.items()):
                 for value in JUNK:
                     above[key] = value
@@ -564,7 +570,7 @@ HEADS = {
 @pytest.mark.parametrize("change", HEADS)
 @pytest.mark.parametrize("form", ["hub", "peft"])
 def test_heads_that_do_not_fit(form, change, hub_folder, peft_folder, pico_dir, store, tmp_path):
-    folder, name = ((hub_folder, hubfolder.HEAD_WEIGHTS) if form == "hub" else (peft_folder, peftfolder.WEIGHTS))
+    folder, name = ((hub_folder, adapterhub.HEAD_WEIGHTS) if form == "hub" else (peft_folder, peft.WEIGHTS))
     copy, (wrong, said) = shutil.copytree(folder, tmp_path / "copy"), HEADS[change]
     found = load_file(copy / name)
     head = {one: value for one, value in found.items() if one.startswith(("heads.nli.", "base_model.model.classifier"))}
@@ -596,7 +602,7 @@ def test_labels_in_another_order(hub_folder, pico_dir, pico_files, pico_tokenize
     at = {label: output for output, label in model.get_labels_dict().items()}
     order = [at[label] for label in tasks.task("xnli").labels]
     assert order == [1, 2, 0]
-    made = exchangedesk.take_in(hub_folder, name="x", encoder=str(pico_dir), task="xnli", store=store)
+    made = exchange.take_in(hub_folder, name="x", encoder=str(pico_dir), task="xnli", store=store)
     said = ours(pico_files, store, made.key, "pair", ids, mask)
     assert pico.gap(said, theirs(model, "pair", ids, mask)[:, order]) <= CLOSE
     assert pico.gap(said, theirs(model, "pair", ids, mask)) > 1e-2
@@ -607,8 +613,8 @@ def test_labels_go_with_a_peft_folder(pico_files, pico_tokenizer, pico_dir, stor
     choice = pico.CHOICES["lora"]
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state="random")
     made = saved(pico_files, store, choice, tensors, "tagging")
-    exchangedesk.export(made.manifest.key, tmp_path / "out", form="peft", store=store)
-    back = exchangedesk.take_in(tmp_path / "out", name="back", encoder=str(pico_dir), task="udpos", store=store)
+    exchange.export(made.manifest.key, tmp_path / "out", form="peft", store=store)
+    back = exchange.take_in(tmp_path / "out", name="back", encoder=str(pico_dir), task="udpos", store=store)
     again = Store(store).load_module(back.key)
     assert back.heads == made.manifest.heads and pico.same(again.tensors, made.tensors)
 
@@ -629,7 +635,7 @@ def test_all_that_is_missing_is_asked_for_at_once(hub_folder, peft_folder, pico_
 
 
 def test_what_it_has_seen_stays_unknown(hub_folder, pico_dir, store):
-    made = exchangedesk.take_in(hub_folder, name="x", encoder=str(pico_dir), task="xnli", trained_in=("en", "de"),
+    made = exchange.take_in(hub_folder, name="x", encoder=str(pico_dir), task="xnli", trained_in=("en", "de"),
                                 store=store)
     row, seen = tasks.task("xnli"), [Exposure(**one) for one in made.exposure]
     assert [(one.language, one.role) for one in seen] == [("en", "trained"), ("de", "trained"), ("", lineage.UNKNOWN)]
@@ -640,7 +646,7 @@ def test_what_it_has_seen_stays_unknown(hub_folder, pico_dir, store):
 
 def test_a_folder_without_its_head(hub_folder, peft_folder, pico_dir, store):
     for folder in (hub_folder, peft_folder):
-        made = exchangedesk.take_in(folder, name="x", encoder=str(pico_dir), with_head=False, store=store)
+        made = exchange.take_in(folder, name="x", encoder=str(pico_dir), with_head=False, store=store)
         assert made.heads == {}
         assert all(name.startswith("encoder.") for name in Store(store).load_module(made.key).tensors)
 
@@ -653,7 +659,7 @@ def test_a_head_that_is_named_and_not_there(pico_dir, store, tmp_path):
     model.save_pretrained(tmp_path / "out", path_initial_model_for_weight_conversion=str(tmp_path / "start"))
     told = refused(tmp_path / "out", pico_dir, store, labels=tasks.task("xnli").labels)
     assert "modules_to_save names ['classifier', 'score'], no tensor is of them" in told
-    assert exchangedesk.take_in(tmp_path / "out", name="x", encoder=str(pico_dir), with_head=False, store=store)
+    assert exchange.take_in(tmp_path / "out", name="x", encoder=str(pico_dir), with_head=False, store=store)
 
 
 def test_a_decoder_of_its_own_is_refused(pico_dir, store, tmp_path):
@@ -669,9 +675,9 @@ def test_a_decoder_of_its_own_is_refused(pico_dir, store, tmp_path):
 
 def test_pickles_have_one_door(hub_folder, peft_folder, pico_dir, store, tmp_path):
     for at, (folder, weights, pickled) in enumerate((
-            (hub_folder, hubfolder.WEIGHTS, "pytorch_adapter.bin"),
-            (hub_folder, hubfolder.HEAD_WEIGHTS, "pytorch_model_head.bin"),
-            (peft_folder, peftfolder.WEIGHTS, "adapter_model.bin"))):
+            (hub_folder, adapterhub.WEIGHTS, "pytorch_adapter.bin"),
+            (hub_folder, adapterhub.HEAD_WEIGHTS, "pytorch_model_head.bin"),
+            (peft_folder, peft.WEIGHTS, "adapter_model.bin"))):
         copy = shutil.copytree(folder, tmp_path / str(at))
         torch.save(load_file(copy / weights), copy / pickled)
         (copy / weights).unlink()
@@ -694,7 +700,7 @@ def test_no_form_no_folder(method, form, said, pico_files, pico_tokenizer, store
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state="random")
     key = saved(pico_files, store, choice, tensors, "pair").manifest.key
     with pytest.raises(XittError, match=said):
-        exchangedesk.export(key, tmp_path / "out" / "here", form=form, store=store)
+        exchange.export(key, tmp_path / "out" / "here", form=form, store=store)
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
@@ -702,18 +708,18 @@ def test_learned_weights_and_masked_words_have_none(pico_files, pico_tokenizer, 
     parts = [saved(pico_files, store, pico.CHOICES["lora"], pico.module(
         pico_files, pico_tokenizer, pico.CHOICES["lora"], seed=at, state="random"), key=name).manifest.key
         for at, name in enumerate("ab")]
-    own = digests.digest("w")
+    own = hashing.digest("w")
     key = saved(pico_files, store, methods.fusion_of(pico.CHOICES["lora"], 2), {"weights": torch.ones(8, 2)}, key="w",
                 context=f"{own}({parts[0]}, {parts[1]})").manifest.key
     for form in ("adapters", "peft"):
         with pytest.raises(XittError, match=r"xitt compose … --save NAME"):
-            exchangedesk.export(key, tmp_path / "out", form=form, store=store)
+            exchange.export(key, tmp_path / "out", form=form, store=store)
     words = saved(pico_files, store, pico.CHOICES["seq_bn"], pico.module(
         pico_files, pico_tokenizer, pico.CHOICES["seq_bn"], seed=1, state="random"), "mlm", key="words").manifest.key
     with pytest.raises(XittError, match="carries the whole vocabulary"):
-        exchangedesk.export(words, tmp_path / "out", form="adapters", store=store)
-    exchangedesk.export(words, tmp_path / "out", form="adapters", with_head=False, store=store)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [hubfolder.WEIGHTS, foreign.CONFIG]
+        exchange.export(words, tmp_path / "out", form="adapters", store=store)
+    exchange.export(words, tmp_path / "out", form="adapters", with_head=False, store=store)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [adapterhub.WEIGHTS, foreign.CONFIG]
 
 
 # -- our own form
@@ -721,13 +727,13 @@ def test_learned_weights_and_masked_words_have_none(pico_files, pico_tokenizer, 
 
 def stacked(files, tokenizer, store):
     """A module trained above another, which has seen a data set."""
-    seen = DataSet("xnli", "en", "train", digests.digest("rows"), frozenset("ab"), frozenset("cd"))
+    seen = DataSet("xnli", "en", "train", hashing.digest("rows"), frozenset("ab"), frozenset("cd"))
     Store(store).save_data_set(seen)
     exposure = [Exposure("xnli", "en", "trained", seen.digest).record()]
     choice = pico.CHOICES["seq_bn"]
     tensors = pico.module(files, tokenizer, choice, seed=1, state="random")
     below = saved(files, store, choice, tensors, key="below", exposure=exposure, name="squad").manifest.key
-    own = digests.digest("above")
+    own = hashing.digest("above")
     return saved(files, store, choice, tensors, "pair", key="above", exposure=exposure,
                  context=f"{below} > {own}").manifest, below
 
@@ -736,21 +742,21 @@ def test_our_own_folder_comes_with_all_it_needs(pico_files, pico_tokenizer, stor
     """Parts and data sets come along; keys are only claims, so that each is given one of its own, the same each time;
     the store that it came from has it already."""
     made, below = stacked(pico_files, pico_tokenizer, store)
-    told = exchangedesk.export(made.key, tmp_path / "out", form="xitt", store=store)
+    told = exchange.export(made.key, tmp_path / "out", form="xitt", store=store)
     assert told == ["1 modules that it was trained with lie in parts/"]
     other = Store(tmp_path / "other")
-    taken = exchangedesk.take_in(tmp_path / "out", name="it", store=other.root)
+    taken = exchange.take_in(tmp_path / "out", name="it", store=other.root)
     assert taken.source == "xitt" and taken.key != made.key and other.resolve("it") == taken.key
-    bottom, top = compose.names(compose.parse(taken.context))
+    bottom, top = composition.names(composition.parse(taken.context))
     assert top == taken.key and not other.has_module(made.key) and not other.has_module(below)
     for key, own in ((taken.key, made.key), (bottom, below)):
         assert pico.same(other.load_module(key).tensors, Store(store).load_module(own).tensors)
     (seen,) = taken.exposure
     assert (seen["task"], seen["language"], seen["role"]) == ("xnli", "en", "trained")
     assert seen["data"] != made.exposure[0]["data"] and other.load_data_set(seen["data"]).ids == frozenset("ab")
-    assert exchangedesk.take_in(tmp_path / "out", name="again", store=other.root) == taken
-    assert exchangedesk.take_in(tmp_path / "out", name="same", store=store).key == made.key
-    told = exchangedesk.export(made.key, tmp_path / "hub", form="adapters", store=store)
+    assert exchange.take_in(tmp_path / "out", name="again", store=other.root) == taken
+    assert exchange.take_in(tmp_path / "out", name="same", store=store).key == made.key
+    told = exchange.export(made.key, tmp_path / "hub", form="adapters", store=store)
     assert any("it was trained in squad > " in line for line in told)
 
 
@@ -759,32 +765,32 @@ def test_what_a_folder_claims_of_itself_counts_for_nothing(pico_files, pico_toke
     it is. A birth: nobody's, so that bottlenecks from elsewhere have no mean."""
     made, _ = stacked(pico_files, pico_tokenizer, store)
     key = Store(store).load_module(made.key).manifest.context.split()[0]
-    exchangedesk.export(key, tmp_path / "out", form="xitt", store=store)
-    path, other = tmp_path / "out" / formats.MANIFEST, Store(tmp_path / "other")
+    exchange.export(key, tmp_path / "out", form="xitt", store=store)
+    path, other = tmp_path / "out" / serialization.MANIFEST, Store(tmp_path / "other")
     honest = json.loads(path.read_text())
     portion = mixture.single("xnli").record()
     for n, change in enumerate(({"exposure": [], "mixture": portion, "trained_on": "xnli"}, {"seed": 7},
                                 {"training": {**honest["training"], "born": "x"}})):
         path.write_text(json.dumps({**honest, **change}))
         reseal(path.parent)
-        exchangedesk.take_in(tmp_path / "out", name=f"m{n}", store=other.root)
+        exchange.take_in(tmp_path / "out", name=f"m{n}", store=other.root)
     manifests = [other.load_module(other.names()[f"m{n}"]).manifest for n in range(3)]
     assert len({one.key for one in manifests}) == 3 and [one.seed for one in manifests] == [
         honest["seed"], 7, honest["seed"]]
     assert [row["role"] for row in manifests[0].exposure] == [lineage.UNKNOWN]
-    told = CliRunner().invoke(cli.main, ["compose", "mean(m1, m2)", "--store", str(other.root), "--encoder",
+    told = CliRunner().invoke(main, ["compose", "mean(m1, m2)", "--store", str(other.root), "--encoder",
                                          str(pico_files.folder)])
     assert told.exit_code == 2 and "were not born with the same values" in told.output
 
 
 def test_a_part_that_leads_out_is_refused_and_seen(pico_files, pico_tokenizer, store, tmp_path):
     made, below = stacked(pico_files, pico_tokenizer, store)
-    exchangedesk.export(made.key, tmp_path / "out", form="xitt", store=store)
+    exchange.export(made.key, tmp_path / "out", form="xitt", store=store)
     (tmp_path / "out" / "parts" / below).rename(tmp_path / "outside")
     (tmp_path / "out" / "parts" / below).symlink_to(tmp_path / "outside")
     with pytest.raises(XittError, match="a link that leads out of its folder"):
-        exchangedesk.take_in(tmp_path / "out", name="it", store=tmp_path / "other")
-    told = CliRunner().invoke(cli.main, ["inspect", str(tmp_path / "out")])
+        exchange.take_in(tmp_path / "out", name="it", store=tmp_path / "other")
+    told = CliRunner().invoke(main, ["inspect", str(tmp_path / "out")])
     assert told.exit_code == 1 and "leads out of its folder" in " ".join(told.output.split())
 
 
@@ -792,15 +798,15 @@ def test_a_claimed_key_is_nobodys_job(pico_files, pico_tokenizer, store, tmp_pat
     """Other tensors under a key that the store has, and a data set under a digest that it has with other items: both
     are kept apart from what was made here."""
     made, _ = stacked(pico_files, pico_tokenizer, store)
-    exchangedesk.export(made.key, tmp_path / "out", form="xitt", store=store)
-    wrong = json.loads((tmp_path / "out" / formats.MANIFEST).read_text())
-    other = {name: one + 1 for name, one in load_file(tmp_path / "out" / formats.TENSORS).items()}
-    wrong["digest"] = digests.tensors_digest(other)
-    save_file(other, tmp_path / "out" / formats.TENSORS)
-    (tmp_path / "out" / formats.MANIFEST).write_text(json.dumps(wrong))
+    exchange.export(made.key, tmp_path / "out", form="xitt", store=store)
+    wrong = json.loads((tmp_path / "out" / serialization.MANIFEST).read_text())
+    other = {name: one + 1 for name, one in load_file(tmp_path / "out" / serialization.TENSORS).items()}
+    wrong["digest"] = hashing.tensors_digest(other)
+    save_file(other, tmp_path / "out" / serialization.TENSORS)
+    (tmp_path / "out" / serialization.MANIFEST).write_text(json.dumps(wrong))
     (path,) = (tmp_path / "out" / "data").iterdir()
     rewrite(path, ids=[])
-    taken = exchangedesk.take_in(tmp_path / "out", name="it", store=store)
+    taken = exchange.take_in(tmp_path / "out", name="it", store=store)
     assert taken.key != made.key and Store(store).load_module(made.key).manifest == made
     assert Store(store).load_data_set(made.exposure[0]["data"]).ids == frozenset("ab")
     assert Store(store).load_data_set(taken.exposure[0]["data"]).ids == frozenset()
@@ -808,22 +814,22 @@ def test_a_claimed_key_is_nobodys_job(pico_files, pico_tokenizer, store, tmp_pat
 
 def test_our_own_folder_without_its_data_or_parts(pico_files, pico_tokenizer, store, tmp_path):
     made, below = stacked(pico_files, pico_tokenizer, store)
-    exchangedesk.export(made.key, tmp_path / "out", form="xitt", store=store)
+    exchange.export(made.key, tmp_path / "out", form="xitt", store=store)
     shutil.rmtree(tmp_path / "out" / "data")
-    taken = exchangedesk.take_in(tmp_path / "out", name="it", store=tmp_path / "other")
+    taken = exchange.take_in(tmp_path / "out", name="it", store=tmp_path / "other")
     assert taken.exposure == [Exposure("xnli", "en", "trained", "").record(),
                               Exposure("", "", lineage.UNKNOWN, "").record()]
     shutil.rmtree(tmp_path / "out" / "parts")
     with pytest.raises(XittError, match=f"part '{below[:20]}' of the context is missing"):
-        exchangedesk.take_in(tmp_path / "out", name="it", store=tmp_path / "third")
+        exchange.take_in(tmp_path / "out", name="it", store=tmp_path / "third")
     with pytest.raises(XittError, match="says itself what --task would"):
-        exchangedesk.take_in(tmp_path / "out", name="it", task="xnli", store=tmp_path / "third")
+        exchange.take_in(tmp_path / "out", name="it", task="xnli", store=tmp_path / "third")
     assert not (tmp_path / "third" / "modules").exists()
 
 
 def test_the_console_script_says_it_and_exits_2(hub_folder, pico_dir, store, tmp_path):
     def said(*words):
-        found = CliRunner().invoke(cli.main, [*map(str, words), "--store", str(store)], env={"COLUMNS": "200"})
+        found = CliRunner().invoke(main, [*map(str, words), "--store", str(store)], env={"COLUMNS": "200"})
         return found.exit_code, found.output
 
     code, text = said("import", hub_folder, "--name", "x")

@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters_xitt import checkpoint, desk, plan, recipe, tasks
-from adapters_xitt.jobs import Plan, cell_of
-from adapters_xitt.material import Material
-from adapters_xitt.store import Store
-from adapters_xitt.train import Settings, _schedule
+from adapters_xitt import tasks
+from adapters_xitt.cli import runs
+from adapters_xitt.model import pretrained
+from adapters_xitt.study import planner, recipe
+from adapters_xitt.study.inputs import Material
+from adapters_xitt.study.jobs import Plan, cell_of
+from adapters_xitt.study.store import Store
+from adapters_xitt.training.loop import Settings, _schedule
 
 NECK = {"name": "seq_bn", "reduction": 4}
 MIXED = {"name": "mixed", "tasks": ["demo-pos", "demo-nli"]}
@@ -43,7 +46,7 @@ def planned(tmp_path_factory, pico_dir, pico_world):
         if asked not in kept:
             values = merged({**BASE, "encoder": str(encoder), "data": {"root": str(pico_world)}}, change)
             found = recipe.parse(values, where="test", lines={})
-            kept[asked] = plan.make(found, Material(found, pico_world, Store(folder)))
+            kept[asked] = planner.make(found, Material(found, pico_world, Store(folder)))
         return kept[asked]
 
     return make
@@ -192,8 +195,8 @@ def test_a_name_decides_no_number(tmp_path, pico_dir, pico_world) -> None:
             "training": {"max_steps": 2}})
         found = recipe.parse(values, where="test", lines={})
         store = Store(tmp_path / name)
-        made = plan.make(found, Material(found, pico_world, store))
-        desk.run(desk.Work(made, store), device="cpu", threads=1, log="none", keep_every=1000.0)
+        made = planner.make(found, Material(found, pico_world, store))
+        runs.run(runs.Work(made, store), device="cpu", threads=1, log="none", keep_every=1000.0)
         digests.append({manifest.key: manifest.digest for manifest in store.manifests()})
     assert digests[0] == digests[1] and len(digests[0]) == 2
 
@@ -219,7 +222,7 @@ def changed(pico_dir: Path, folder: Path, *, config: dict[str, Any] | None = Non
 def test_dropout_of_the_encoders_configuration_is_in_the_key_of_what_is_trained(key, planned, pico_dir, tmp_path
                                                                                 ) -> None:
     other = changed(pico_dir, tmp_path / "other", config={key: 0.0})
-    assert checkpoint.inspect(str(other)).fingerprint == checkpoint.inspect(str(pico_dir)).fingerprint
+    assert pretrained.inspect(str(other)).fingerprint == pretrained.inspect(str(pico_dir)).fingerprint
     before, after = planned({}), planned({}, encoder=other)
     assert not trained(before) & trained(after)
     spelled = {"training": {"dropout": 0.3}}
@@ -231,7 +234,7 @@ def test_dropout_of_the_encoders_configuration_is_in_the_key_of_what_is_trained(
 def test_a_configuration_that_leaves_a_default_out_is_the_same_encoder(planned, pico_dir, tmp_path) -> None:
     from transformers import XLMRobertaConfig
 
-    spelled = {**checkpoint.COMPUTES, **checkpoint.DROPOUT}
+    spelled = {**pretrained.COMPUTES, **pretrained.DROPOUT}
     library = XLMRobertaConfig()
     assert {key: getattr(library, key) for key in spelled} == spelled
     config = json.loads((pico_dir / "config.json").read_text())
@@ -247,7 +250,7 @@ def test_the_checkpoints_own_head_is_in_the_key_of_what_reads_it(planned, pico_d
     words = json.loads((pico_dir / "config.json").read_text())["vocab_size"]
     encoders = [pico_dir, *(changed(pico_dir, tmp_path / str(n), tensors={"lm_head.bias": torch.full((words,), value)})
                             for n, value in enumerate((0.1, 0.2)))]
-    assert len({checkpoint.inspect(str(one)).fingerprint for one in encoders}) == 1
+    assert len({pretrained.inspect(str(one)).fingerprint for one in encoders}) == 1
     plans = [planned({"intermediates": ["demo-nli", "demo-nli:text"], "modes": ["sequential"]}, encoder=one)
              for one in encoders]
 
@@ -273,7 +276,7 @@ def test_the_checkpoints_own_head_is_in_the_key_of_cells_that_guess_words(pico_d
                                "intermediates": [], "targets": ["text"], "modes": ["none"],
                                "tasks": {"text": {"files": files}}})
         found = recipe.parse(values, where="test", lines={})
-        made = plan.make(found, Material(found, pico_world, Store(tmp_path / "store")))
+        made = planner.make(found, Material(found, pico_world, Store(tmp_path / "store")))
         keys.append({job.cell.lm_head for job in made.score.values()})
     assert keys[0] == {""} and len(keys[1]) == 1 and "" not in keys[1]
 

@@ -12,11 +12,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from adapters_xitt import checkpoint, decode, encoder, evaluate, heads, lineage, stream, tasks, train
-from adapters_xitt.batches import IGNORE, Units, collate, masked, micro_batches, vocabulary
+from adapters_xitt import tasks
+from adapters_xitt.data import exposure
+from adapters_xitt.data.features import IGNORE, Units, collate, masked, micro_batches, vocabulary
 from adapters_xitt.errors import XittError
-from adapters_xitt.evaluate import Scored
-from adapters_xitt.heads import HEADS
+from adapters_xitt.evaluation import predict
+from adapters_xitt.evaluation.predict import Scored
+from adapters_xitt.kinds import decode, heads
+from adapters_xitt.kinds.heads import HEADS
+from adapters_xitt.model import encoder, pretrained
+from adapters_xitt.training import loop, sampler
 
 CLOSE = 1e-5
 
@@ -103,7 +108,7 @@ def test_choices_are_decoded_item_by_item(pico_files, pico_tokenizer):
     rows, units = choice_units(pico_tokenizer, 20)
     scored = [Scored(pico.lowered(rig, "none"), pico.head("choice"))]
     said = pico.said(rig, scored, units, "choice")[0]
-    (other,) = evaluate.say(rig, scored, units, "choice", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS)
+    (other,) = predict.say(rig, scored, units, "choice", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS)
     assert np.allclose(np.stack(said), np.stack(other), atol=1e-5)
     found = decode.decode(decode.Said(pico.TASKS["choice"], "en", rows, units, said))
     assert found.arrays["choices"].tolist() == [len(row["choices"]) for row in rows]
@@ -201,11 +206,11 @@ def test_every_training_step_draws_anew(pico_files, pico_tokenizer):
         rig, watch = pico.rig(pico_files), pico.Watch()
         rig.mount("m", pico.CHOICES["lora"], seed=1)
         head = pico.head(kind, above=rig.encoder)
-        row = train.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 0.0)
+        row = loop.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 0.0)
         if kind == "choice":
             head.dropout.p = 0.0
-        settings = train.Settings(dropout=0.0, tokens=64, evaluate_every=3)
-        train.train([row], [pico.data(kind, pico_tokenizer, count=8, batch_size=8)], settings, rig=rig,
+        settings = loop.Settings(dropout=0.0, tokens=64, evaluate_every=3)
+        loop.train([row], [pico.data(kind, pico_tokenizer, count=8, batch_size=8)], settings, rig=rig,
                     fabric=pico.fabric(), seed=seed, total=3, keeper=pico.Keeper(), watch=watch)
         return [loss for _, _, loss in watch.losses]
 
@@ -251,8 +256,8 @@ def test_loss_and_gradients_are_transformers(spoken):
     from transformers import XLMRobertaForMaskedLM
 
     folder, texts = spoken
-    files = checkpoint.inspect(str(folder))
-    ours, tokenizer = encoder.load(files), checkpoint.load_tokenizer(files)
+    files = pretrained.inspect(str(folder))
+    ours, tokenizer = encoder.load(files), pretrained.load_tokenizer(files)
     units = pico.units("mlm", [{"text": text} for text in texts], tokenizer)
     batch = whole(units, seed=4)
     head = heads.build("mlm", ours, 0, seed=1)
@@ -286,7 +291,7 @@ def test_the_checkpoints_head_is_found_under_its_prefix(prefix, tmp_path, pico_d
     assert "lm_head.dense.weight" in head and "lm_head.bias" in head
     renamed = {prefix + name if name in head else name: value for name, value in stored.items()}
     save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
-    loaded = encoder.load(checkpoint.inspect(str(folder)))
+    loaded = encoder.load(pretrained.inspect(str(folder)))
     found = heads.build("mlm", loaded, 0, seed=1).state_dict()
     assert found and all(torch.equal(value, head[f"lm_head.{name}"]) for name, value in found.items())
     assert torch.equal(loaded.lm_bias, head["lm_head.bias"])
@@ -305,7 +310,7 @@ def test_a_head_of_another_width_is_told(tmp_path, pico_dir):
     stored["lm_head.dense.bias"] = torch.zeros(7)
     save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(XittError, match=r"lm_head\.dense\.bias is \(7,\), not \(32,\)"):
-        heads.build("mlm", encoder.load(checkpoint.inspect(str(folder))), 0, seed=1)
+        heads.build("mlm", encoder.load(pretrained.inspect(str(folder))), 0, seed=1)
 
 
 def test_the_decoder_is_the_encoders_and_no_part_of_the_module(pico_files, pico_tokenizer):
@@ -341,7 +346,7 @@ def test_masked_tokens_are_scored_alike_in_any_batches(pico_files, pico_tokenize
     units = pico.units("mlm", rows, pico_tokenizer)
     scored = [Scored(pico.lowered(rig, "none"), pico.head("mlm", above=rig.encoder))]
     said = pico.said(rig, scored, units, "mlm")[0]
-    (other,) = evaluate.say(rig, scored, units, "mlm", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS)
+    (other,) = predict.say(rig, scored, units, "mlm", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS)
     assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(said, other, strict=True))
     found = decode.decode(decode.Said(pico.TASKS["mlm"], "en", rows, units, said))
     table = np.concatenate(said)
@@ -361,9 +366,9 @@ def test_training_learns(kind, pico_files, pico_tokenizer):
     head = heads.build(kind, rig.encoder, 0, seed=1)
     rows = pico.rows(kind, 24, seed=1)
     units = pico.units(kind, rows, pico_tokenizer)
-    row = train.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 1e-2)
-    settings = train.Settings(dropout=0.0, evaluate_every=15)
-    (trained,) = train.train([row], [stream.Data(kind, pico.TASKS[kind], units, units, rows, batch_size=8)], settings,
+    row = loop.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 1e-2)
+    settings = loop.Settings(dropout=0.0, evaluate_every=15)
+    (trained,) = loop.train([row], [sampler.Data(kind, pico.TASKS[kind], units, units, rows, batch_size=8)], settings,
                              rig=rig, fabric=pico.fabric(), seed=1, total=60, keeper=pico.Keeper(),
                              watch=pico.Watch())
     assert not trained.failed
@@ -376,13 +381,13 @@ def test_training_learns(kind, pico_files, pico_tokenizer):
 
 
 def test_texts_of_the_new_kinds():
-    assert lineage.texts({"prompt": "p", "choices": ["a", "b"], "label": 1}) == ("p", "a", "b")
-    assert lineage.texts({"text": "t"}) == ("t",)
+    assert exposure.texts({"prompt": "p", "choices": ["a", "b"], "label": 1}) == ("p", "a", "b")
+    assert exposure.texts({"text": "t"}) == ("t",)
 
 
 def test_xcopas_items_are_copas(data_dir):
     """COPA's test reached a module: every translation of it is known by its ids; COPA's train reaches none."""
-    from adapters_xitt.sources import Sources
+    from adapters_xitt.data.dataset import Sources
 
     sources = Sources(data_dir)
     copa, xcopa = tasks.task("copa"), tasks.task("xcopa")

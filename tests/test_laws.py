@@ -20,30 +20,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
 
-from adapters_xitt import (
-    checkpoint,
-    compose,
-    evaluate,
-    formats,
-    lineage,
-    mixture,
-    plan,
-    recipe,
-    records,
-    tasks,
-    train,
-)
-from adapters_xitt.bench import Bench, mounted
-from adapters_xitt.compose import MERGES, Fuse, Merge, Nothing, Part, Scaled, Stack, Sum
-from adapters_xitt.digests import tensors_digest
+from adapters_xitt import tasks
+from adapters_xitt.data import exposure, mixture
+from adapters_xitt.data.exposure import DataSet, Exposure
 from adapters_xitt.errors import XittError
-from adapters_xitt.evaluate import Scored
-from adapters_xitt.lineage import DataSet, Exposure
-from adapters_xitt.lower import Lowered, lower
-from adapters_xitt.methods import FUSIONS, METHODS, MODES, above, choose, fusion_of, not_applicable
-from adapters_xitt.records import BLOCKED
-from adapters_xitt.rig import Rig
-from adapters_xitt.store import Store
+from adapters_xitt.evaluation import predict
+from adapters_xitt.evaluation.predict import Scored
+from adapters_xitt.hashing import tensors_digest
+from adapters_xitt.kinds import heads
+from adapters_xitt.model import pretrained
+from adapters_xitt.model.adapted import Rig
+from adapters_xitt.model.session import Bench, mounted
+from adapters_xitt.model.setup import Lowered, lower
+from adapters_xitt.modules import composition as compose
+from adapters_xitt.modules import serialization
+from adapters_xitt.modules.composition import MERGES, Fuse, Merge, Nothing, Part, Scaled, Stack, Sum
+from adapters_xitt.modules.methods import (
+    FUSIONS,
+    METHODS,
+    MODES,
+    above,
+    choose,
+    fusion_of,
+    not_applicable,
+)
+from adapters_xitt.study import planner, recipe
+from adapters_xitt.study import results as records
+from adapters_xitt.study.results import BLOCKED
+from adapters_xitt.study.store import Store
+from adapters_xitt.training import loop
 
 CLOSE = 1e-5  # of the largest value: two implementations of the same sum in fp32
 CHOICES = pico.CHOICES
@@ -98,8 +103,8 @@ class Spy(Fabric):
                 self.touched[id(parameter)] = max(self.touched.get(id(parameter), 0.0), size)
 
 
-def trainable(rig: Rig, name: str, text: str, kind: str, seed: int = 3) -> train.Row:
-    return train.Row(name, name, pico.lowered(rig, text), rig.trainable(name),
+def trainable(rig: Rig, name: str, text: str, kind: str, seed: int = 3) -> loop.Row:
+    return loop.Row(name, name, pico.lowered(rig, text), rig.trainable(name),
                      {pico.space(kind): pico.head(kind, seed=seed)}, pico.RATES.get(rig.methods[name].name, 1e-2))
 
 
@@ -107,7 +112,7 @@ def run_training(rows, data, rig, *, keeper=None, watch=None, fabric=None, keep_
     chosen = {"evaluate_every": 2, "tokens": 96, **changes}
     total = chosen.pop("max_steps", 6)
     data = [dataclasses.replace(data, batch_size=6)]
-    return train.train(rows, data, train.Settings(**chosen), rig=rig, fabric=fabric or pico.fabric(), seed=seed,
+    return loop.train(rows, data, loop.Settings(**chosen), rig=rig, fabric=fabric or pico.fabric(), seed=seed,
                        total=total, keeper=keeper or pico.Keeper(), watch=watch or pico.Watch(), keep_every=keep_every)
 
 
@@ -721,7 +726,7 @@ def test_cohort_says_what_each_says_alone(kind, pico_files, modules, pico_tokeni
         return Scored(pico.lowered(made, text), pico.head(kind, seed=n))
 
     rows = [scored(rig, n, text) for n, text in enumerate(texts.values())]
-    assert evaluate.trunk_depth(rows, stop) == 2
+    assert predict.trunk_depth(rows, stop) == 2
     together = pico.said(rig, rows, found, kind, stop=stop)
     for n, text in enumerate(texts.values()):
         alone = pico.rig(pico_files)
@@ -765,12 +770,12 @@ def test_mixed_batches_say_what_each_says_alone(mix, state, rig, modules, pico_t
         rig.mount("f", fusion_of(CHOICES["seq_bn"], 2), seed=4, over=("a", "b"))
     kinds = ["pair", "choice"]
     heads = [pico.head(kinds[n % 2], seed=n, labels=(3, 1)[n % 2]) for n in range(len(texts))]
-    asked = [evaluate.Asked(pico.units(kind, pico.rows(kind, 7 + n, seed=n), pico_tokenizer), kind,
+    asked = [predict.Asked(pico.units(kind, pico.rows(kind, 7 + n, seed=n), pico_tokenizer), kind,
                             Scored(pico.lowered(rig, text), heads[n]))
              for n, text in enumerate(texts) for kind in [kinds[n % 2]]]
     ways, activate = [], Rig.activate_rows
     monkeypatch.setattr(Rig, "activate_rows", lambda *words: ways.append(activate(*words)) or ways[-1])
-    found = evaluate.mixed(rig, asked, fabric=pico.fabric(), tokens=400, stop=pico.LAYERS)
+    found = predict.mixed(rig, asked, fabric=pico.fabric(), tokens=400, stop=pico.LAYERS)
     assert together == all(ways) and len(ways) > 1
     for one, said in zip(asked, found, strict=True):
         (alone,) = pico.said(rig, [one.scored], one.units, one.kind)
@@ -779,7 +784,7 @@ def test_mixed_batches_say_what_each_says_alone(mix, state, rig, modules, pico_t
     sizes = {len(unit) for unit in asked[0].units.columns["ids"]}
     assert len(sizes) > 1, "rows of unequal length share batches"
     if len(set(texts)) > 1:
-        swapped = evaluate.mixed(rig, [dataclasses.replace(asked[0], scored=Scored(
+        swapped = predict.mixed(rig, [dataclasses.replace(asked[0], scored=Scored(
             asked[-1].scored.lowered, asked[0].scored.head)), asked[1]], fabric=pico.fabric(), tokens=400,
             stop=pico.LAYERS)
         assert max(np.abs(one - two).max() for one, two in zip(swapped[0], found[0], strict=True)) > 1e-4
@@ -804,7 +809,7 @@ COHORT = {"one": ("seq_bn", "one", ()), "two": ("seq_bn", "two", ()),
 FROZEN = {"frozen": "seq_bn", "still": "lora"}
 
 
-def cohort(rig, modules, names, choices) -> list[train.Row]:
+def cohort(rig, modules, names, choices) -> list[loop.Row]:
     """Rows of COHORT, each with a start of its own, and the frozen modules they stand on."""
     for name in dict.fromkeys(part for row in names for part in COHORT[row][2]):
         rig.mount(name, choices[FROZEN[name]], tensors=modules(FROZEN[name], "z", "random", choices[FROZEN[name]]))
@@ -813,7 +818,7 @@ def cohort(rig, modules, names, choices) -> list[train.Row]:
     return [trainable(rig, name, COHORT[name][1], "pair", seed=n) for n, name in enumerate(COHORT) if name in names]
 
 
-def equal(one: train.Trained, two: train.Trained) -> bool:
+def equal(one: loop.Trained, two: loop.Trained) -> bool:
     return pico.same(one.tensors, two.tensors) and one.metrics == two.metrics and one.failed == two.failed
 
 
@@ -824,7 +829,7 @@ def test_cohort_trains_what_each_trains_alone(dropout, choices, trunk, pico_file
     """Five rows side by side give, bit for bit, the tensors, the best look and the history of five runs alone."""
     data, rig = pico.data("pair", pico_tokenizer), pico.rig(pico_files)
     rows = cohort(rig, modules, list(COHORT), choices)
-    assert train._shared_depth(rows, train.Settings(dropout=dropout), rig) == trunk
+    assert loop._shared_depth(rows, loop.Settings(dropout=dropout), rig) == trunk
     together = run_training(rows, data, rig, dropout=dropout)
     last = [{name: value.detach().clone() for name, value in row.named().items()} for row in rows]
     for n, name in enumerate(COHORT):
@@ -851,7 +856,7 @@ def test_dropout_acts(pico_files, modules, pico_tokenizer):
 NLI = mixture.space(tasks.task("mnli"))
 
 
-def stored(files, tensors, head, method="seq_bn", **changes) -> formats.Module:
+def stored(files, tensors, head, method="seq_bn", **changes) -> serialization.Module:
     whole = {**{f"encoder.{name}": value for name, value in tensors.items()},
              **{f"head.{NLI}.{name}": value.detach() for name, value in head.state_dict().items()}}
     values = dict(
@@ -861,7 +866,7 @@ def stored(files, tensors, head, method="seq_bn", **changes) -> formats.Module:
         seed=1, context="ab" * 32, role="mnli", exposure=[], metrics={"score": 1.0, "headline": "accuracy"},
         training={"learning_rate": 1e-3, "start": None, "below": [], "carry_pooler": False},
         versions=records.versions())
-    return formats.Module(formats.Manifest(**{**values, **changes}), whole)
+    return serialization.Module(serialization.Manifest(**{**values, **changes}), whole)
 
 
 @pytest.fixture
@@ -870,7 +875,7 @@ def store(tmp_path) -> Store:
 
 
 def bench(files, store) -> Bench:
-    return Bench(files, pico.fabric(), store)
+    return Bench(files, pico.fabric())
 
 
 def test_a_made_module_has_the_key_its_parts_have():
@@ -892,7 +897,7 @@ def test_saved_and_loaded(method, pico_files, modules, pico_tokenizer, store):
     assert tensors_digest(loaded.tensors) == made.manifest.digest
     there = bench(pico_files, store)
     there.put(loaded, CHOICES[method])
-    scored = Scored(there.lowered(compose.parse(loaded.manifest.context)), there.head(tasks.task("mnli"), [loaded]))
+    scored = Scored(there.lowered(compose.parse(loaded.manifest.context)), heads.trained(tasks.task("mnli"), [loaded], there))
     after = pico.said(there.rig, [scored], found, "pair")
     assert all(np.array_equal(one, two) for one, two in zip(before[0], after[0], strict=True))
     store.save_module(loaded)
@@ -940,45 +945,45 @@ def test_files_are_strict(pico_files, modules, store):
 
     def manifest(**changes):
         store.save_module(made)
-        values = json.loads((folder / formats.MANIFEST).read_text()) | changes
+        values = json.loads((folder / serialization.MANIFEST).read_text()) | changes
         kept = {name: value for name, value in values.items() if value != "gone"}
-        (folder / formats.MANIFEST).write_text(json.dumps(kept))
+        (folder / serialization.MANIFEST).write_text(json.dumps(kept))
         reseal(folder)
 
     manifest(format=99)
-    refuse("format 99", f"format {formats.FORMAT}")
+    refuse("format 99", f"format {serialization.FORMAT}")
     manifest(author="me")
     refuse("author")
     manifest(seed="gone")
     refuse("seed")
     manifest(digest="0" * 64)
-    refuse(formats.TENSORS, made.manifest.digest[:12], "0" * 12)
+    refuse(serialization.TENSORS, made.manifest.digest[:12], "0" * 12)
     store.save_module(made)
-    (folder / formats.MANIFEST).write_text("{")
-    refuse(formats.MANIFEST, "expected JSON")
+    (folder / serialization.MANIFEST).write_text("{")
+    refuse(serialization.MANIFEST, "expected JSON")
 
     store.save_module(made)
-    whole = (folder / formats.TENSORS).read_bytes()
+    whole = (folder / serialization.TENSORS).read_bytes()
     for at in (-1, -len(whole) // 3):
-        (folder / formats.TENSORS).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[len(whole) + at + 1 :])
-        refuse(formats.TENSORS, made.manifest.digest[:12])
-    (folder / formats.TENSORS).write_bytes(whole[:-100])
-    refuse(formats.TENSORS)
-    (folder / formats.TENSORS).unlink()
-    refuse(formats.TENSORS)
-    (folder / formats.MANIFEST).unlink()
-    refuse(formats.MANIFEST)
+        (folder / serialization.TENSORS).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[len(whole) + at + 1 :])
+        refuse(serialization.TENSORS, made.manifest.digest[:12])
+    (folder / serialization.TENSORS).write_bytes(whole[:-100])
+    refuse(serialization.TENSORS)
+    (folder / serialization.TENSORS).unlink()
+    refuse(serialization.TENSORS)
+    (folder / serialization.MANIFEST).unlink()
+    refuse(serialization.MANIFEST)
 
 
 def test_fingerprint(pico_dir, pico_files, tmp_path):
     """The fingerprint is of the tensors and the tokenizer: another weight or another piece gives another one."""
     again = pico.write(tmp_path / "again")
-    assert checkpoint.inspect(str(again)).fingerprint == pico_files.fingerprint
+    assert pretrained.inspect(str(again)).fingerprint == pico_files.fingerprint
     other = pico.write(tmp_path / "other", seed=8)
-    assert checkpoint.inspect(str(other)).fingerprint != pico_files.fingerprint
+    assert pretrained.inspect(str(other)).fingerprint != pico_files.fingerprint
     text = (again / "tokenizer.json").read_text()
     (again / "tokenizer.json").write_text(text.replace("▁teacher", "▁preacher"))
-    assert checkpoint.inspect(str(again)).fingerprint != pico_files.fingerprint
+    assert pretrained.inspect(str(again)).fingerprint != pico_files.fingerprint
 
 
 # -- law 6: the same again, and stopped and resumed
@@ -997,7 +1002,7 @@ def uninterrupted(pico_files, modules, pico_tokenizer):
 @pytest.fixture
 def kept_every_step(monkeypatch):
     """Keeping takes no time, so that nothing but the step decides when it is done."""
-    monkeypatch.setattr(train, "time", pico.Clock)
+    monkeypatch.setattr(loop, "time", pico.Clock)
 
 
 def again(pico_files, modules, pico_tokenizer, keeper, watch=None):
@@ -1111,16 +1116,16 @@ def ids(first: int, last: int) -> list[str]:
     return [f"q{n}" for n in range(first, last)]
 
 
-def planned(pico_dir, root: Path, **changes) -> plan.Plan:
+def planned(pico_dir, root: Path, **changes) -> planner.Plan:
     # A handful of rows can't be sliced in twentieths as the table does; here dev selects.
     changes["tasks"] = {"squad": {"train": "train", "selection": "dev"}, **changes.get("tasks", {})}
     values = {"name": "t", "encoder": str(pico_dir), "methods": ["seq_bn"], "intermediates": [], "targets": ["xquad"],
               "modes": ["none"], "languages": ["en", "de"], "data": {"root": str(root)}, **changes}
     found = recipe.parse(values, where="test")
-    return plan.make(found, plan.Material(found, root))
+    return planner.make(found, planner.Material(found, root))
 
 
-def statuses(made: plan.Plan) -> dict[tuple, str | None]:
+def statuses(made: planner.Plan) -> dict[tuple, str | None]:
     return {(entry.intermediate, entry.mode, entry.target, entry.language): entry.status for entry in made.entries}
 
 
@@ -1144,7 +1149,7 @@ def test_clean_cells_are_scored(pico_dir, qa_root):
     xquad(qa_root, en=ids(90, 95), de=ids(90, 95))
     made = planned(pico_dir, qa_root)
     assert [(entry.language, entry.status, entry.tag) for entry in made.entries] == [
-        ("en", None, lineage.TASK_SEEN), ("de", None, lineage.ZERO_SHOT)]
+        ("en", None, exposure.TASK_SEEN), ("de", None, exposure.ZERO_SHOT)]
 
 
 @pytest.mark.parametrize(("where", "shared"), [("train", "q3"), ("selection", "q12")])
@@ -1231,10 +1236,10 @@ def test_translations_share_their_items(pico_dir, tmp_path):
 def test_ids_have_a_namespace():
     """Parallel rows share ids over languages; others don't, nor do two origins."""
     xnli, udpos, squad, found = (tasks.task(name) for name in ("xnli", "udpos", "squad", "xquad"))
-    assert lineage.item_id(xnli, "de", "test/3") == lineage.item_id(xnli, "en", "test/3")
-    assert lineage.item_id(udpos, "de", "test/3") != lineage.item_id(udpos, "en", "test/3")
-    assert lineage.item_id(squad, "en", "5") == lineage.item_id(found, "th", "5")
-    assert len({lineage.item_id(row, "en", "1") for row in (xnli, udpos, squad)}) == 3
+    assert exposure.item_id(xnli, "de", "test/3") == exposure.item_id(xnli, "en", "test/3")
+    assert exposure.item_id(udpos, "de", "test/3") != exposure.item_id(udpos, "en", "test/3")
+    assert exposure.item_id(squad, "en", "5") == exposure.item_id(found, "th", "5")
+    assert len({exposure.item_id(row, "en", "1") for row in (xnli, udpos, squad)}) == 3
 
 
 def test_tags():
@@ -1242,7 +1247,7 @@ def test_tags():
     xnli = tasks.task("xnli")
 
     def tag(language, *seen):
-        return lineage.tag(xnli, language, [Exposure(*one, "d") for one in seen], same_task=["mnli"])
+        return exposure.tag(xnli, language, [Exposure(*one, "d") for one in seen], same_task=["mnli"])
 
     assert tag("de") == tag("de", ("mnli", "en", "trained"), ("squad", "en", "trained")) == "zero-shot"
     assert tag("de", ("mnli", "en", "trained"), ("udpos", "de", "trained")) == "language-seen"
@@ -1254,11 +1259,11 @@ def test_tags():
 def test_exposure_algebra():
     """Merged keeps order and drops repeats; a data set's file gives it back."""
     one, two = Exposure("a", "en", "trained", "1"), Exposure("b", "en", "selected", "2")
-    assert lineage.merged([(one, two), (two, one)]) == (one, two)
+    assert exposure.merged([(one, two), (two, one)]) == (one, two)
     rows = [{"id": "o/1", "a": "The  CAT sees a red tree", "b": "x"}, {"id": "o/2", "words": ["the", "ｃat"]}]
     data = DataSet.of("t", "en", "train", "t", rows)
     assert DataSet.from_record(json.loads(json.dumps(data.record()))) == data
-    assert data.texts == {lineage.text_hash("the ｃat sees  a red tree")} and len(data.rows) == 1
+    assert data.texts == {exposure.text_hash("the ｃat sees  a red tree")} and len(data.rows) == 1
 
 
 # -- the algebra of compositions

@@ -15,14 +15,16 @@ from lightning_fabric import Fabric
 from pico import CHOICES, LAYERS, RATES
 from torch import nn
 
-from adapters_xitt import encoder, frozen, heads, memory, train
-from adapters_xitt.checkpoint import EncoderFiles
 from adapters_xitt.errors import XittError
-from adapters_xitt.memory import Means, account
-from adapters_xitt.methods import choose
-from adapters_xitt.rig import Rig
+from adapters_xitt.kinds import heads
+from adapters_xitt.model import encoder, quantization
+from adapters_xitt.model.adapted import Rig
+from adapters_xitt.model.pretrained import EncoderFiles
+from adapters_xitt.modules.methods import choose
 from adapters_xitt.sizes import parse
-from adapters_xitt.store import Store
+from adapters_xitt.study.store import Store
+from adapters_xitt.training import loop, memory
+from adapters_xitt.training.memory import Means, account
 
 LARGE = EncoderFiles(Path("."), "xlm-roberta-large", "", {
     "vocab_size": 250002, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
@@ -64,10 +66,10 @@ def curve(made: Rig, tokenizer, method: str, *, fabric: Fabric | None = None, st
     """The losses of a short training."""
     made.mount("top", CHOICES[method], seed=1)
     watch = pico.Watch()
-    row = train.Row("top", "top", pico.lowered(made, "top"), made.trainable("top"),
+    row = loop.Row("top", "top", pico.lowered(made, "top"), made.trainable("top"),
                     {pico.space("pair"): pico.head("pair")}, RATES[method])
-    settings = train.Settings(evaluate_every=steps, warmup=0.0)
-    train.train([row], [pico.data("pair", tokenizer, batch_size=8)], settings, rig=made,
+    settings = loop.Settings(evaluate_every=steps, warmup=0.0)
+    loop.train([row], [pico.data("pair", tokenizer, batch_size=8)], settings, rig=made,
                 fabric=fabric or pico.fabric(), seed=1, total=steps, keeper=pico.Keeper(), watch=watch)
     return [loss for _, _, loss in watch.losses]
 
@@ -267,8 +269,8 @@ def stand_in8(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def bits(request, monkeypatch) -> int:
     """8 bits by the formula where bitsandbytes is not there; else its own 8 and 4."""
     if request.param == "stand-in":
-        monkeypatch.setitem(frozen._PACK, 8, stand_in8)
-        monkeypatch.setattr(frozen, "find_spec", lambda name: object())
+        monkeypatch.setitem(quantization._PACK, 8, stand_in8)
+        monkeypatch.setattr(quantization, "find_spec", lambda name: object())
         return 8
     pytest.importorskip("bitsandbytes")
     return int(request.param)
@@ -277,7 +279,7 @@ def bits(request, monkeypatch) -> int:
 def linears(made: encoder.Encoder) -> dict[str, nn.Linear]:
     """The encoder's own products by name, in the files' order."""
     return {encoder.own_name(f"{name}.weight"): layer for name, layer in made.model.named_modules()
-            if isinstance(getattr(layer, "weight", None), frozen.Packed)}
+            if isinstance(getattr(layer, "weight", None), quantization.Packed)}
 
 
 @pytest.mark.parametrize("setup", ["seq_bn", "lora", "stack", "sum"])
@@ -324,7 +326,7 @@ def test_a_packed_base_trains_under_autocast(pico_files, pico_tokenizer, bits):
 def test_a_packed_weight_keeps_no_input(pico_files, bits):
     """bitsandbytes' own 8-bit product keeps them on its context, where no hook sees them."""
     layer = nn.Linear(32, 64)
-    frozen.pack(nn.Sequential(layer), bits)
+    quantization.pack(nn.Sequential(layer), bits)
     layer.requires_grad_(False)
     x = torch.randn(5, 32, requires_grad=True)
     inner = x * 2
@@ -345,7 +347,7 @@ def test_the_products_are_those_of_bitsandbytes(kind, bits):
     theirs = getattr(bnb.nn, kind)(128, 64, **special)
     theirs.load_state_dict(plain.state_dict())
     theirs = theirs.to("cpu")
-    frozen.pack(nn.Sequential(plain), bits)
+    quantization.pack(nn.Sequential(plain), bits)
     one, two = torch.randn(9, 128).requires_grad_(), None
     two = one.detach().clone().requires_grad_()
     ours, other = plain(one), theirs(two)
@@ -506,7 +508,7 @@ def test_a_packed_weight_is_counted_as_bitsandbytes_holds_it():
     pytest.importorskip("bitsandbytes")
     weight = torch.randn(64, 512)
     for bits in (8, 4):
-        real, hollow = frozen.Packed.of(weight, bits), frozen.Packed.of(weight.to("meta"), bits)
+        real, hollow = quantization.Packed.of(weight, bits), quantization.Packed.of(weight.to("meta"), bits)
         held = real.state.nbytes if bits == 8 else real.state.absmax.nbytes + real.state.state2.absmax.nbytes
         assert real.nbytes_held() == hollow.nbytes_held() == real.data.nbytes + held
 
@@ -650,11 +652,11 @@ def stepped(files, tokenizer, *, tokens: int, most: int | None = None, other: Ex
     rows = []
     for name, method in (("a", "seq_bn"), ("b", "lora")):
         made.mount(name, CHOICES[method], seed=1)
-        rows.append(train.Row(name, name, pico.lowered(made, name), made.trainable(name),
+        rows.append(loop.Row(name, name, pico.lowered(made, name), made.trainable(name),
                               {pico.space("pair"): pico.head("pair")}, RATES[method]))
     narrow = Narrow(made, most or 10**9, other)
     made.encoder.run = narrow
-    train.train(rows, [pico.data("pair", tokenizer, batch_size=8)], train.Settings(
+    loop.train(rows, [pico.data("pair", tokenizer, batch_size=8)], loop.Settings(
         evaluate_every=6, dropout=0.0, tokens=tokens), rig=made, fabric=pico.fabric(), seed=1, total=6,
         keeper=pico.Keeper(), watch=watch)
     return [loss for _, _, loss in watch.losses], getattr(watch, "said", []), narrow.refused
@@ -662,7 +664,7 @@ def stepped(files, tokenizer, *, tokens: int, most: int | None = None, other: Ex
 
 def still_heads(monkeypatch) -> None:
     """Dropout of heads is drawn micro-batch by micro-batch: without it, their number does not matter."""
-    monkeypatch.setattr("adapters_xitt.heads.DROPOUT", 0.0)
+    monkeypatch.setattr("adapters_xitt.kinds.heads.DROPOUT", 0.0)
     monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, hidden: hidden)
 
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from test_golden import write_encoder
 from test_run import xitt
 
-from adapters_xitt import compose, merges
-from adapters_xitt.compose import MERGES
 from adapters_xitt.errors import XittError
-from adapters_xitt.formats import read_manifest
-from adapters_xitt.methods import METHODS, choose
-from adapters_xitt.rig import Rig
-from adapters_xitt.store import Store
+from adapters_xitt.model.adapted import Rig
+from adapters_xitt.modules import composition, merging
+from adapters_xitt.modules.composition import MERGES
+from adapters_xitt.modules.methods import METHODS, choose
+from adapters_xitt.modules.serialization import read_manifest
+from adapters_xitt.study.store import Store
 
 CLOSE = 1e-5
 CHOICES = {**pico.CHOICES, "wide": choose("lora", {"rank": 2, "alpha": 6, "places": ["query", "up", "down"],
@@ -47,13 +47,13 @@ def words(pico_tokenizer):
     return pico.batch(pico_tokenizer)
 
 
-def made(text: str, parts: dict[str, tuple[dict, object]]) -> merges.Made:
-    return merges.make(compose.parse(text), parts, pico.LAYERS, pico.WIDTH)
+def made(text: str, parts: dict[str, tuple[dict, object]]) -> merging.Made:
+    return merging.make(composition.parse(text), parts, pico.LAYERS, pico.WIDTH)
 
 
 def chosen(text: str, methods: dict[str, object]):
     """The method of the module that an expression is made into."""
-    return merges.choice(compose.parse(text), methods, pico.LAYERS, pico.WIDTH)
+    return merging.choice(composition.parse(text), methods, pico.LAYERS, pico.WIDTH)
 
 
 def dense(tensors: dict, choice) -> dict[str, torch.Tensor]:
@@ -210,7 +210,7 @@ def closest(m, modules, words, pico_files, pico_dir, state):
             values = np.linalg.svd(((whole["a"][name] + whole["b"][name]) / 2).numpy(), compute_uv=False)
             lost, total = lost + float((values[rank:] ** 2).sum()), total + float((values ** 2).sum())
         assert abs(errors["all"] - (lost / total) ** 0.5) < 1e-5
-    choice = merges.choice(compose.parse("svd(a, b, rank=3)"), methods, pico.LAYERS, pico.WIDTH)
+    choice = merging.choice(composition.parse("svd(a, b, rank=3)"), methods, pico.LAYERS, pico.WIDTH)
     assert choice["rank"] == choice["alpha"] == 3
     assert made("svd(a, b, rank=99)", parts).errors["all"] < 1e-6
 
@@ -261,7 +261,7 @@ def test_bottlenecks_of_two_kinds_have_no_mean():
 
 def test_a_learned_fusion_becomes_one_update(modules, pico_files, words):
     """`f(a, b)` of low-rank updates with weights of their own for every layer and place is one LoRA."""
-    from adapters_xitt.methods import fusion_of
+    from adapters_xitt.modules.methods import fusion_of
 
     rig = pico.rig(pico_files)
     parts = {"a": (modules("lora", "a", "random"), CHOICES["lora"]), "b": (modules("pissa", "b", "random"),
@@ -272,7 +272,7 @@ def test_a_learned_fusion_becomes_one_update(modules, pico_files, words):
     own = rig.parameters("f")["weights"]
     own.data.copy_(torch.randn(own.shape, generator=torch.Generator().manual_seed(3)))
     found = made("f(a, b)", {**parts, "f": ({"weights": own.detach().clone()}, rig.methods["f"])})
-    choice = merges.choice(compose.parse("f(a, b)"), rig.methods, pico.LAYERS, pico.WIDTH)
+    choice = merging.choice(composition.parse("f(a, b)"), rig.methods, pico.LAYERS, pico.WIDTH)
     assert choice["rank"] == 4 + 2 * 4
     running = pico.states(rig, pico.lowered(rig, "f(a, b)"), *words)
     assert pico.gap(runs(found.tensors, choice, words, pico_files), running) < CLOSE
@@ -283,13 +283,13 @@ def test_a_learned_fusion_becomes_one_update(modules, pico_files, words):
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4))
 
 
-def drawn(seed: int, out: int, into: int, rank: int) -> merges.Factors:
+def drawn(seed: int, out: int, into: int, rank: int) -> merging.Factors:
     draw = torch.Generator().manual_seed(seed)
     return {"0.query": (torch.randn(out, rank, generator=draw, dtype=torch.float64),
                         torch.randn(rank, into, generator=draw, dtype=torch.float64))}
 
 
-def product_of(found: merges.Factors) -> torch.Tensor:
+def product_of(found: merging.Factors) -> torch.Tensor:
     b, a = found["0.query"]
     return b @ a
 
@@ -299,7 +299,7 @@ def product_of(found: merges.Factors) -> torch.Tensor:
 def test_cut_is_the_closest(shape, seed, rank):
     """QR and a small SVD give what the SVD of the matrix itself gives; never more than asked."""
     found = drawn(seed, *shape)
-    b, a = merges.cut(*found["0.query"], rank)
+    b, a = merging.cut(*found["0.query"], rank)
     assert a.shape[0] <= max(rank, 0) or a.shape[0] == shape[2]
     u, s, v = np.linalg.svd(product_of(found).numpy(), full_matrices=False)
     assert np.allclose((b @ a).numpy(), (u[:, :rank] * s[:rank]) @ v[:rank], atol=1e-8)
@@ -310,7 +310,7 @@ def test_cut_is_the_closest(shape, seed, rank):
 def test_sums_are_exact(shape, parts):
     """Side by side: the sum of any numbers of any updates, to fp64's rounding."""
     made_of = [(drawn(seed, *shape[:2], rank), weight) for seed, weight, rank in parts]
-    found = product_of(merges.added([merges.scaled(one, weight) for one, weight in made_of]))
+    found = product_of(merging.added([merging.scaled(one, weight) for one, weight in made_of]))
     wanted = sum(weight * product_of(one) for one, weight in made_of)
     assert torch.allclose(found, wanted, atol=1e-12)
 
@@ -323,12 +323,12 @@ def test_merges_do_not_care_for_order_or_common_weights(shape, one, two, how, de
     out, into, rank = shape
     parts, weights = [drawn(one, out, into, rank), drawn(two, out, into, rank)], [0.25, 0.75]
     options = {"density": density, "seed": 3}
-    found = product_of(merges.merged(how, parts, weights, options, rank=9))
+    found = product_of(merging.merged(how, parts, weights, options, rank=9))
     if how != "dare":
-        back = product_of(merges.merged(how, parts[::-1], weights[::-1], options, rank=9))
+        back = product_of(merging.merged(how, parts[::-1], weights[::-1], options, rank=9))
         assert torch.allclose(found, back, atol=1e-9)
-    scaled = [merges.scaled(part, factor) for part in parts]
-    assert torch.allclose(product_of(merges.merged(how, scaled, weights, options, rank=9)), factor * found, atol=1e-8)
+    scaled = [merging.scaled(part, factor) for part in parts]
+    assert torch.allclose(product_of(merging.merged(how, scaled, weights, options, rank=9)), factor * found, atol=1e-8)
 
 
 def test_errors_by_hand():
@@ -336,12 +336,12 @@ def test_errors_by_hand():
     wanted = {"0.query": (torch.eye(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64) * 3),
               "1.value": (torch.eye(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64) * 4)}
     found = {**wanted, "1.value": (torch.eye(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64))}
-    errors = merges.errors(found, wanted)
+    errors = merging.errors(found, wanted)
     assert errors["0.query"] == 0
     assert errors["1.value"] == pytest.approx(0.75)
     assert errors["all"] == pytest.approx((18 / (18 + 32)) ** 0.5)
     zero = {"0.query": (torch.zeros(2, 1, dtype=torch.float64), torch.zeros(1, 2, dtype=torch.float64))}
-    assert merges.errors(zero, zero) == {"0.query": 0.0, "all": 0.0}
+    assert merging.errors(zero, zero) == {"0.query": 0.0, "all": 0.0}
 
 
 # -- what a rank cuts off
@@ -356,7 +356,7 @@ def test_the_full_rank_is_the_method_itself_and_a_rank_tells_what_it_lost(how, m
                                                                        CHOICES["lora"])}
     methods, both = {name: pair[1] for name, pair in parts.items()}, [dense(*pair) for pair in parts.values()]
 
-    def run(rank: str) -> tuple[merges.Made, dict[str, torch.Tensor]]:
+    def run(rank: str) -> tuple[merging.Made, dict[str, torch.Tensor]]:
         text = f"{how}(a, b, density=0.3{rank})"
         found = made(text, parts)
         return found, dense(found.tensors, chosen(text, methods))
@@ -389,10 +389,10 @@ def test_sums_lose_nothing_and_say_nothing(modules) -> None:
     parts = {name: (modules("lora", name, "random"), CHOICES["lora"]) for name in "ab"}
     assert made("0.5*a + b", parts).lost == {} == made("mean(a, b)", parts).lost
     assert made("svd(a, b, rank=2)", parts).lost == pytest.approx(made("svd(a, b, rank=2)", parts).errors)
-    assert compose.show(compose.parse("ties(a, b, rank=full)")) == "ties(a, b, rank=full)"
+    assert composition.show(composition.parse("ties(a, b, rank=full)")) == "ties(a, b, rank=full)"
     for wrong in ("ties(a, b, density=full)", "ties(a, b, rank=fully)"):
         with pytest.raises(XittError, match="was expected"):
-            compose.parse(wrong)
+            composition.parse(wrong)
 
 
 def test_a_saved_merge_tells_its_loss(tmp_path) -> None:
@@ -472,6 +472,6 @@ def test_a_broken_lowering_fails_its_law(broken, entry, state, pico_files, pico_
     ("_trimmed", lambda update, density: update, ("lora", "magnitude")),
     ("cut", lambda b, a, rank: (b[:, :rank], a[:rank]), ("lora", "svd"))])
 def test_a_broken_merge_fails_its_law(name, broken, entry, modules, words, pico_files, pico_dir, monkeypatch):
-    monkeypatch.setattr(merges, name, broken)
+    monkeypatch.setattr(merging, name, broken)
     with pytest.raises((AssertionError, KeyError)):
         TABLE[entry](entry[0], modules, words, pico_files, pico_dir, "random")

@@ -15,8 +15,8 @@ import pytest
 from mining_worlds import Split, world
 
 from adapters_xitt import tasks
-from adapters_xitt.decode import Said, _mined, decode
-from adapters_xitt.lineage import item_id
+from adapters_xitt.data.exposure import item_id
+from adapters_xitt.kinds.decode import Said, _mined, decode
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "bucc_worlds.json").read_text())
 BUCC = tasks.task("bucc2018")

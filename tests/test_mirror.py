@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from hub_shop import Shop
 
-from adapters_xitt import mirror
+from adapters_xitt.data import hub_datasets
+from adapters_xitt.data.dataset import Override, Sources
+from adapters_xitt.data.hub_datasets.table import NER, TATOEBA, TREEBANKS, UPOS
 from adapters_xitt.errors import DataError, XittError
-from adapters_xitt.mirror.table import NER, TATOEBA, TREEBANKS, UPOS
-from adapters_xitt.sources import Override, Sources
 from adapters_xitt.tasks import TASKS
 
 Row = dict[str, Any]
@@ -224,7 +224,7 @@ def test_both_sources_give_the_same_rows(shop, data_dir, tmp_path, task):
     cells = SERVED[task](shop, data_dir)
     languages = dict.fromkeys(language for _, language in cells)
     root = fetched(shop, tmp_path, task, *(word for code in languages for word in ("--language", code)))
-    record = json.loads((root / mirror.RECORD).read_text(encoding="utf-8"))
+    record = json.loads((root / hub_datasets.RECORD).read_text(encoding="utf-8"))
     for split, language in cells:
         inverse = {"options": {"inverse": True}} if task == "tatoeba" else {}  # the shared folder's labels are
         want, got = original(data_dir, task, split, language, **inverse), original(root, task, split, language)
@@ -235,7 +235,7 @@ def test_both_sources_give_the_same_rows(shop, data_dir, tmp_path, task):
         assert (root / name).is_file() and found["rows"] > 0
         assert {part["revision"] for part in found["parts"]} <= set(record["pins"][task].values())
     assert {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} == {
-        *record["files"], mirror.RECORD}
+        *record["files"], hub_datasets.RECORD}
     assert not any(path.endswith(".py") for path in shop.downloads()), "nothing but Parquet is downloaded"
 
 
@@ -317,7 +317,7 @@ def premise(root: Path) -> str:
 
 
 def pins(root: Path) -> dict[str, Any]:
-    return json.loads((root / mirror.RECORD).read_text(encoding="utf-8"))["pins"]
+    return json.loads((root / hub_datasets.RECORD).read_text(encoding="utf-8"))["pins"]
 
 
 def test_a_revision_is_kept_until_another_is_asked_for(shop, tmp_path):
@@ -373,7 +373,7 @@ def test_a_transfer_that_breaks_off_leaves_no_half_file_and_goes_on(shop, tmp_pa
          "label": n % 2, "idx": n, "changed": False} for n in range(30)])))
     shop.cut = 1  # beyond the first 10 MB, which is what the library writes at once
     assert "the same command goes on" in refused(shop, tmp_path, *ET).replace("\n", " ")
-    assert {path.name for path in (tmp_path / "data").rglob("*") if path.is_file()} == {mirror.RECORD}
+    assert {path.name for path in (tmp_path / "data").rglob("*") if path.is_file()} == {hub_datasets.RECORD}
     small(shop, "moved")  # main moves on; what was begun goes on at the commit it began with
     shop.cut, before = 0, len(shop.asked)
     fetched(shop, tmp_path, *ET)
@@ -391,7 +391,7 @@ def test_a_fetch_that_is_killed_leaves_no_half_file_under_a_final_name(shop, tmp
                             env=shop.environment(tmp_path / "home"))
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     left = {path.name for path in (tmp_path / "data").rglob("*") if path.is_file()}
-    assert left == {mirror.RECORD, "val.et.jsonl", "test.et.jsonl.part"}
+    assert left == {hub_datasets.RECORD, "val.et.jsonl", "test.et.jsonl.part"}
     root = fetched(shop, tmp_path, *ET)
     assert not list(root.rglob("*.part"))
     assert all(len(original(root, "xcopa", split, "et")) == 30 for split in ("dev", "test"))
@@ -400,8 +400,8 @@ def test_a_fetch_that_is_killed_leaves_no_half_file_under_a_final_name(shop, tmp
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from adapters_xitt import mirror
-from adapters_xitt.mirror import shapes
+from adapters_xitt.data import hub_datasets as mirror
+from adapters_xitt.data.hub_datasets import shapes
 
 def half(records, to):
     if "test" not in to.file.name:
@@ -477,9 +477,9 @@ def test_files_of_the_users_own_are_not_written_over(shop, tmp_path):
 # -- the table
 
 
-@pytest.mark.parametrize("name", mirror.MIRRORS)
+@pytest.mark.parametrize("name", hub_datasets.MIRRORS)
 def test_every_row_fits_its_task(name):
-    row, task = mirror.MIRRORS[name], TASKS[name]
+    row, task = hub_datasets.MIRRORS[name], TASKS[name]
     assert set(row.splits) <= set(task.files) and set(row.apart) <= set(row.splits) & set(task.gold)
     for part in (part for parts in row.splits.values() for part in parts):
         assert part.repo.count("/") == 1 and set(part.labels) <= set(part.columns)
@@ -489,17 +489,17 @@ def test_every_row_fits_its_task(name):
 
 
 def test_a_reference_and_a_size_are_read():
-    assert mirror.parse_reference("xnli") == ("xnli", None)
-    assert mirror.parse_reference(f"xnli@{'a' * 40}") == ("xnli", "a" * 40)
-    assert [mirror.parse_size(text) for text in ("2GB", "500 MB", "1.5k", "12")] == [
+    assert hub_datasets.parse_reference("xnli") == ("xnli", None)
+    assert hub_datasets.parse_reference(f"xnli@{'a' * 40}") == ("xnli", "a" * 40)
+    assert [hub_datasets.parse_size(text) for text in ("2GB", "500 MB", "1.5k", "12")] == [
         2_000_000_000, 500_000_000, 1500, 12]
     for text in ("", "2XB", "-1"):
         with pytest.raises(XittError, match="write 2GB"):
-            mirror.parse_size(text)
+            hub_datasets.parse_size(text)
 
 
 def test_names_of_labels_are_found_however_old_the_file_is():
-    from adapters_xitt.mirror.parquet import _names
+    from adapters_xitt.data.hub_datasets.parquet import _names
 
     label = {"names": NLI, "_type": "ClassLabel"}
     for feature in (label, {"feature": label, "_type": "Sequence"}, {"feature": label, "_type": "List"}, [label]):
@@ -511,14 +511,14 @@ def test_names_of_labels_are_found_however_old_the_file_is():
 
 
 def test_answers_are_read_as_a_list_of_records_and_as_a_record_of_lists():
-    make = mirror.MIRRORS["squad"].splits["dev"][0].make
+    make = hub_datasets.MIRRORS["squad"].splits["dev"][0].make
     row = {"id": "1", "context": "a b", "question": "q"}
     assert make(row | {"answers": {"text": ["b"], "answer_start": [2]}}) == make(
         row | {"answers": [{"text": "b", "answer_start": 2}]})
 
 
 def test_what_a_format_can_not_say_is_refused(tmp_path):
-    from adapters_xitt.mirror.shapes import SHAPES, Places
+    from adapters_xitt.data.hub_datasets.shapes import SHAPES, Places
 
     for shape, record in (("tags", {"words": ["a\tb"], "tags": ["O"]}), ("tags", {"words": [""], "tags": ["O"]}),
                           ("qqp", {"a": "a\tb", "b": "c", "label": "1"}), ("pairs", {"a": "", "b": "", "label": None}),

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters_xitt import mixture, train
+from adapters_xitt.data import mixture
+from adapters_xitt.data.mixture import Mixture, Portion, portion
 from adapters_xitt.errors import XittError
-from adapters_xitt.mixture import Mixture, Portion, portion
 from adapters_xitt.tasks import TASKS
+from adapters_xitt.training import loop
 
 SHARES = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=8).map(lambda raw: [one / sum(raw) for one in raw])
 
@@ -118,10 +119,10 @@ def trained(pico_files, pico_tokenizer, keeper, *, stop: int | None = None):
             counted[kind] += module.training
 
         head.register_forward_hook(count)
-    row = train.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"),
+    row = loop.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"),
                     {pico.space(kind): head for kind, head in heads.items()}, 1e-2)
     data = [replace(pico.data(kind, pico_tokenizer, batch_size=4), share=share) for kind, share in KINDS.items()]
-    found = train.train([row], data, train.Settings(evaluate_every=10, tokens=4096), rig=rig, fabric=pico.fabric(),
+    found = loop.train([row], data, loop.Settings(evaluate_every=10, tokens=4096), rig=rig, fabric=pico.fabric(),
                         seed=5, total=20, keeper=keeper, watch=pico.Watch(stop=stop), keep_every=0.0)
     return found[0], counted
 
@@ -135,7 +136,7 @@ def test_every_kind_gets_its_share_of_the_steps(pico_files, pico_tokenizer) -> N
 @pytest.mark.parametrize("stops", [[1], [3, 11], [10, 19]], ids=str)
 def test_a_stopped_mixture_goes_on_where_it_was(stops, pico_files, pico_tokenizer, monkeypatch) -> None:
     """Heads whose turn had not come yet among them: the same tensors, history and shares as without a stop."""
-    monkeypatch.setattr(train, "time", pico.Clock)
+    monkeypatch.setattr(loop, "time", pico.Clock)
     want, _ = trained(pico_files, pico_tokenizer, pico.Keeper())
     keeper, taken = pico.Keeper(), dict.fromkeys(KINDS, 0)
     for stop in stops:

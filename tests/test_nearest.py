@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters_xitt.nearest import both_ways, nearest, unit_length
+from adapters_xitt.kinds.nearest import both_ways, nearest, unit_length
 
 
 def whole(one, other, k):

@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from adapters_xitt import checkpoint, planprinting
-from adapters_xitt.cli import main
+from adapters_xitt.cli import render_plan
+from adapters_xitt.cli.main import main
+from adapters_xitt.model import pretrained
 
 RECIPE = """encoder: {encoder}
 data: {root}
@@ -56,7 +57,7 @@ def test_a_plan_needs_no_weights_and_says_so(recipe: Path, bare: Path, tmp_path:
     assert "Planned without" not in "".join(whole)
     assert without[0].split(";")[0] == whole[0].split(";")[0], "the same totals"
     assert without[-12:] == whole[-12:], "the same tables"
-    assert checkpoint.inspect(str(bare), weights=False).parameters == pico_files.parameters
+    assert pretrained.inspect(str(bare), weights=False).parameters == pico_files.parameters
     told = xitt("run", recipe, f"encoder={bare}", "--store", tmp_path / "b", status=2)
     assert "no model.safetensors" in told
 
@@ -93,7 +94,7 @@ def test_a_fact_is_a_line_whatever_the_languages(recipe: Path, pico_world: Path,
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_summary_comes_first_and_fits(width: int, recipe: Path, tmp_path: Path,
                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planprinting, "console", lambda: Console(width=width, markup=False))
+    monkeypatch.setattr(render_plan, "console", lambda: Console(width=width, markup=False))
     lines = xitt("plan", recipe, "--store", tmp_path / "s").splitlines()
     assert lines[0].startswith("To do: ")
     assert all(len(line) <= width for line in lines) and not any("…" in line for line in lines)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from adapters_xitt import records
-from adapters_xitt.cli import main
-from adapters_xitt.store import Store
+from adapters_xitt.cli.main import main
+from adapters_xitt.study import results as records
+from adapters_xitt.study.store import Store
 
 RECIPE = """name: small
 encoder: {encoder}

@@ -11,9 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters_xitt.errors import DataError, XittError
-from adapters_xitt.languages import LANGUAGES, language
-from adapters_xitt.readers import (
+from adapters_xitt.data.readers import (
     PRECEDENCE,
     commonsenseqa_jsonl,
     conllu,
@@ -29,6 +27,8 @@ from adapters_xitt.readers import (
     tags_tsv,
     text_lines,
 )
+from adapters_xitt.errors import DataError, XittError
+from adapters_xitt.languages import LANGUAGES, language
 
 NLI = ("entailment", "neutral", "contradiction")
 UPOS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())

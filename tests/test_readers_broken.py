@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reader_cases import CASES, Case
 
-from adapters_xitt.digests import digest
+from adapters_xitt.data.dataset import READERS
+from adapters_xitt.data.exposure import text_hash, texts
+from adapters_xitt.data.readers import Reading
 from adapters_xitt.errors import DataError, XittError
-from adapters_xitt.lineage import text_hash, texts
-from adapters_xitt.readers import Reading
-from adapters_xitt.sources import READERS
+from adapters_xitt.hashing import digest
 
 each = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 

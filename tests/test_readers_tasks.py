@@ -11,11 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from adapters_xitt import recipe
+from adapters_xitt.data.dataset import Override, Sources
+from adapters_xitt.data.readers import (
+    UNSEEN,
+    ccg_tags,
+    conll_columns,
+    label_list,
+    mnli,
+    snli_jsonl,
+    squad_json,
+)
 from adapters_xitt.errors import DataError, XittError
 from adapters_xitt.languages import LANGUAGES
-from adapters_xitt.readers import UNSEEN, ccg_tags, conll_columns, label_list, mnli, snli_jsonl, squad_json
-from adapters_xitt.sources import Override, Sources
+from adapters_xitt.study import recipe
 from adapters_xitt.tasks import KINDS, TASKS
 from adapters_xitt.tasks.beyond import MASAKHANE
 from adapters_xitt.tasks.intermediate import CHUNKS, NLI
@@ -111,7 +119,7 @@ def test_questions_without_an_answer(data_dir):
 
 
 def test_a_question_without_an_answer_trains_to_the_first_token(pico_tokenizer):
-    from adapters_xitt.batches import Lengths, encode
+    from adapters_xitt.data.features import Lengths, encode
 
     units = encode("qa", [{"id": "1", "question": "who ?", "context": "the cat sat", "answers": []}], (),
                    tokenizer=pico_tokenizer, lengths=Lengths(40, 8, 8))
@@ -296,9 +304,9 @@ def test_a_missing_ccgbank_names_its_licence_and_what_to_take_instead(tmp_path):
 def test_a_module_trained_on_open_labels_has_them_in_its_manifest(tmp_path, pico_dir, pico_world, monkeypatch):
     import pico_world as small
 
-    from adapters_xitt import desk
+    from adapters_xitt.cli import runs
     from adapters_xitt.metrics import METRICS
-    from adapters_xitt.store import Store
+    from adapters_xitt.study.store import Store
 
     monkeypatch.setitem(METRICS, "tag_accuracy", METRICS.get("tag_accuracy", METRICS["tag_f1"]))
     for split in ("train", "dev", "test"):  # the test's sentences are others, or its cells would be blocked
@@ -308,14 +316,14 @@ def test_a_module_trained_on_open_labels_has_them_in_its_manifest(tmp_path, pico
     put(tmp_path / "ccg/test.tsv", (tmp_path / "ccg/test.tsv").read_text() + "\nnever\tSEEN\n")
     path = small.recipe(tmp_path / "r.yaml", pico_dir, pico_world)
     files = ", ".join(f"{split}: {tmp_path}/ccg/{split}.tsv" for split in ("train", "dev", "test"))
-    work = desk.open_recipe(path, ["intermediates=[ccg]", "targets=[ccg, demo-pos]", "modes=[none, sequential]",
+    work = runs.open_recipe(path, ["intermediates=[ccg]", "targets=[ccg, demo-pos]", "modes=[none, sequential]",
                                    "seeds=[1]", "languages=[en, de]", f"tasks={{ccg: {{files: {{{files}}}}}}}"],
                             tmp_path / "store")
     assert any("1 tags that training has not" in note for note in work.plan.notes)
     labels = list(work.plan.material.task("ccg").labels)
     assert 2 < len(labels) and "SEEN" not in labels
-    grid = desk.run(work, device="cpu", threads=1, log="none", keep_every=0.0)
-    assert desk.exit_status(grid) == 0
+    grid = runs.run(work, device="cpu", threads=1, log="none", keep_every=0.0)
+    assert runs.exit_status(grid) == 0
     modules = [Store(tmp_path / "store").load_module(job.key) for job in work.plan.train.values()
                if job.mixture.portions[0].task == "ccg"]
     assert modules

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from test_run import xitt
 
-from adapters_xitt import plan, recipe
+from adapters_xitt.data.dataset import Override, Sources
+from adapters_xitt.data.exposure import Exposure
 from adapters_xitt.errors import XittError
-from adapters_xitt.lineage import Exposure
-from adapters_xitt.sources import Override, Sources
-from adapters_xitt.store import Store
+from adapters_xitt.study import planner, recipe
+from adapters_xitt.study.store import Store
 from adapters_xitt.tasks import task
 
 SMALL = ("lengths.max_length=40", "training.max_steps=1", "training.batch_size=4", "training.selection_examples=4")
@@ -84,7 +84,7 @@ def test_trained_on_and_language_modules_are_portions(world: Path, pico_dir: Pat
     values = document(pico_dir, world, tasks={"demo-pairs": {"trained_on": "demo-pairs@de"}}, modes=["none", "lang"],
                       language_modules="demo-nli:text", languages=["en", "de"])
     found = recipe.parse(values, where="test")
-    made = plan.make(found, plan.Material(found, world))
+    made = planner.make(found, planner.Material(found, world))
     own = next(job for job in made.train.values() if job.mixture.name == "demo-pairs" and not job.below)
     assert {(row.task, row.language) for row in own.exposure} == {("demo-pairs", "de")}
     modules = {job.mixture.name: job.mixture.portions[0] for job in made.train.values() if ":text" in job.mixture.name}

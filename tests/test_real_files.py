@@ -11,11 +11,14 @@ import pico
 import pytest
 import torch
 
-from adapters_xitt import batches, decode, evaluate, heads, train
-from adapters_xitt.evaluate import Scored
-from adapters_xitt.sources import Override, Sources
-from adapters_xitt.stream import Data
+from adapters_xitt.data import features
+from adapters_xitt.data.dataset import Override, Sources
+from adapters_xitt.evaluation import predict
+from adapters_xitt.evaluation.predict import Scored
+from adapters_xitt.kinds import decode, heads
 from adapters_xitt.tasks import TASKS, Task
+from adapters_xitt.training import loop
+from adapters_xitt.training.sampler import Data
 
 ROWS = 12  # of each file
 
@@ -84,8 +87,8 @@ def test_a_real_file_goes_all_the_way(name, data_dir, pico_files, pico_tokenizer
     if task.kind == "retrieval":  # golds count among the rows that are read
         rows = [{**row, "gold": at} for at, row in enumerate(rows)]
     assert rows
-    units = batches.encode(task.kind, rows, task.labels, tokenizer=pico_tokenizer,
-                           lengths=batches.Lengths(pico_files.positions, 16, 12))
+    units = features.encode(task.kind, rows, task.labels, tokenizer=pico_tokenizer,
+                           lengths=features.Lengths(pico_files.positions, 16, 12))
     assert max(units.lengths) <= pico_files.positions
     rig = pico.rig(pico_files)
     rig.mount("module", pico.CHOICES["seq_bn"], seed=1)
@@ -95,8 +98,8 @@ def test_a_real_file_goes_all_the_way(name, data_dir, pico_files, pico_tokenizer
         watch = pico.Watch()
         before = {key: value.clone() for key, value in head.state_dict().items()}
         data = Data(name, task, units, units, rows, batch_size=4, language=place.language)
-        row = train.Row(name, name, lowered, rig.trainable("module"), {data.space: head}, 1e-2)
-        (trained,) = train.train([row], [data], train.Settings(evaluate_every=1, warmup=0.0), rig=rig,
+        row = loop.Row(name, name, lowered, rig.trainable("module"), {data.space: head}, 1e-2)
+        (trained,) = loop.train([row], [data], loop.Settings(evaluate_every=1, warmup=0.0), rig=rig,
                                  fabric=pico.fabric(), seed=1, total=1, keeper=pico.Keeper(), watch=watch)
         assert trained.failed is None and any(not torch.equal(value, before[key])
                                               for key, value in head.state_dict().items())
@@ -106,7 +109,7 @@ def test_a_real_file_goes_all_the_way(name, data_dir, pico_files, pico_tokenizer
     assert (found.items if task.fitted else len(found.items) == sum(row.get("side") != "candidate" for row in rows))
     assert all(0 <= score <= 100 for score in found.scores.values())
     assert task.headline in found.scores
-    assert evaluate.convention(task, pico_files.layers)
+    assert predict.convention(task, pico_files.layers)
 
 
 def test_every_task_has_its_place_here_or_none_anywhere() -> None:

@@ -19,7 +19,7 @@ from adapters_xitt import analysis, report
 from adapters_xitt.analysis import EVERY, INCOMPLETE, NOT_ASKED
 from adapters_xitt.errors import XittError
 from adapters_xitt.languages import LANGUAGES
-from adapters_xitt.records import BLOCKED, DONE, FAILED, NOT_APPLICABLE
+from adapters_xitt.study.results import BLOCKED, DONE, FAILED, NOT_APPLICABLE
 
 NINE = ("en", "de", "es", "fi", "tr", "sw", "hi", "ar", "zh")
 HEADLINES = {"xnli": "accuracy", "xquad": "mean", "tatoeba": "accuracy"}

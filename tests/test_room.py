@@ -12,11 +12,14 @@ import torch
 from pico import CHOICES
 from test_run import outcome, xitt
 
-from adapters_xitt import desk, heads, means, memory
-from adapters_xitt.memory import Means, account
-from adapters_xitt.methods import fusion_of
-from adapters_xitt.rig import Rig
-from adapters_xitt.run import Runner
+from adapters_xitt.cli import runs as desk
+from adapters_xitt.kinds import heads
+from adapters_xitt.model.adapted import Rig
+from adapters_xitt.modules.methods import fusion_of
+from adapters_xitt.study import memory_plan
+from adapters_xitt.study.runner import Runner
+from adapters_xitt.training import memory
+from adapters_xitt.training.memory import Means, account
 
 RECIPE = """encoder: {encoder}
 data: {root}
@@ -75,7 +78,7 @@ def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
     room = max(sum(whole.scored_bytes(job).values()) for job in whole.score.values())
     held: dict[str, list[int]] = {"train": [], "score": []}
     patch, stage = pytest.MonkeyPatch(), ["train"]
-    mount, decide, score = Rig.mount, means.decide, Runner._score
+    mount, decide, score = Rig.mount, memory_plan.decide, Runner._score
 
     def watched(rig: Rig, *words, **options) -> None:
         mount(rig, *words, **options)
@@ -94,7 +97,7 @@ def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
     patch.setattr(Rig, "mount", watched)
     patch.setattr(Runner, "_score", scored)
     wide = run("wide")
-    patch.setattr(means, "decide", lambda *words: (replace(decide(*words)[0], room=room), []))
+    patch.setattr(memory_plan, "decide", lambda *words: (replace(decide(*words)[0], room=room), []))
     narrow, plan = run("narrow"), desk.open_recipe(recipe, (), folder / "none").plan
     patch.undo()
     return {"folder": folder, "room": room, "wide": wide, "narrow": narrow, "plan": plan, "whole": whole}

@@ -17,9 +17,9 @@ import pico_world as world
 import pytest
 from click.testing import CliRunner
 
-from adapters_xitt import formats
-from adapters_xitt.cli import main
-from adapters_xitt.store import Store
+from adapters_xitt.cli.main import main
+from adapters_xitt.modules import serialization
+from adapters_xitt.study.store import Store
 
 XITT = (sys.executable, "-m", "adapters_xitt.cli")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
@@ -42,7 +42,7 @@ def xitt(*words: object, code: int = 0, apart: bool = False) -> str:
 def outcome(store: Path) -> dict[str, object]:
     """What a finished store says: digests of modules, predictions and scores of cells."""
     found = Store(store)
-    modules = {manifest.key: (manifest.digest, formats.read_module(found.module_folder(manifest.key)).manifest.digest)
+    modules = {manifest.key: (manifest.digest, serialization.read_module(found.module_folder(manifest.key)).manifest.digest)
                for manifest in found.manifests()}
     results = {result.cell.key: (result.scores, result.predictions,
                                  (store / "results" / result.cell.key / "predictions.jsonl").read_bytes())
@@ -105,7 +105,12 @@ import os, random, signal, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from adapters_xitt import desk, run, train, evaluate, encoder, lower, progress
+from adapters_xitt import progress
+from adapters_xitt.cli import runs as desk
+from adapters_xitt.evaluation import predict
+from adapters_xitt.model import encoder, setup
+from adapters_xitt.study import runner
+from adapters_xitt.training import loop
 import adapters, peft, transformers, matplotlib.figure
 recipe, store, seed, whole = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 draw, kills, attempts = random.Random(seed), 0, 0
@@ -278,11 +283,11 @@ def test_sentence_vectors_are_found_again(finished, tmp_path: Path, monkeypatch:
     xitt(*words)
     before = outcome(tmp_path / "s")
     with monkeypatch.context() as short:  # room for the vectors of one composition at a time
-        short.setattr("adapters_xitt.run.VECTORS", 1)
+        short.setattr("adapters_xitt.study.runner.VECTORS", 1)
         xitt(*words[:-3], tmp_path / "alone", "--device", "cpu")
     assert outcome(tmp_path / "alone") == before
     shutil.rmtree(tmp_path / "s" / "results")
-    monkeypatch.setattr("adapters_xitt.evaluate.say", None)
+    monkeypatch.setattr("adapters_xitt.evaluation.predict.say", None)
     xitt(*words)
     assert before["results"] and outcome(tmp_path / "s") == before
 
@@ -301,19 +306,20 @@ def test_tasks_lists_and_shows(pico_dir, pico_world) -> None:
 
 def test_large_splits_are_tokenised_once(tmp_path: Path, pico_dir, pico_world, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Arrow cache gives back what encoding gave, for every kind."""
-    from adapters_xitt import batches, material
-    from adapters_xitt import recipe as recipes
+    from adapters_xitt.data import features
+    from adapters_xitt.study import inputs
+    from adapters_xitt.study import recipe as recipes
 
     found = recipes.load(world.recipe(tmp_path / "grid.yaml", pico_dir, pico_world))
-    plain = material.Material(found, pico_world)
-    monkeypatch.setattr(material, "CACHED", 1)
-    first = material.Material(found, pico_world, Store(tmp_path / "store"))
-    second = material.Material(found, pico_world, Store(tmp_path / "store"))
+    plain = inputs.Material(found, pico_world)
+    monkeypatch.setattr(inputs, "CACHED", 1)
+    first = inputs.Material(found, pico_world, Store(tmp_path / "store"))
+    second = inputs.Material(found, pico_world, Store(tmp_path / "store"))
     for name in ("demo-nli", "demo-pos", "demo-qa", "demo-retrieval"):
         wanted = plain.units(plain.test(name, "de"))
         assert _same(first.units(first.test(name, "de")), wanted)
         with monkeypatch.context() as patch:
-            patch.setattr(batches, "encode", None)  # a second tokenisation would call it
+            patch.setattr(features, "encode", None)  # a second tokenisation would call it
             assert _same(second.units(second.test(name, "de")), wanted)
 
 
@@ -349,20 +355,20 @@ def test_more_cells_of_one_target_than_open_files(tmp_path: Path, pico_dir, pico
 
 SWALLOWED = """
 import os, signal, sys
-from adapters_xitt import train
+from adapters_xitt.training import loop
 from adapters_xitt.cli import main
 class Library:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGINT)
         for _ in range(1000):
             pass  # the exception comes here, and is only printed
-kept = train._step
+kept = loop._step
 def step(rows, step, *words):
     if step == 1:
         library = Library()
         del library
     return kept(rows, step, *words)
-train._step = step
+loop._step = step
 signal.signal(signal.SIGINT, signal.default_int_handler)
 main(sys.argv[1:])
 """
@@ -434,9 +440,9 @@ def test_workers_end_with_a_parent_that_is_killed_and_what_they_say_is_kept(fini
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are looked up in /proc")
 def test_the_end_of_a_failed_workers_words_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    from adapters_xitt import desk
+    from adapters_xitt.cli import runs
 
-    with desk.others(["show", "no-such-module", "--store", tmp_path / "store"], 1, tmp_path / "logs"):
+    with runs.others(["show", "no-such-module", "--store", tmp_path / "store"], 1, tmp_path / "logs"):
         wait_for(lambda: "no-such-module" in (tmp_path / "logs" / "worker-2.log").read_text())
         wait_for(lambda: not any(map(living, workers_of(os.getpid()))))
     told = capsys.readouterr().err

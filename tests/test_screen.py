@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from adapters_xitt import progress, sharedesk
-from adapters_xitt.cli import main
+from adapters_xitt import progress
+from adapters_xitt.cli import sharing
+from adapters_xitt.cli.main import main
 from adapters_xitt.hub import Found
-from adapters_xitt.store import Store
+from adapters_xitt.study.store import Store
 from adapters_xitt.text import printable
 
 HOSTILE = ("[/]", "[/x]", "[link=a://b]c[/link]", ":smile:", "[bold", "a\x1b[2Jb", "x\u202egnp",
@@ -60,8 +61,8 @@ def test_a_module_of_any_role_is_shown(word: str, tmp_path: Path) -> None:
 def test_a_repository_of_any_tag_is_listed(word: str, monkeypatch: pytest.MonkeyPatch,
                                            capsys: pytest.CaptureFixture) -> None:
     found = Found("ana/m", "c" * 40, ("xitt", word), 7, "2026-01-01")
-    monkeypatch.setattr(sharedesk, "hub", SimpleNamespace(PREFIX="hub:", search=lambda *words, **more: [found]))
-    sharedesk.search((), tags=(), every=False, limit=5)
+    monkeypatch.setattr(sharing, "hub", SimpleNamespace(PREFIX="hub:", search=lambda *words, **more: [found]))
+    sharing.search((), tags=(), every=False, limit=5)
     assert printable(word) in capsys.readouterr().out
 
 

@@ -16,10 +16,11 @@ import pytest
 from forged import reseal, rewrite
 from hub_shop import ModelHub
 
-from adapters_xitt import formats, parcel
-from adapters_xitt.cli import main
+from adapters_xitt.cli.main import main
 from adapters_xitt.errors import XittError
-from adapters_xitt.store import Store
+from adapters_xitt.modules import serialization
+from adapters_xitt.sharing import bundle
+from adapters_xitt.study.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def put(hub: ModelHub, store: Path, repo: str, folder: Path) -> None:
     """A module of the grid on the hub, as a push leaves it, without the client."""
     key = key_of(store, "none")
     folder.mkdir()
-    parcel.pack(Store(store), key, folder, repo=repo,
+    bundle.pack(Store(store), key, folder, repo=repo,
                 results=[one for one in Store(store).results() if one.cell.composition == key])
     hub.add(repo, {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
 
@@ -100,7 +101,7 @@ def test_a_module_is_pushed_pulled_into_an_empty_home_and_verified(hub, home, gr
     fresh = tmp_path / "fresh"
     good(hub.xitt("pull", f"hub:ana/m@{commit}", "--store", fresh, home=tmp_path / "nobody"))
     folder = fresh / "hub" / f"ana--m@{commit}"
-    assert formats.read_module(folder).manifest.digest == Store(grid).load_module(key).manifest.digest
+    assert serialization.read_module(folder).manifest.digest == Store(grid).load_module(key).manifest.digest
     ran = hub.xitt("verify", f"hub:ana/m@{commit}", "--store", fresh, "--encoder", pico_dir, "--data", pico_world,
                    "--device", "cpu", home=tmp_path / "nobody")
     own = [one for one in entries(grid, mode=mode, seed=1, target="demo-pairs")
@@ -134,8 +135,10 @@ def test_each_library_alone_says_what_the_pushed_module_says(hub, home, grid, pi
     import torch
     from test_card import served
 
-    from adapters_xitt import compose, heads, methods
     from adapters_xitt.hub import Reference
+    from adapters_xitt.kinds import heads
+    from adapters_xitt.modules import composition as compose
+    from adapters_xitt.modules import methods
 
     key, store = key_of(grid, mode), Store(grid)
     base = Reference("lab/pico", hub.add("lab/pico", served(pico_dir)))
@@ -145,7 +148,7 @@ def test_each_library_alone_says_what_the_pushed_module_says(hub, home, grid, pi
     ran = subprocess.run([sys.executable, "-c", snippet + SNIPPET], capture_output=True, text=True, timeout=300,
                          env=hub.environment(tmp_path / "nobody"), cwd=tmp_path)
     logits, theirs = map(torch.tensor, json.loads(good(ran).splitlines()[-1]))
-    context = compose.parse(formats.read_manifest(store.module_folder(key)).context)
+    context = compose.parse(serialization.read_manifest(store.module_folder(key)).context)
     rig, words = pico.rig(pico_files), {one: f"m{n}" for n, one in enumerate(compose.names(context))}
     for one, word in words.items():
         module = store.load_module(one)
@@ -329,8 +332,8 @@ SPOILED: dict[str, tuple[Callable[[dict[str, bytes]], Any], str]] = {
 def packed(grid: Path, tmp_path_factory) -> dict[str, bytes]:
     """The files of a parcel: a module above another."""
     folder = tmp_path_factory.mktemp("packed")
-    parcel.pack(Store(grid), key_of(grid, "stack"), folder, repo="ana/m")
-    assert parcel.check(folder)
+    bundle.pack(Store(grid), key_of(grid, "stack"), folder, repo="ana/m")
+    assert bundle.check(folder)
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -345,7 +348,7 @@ def test_a_spoiled_parcel_is_refused(packed, tmp_path, case: str) -> None:
     for folder in [tmp_path / "p", *(tmp_path / "p").glob("parts/*")]:
         reseal(folder)
     with pytest.raises(XittError, match=re.escape(words)):
-        parcel.check(tmp_path / "p")
+        bundle.check(tmp_path / "p")
 
 
 def test_a_spoiled_parcel_gets_no_folder(hub, packed, tmp_path) -> None:
@@ -361,32 +364,32 @@ def test_results_that_can_not_be_scored_again(hub, grid, tmp_path) -> None:
     key = key_of(grid, "none")
     own = [one for one in store.results() if one.cell.composition == key]
     (tmp_path / "p").mkdir()
-    parcel.pack(store, key, tmp_path / "p", repo="ana/m", results=own)
+    bundle.pack(store, key, tmp_path / "p", repo="ana/m", results=own)
     path = tmp_path / "p" / "results.json"
-    assert [replace(one, provenance={}, predictions="") for one in own] == parcel.stated(tmp_path / "p")
+    assert [replace(one, provenance={}, predictions="") for one in own] == bundle.stated(tmp_path / "p")
     for change in ({"task": "nothing"}, {"language": "xx"}, {"split": "test; rm"}, {"lengths": {"max_length": "[1]"}},
                    {"lengths": 7}):
         one = own[0].record()
         path.write_text(json.dumps([{**one, "cell": {**one["cell"], **change}}]))
         with pytest.raises(XittError, match=r"scored again|split"):
-            parcel.stated(tmp_path / "p")
+            bundle.stated(tmp_path / "p")
     broken = {**own[0].record(), "headline": []}, {**own[0].record(), "scores": None}, {
         **own[0].record(), "cell": {**own[0].record()["cell"], "task": []}}
     for text in ("{", "7", '[{"cell": 1}]', "[[]]", "[" * 200_000, *(json.dumps([one]) for one in broken)):
         path.write_text(text)
         with pytest.raises(XittError, match="not results"):
-            parcel.stated(tmp_path / "p")
+            bundle.stated(tmp_path / "p")
 
 
 def test_a_data_set_is_its_digests(grid, tmp_path) -> None:
     (tmp_path / "p").mkdir()
-    parcel.pack(Store(grid), key_of(grid, "stack"), tmp_path / "p", repo="ana/m")
+    bundle.pack(Store(grid), key_of(grid, "stack"), tmp_path / "p", repo="ana/m")
     path = next((tmp_path / "p" / "data").iterdir())
     rewrite(path, digest="../../../evil")
     with pytest.raises(XittError, match="not the one it is named after"):
-        parcel.unpack(tmp_path / "p", Store(tmp_path / "s"))
+        bundle.unpack(tmp_path / "p", Store(tmp_path / "s"))
     assert not (tmp_path / "s" / "modules").exists()
     path.unlink()
-    key = parcel.unpack(tmp_path / "p", Store(tmp_path / "s"))
+    key = bundle.unpack(tmp_path / "p", Store(tmp_path / "s"))
     exposure = Store(tmp_path / "s").load_module(key).manifest.exposure
     assert {"task": "", "language": "", "role": "unknown", "data": ""} in exposure, "its cells carry a star"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters_xitt.data.dataset import READERS, Override, Rows, Sources, cut, parse_slice, sample
 from adapters_xitt.errors import DataError, XittError
-from adapters_xitt.sources import READERS, Override, Rows, Sources, cut, parse_slice, sample
 from adapters_xitt.tasks import TASKS
 
 Row = dict[str, Any]

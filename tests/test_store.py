@@ -18,20 +18,23 @@ import numpy as np
 import pytest
 import torch
 
-from adapters_xitt import atomic, formats, mixture, records, store
-from adapters_xitt.digests import digest, tensors_digest
+from adapters_xitt import atomic
+from adapters_xitt.data import mixture
+from adapters_xitt.data.exposure import DataSet
 from adapters_xitt.errors import XittError
-from adapters_xitt.formats import Manifest, Module
-from adapters_xitt.lineage import DataSet
-from adapters_xitt.methods import choose
-from adapters_xitt.records import Cell, Result
-from adapters_xitt.store import Store
+from adapters_xitt.hashing import digest, tensors_digest
+from adapters_xitt.modules import serialization
+from adapters_xitt.modules.manifest import Manifest, Module
+from adapters_xitt.modules.methods import choose
+from adapters_xitt.study import results, store
+from adapters_xitt.study.results import Cell, Result
+from adapters_xitt.study.store import Store
 
 KEY, OTHER = digest("one"), digest("other")
 CELL = Cell(encoder=digest("encoder"), composition=f"{KEY} > {OTHER}", task="xnli", language="sw", split="test[:50%]",
             data=digest("rows"), lengths={"max_length": 128, "stride": 0, "question": 64}, seed=3, precision="32-true",
             convention="accuracy")
-RESULT = Result(cell=CELL, status=records.DONE, scores={"accuracy": 0.1 + 0.2, "tiny": 5e-324, "third": 1 / 3},
+RESULT = Result(cell=CELL, status=results.DONE, scores={"accuracy": 0.1 + 0.2, "tiny": 5e-324, "third": 1 / 3},
                 headline="accuracy", examples=7, skipped={"no agreed label": 2}, tag="zero-shot", overlap=1 / 7,
                 reason="", predictions=digest("said"), provenance={"versions": {"torch": "2"}, "seconds": [0.1, None]})
 ITEMS = [{"id": "xnli/test/0", "said": "neutral — 中文 ‏ و\u2028"}, {"id": "xnli/test/1", "said": None}]
@@ -48,7 +51,7 @@ def module(key: str = KEY) -> Module:
         role="xnli", exposure=[{"task": "xnli", "language": "en", "role": "trained", "data": digest("rows")}],
         metrics={"score": 0.5, "headline": "accuracy"},
         training={"learning_rate": 1e-4, "start": None, "below": [], "carry_pooler": False},
-        versions=records.versions()), tensors)
+        versions=results.versions()), tensors)
 
 
 def left(root: Path) -> set[str]:
@@ -120,7 +123,9 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[4])
 import test_store as own
-from adapters_xitt import atomic, store
+from adapters_xitt import atomic
+from adapters_xitt.modules import serialization
+from adapters_xitt.study import store
 name, place, root = sys.argv[1:4]
 save, _ = own.SAVES[name]
 def die(*words):
@@ -130,7 +135,7 @@ if place == "renaming":
 elif place == "syncing":
     atomic._sync = die
 else:  # half a file is written
-    own.formats.write_module = lambda module, folder: ((folder / "module.safetensors").write_bytes(b"half"), die())
+    serialization.write_module = lambda module, folder: ((folder / "module.safetensors").write_bytes(b"half"), die())
     from adapters_xitt import integrity
     integrity.write_tensors = lambda path, tensors, metadata: (path.write_bytes(b"half"), die())
     Path.write_text = lambda path, text, **rest: (path.write_bytes(b"half"), die())
@@ -247,7 +252,7 @@ def test_a_claim_ends_with_its_block(tmp_path):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from adapters_xitt.store import Store
+from adapters_xitt.study.store import Store
 with Store(Path(sys.argv[1])).claim(sys.argv[2:]) as held:
     print(*held, flush=True)
     time.sleep(600)
@@ -324,13 +329,13 @@ def test_a_module_comes_back(tmp_path):
     assert found.has_module(KEY) and found.manifests() == [made.manifest] == [back.manifest]
     assert set(back.tensors) == set(made.tensors)
     assert all(torch.equal(back.tensors[name], value) for name, value in made.tensors.items())
-    assert {path.name for path in found.module_folder(KEY).iterdir()} == {formats.TENSORS, formats.MANIFEST}
+    assert {path.name for path in found.module_folder(KEY).iterdir()} == {serialization.TENSORS, serialization.MANIFEST}
 
 
 @pytest.mark.parametrize("result", [
     RESULT,
-    Result(cell=CELL, status=records.BLOCKED, reason="test items reached the row: 3 in xnli@en train"),
-    Result(cell=Cell(**{**CELL.__dict__, "seed": None}), status=records.FAILED, overlap=1e-17),
+    Result(cell=CELL, status=results.BLOCKED, reason="test items reached the row: 3 in xnli@en train"),
+    Result(cell=Cell(**{**CELL.__dict__, "seed": None}), status=results.FAILED, overlap=1e-17),
 ], ids=lambda result: result.status)
 def test_a_result_comes_back(tmp_path, result):
     found = Store(tmp_path)
@@ -370,7 +375,7 @@ def test_a_digest_takes_an_empty_array(tmp_path, kind):
 
 def test_results_come_in_order_of_their_keys(tmp_path):
     found = Store(tmp_path)
-    made = [Result(cell=Cell(**{**CELL.__dict__, "language": code}), status=records.DONE)
+    made = [Result(cell=Cell(**{**CELL.__dict__, "language": code}), status=results.DONE)
             for code in ("de", "fr", "zh")]
     for result in made:
         found.save_result(result, [], {})
@@ -424,7 +429,7 @@ def test_the_store_is_where_the_environment_says(monkeypatch, tmp_path):
 def test_embeddings_are_kept_within_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The vectors come back to the bit; the longest unused go first; what is larger than the room is not kept."""
     found, vectors = Store(tmp_path), np.random.default_rng(1).standard_normal((50, 8), dtype=np.float32)
-    monkeypatch.setattr("adapters_xitt.store.KEPT_EMBEDDINGS", 2 * (vectors.nbytes + 200))
+    monkeypatch.setattr("adapters_xitt.study.store.KEPT_EMBEDDINGS", 2 * (vectors.nbytes + 200))
     assert found.load_embeddings("aa") is None
     for age, key in ((30, "aa"), (20, "bb")):
         found.save_embeddings(key, vectors)
@@ -440,7 +445,7 @@ def test_embeddings_are_kept_within_their_room(tmp_path: Path, monkeypatch: pyte
 OF_FILES = """
 import resource, sys
 from pathlib import Path
-from adapters_xitt.store import Store
+from adapters_xitt.study.store import Store
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 keys, done = [f"{n:064x}" for n in range(400)], set()
 while left := [key for key in keys if key not in done]:

@@ -13,8 +13,8 @@ import pico_world as world
 import pytest
 from test_run import outcome, xitt
 
-from adapters_xitt import formats
-from adapters_xitt.store import Store
+from adapters_xitt.modules import serialization
+from adapters_xitt.study.store import Store
 
 RECIPE = """# Does everything that a recipe can ask finish?
 encoder: {encoder}
@@ -178,7 +178,7 @@ def test_a_sweep_keeps_the_best_of_equals(finished, tmp_path: Path) -> None:
     chosen = [found for found in store.manifests() if found.training["candidates"]]
     assert len(chosen) == 3 * 2, "the target alone, the intermediate, the target after it; two methods"
     for found in chosen:
-        tried = [formats.read_manifest(store.module_folder(key)) for key in found.training["candidates"]]
+        tried = [serialization.read_manifest(store.module_folder(key)) for key in found.training["candidates"]]
         assert [one.training["learning_rate"] for one in tried] == pytest.approx([1e-3, 1e-2])
         best = max(tried, key=lambda one: one.metrics["score"])
         assert (found.metrics["score"], found.digest) == (best.metrics["score"], best.digest)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from test_run import xitt
 
-from adapters_xitt import submission
 from adapters_xitt.demo import world
 from adapters_xitt.errors import DataError, XittError
-from adapters_xitt.store import Store
+from adapters_xitt.report import submission
+from adapters_xitt.study.store import Store
 
 # google-research/xtreme 838c13b, evaluate.py on its own mock_test_data.
 TASKS = {"pawsx": 51.42857142857142, "xnli": 30.666666666666664, "panx": 57.50793650793652, "udpos": 70.21746048354693,

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from test_run import xitt
 
-from adapters_xitt import submission
 from adapters_xitt.errors import DataError
-from adapters_xitt.submissionfiles import FORMS, compare
+from adapters_xitt.report import submission
+from adapters_xitt.report.submission_files import FORMS, compare
 
 GOLDEN = [json.loads(line) for line in (Path(__file__).parent / "golden" / "submissions.jsonl").read_text(
     encoding="utf-8").split("\n") if line]

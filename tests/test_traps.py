@@ -8,11 +8,15 @@ import shutil
 import numpy as np
 import pytest
 
-from adapters_xitt import ceiling, checkpoint, decode, submission, tasks
-from adapters_xitt.batches import Lengths, encode
+from adapters_xitt import tasks
+from adapters_xitt.data.dataset import Override, Sources
+from adapters_xitt.data.features import Lengths, encode
 from adapters_xitt.errors import XittError
+from adapters_xitt.evaluation import upper_bound
+from adapters_xitt.kinds import decode
 from adapters_xitt.metrics import METRICS
-from adapters_xitt.sources import Override, Sources
+from adapters_xitt.model import pretrained
+from adapters_xitt.report import submission
 
 
 def test_1_tydiqa_trains_on_english_alone(data_dir) -> None:
@@ -61,12 +65,12 @@ def test_4_the_sorted_english_side_of_tatoeba_keeps_its_gold(data_dir) -> None:
 
 def test_5_answers_are_found_by_characters_not_by_an_offset_of_special_tokens(data_dir, encoders_dir) -> None:
     """An offset wrong by one shifts every answer; here gold spans come back as their own text."""
-    files = checkpoint.inspect(str(encoders_dir / "lab-xlmr"))
+    files = pretrained.inspect(str(encoders_dir / "lab-xlmr"))
     rows = Sources(data_dir).test(tasks.task("xquad"), "de").rows
     lengths = Lengths(384, 128, 64)
-    units = encode("qa", rows, (), tokenizer=checkpoint.load_tokenizer(files), lengths=lengths)
-    found = ceiling.ceiling(tasks.task("xquad"), "de", rows, units, lengths)
-    assert found.counts[ceiling.BACK] > 0.9 * len(rows)
+    units = encode("qa", rows, (), tokenizer=pretrained.load_tokenizer(files), lengths=lengths)
+    found = upper_bound.ceiling(tasks.task("xquad"), "de", rows, units, lengths)
+    assert found.counts[upper_bound.BACK] > 0.9 * len(rows)
 
 
 def test_6_long_sentences_have_a_tag_of_the_task_for_every_word(pico_tokenizer) -> None:
@@ -87,7 +91,7 @@ def test_6_long_sentences_have_a_tag_of_the_task_for_every_word(pico_tokenizer) 
 def test_7_the_conventions_of_bucc_have_names() -> None:
     names = [one.name for one in tasks.task("bucc2018").conventions]
     assert names == ["mean-14", "mean-20", "first-20"]
-    from adapters_xitt.evaluate import convention, layer_of
+    from adapters_xitt.evaluation.predict import convention, layer_of
 
     told = [convention(tasks.task("bucc2018"), 24, name=name) for name in names]
     assert [layer_of(tasks.task("bucc2018"), 24, name=name) for name in names] == [14, 20, 20]
@@ -134,7 +138,7 @@ def test_translations_of_a_test_are_blocked_after_its_origin(data_dir, tmp_path)
 
 
 def test_what_trains_a_target_is_said_where_it_is_read(tmp_path) -> None:
-    from adapters_xitt import recipe
+    from adapters_xitt.study import recipe
 
     path = tmp_path / "r.yaml"
     path.write_text("encoder: demo\nmethods: [seq_bn]\nintermediates: []\ntargets: [xquad]\n"

@@ -28,12 +28,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save, save_file
 from test_store import KEY, OTHER, module
 
-from adapters_xitt import bench, checkpoint, formats
-from adapters_xitt.digests import digest, tensors_digest
+from adapters_xitt import safe_files
 from adapters_xitt.errors import XittError
-from adapters_xitt.formats import files, manifest, pickles
-from adapters_xitt.methods import choose
-from adapters_xitt.store import Store
+from adapters_xitt.hashing import digest, tensors_digest
+from adapters_xitt.model import pretrained, session
+from adapters_xitt.modules import manifest, serialization
+from adapters_xitt.modules.formats import pickles
+from adapters_xitt.modules.methods import choose
+from adapters_xitt.study.store import Store
 
 MIB = 2**20
 QUIET = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
@@ -100,7 +102,7 @@ BAD: dict[str, tuple[Callable[[Path], bytes | None], str]] = {
     "100,000 short tensors": (lambda path: raw(b"{" + b",".join(b'"%d":0' % n for n in range(100_000)) + b"}"),
                               "100,000 tensors"),
     "a sparse file of 100 GB": (lambda path: _sparse(path, 100 * 2**30), "107,374,182,400 bytes, more than"),
-    "a long header": (lambda path: raw(b"{" + b" " * (files.MOST_HEADER + 1) + b"}"), "a header of 4,194,307 bytes"),
+    "a long header": (lambda path: raw(b"{" + b" " * (safe_files.MOST_HEADER + 1) + b"}"), "a header of 4,194,307 bytes"),
     "a pickle": (lambda path: pickle.dumps(Payload(path.with_name("ran"))), "a pickle under the name"),
     "an old pickle": (lambda path: pickle.dumps({"a": 1}, protocol=0), "no safetensors file"),
     "torch.save": (lambda path: _torch_save(path), "a zip, as torch.save writes its pickles"),
@@ -160,13 +162,13 @@ def test_a_bad_file_of_tensors_is_refused_before_it_is_read(tmp_path, name):
     content = make(path)
     if content is not None:
         path.write_bytes(content)
-    for read in (files.read_header, files.read_tensors, files.stored_digest):
+    for read in (safe_files.read_header, safe_files.read_tensors, safe_files.stored_digest):
         refused(lambda read=read: read(path), str(path), words)
     assert not (tmp_path / "ran").exists()
 
 
 def sample() -> dict[str, torch.Tensor]:
-    kinds = [getattr(torch, name) for name, _ in files.DTYPES.values()]
+    kinds = [getattr(torch, name) for name, _ in safe_files.DTYPES.values()]
     found = {f"encoder.{kind}": torch.arange(6).reshape(2, 3).to(kind) for kind in kinds}
     return found | {"empty": torch.zeros(0, 3), "one": torch.tensor(1.5), "mit Umlaut ä": torch.ones(1, 1, 2)}
 
@@ -175,9 +177,9 @@ def test_what_safetensors_writes_is_read_the_same(tmp_path):
     """Header, tensors and digest, against the library's own reader and the digest of tensors in memory."""
     path, tensors = tmp_path / "a.safetensors", sample()
     save_file(tensors, path, metadata={"digest": "x"})
-    header, back = files.read_header(path), files.read_tensors(path)
-    assert files.read_metadata(path) == {"digest": "x"}
-    assert files.stored_digest(path) == tensors_digest(tensors) == tensors_digest(back)
+    header, back = safe_files.read_header(path), safe_files.read_tensors(path)
+    assert safe_files.read_metadata(path) == {"digest": "x"}
+    assert safe_files.stored_digest(path) == tensors_digest(tensors) == tensors_digest(back)
     with safe_open(path, "pt") as library:
         assert set(library.keys()) == set(header)
         for name in header:
@@ -198,14 +200,14 @@ def test_whatever_we_take_the_library_takes(tmp_path, changes, cut):
     path = tmp_path / "a.safetensors"
     path.write_bytes(bytes(data[: len(data) - cut]))
     try:
-        header = files.read_header(path)
+        header = safe_files.read_header(path)
     except XittError as error:
         assert str(path) in str(error)
         return
     theirs = load(path.read_bytes())
     assert {name: tuple(value.shape) for name, value in theirs.items()} == {
         name: info.shape for name, info in header.items()}
-    assert files.stored_digest(path) == tensors_digest(theirs)
+    assert safe_files.stored_digest(path) == tensors_digest(theirs)
 
 
 def test_the_library_would_take_what_we_refuse(tmp_path):
@@ -220,7 +222,7 @@ def test_the_library_would_take_what_we_refuse(tmp_path):
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """A good folder of ours, and a secret beside it."""
-    formats.write_module(module(), tmp_path / "mod")
+    serialization.write_module(module(), tmp_path / "mod")
     (tmp_path / "secret.json").write_text('{"secret": 1}')
     return tmp_path / "mod"
 
@@ -254,25 +256,25 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
 def test_a_folder_that_leads_elsewhere_is_refused(folder, name):
     change, words = FOLDERS[name]
     change(folder)
-    told = refused(lambda: formats.read_module(folder), str(folder), words)
+    told = refused(lambda: serialization.read_module(folder), str(folder), words)
     assert "secret.json" not in told
     if name != "thousands of files":  # nothing is listed there
-        assert formats.look(folder).problems
+        assert serialization.look(folder).problems
 
 
 def test_links_within_a_folder_and_a_folder_that_is_a_link_are_read(folder):
-    own = formats.read_manifest(folder)
+    own = serialization.read_manifest(folder)
     (folder / "real").mkdir()
     (folder / "manifest.json").rename(folder / "real" / "m")
     (folder / "manifest.json").symlink_to("real/m")
     (folder.parent / "alias").symlink_to(folder)
-    assert formats.read_module(folder.parent / "alias").manifest == own
+    assert serialization.read_module(folder.parent / "alias").manifest == own
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../secret.json", "/etc/passwd", "a/b", "a\\b", "C:x", "a\0b", "a\nb"])
 def test_names_out_of_a_file_are_no_paths(folder, name):
-    refused(lambda: files.inside(folder, name), "no name of a file in this folder")
-    assert files.inside(folder, "manifest.json") == folder / "manifest.json"
+    refused(lambda: safe_files.inside(folder, name), "no name of a file in this folder")
+    assert safe_files.inside(folder, "manifest.json") == folder / "manifest.json"
 
 
 JSON: dict[str, tuple[bytes, str]] = {
@@ -292,7 +294,7 @@ def test_json_that_is_none_is_refused_with_its_line(tmp_path, name):
     content, words = JSON[name]
     path = tmp_path / "a.json"
     path.write_bytes(content)
-    told = refused(lambda: files.read_json(path), str(path))
+    told = refused(lambda: safe_files.read_json(path), str(path))
     assert words.casefold() in told.casefold(), told
 
 
@@ -363,36 +365,36 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_manifest_that_lies_is_refused_by_name(folder, name):
     changes, words = LIES[name]
     write(folder, **changes)
-    told = refused(lambda: formats.read_module(folder), str(folder), words)
+    told = refused(lambda: serialization.read_module(folder), str(folder), words)
     assert len(told) < 2000 and told.replace("\n", "").isprintable()
-    assert any(words in problem for problem in formats.look(folder).problems)
+    assert any(words in problem for problem in serialization.look(folder).problems)
 
 
 def test_all_that_is_wrong_is_told_at_once(folder):
     write(folder, seed=-1, key="x", role=None, author="me")
-    told = refused(lambda: formats.read_manifest(folder), "4 problems")
+    told = refused(lambda: serialization.read_manifest(folder), "4 problems")
     assert [word for word in ("seed:", "key:", "role:", "'author'") if word in told] == ["seed:", "key:", "role:",
                                                                                            "'author'"]
 
 
 def test_a_head_of_another_number_of_labels_is_refused(tmp_path):
     """All of it rewritten, digest included: the labels are three, the tensor has two rows."""
-    from adapters_xitt import mixture
+    from adapters_xitt.data import mixture
 
     made, space = module(), mixture.space_of("pair", ["a", "b", "c"])
     tensors = {name.replace("pair2_24cee6", space): value for name, value in made.tensors.items()}
     lying = replace(made.manifest, heads={space: {"kind": "pair", "labels": ["a", "b", "c"]}},
                     digest=tensors_digest(tensors))
-    formats.write_module(formats.Module(lying, tensors), tmp_path / "m")
-    refused(lambda: formats.read_module(tmp_path / "m"), "out.bias has shape (2,), 3 labels")
+    serialization.write_module(serialization.Module(lying, tensors), tmp_path / "m")
+    refused(lambda: serialization.read_module(tmp_path / "m"), "out.bias has shape (2,), 3 labels")
 
 
 def test_weights_are_floating_point(tmp_path):
     made = module()
     tensors = made.tensors | {"encoder.a": torch.arange(3)}
     lying = replace(made.manifest, digest=tensors_digest(tensors))
-    formats.write_module(formats.Module(lying, tensors), tmp_path / "m")
-    refused(lambda: formats.read_module(tmp_path / "m"), "1 tensors that are no floating-point numbers: encoder.a")
+    serialization.write_module(serialization.Module(lying, tensors), tmp_path / "m")
+    refused(lambda: serialization.read_module(tmp_path / "m"), "1 tensors that are no floating-point numbers: encoder.a")
 
 
 ANY = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -419,7 +421,7 @@ def test_any_value_anywhere_is_taken_whole_or_refused(tmp_path, place, value):
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(values))
     try:
-        found = formats.read_manifest(tmp_path)
+        found = serialization.read_manifest(tmp_path)
     except XittError as error:
         assert str(path) in str(error)
         return
@@ -429,14 +431,14 @@ def test_any_value_anywhere_is_taken_whole_or_refused(tmp_path, place, value):
 def test_a_loss_that_diverged_is_written_as_null(tmp_path):
     made = module()
     metrics = {"score": 1.0, "headline": "f1", "history": [{"step": 1, "loss": float("nan")}]}
-    formats.write_module(formats.Module(replace(made.manifest, metrics=metrics), made.tensors), tmp_path / "m")
-    assert formats.read_manifest(tmp_path / "m").metrics["history"] == [{"step": 1, "loss": None}]
+    serialization.write_module(serialization.Module(replace(made.manifest, metrics=metrics), made.tensors), tmp_path / "m")
+    assert serialization.read_manifest(tmp_path / "m").metrics["history"] == [{"step": 1, "loss": None}]
 
 
 def test_what_could_not_be_read_is_not_written(tmp_path):
     made = module()
     with pytest.raises(ValueError, match="seed: must be"):
-        formats.write_module(formats.Module(replace(made.manifest, seed=-1), made.tensors), tmp_path / "m")
+        serialization.write_module(serialization.Module(replace(made.manifest, seed=-1), made.tensors), tmp_path / "m")
     assert not (tmp_path / "m").exists()
 
 
@@ -483,13 +485,13 @@ def test_a_data_set_that_is_none_is_refused(tmp_path, changes, words):
     ({"method": choose("full", {}).record()}, "most tensors are missing"),
 ])
 def test_a_module_that_does_not_fit_is_refused_where_it_is_mounted(tmp_path, pico_files, changes, words):
-    from adapters_xitt.methods import recorded
+    from adapters_xitt.modules.methods import recorded
 
     made = module()
     lying = replace(made.manifest, **{"encoder": pico_files.fingerprint, **changes})
-    there = bench.Bench(pico_files, pico.fabric(), Store(tmp_path))
+    there = session.Bench(pico_files, pico.fabric())
     assert there.rig.methods == {}  # built outside the bounds
-    refused(lambda: there.put(formats.Module(lying, made.tensors), recorded(lying.method)), words)
+    refused(lambda: there.put(serialization.Module(lying, made.tensors), recorded(lying.method)), words)
     assert there.rig.methods == {}
 
 
@@ -510,7 +512,7 @@ def test_a_tokenizer_cannot_choose_code_or_files(tmp_path, pico_dir, name):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     found = json.loads((tmp_path / "tokenizer.json").read_text())
     (tmp_path / "tokenizer.json").write_text(json.dumps(TOKENIZERS[name](found)))
-    refused(lambda: checkpoint.load_tokenizer(checkpoint.inspect(str(tmp_path))), "tokenizer.json: not a tokenizer")
+    refused(lambda: pretrained.load_tokenizer(pretrained.inspect(str(tmp_path))), "tokenizer.json: not a tokenizer")
 
 
 def test_keys_beside_a_tokenizer_choose_nothing(tmp_path, pico_dir, pico_tokenizer):
@@ -521,7 +523,7 @@ def test_keys_beside_a_tokenizer_choose_nothing(tmp_path, pico_dir, pico_tokeniz
         (tmp_path / name).write_text(json.dumps({
             "auto_map": {"AutoTokenizer": ["tokenization_evil.Tokenizer", None]}, "tokenizer_class": "Evil",
             "_attn_implementation_internal": "evil/kernels", "base_model_name_or_path": "evil/repo"}))
-    found = checkpoint.load_tokenizer(checkpoint.inspect(str(tmp_path)))
+    found = pretrained.load_tokenizer(pretrained.inspect(str(tmp_path)))
     assert found("the red cat").input_ids == pico_tokenizer("the red cat").input_ids and not (tmp_path / "ran").exists()
 
 
@@ -539,8 +541,8 @@ def flat(text: str) -> str:
 
 
 def test_inspect_shows_a_module_without_building_anything(folder):
-    code = ("import sys; from adapters_xitt import moduledesk; from pathlib import Path\n"
-            f"status = moduledesk.inspect({str(folder)!r}, store=None)\n"
+    code = ("import sys; from adapters_xitt.cli import inspect; from pathlib import Path\n"
+            f"status = inspect.inspect({str(folder)!r}, store=None)\n"
             "print([name for name in ('torch', 'transformers', 'adapters', 'peft') if name in sys.modules], status)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           env={**os.environ, "COLUMNS": "200"})
@@ -565,26 +567,26 @@ def test_inspect_tells_every_problem_and_exits_with_1(folder):
 
 
 def test_inspect_says_when_the_tensors_are_not_those_of_the_manifest(folder, capsys):
-    from adapters_xitt import moduledesk
+    from adapters_xitt.cli import inspect
 
     whole = bytearray((folder / "module.safetensors").read_bytes())
     whole[-1] ^= 1
     (folder / "module.safetensors").write_bytes(bytes(whole))
-    assert moduledesk.inspect(str(folder), store=None) == 1
+    assert inspect.inspect(str(folder), store=None) == 1
     assert "the file was changed or damaged" in flat(capsys.readouterr().out)
 
 
 def test_inspect_finds_a_module_of_the_store_by_name(tmp_path, capsys):
-    from adapters_xitt import moduledesk
+    from adapters_xitt.cli import inspect
 
     store = Store(tmp_path)
     store.save_module(module())
     store.give_name("mine", KEY)
     for word in ("mine", KEY[:8]):
-        assert moduledesk.inspect(word, store=tmp_path) == 0
+        assert inspect.inspect(word, store=tmp_path) == 0
         assert "xnli" in capsys.readouterr().out
-    refused(lambda: moduledesk.inspect("mime", store=tmp_path), "Did you mean 'mine'?")
-    refused(lambda: moduledesk.inspect("no/such", store=tmp_path), "no such file or folder")
+    refused(lambda: inspect.inspect("mime", store=tmp_path), "Did you mean 'mine'?")
+    refused(lambda: inspect.inspect("no/such", store=tmp_path), "no such file or folder")
 
 
 # -- what other libraries write ----------------------------------------------------------------------------------------
@@ -620,13 +622,13 @@ def foreign(pico_dir, tmp_path_factory) -> Path:
 
 
 def test_inspect_says_what_other_libraries_wrote(foreign, capsys):
-    from adapters_xitt import moduledesk
+    from adapters_xitt.cli import inspect
 
     for name, form in (("adapters", "of adapters (AdapterHub)"), ("peft", "of peft"), ("fusion", "of adapters")):
-        assert moduledesk.inspect(str(foreign / "safe" / name), store=None) == 0
+        assert inspect.inspect(str(foreign / "safe" / name), store=None) == 0
         told = flat(capsys.readouterr().out)
         assert form in told and "No problem found." in told
-        assert moduledesk.inspect(str(foreign / name), store=None) == 1
+        assert inspect.inspect(str(foreign / name), store=None) == 1
         assert "xitt convert --trust-pickle" in flat(capsys.readouterr().out)
 
 
@@ -640,9 +642,9 @@ def test_a_converted_pickle_is_the_file_the_library_writes(foreign, tmp_path, na
     assert list(tmp_path.iterdir()) == [path]
     made = pickles.convert(path, trusted=True)
     assert made == tmp_path / PICKLED[name] and set(tmp_path.iterdir()) == {path, made}
-    back = files.read_tensors(made)
+    back = safe_files.read_tensors(made)
     assert pico.same(back, torch.load(source, weights_only=True))
-    assert pico.same(back, files.read_tensors(foreign / "safe" / source.parent.name / made.name))
+    assert pico.same(back, safe_files.read_tensors(foreign / "safe" / source.parent.name / made.name))
     before = made.read_bytes()
     refused(lambda: pickles.convert(path, trusted=True), "never overwritten")
     assert made.read_bytes() == before
@@ -701,7 +703,7 @@ def test_the_old_form_of_torch_is_read_too(tmp_path):
     weights = {"a": torch.randn(3, 2), "b": torch.ones(2).bfloat16(), "c": torch.randn(4, 4).T}
     old(weights, tmp_path / "x.pt")
     made = pickles.convert(tmp_path / "x.pt", tmp_path / "y.safetensors", trusted=True)
-    assert pico.same(files.read_tensors(made), weights)
+    assert pico.same(safe_files.read_tensors(made), weights)
 
 
 def test_a_conversion_knows_nothing_of_the_environment(tmp_path, monkeypatch):

@@ -10,8 +10,8 @@ import pandas as pd
 
 from adapters_xitt.errors import XittError
 from adapters_xitt.languages import language
-from adapters_xitt.methods import MODES
-from adapters_xitt.records import STATUSES
+from adapters_xitt.modules.methods import MODES
+from adapters_xitt.study.results import STATUSES
 
 PLACE = ("method", "intermediate", "mode", "target", "language", "seed")  # what makes an entry the only one
 # Of a row's last module: the time to make it, a merge's distance from its sum, and from itself before it was cut.

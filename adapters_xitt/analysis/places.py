@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adapters_xitt.records import BLOCKED, DONE, FAILED, NOT_APPLICABLE
+from adapters_xitt.study.results import BLOCKED, DONE, FAILED, NOT_APPLICABLE
 
 INCOMPLETE, NOT_ASKED = "incomplete", "not asked"
 _WORST_FIRST = (FAILED, BLOCKED, NOT_APPLICABLE, NOT_ASKED)

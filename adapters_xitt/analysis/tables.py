@@ -12,9 +12,9 @@ import pandas as pd
 
 from adapters_xitt.analysis.frame import family_first, frame
 from adapters_xitt.analysis.places import INCOMPLETE, NOT_ASKED, Block, Place, average, place
+from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.errors import XittError, unknown
-from adapters_xitt.lineage import ZERO_SHOT
-from adapters_xitt.records import DONE
+from adapters_xitt.study.results import DONE
 
 EVERY = "all"  # all languages, the language of training included: XTREME's convention
 TAGS = (ZERO_SHOT, EVERY)

@@ -13,11 +13,11 @@ from pathlib import Path
 from requests import exceptions
 
 from adapters_xitt import integrity
+from adapters_xitt.atomic import whole_folder
 from adapters_xitt.errors import XittError
 from adapters_xitt.hub.listing import Remote, commit_of, tree
 from adapters_xitt.hub.references import Reference, is_commit
 from adapters_xitt.hub.wire import again, plain, spoken
-from adapters_xitt.store import Store
 
 Tell = Callable[[str], None]
 
@@ -45,10 +45,10 @@ class _Capped(io.BufferedWriter):
         return super().write(data)
 
 
-def pull(wanted: Reference, store: Store, *, patterns: Sequence[str], needed: Sequence[str] = (),
+def pull(wanted: Reference, into: Path, *, patterns: Sequence[str], needed: Sequence[str] = (),
          most_files: int = 64, most_bytes: int = 2_000_000_000, check: Callable[[Path], None] = lambda folder: None,
          tell: Tell = lambda line: None) -> Pulled:
-    """The files of a commit that `patterns` allow, as a folder below `hub/` in the store.
+    """The files of a commit that `patterns` allow, as a folder of `into`.
 
     A branch, or none, is resolved to its commit and told. Count, sizes and room on the disk are checked against the
     listing before anything is downloaded; the folder takes its name when every file has the size and the digest that
@@ -58,7 +58,7 @@ def pull(wanted: Reference, store: Store, *, patterns: Sequence[str], needed: Se
     commit = revision if is_commit(revision) else commit_of(repo, revision)
     if commit != revision:
         tell(f"{repo}: {revision or 'main'} is commit {commit}; pin it as {Reference(repo, commit)}")
-    final = store.root / "hub" / f"{repo.replace('/', '--')}@{commit}"
+    final = into / f"{repo.replace('/', '--')}@{commit}"
     if final.is_dir() and _whole(final, tell):
         return Pulled(final, repo, commit)
     listed = tree(repo, commit)
@@ -70,7 +70,7 @@ def pull(wanted: Reference, store: Store, *, patterns: Sequence[str], needed: Se
         free = shutil.disk_usage(final.parent).free
         if (size := sum(one.size for one in chosen)) > free:
             raise XittError(f"{repo}@{commit[:12]}: {size:,} bytes, but the disk of {final.parent} has {free:,} left")
-        with store.whole_folder(final) as work:
+        with whole_folder(final) as work:
             for one in chosen:
                 _download(repo, commit, one, work / one.path)
             check(work)

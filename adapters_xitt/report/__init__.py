@@ -8,11 +8,11 @@ from typing import Any
 
 from adapters_xitt.analysis import fused
 from adapters_xitt.atomic import whole_file
+from adapters_xitt.report.csv_table import csv_text
 from adapters_xitt.report.fusion import weights_csv, weights_map
+from adapters_xitt.report.heat_map import heat_map
 from adapters_xitt.report.page import markdown
-from adapters_xitt.report.picture import heat_map
-from adapters_xitt.report.screen import terminal
-from adapters_xitt.report.sheet import csv_text
+from adapters_xitt.report.terminal import terminal
 
 __all__ = ["csv_text", "heat_map", "markdown", "terminal", "weights_csv", "weights_map", "write"]
 

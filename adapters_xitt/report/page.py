@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters_xitt.analysis import EVERY, Place, Reading, Row, Table
+from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.languages import language
-from adapters_xitt.lineage import ZERO_SHOT
 from adapters_xitt.report import words
 
 SIDE_BY_SIDE = 12  # languages in one table

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adapters_xitt import truncation
 from adapters_xitt.analysis import EVERY, INCOMPLETE, NOT_ASKED, Place, Reading, Row, Table, counts, fusions
+from adapters_xitt.data import truncation
+from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.languages import language
-from adapters_xitt.lineage import ZERO_SHOT
-from adapters_xitt.methods import COMPOSED
-from adapters_xitt.records import BLOCKED, DONE, FAILED, NOT_APPLICABLE
+from adapters_xitt.modules.methods import COMPOSED
+from adapters_xitt.study.results import BLOCKED, DONE, FAILED, NOT_APPLICABLE
 
 MARKS = {BLOCKED: "blocked", NOT_APPLICABLE: "n/a", FAILED: "failed", NOT_ASKED: "–", INCOMPLETE: "*"}
 MEANINGS = {

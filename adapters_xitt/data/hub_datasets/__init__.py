@@ -1,0 +1,19 @@
+"""Data sets of a model hub brought into a data folder, as files of their origins' own layouts: one reader for both.
+
+`table` says where each task's rows lie on the hub, `shapes` writes the origins' formats, `parquet` reads the hub's
+files, `wire` speaks to the hub, `fetch` does the work and keeps the record that pins every revision. Parquet only:
+nothing that comes from a hub is run."""
+
+from __future__ import annotations
+
+from adapters_xitt.data.hub_datasets.fetch import (
+    RECORD,
+    Written,
+    fetch,
+    parse_reference,
+    parse_size,
+)
+from adapters_xitt.data.hub_datasets.table import ELSEWHERE, MIRRORS, Mirror, Part, mirror
+
+__all__ = ["ELSEWHERE", "MIRRORS", "RECORD", "Mirror", "Part", "Written", "fetch", "mirror", "parse_reference",
+           "parse_size"]

@@ -1,0 +1,1 @@
+"""The kinds of task: their heads and losses, and how what they say becomes predictions."""

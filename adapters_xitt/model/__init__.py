@@ -1,0 +1,1 @@
+"""The frozen encoder and the modules in it."""

@@ -1,0 +1,1 @@
+"""Modules as values: methods, expressions over them, merges, and the files they are kept in."""

@@ -1,0 +1,1 @@
+"""Other libraries' folders of modules, read and written, and the one door for pickles."""

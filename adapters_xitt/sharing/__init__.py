@@ -1,0 +1,1 @@
+"""Modules given to others and taken from them: cards, bundles, other libraries' folders."""

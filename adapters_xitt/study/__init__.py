@@ -1,0 +1,1 @@
+"""A study: its recipe, the jobs that it comes to, their runner, and the store of what came out."""

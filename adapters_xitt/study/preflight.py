@@ -1,0 +1,122 @@
+"""What would stop a run later, found before anything costs: the encoder, the data folder, data that can't be read,
+trained on or scored. Every problem at once, each a line, however many languages it is true of."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from adapters_xitt.data.mixture import Mixture, Portion
+from adapters_xitt.errors import Problems, XittError
+from adapters_xitt.kinds.heads import HEADS
+from adapters_xitt.metrics import METRICS
+from adapters_xitt.study import memory_plan
+from adapters_xitt.study.inputs import Material
+from adapters_xitt.tasks import Task, task
+
+
+def check(material: Material, problems: Problems, *, doubtful: Sequence[tuple] = ()) -> None:
+    """Adds what is wrong with all that a recipe needs. `doubtful` are keys that the recipe lost because they are wrong
+    themselves: what depends on them is not looked at."""
+    parts = {key[0] for key in doubtful if key}
+    if "encoder" not in parts:
+        try:
+            _ = material.files  # inspected now
+        except XittError as error:
+            problems.add(str(error))
+    root = material.sources.root
+    if root is not None and not os.path.isdir(root):
+        problems.add(f"data.root or XITT_DATA: {root}: no such folder")
+        parts.add("data")
+    tasks = {key[1] for key in doubtful if key[:1] == ("tasks",) and len(key) > 1}
+    if "data" in parts:
+        return
+    mixtures = [mixed for mixed in material.mixtures()
+                if not tasks & {part.task for part in mixed.portions}]
+    for wrong in memory_plan.conflicts(material.recipe, mixtures):
+        problems.add(wrong)
+    if "lengths" not in parts:
+        check_data(material, mixtures, [name for name in material.recipe.targets if name not in tasks], problems)
+
+
+def check_data(material: Material, mixtures: Sequence[Mixture], targets: Sequence[str], problems: Problems) -> None:
+    """Adds what is wrong with the data of mixtures, each of whose tasks is one whose data trains, and of targets."""
+    rows = [row for mixed in mixtures for row in mixed.tasks] + [task(name) for name in targets]
+    runnable = set()
+    for row in {row.name: row for row in rows}.values():
+        if row.kind not in HEADS:
+            problems.add(f"task {row.name}: this version can't run kind {row.kind!r} yet; it runs {', '.join(HEADS)}")
+        elif row.metric not in METRICS:
+            problems.add(f"task {row.name}: this version can't score {row.metric!r} yet; it scores "
+                         f"{', '.join(METRICS)}")
+        else:
+            runnable.add(row.name)
+    facts = _Facts()
+    for mixed in mixtures:
+        for part in mixed.portions:
+            if part.record.name in runnable:
+                _check_portion(material, part, mixed, facts)
+    for name in targets:
+        if name in runnable:
+            _check_target(material, task(name), facts)
+    for line in facts.lines():
+        problems.add(line)
+
+
+def _check_portion(material: Material, part: Portion, mixed: Mixture, facts: _Facts) -> None:
+    try:
+        train, selection = material.train(part, mixed), material.selection(part, mixed)
+        material.examples(part, mixed)
+    except XittError as error:
+        # What a task of several others lacks is told of them, once.
+        lines = str(error).splitlines()
+        for line in lines[1:] if task(part.task).joins and len(lines) > 1 else [str(error)]:
+            facts.add(line.strip(), part.languages[0])
+        return
+    seen = frozenset().union(*(material.data_set(rows).ids for rows in train))
+    if both := seen & frozenset().union(*(material.data_set(rows).ids for rows in selection)):
+        facts.add(f"{part.text}: {len(both)} items, {min(both)} among them, stand in training and in selection; "
+                  f"give tasks.{part.task}.selection a split or slice of its own", "")
+
+
+def _check_target(material: Material, target: Task, facts: _Facts) -> None:
+    languages = material.recipe.tested(target)
+    if not languages:
+        facts.add(f"target {target.name} is tested in none of the recipe's languages; it has "
+                  f"{', '.join(target.known)}", "")
+    for language in languages:
+        try:
+            for rows in material.tested(target.name, language):
+                if not rows.scored:
+                    facts.add(f"{rows.file}: {target.name} {rows.split} in {language} has no labels to be scored by; "
+                              f"name a file with labels under tasks.{target.name}.files, or their own under gold",
+                              language)
+        except XittError as error:
+            apart = [str(place) for pattern in target.gold.get("test", ())
+                     for place in material.sources.places(target, pattern, language)]
+            hint = f"; those of {target.name} would be {' or '.join(apart)}" if apart else ""
+            facts.add(str(error) + (hint if "gold file" in str(error) else ""), language)
+
+
+class _Facts:
+    """Problems, those that differ in nothing but the language as one."""
+
+    def __init__(self) -> None:
+        self._languages: dict[str, dict[str, None]] = {}
+        self._texts: dict[str, str] = {}
+
+    def add(self, text: str, language: str) -> None:
+        """A problem that is true of a language; of all where none is given."""
+        same = re.sub(rf"(?<![A-Za-z]){re.escape(language)}(?![A-Za-z])", "{lang}", text) if language else text
+        same = "where is the data?" if text.startswith("where is ") else same
+        self._texts.setdefault(same, text)
+        self._languages.setdefault(same, {})[language] = None
+
+    def lines(self) -> list[str]:
+        """A line each, the first language's words and the names of the others."""
+        found = []
+        for same, text in self._texts.items():
+            others = list(self._languages[same])[1:]
+            found.append(text + (f" [the same in {' '.join(others)}]" if any(others) else ""))
+        return found

@@ -1,0 +1,245 @@
+"""What only the tables know of a recipe: names of tasks, languages, methods, modes and controls, splits, files."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from adapters_xitt import sizes
+from adapters_xitt.data.dataset import READERS, in_language, parse_slice
+from adapters_xitt.data.mixture import portion, single
+from adapters_xitt.errors import XittError, unknown
+from adapters_xitt.languages import LANGUAGES
+from adapters_xitt.modules import composition
+from adapters_xitt.modules.methods import METHODS, MODES, choose
+from adapters_xitt.study.recipe.document import CONTROLS, TARGET, Recipe, elsewhere
+from adapters_xitt.tasks import TASKS
+from adapters_xitt.text_files import unreadable
+
+_PINNED = re.compile(r"hub:[^@]+@[0-9a-f]{40}")
+
+# What a reader is told by the task's row and the recipe's other keys.
+_GIVEN = ("path", "split", "labels", "gold", "unseen")
+
+
+def check_names(values: dict[str, Any], tell: Any) -> None:
+    """Names that only the tables know: tasks, languages, methods, modes; and lists without repeats."""
+    for key, known in (("targets", TASKS), ("modes", MODES), ("controls", CONTROLS)):
+        for at, name in _strings(values.get(key), key, tell):
+            if name not in known:
+                tell(at, unknown(key.removesuffix("s"), name, known))
+    _check_intermediates(values.get("intermediates"), tell)
+    _check_compositions(values, tell)
+    for at, name in _strings(values.get("languages"), "languages", tell):
+        if name not in LANGUAGES:
+            tell(at, unknown("language", name, LANGUAGES))
+    _check_tasks(values.get("tasks"), tell)
+    for key in ("seeds", "sweep"):
+        _check_repeats(values.get(key), key, tell)
+    _check_memory(values.get("memory"), tell)
+    _check_language_modules(values.get("language_modules"), tell)
+    methods, labels = values.get("methods"), []
+    for n, entry in enumerate(methods if isinstance(methods, list) else []):
+        name, options = (entry, {}) if isinstance(entry, str) else (
+            (entry.get("name"), {k: v for k, v in entry.items() if k not in ("name", "learning_rate")})
+            if isinstance(entry, dict) else (None, {}))
+        if not isinstance(name, str):
+            continue
+        if name not in METHODS:
+            tell(("methods", n), unknown("method", name, METHODS))
+            continue
+        known = METHODS[name].options
+        for option in [option for option in options if option not in known]:
+            tell(("methods", n, option),
+                 f"method {name}: {unknown('option', option, [*known, 'learning_rate'])}")
+        try:
+            label = choose(name, {key: value for key, value in options.items() if key in known}).label
+            if label in labels:
+                tell(("methods", n), f"method {label} stands there twice; two learning rates are two recipes")
+            labels.append(label)
+        except XittError as error:
+            for line in str(error).splitlines()[1:]:
+                tell(("methods", n), f"method {name}: {line.strip()}")
+
+
+def _check_intermediates(entries: Any, tell: Any) -> None:
+    """Portions that can be read, mixtures whose shares are of their own portions, names that are told apart."""
+    def check(at: tuple, text: str) -> None:
+        try:
+            single(text)
+        except XittError as error:
+            tell(at, str(error))
+
+    names: list[str] = []
+    for n, entry in enumerate(entries if isinstance(entries, list) else []):
+        name = entry.get("name") if isinstance(entry, dict) else entry
+        if isinstance(name, str):
+            if name in names:
+                tell(("intermediates", n), f"intermediates: {name!r} stands there twice")
+            names.append(name)
+        if isinstance(entry, str):
+            check(("intermediates", n), entry)
+        elif isinstance(entry, dict):
+            portions = list(_strings(entry.get("tasks"), ("intermediates", n, "tasks"), tell))
+            for at, text in portions:
+                check(at, text)
+            shares = entry.get("shares") if isinstance(entry.get("shares"), dict) else {}
+            for text in shares:
+                if text not in [one for _, one in portions]:
+                    tell(("intermediates", n, "shares", text), unknown("portion", text, [one for _, one in portions]))
+            numbers = [value for value in shares.values() if isinstance(value, float)]
+            if sum(numbers) >= 1 or (shares and len(shares) == len(portions)):
+                tell(("intermediates", n, "shares"), "shares must leave something for a portion without one")
+
+
+def _check_compositions(values: dict[str, Any], tell: Any) -> None:
+    """Expressions that can be read, over the recipe's own intermediates, `target` and `$lang`."""
+    entries = values.get("intermediates")
+    known = [entry.get("name") if isinstance(entry, dict) else entry
+             for entry in (entries if isinstance(entries, list) else [])]
+    known = [*(name for name in known if isinstance(name, str)), TARGET, composition.LANG]
+    for at, text in _strings(values.get("compositions"), "compositions", tell):
+        try:
+            words = composition.names(composition.parse(text))
+        except XittError as error:
+            tell(at, str(error).replace("\n", "\n      "))
+            continue
+        for word in words:
+            if word.startswith("hub:") and not _PINNED.fullmatch(word):
+                tell(at, f"{text}: {word}: in a recipe a commit is pinned, hub:owner/name@40 digits, because a branch "
+                         "moves")
+            elif word not in known and not elsewhere(word):
+                tell(at, f"{text}: {unknown('module', word, known)}")
+
+
+def _check_tasks(tasks: Any, tell: Any) -> None:
+    for name, part in (tasks.items() if isinstance(tasks, dict) else ()):
+        if name not in TASKS:
+            tell(("tasks", name), unknown("task", str(name), TASKS))
+            continue
+        if not isinstance(part, dict):
+            continue
+        for at, code in _strings(part.get("languages"), ("tasks", name, "languages"), tell):
+            if code not in TASKS[name].known:
+                tell(at, f"task {name}: {unknown('language', code, TASKS[name].known)}")
+        for at, code in _strings(part.get("trained_in"), ("tasks", name, "trained_in"), tell):
+            if code not in LANGUAGES:
+                tell(at, f"task {name}: {unknown('language', code, LANGUAGES)}")
+        other = str(part.get("trained_on") or TASKS[name].trained_on or "").partition("@")[0]
+        if other and not part.get("train"):
+            for key in ("trained_in", "examples", "training", "selection"):
+                if part.get(key):
+                    tell(("tasks", name, key), f"task {name} is trained on {other}: write {key} under tasks.{other}")
+        if isinstance(part.get("trained_on"), str):
+            _check_trained_on(name, part["trained_on"], tell)
+        known = [one.name for one in TASKS[name].readings]
+        if isinstance(part.get("convention"), str) and part["convention"] not in known:
+            tell(("tasks", name, "convention"), f"task {name}: {unknown('convention', part['convention'], known)}")
+        reader = READERS.get(TASKS[name].reader)
+        for option in part.get("options") or {} if reader else ():
+            taken = [word for word in inspect.signature(reader).parameters if word not in _GIVEN]
+            if option not in taken:
+                tell(("tasks", name, "options", option), f"task {name}: {unknown('reader option', option, taken)}")
+        for key in ("train", "selection", "test"):
+            reference = part.get(key)
+            if not isinstance(reference, str):
+                continue
+            try:
+                split, *_ = parse_slice(reference)
+            except XittError as error:
+                tell(("tasks", name, key), str(error))
+                continue
+            known = {*TASKS[name].files, *(split.partition("@")[0] for split in part.get("files") or {})}
+            if split not in known:
+                tell(("tasks", name, key), f"task {name}: {unknown('split', split, sorted(known))}")
+            elif key == "selection" and split == "test":
+                tell(("tasks", name, key), f"task {name}: selection never reads a test; name another split or slice")
+
+
+def _check_trained_on(name: str, text: str, tell: Any) -> None:
+    """What trains a target: a task of its kind and labels, in languages where wanted."""
+    try:
+        other = portion(text)
+    except XittError as error:
+        tell(("tasks", name, "trained_on"), f"task {name}: {error}")
+        return
+    if other.variant or (TASKS[other.task].kind, TASKS[other.task].labels) != (TASKS[name].kind, TASKS[name].labels):
+        tell(("tasks", name, "trained_on"), f"task {name}: {text} has another kind or other labels")
+
+
+def _check_language_modules(text: Any, tell: Any) -> None:
+    """A portion, of which each language has a module."""
+    try:
+        if isinstance(text, str) and portion(text) and "@" in text:
+            tell(("language_modules",), f"language_modules: {text}: each language gets a module; write the task alone")
+    except XittError as error:
+        tell(("language_modules",), f"language_modules: {error}")
+
+
+def check_languages(recipe: Recipe, tell: Any) -> None:
+    """`trained_in` is of what trains a target; an intermediate has its languages in its name."""
+    sources = recipe.sources(None)
+    own = {sources.training_task(TASKS[name]) for name in recipe.targets if name in TASKS}
+    portions = {part.task: part for mixed in recipe.mixtures() for part in mixed.portions}
+    for name, part in recipe.tasks.items():
+        if part.trained_in and name not in own and name in portions:
+            text = f"{name}@{'+'.join(part.trained_in)}"
+            tell(("tasks", name, "trained_in"), f"task {name}: trained_in is read for targets; as an intermediate it "
+                 f"is trained in {'+'.join(portions[name].languages)}: write {text}")
+
+
+def check_files(recipe: Recipe, tell: Any) -> None:
+    """Files that the recipe itself names must be there; those that only the tables name may come later."""
+    root = recipe.data.root or os.environ.get("XITT_DATA")
+    for name, part in recipe.tasks.items():
+        for key, files in (("files", part.files), ("gold", part.gold)):
+            for split, pattern in files.items():
+                at = ("tasks", name, key, split)
+                _, _, language = split.partition("@")
+                language = language or (next(iter(recipe.tested(TASKS[name])), "en") if split == "test" else "en")
+                try:
+                    filled = in_language(pattern, TASKS[name].codes.get(language, language))
+                except XittError as error:
+                    tell(at, str(error))
+                    continue
+                for path in map(Path, filled.split(" + ")):
+                    whole = Path(root or "") / path
+                    if root == "demo" or (root is None and not path.is_absolute()):
+                        tell(at, f"{pattern}: where? Set data.root in the recipe or the environment variable XITT_DATA")
+                    elif problem := unreadable(whole):
+                        tell(at, f"{whole}: {problem}")
+
+
+def _check_repeats(numbers: Any, key: str, tell: Any) -> None:
+    """Numbers of a list that stand there twice."""
+    seen: set[float] = set()
+    for n, number in enumerate(numbers if isinstance(numbers, list) else []):
+        if isinstance(number, int | float):
+            if number in seen:
+                tell((key, n), f"{key}: {number} stands there twice")
+            seen.add(number)
+
+
+def _check_memory(text: Any, tell: Any) -> None:
+    """An amount of memory that can be read."""
+    if isinstance(text, str):
+        try:
+            sizes.parse(text)
+        except XittError as error:
+            tell(("memory",), str(error))
+
+
+def _strings(value: Any, key: Any, tell: Any) -> Iterator[tuple[tuple, str]]:
+    """The strings of a list with their places; a repeat is a problem."""
+    base = key if isinstance(key, tuple) else (key,)
+    seen: list[str] = []
+    for n, item in enumerate(value if isinstance(value, list) else []):
+        if isinstance(item, str):
+            if item in seen:
+                tell((*base, n), f"{'.'.join(map(str, base))}: {item!r} stands there twice")
+            seen.append(item)
+            yield (*base, n), item
