@@ -1,4 +1,5 @@
-"""Files and folders that have their final name only when they are whole, and what is said where a disk refuses."""
+"""Files and folders that have their final name only when they are whole, and what is said where a
+disk refuses."""
 
 from __future__ import annotations
 
@@ -32,19 +33,32 @@ def explain(error: OSError, place: Path | str) -> str:
     told = f"{place}: {error.strerror or error}"
     if error.errno in FULL:
         with suppress(OSError):
-            there = next(folder for folder in (Path(place), *Path(place).absolute().parents) if folder.is_dir())
-            told += f" ({shutil.disk_usage(there).free / 2**20:,.1f} MiB are left to whoever may use them)"
-        return f"{told}. Make room, or name another place (--store or XITT_STORE for the store); {GOES_ON}"
+            there = next(
+                folder
+                for folder in (Path(place), *Path(place).absolute().parents)
+                if folder.is_dir()
+            )
+            told += (
+                f" ({shutil.disk_usage(there).free / 2**20:,.1f} MiB are left to whoever may use"
+                " them)"
+            )
+        return (
+            f"{told}. Make room, or name another place (--store or XITT_STORE for the store);"
+            f" {GOES_ON}"
+        )
     if error.errno in SHUT:
-        return (f"{told}: nothing can be written there. Name a place that can be written (--store or XITT_STORE for "
-                f"the store), or allow it; {GOES_ON}")
+        return (
+            f"{told}: nothing can be written there. Name a place that can be written (--store or"
+            f" XITT_STORE for the store), or allow it; {GOES_ON}"
+        )
     if error.errno == errno.EIO:
         return f"{told}: the disk fails. Copy what matters elsewhere and check the disk; {GOES_ON}"
     return f"{told}. Close what else is open, or raise the limit (ulimit -n); {GOES_ON}"
 
 
 def full_place() -> str:
-    """Where there is no room, of an error that doesn't say: the first of the usual places that is full."""
+    """Where there is no room, of an error that doesn't say: the first of the usual places that is
+    full."""
     for place in (Path.cwd(), Path(os.environ.get("TMPDIR", "/tmp")), Path.home()):
         with suppress(OSError):
             if shutil.disk_usage(place).free < 2**20:
@@ -66,7 +80,8 @@ def writing(place: Path) -> Iterator[None]:
 
 @contextmanager
 def whole_folder(final: Path) -> Iterator[Path]:
-    """A folder to fill; it takes its final name when the block ends well, and goes away otherwise."""
+    """A folder to fill; it takes its final name when the block ends well, and goes away
+    otherwise."""
     with writing(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{final.name[:16]}-", dir=final.parent))
@@ -83,7 +98,8 @@ def whole_folder(final: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_file(final: Path) -> Iterator[Path]:
-    """A file to write; it takes its final name when the block ends well, and goes away otherwise."""
+    """A file to write; it takes its final name when the block ends well, and goes away
+    otherwise."""
     with writing(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{final.name[:16]}-", dir=final.parent)
@@ -100,7 +116,8 @@ def whole_file(final: Path) -> Iterator[Path]:
 
 
 def drop_oldest(files: Iterable[Path], room: int) -> None:
-    """Removes the files that were unused longest, until the others take no more than `room` bytes."""
+    """Removes the files that were unused longest, until the others take no more than `room`
+    bytes."""
     for path in sorted(files, key=_age):
         with suppress(FileNotFoundError):  # another process may have removed it
             room -= path.stat().st_size
@@ -117,7 +134,8 @@ def _age(path: Path) -> float:
 
 
 def _replace(work: Path, final: Path) -> None:
-    """Gives a folder its final name; what had it goes, also where another process gives it just now."""
+    """Gives a folder its final name; what had it goes, also where another process gives it just
+    now."""
     while True:
         if final.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{final.name[:16]}-", dir=final.parent))

@@ -1,5 +1,5 @@
-"""What a user did wrong, told so that they can mend it: one error class, the nearest match, and a collector
-that reports every problem at once."""
+"""What a user did wrong, told so that they can mend it: one error class, the nearest match, and a
+collector that reports every problem at once."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ class XittError(Exception):
 
 
 class DataError(XittError):
-    """A data file that can't be used; the message starts with the file and, where there is one, the line."""
+    """A data file that can't be used; the message starts with the file and, where there is one, the
+    line."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice closest to `word`, or the one whose words begin with its letters (lr: learning_rate); None where
-    nothing is close."""
+    """The choice closest to `word`, or the one whose words begin with its letters (lr:
+    learning_rate); None where nothing is close."""
     by_lower = {choice.lower(): choice for choice in choices}
     short = str(word).lower()
     found = difflib.get_close_matches(short, list(by_lower), n=1, cutoff=0.6)
-    found += [choice for choice in by_lower
-              if "_" in choice and short == "".join(part[:1] for part in choice.split("_"))]
+    found += [
+        choice
+        for choice in by_lower
+        if "_" in choice and short == "".join(part[:1] for part in choice.split("_"))
+    ]
     return by_lower[found[0]] if found else None
 
 
@@ -34,7 +38,9 @@ def unknown(what: str, word: str, choices: Iterable[str], *, shown: int = 30) ->
     choices = list(choices)
     near = nearest(word, choices)
     hint = f" Did you mean {near!r}?" if near else ""
-    listed = ", ".join(choices[:shown]) + (f", … ({len(choices)} in all)" if len(choices) > shown else "")
+    listed = ", ".join(choices[:shown]) + (
+        f", … ({len(choices)} in all)" if len(choices) > shown else ""
+    )
     return f"unknown {what} {word!r}.{hint} Choices: {listed or '(none)'}."
 
 

@@ -7,15 +7,18 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# Goes into every key. Raise it when the same inputs would no longer give the same numbers; tests/test_golden.py holds
-# both. While it stays, the key of every request that could be made before stays: a new option enters a key only where
-# it differs from its default. A key holds what was resolved and decides numbers, nothing of how it was spelled.
+# Goes into every key. Raise it when the same inputs would no longer give the same numbers;
+# tests/test_golden.py holds both. While it stays, the key of every request that could be made
+# before stays: a new option enters a key only where it differs from its default. A key holds what
+# was resolved and decides numbers, nothing of how it was spelled.
 PROTOCOL = 2
 
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces: one text per value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def digest(value: Any) -> str:
@@ -35,7 +38,9 @@ def tensors_digest(tensors: Mapping[str, Any]) -> str:
     sha = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        sha.update(f"{name}|{str(tensor.dtype).removeprefix('torch.')}|{tuple(tensor.shape)}|".encode())
+        sha.update(
+            f"{name}|{str(tensor.dtype).removeprefix('torch.')}|{tuple(tensor.shape)}|".encode()
+        )
         if tensor.numel():  # an empty one may have a stride that no view allows
             sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()

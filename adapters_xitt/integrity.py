@@ -1,8 +1,8 @@
 """Digests that stored values carry and that are compared whenever they are read.
 
-A JSON object carries its own under `sha256`, a safetensors file in its metadata, a folder of other files in
-`digests.json`. What they are digests of includes the name that the value goes by, so that a file under another's
-name is found out too."""
+A JSON object carries its own under `sha256`, a safetensors file in its metadata, a folder of other
+files in `digests.json`. What they are digests of includes the name that the value goes by, so that
+a file under another's name is found out too."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ class Damaged(XittError):
 
 def json_text(value: Mapping[str, Any]) -> str:
     """An object as the text of a file that carries its digest."""
-    return json.dumps({**value, SEAL: digest(value)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return (
+        json.dumps({**value, SEAL: digest(value)}, indent=1, ensure_ascii=False, allow_nan=False)
+        + "\n"
+    )
 
 
 def read_object(

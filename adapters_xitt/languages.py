@@ -17,9 +17,11 @@ class Language:
     name: str
     family: str  # the top family, with its branch after a colon for Indo-European ("IE: Slavic")
     script: str  # ISO 15924
-    cc100_gib: float | None = None  # size of its text in XLM-R's pre-training, GiB; 0.0: it was not in it
+    # size of its text in XLM-R's pre-training, GiB; 0.0: it was not in it
+    cc100_gib: float | None = None
     joshi: int | None = None  # class of Joshi et al. 2020, 5 (most resources) to 0
-    distance: float | None = None  # cosine distance to English of URIEL's syntax_knn features, 0 to 1
+    # cosine distance to English of URIEL's syntax_knn features, 0 to 1
+    distance: float | None = None
     order: str | None = None  # order of subject, verb, object; two where URIEL marks both
 
     @property
@@ -28,8 +30,9 @@ class Language:
         return self.family.split(":")[0]
 
 
-# Sources: scripts from MTEB's defaults, CC-100 sizes from table 6 of the XLM-R paper (zh: simplified and traditional),
-# Joshi classes from LangResourceAtlas, distance and order from lang2vec (Quechua as Ayacucho).
+# Sources: scripts from MTEB's defaults, CC-100 sizes from table 6 of the XLM-R paper (zh:
+# simplified and traditional), Joshi classes from LangResourceAtlas, distance and order from
+# lang2vec (Quechua as Ayacucho).
 _ROWS = (
     Language("af", "Afrikaans", "IE: Germanic", "Latn", 1.3, 3, 0.15, "SVO/SOV"),
     Language("ar", "Arabic", "Afro-Asiatic", "Arab", 28.0, 5, 0.36, "VSO"),
@@ -81,8 +84,9 @@ _ROWS = (
     Language("wo", "Wolof", "Niger-Congo", "Latn", 0.0, 2, 0.36, "SVO"),
     Language("yo", "Yoruba", "Niger-Congo", "Latn", 0.0, 2, 0.40, "SVO"),
     Language("zh", "Mandarin", "Sino-Tibetan", "Hans", 63.5, 5, 0.29, "SVO"),
-    # In the data, outside the fifty: what isn't known stays None. Families after Glottolog (whose Atlantic-Congo is
-    # called Niger-Congo here), orders that most of lang2vec's sources mark; 0.0 for those not in XLM-R's list.
+    # In the data, outside the fifty: what isn't known stays None. Families after Glottolog (whose
+    # Atlantic-Congo is called Niger-Congo here), orders that most of lang2vec's sources mark; 0.0
+    # for those not in XLM-R's list.
     Language("am", "Amharic", "Afro-Asiatic", "Ethi", order="SOV"),
     Language("ceb", "Cebuano", "Austronesian", "Latn", 0.0, order="VSO"),
     Language("cs", "Czech", "IE: Slavic", "Latn", order="SVO"),

@@ -1,4 +1,5 @@
-"""Locks between processes that share a folder: the kernel drops a dead one's, and a lock's file goes with its use."""
+"""Locks between processes that share a folder: the kernel drops a dead one's, and a lock's file
+goes with its use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What is told while long work runs: bars with tokens per second and time left on a terminal, lines elsewhere."""
+"""What is told while long work runs: bars with tokens per second and time left on a terminal, lines
+elsewhere."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ EVERY = 15.0  # seconds between lines where there is no terminal
 
 
 def console(*, stderr: bool = False, **options: Any) -> Any:
-    """rich's terminal, on which brackets are brackets and nothing that is printed acts; where there is none, wide
-    enough that tables need not wrap."""
+    """rich's terminal, on which brackets are brackets and nothing that is printed acts; where there
+    is none, wide enough that tables need not wrap."""
     from rich.console import Console
     from rich.text import Text
 
@@ -76,12 +77,18 @@ class Lines(Silent):
         self.write(f"{title}: {tokens:,} tokens to read")
 
     def stage(self, title: str, tokens: int) -> None:
-        self.title, self.stage_total, self.stage_read, self.told = title, tokens, 0, time.monotonic()
+        self.title, self.stage_total, self.stage_read, self.told = (
+            title,
+            tokens,
+            0,
+            time.monotonic(),
+        )
         self.write(f"[{_clock(time.monotonic() - self.began)}] {title}")
 
     def tick(self, tokens: int) -> None:
         self.stage_read += tokens
-        more = max(self.stage_read - self.stage_total, 0)  # the plan counts with means; no share is over the whole
+        # the plan counts with means; no share is over the whole
+        more = max(self.stage_read - self.stage_total, 0)
         self.stage_total, self.total = self.stage_total + more, self.total + more
         now = time.monotonic()
         if now - self.told > EVERY:
@@ -90,8 +97,10 @@ class Lines(Silent):
             rate = done / max(now - self.began, 1e-9)
             left = max(self.total - done, 0) / max(rate, 1e-9)
             share = self.stage_read / max(self.stage_total, 1)
-            self.write(f"[{_clock(now - self.began)}]   {self.title}: {share:.0%}, "
-                       f"{rate:,.0f} tokens/s, {_clock(left)} left")
+            self.write(
+                f"[{_clock(now - self.began)}]   {self.title}: {share:.0%}, "
+                f"{rate:,.0f} tokens/s, {_clock(left)} left"
+            )
 
     def stage_done(self) -> None:
         self.done += self.stage_total
@@ -119,9 +128,18 @@ class Bars(Silent):
                 speed = task.finished_speed or task.speed
                 return Text(f"{speed:,.0f} tokens/s" if speed else "", style="dim")
 
-        self.bars = Progress(TextColumn("{task.description}", markup=False), BarColumn(bar_width=24),
-                             TextColumn("{task.percentage:>3.0f}%"), Speed(), TimeElapsedColumn(), TextColumn("left"),
-                             TimeRemainingColumn(), console=console, transient=True, speed_estimate_period=60)
+        self.bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            Speed(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            speed_estimate_period=60,
+        )
         self.whole = self.part = None
         self.part_total = self.part_read = self.total = 0
 

@@ -1,7 +1,9 @@
-"""Files of a folder that nobody vouches for: looked at before they are read, refused by name, never run.
+"""Files of a folder that nobody vouches for: looked at before they are read, refused by name, never
+run.
 
-Sizes are capped before anything is read, no name leads out of its folder, and a safetensors header is checked here
-before a library sees it. Pickles have one door: `xitt convert --trust-pickle FILE`."""
+Sizes are capped before anything is read, no name leads out of its folder, and a safetensors header
+is checked here before a library sees it. Pickles have one door: `xitt convert --trust-pickle
+FILE`."""
 
 from __future__ import annotations
 
@@ -30,14 +32,26 @@ MOST_ENTRIES = 1_000  # that a folder may have beside them
 CAPS = {".json": MOST_JSON, ".safetensors": MOST_WEIGHTS}  # bytes
 
 # safetensors' name of a dtype → torch's name, bytes of one value
-DTYPES = {"F64": ("float64", 8), "F32": ("float32", 4), "F16": ("float16", 2), "BF16": ("bfloat16", 2),
-          "I64": ("int64", 8), "I32": ("int32", 4), "I16": ("int16", 2), "I8": ("int8", 1), "U8": ("uint8", 1),
-          "BOOL": ("bool", 1)}
+DTYPES = {
+    "F64": ("float64", 8),
+    "F32": ("float32", 4),
+    "F16": ("float16", 2),
+    "BF16": ("bfloat16", 2),
+    "I64": ("int64", 8),
+    "I32": ("int32", 4),
+    "I16": ("int16", 2),
+    "I8": ("int8", 1),
+    "U8": ("uint8", 1),
+    "BOOL": ("bool", 1),
+}
 
 # The pickles that `adapters` and `peft` write → the safetensors file that they read in its place.
-PICKLED = {"pytorch_adapter.bin": "adapter.safetensors", "pytorch_model_head.bin": "model_head.safetensors",
-           "pytorch_model_adapter_fusion.bin": "model_adapter_fusion.safetensors",
-           "adapter_model.bin": "adapter_model.safetensors"}
+PICKLED = {
+    "pytorch_adapter.bin": "adapter.safetensors",
+    "pytorch_model_head.bin": "model_head.safetensors",
+    "pytorch_model_adapter_fusion.bin": "model_adapter_fusion.safetensors",
+    "adapter_model.bin": "adapter_model.safetensors",
+}
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
@@ -56,13 +70,15 @@ class TensorInfo:
         return math.prod(self.shape)
 
 
-# -- folders -----------------------------------------------------------------------------------------------------------
+# -- folders ---------------------------------------------------------------------------------------
+
 
 def listed(folder: Path, allowed: Sequence[str]) -> dict[str, Path]:
-    """The files of a folder whose names fit one of the patterns `allowed`, in order of name; the others are not read.
+    """The files of a folder whose names fit one of the patterns `allowed`, in order of name; the
+    others are not read.
 
-    Refused: a link that leads out of the folder, what is no plain file, one larger than its kind may be, and a pickle
-    of weights that nobody has converted."""
+    Refused: a link that leads out of the folder, what is no plain file, one larger than its kind
+    may be, and a pickle of weights that nobody has converted."""
     found, problems = looked(folder, allowed)
     if len(problems) == 1:
         raise XittError(problems[0])
@@ -71,8 +87,8 @@ def listed(folder: Path, allowed: Sequence[str]) -> dict[str, Path]:
 
 
 def looked(folder: Path, allowed: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
-    """The files that `listed` gives, and every problem for which it refuses others; a folder that is none is refused
-    here."""
+    """The files that `listed` gives, and every problem for which it refuses others; a folder that
+    is none is refused here."""
     found: dict[str, Path] = {}
     problems: list[str] = []
     names = entries(folder)
@@ -87,26 +103,42 @@ def looked(folder: Path, allowed: Sequence[str]) -> tuple[dict[str, Path], list[
             except XittError as error:
                 problems.append(str(error))
     if len(found) > MOST_FILES:
-        problems.append(f"{folder}: {len(found)} files of the names looked for, more than {MOST_FILES}; a module has a "
-                        "handful")
+        problems.append(
+            f"{folder}: {len(found)} files of the names looked for, more than {MOST_FILES}; a"
+            " module has a handful"
+        )
     return found, problems
 
 
 def entries(folder: Path) -> list[str]:
-    """The names in a folder, sorted; refused where there are more than a module's folder could have."""
+    """The names in a folder, sorted; refused where there are more than a module's folder could
+    have."""
     if not folder.is_dir():
-        raise XittError(f"{folder}: " + ("a file; name the folder it lies in" if folder.exists() else "no such folder"))
+        raise XittError(
+            f"{folder}: "
+            + ("a file; name the folder it lies in" if folder.exists() else "no such folder")
+        )
     with os.scandir(folder) as found:
         names = [entry.name for entry in islice(found, MOST_ENTRIES + 1)]
     if len(names) > MOST_ENTRIES:
-        raise XittError(f"{folder}: more than {MOST_ENTRIES:,} files; give the module a folder of its own")
+        raise XittError(
+            f"{folder}: more than {MOST_ENTRIES:,} files; give the module a folder of its own"
+        )
     return sorted(names)
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The path of a file in `folder` whose name somebody else chose; refused where it could lie anywhere else."""
-    if not name or name in (".", "..") or any(sign in name for sign in "/\\:\0") or not name.isprintable():
-        raise XittError(f"{folder}: {name[:80]!r} is no name of a file in this folder; paths are not followed")
+    """The path of a file in `folder` whose name somebody else chose; refused where it could lie
+    anywhere else."""
+    if (
+        not name
+        or name in (".", "..")
+        or any(sign in name for sign in "/\\:\0")
+        or not name.isprintable()
+    ):
+        raise XittError(
+            f"{folder}: {name[:80]!r} is no name of a file in this folder; paths are not followed"
+        )
     path, within = folder / name, False
     with suppress(OSError, RuntimeError):  # links in a circle
         within = path.resolve().is_relative_to(folder.resolve())
@@ -116,7 +148,8 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def checked_size(path: Path, most: int | None = None) -> int:
-    """The size of a plain file in bytes, before any is read; larger than `most` or than its kind may be is refused."""
+    """The size of a plain file in bytes, before any is read; larger than `most` or than its kind
+    may be is refused."""
     if path.is_dir():
         raise XittError(f"{path}: a folder in place of a file")
     if not path.exists():
@@ -125,17 +158,22 @@ def checked_size(path: Path, most: int | None = None) -> int:
         raise XittError(f"{path}: not a plain file")
     size, most = path.stat().st_size, most or CAPS.get(path.suffix, MOST_JSON)
     if size > most:
-        raise XittError(f"{path}: {size:,} bytes, more than the {most:,} that such a file may have; not read")
+        raise XittError(
+            f"{path}: {size:,} bytes, more than the {most:,} that such a file may have; not read"
+        )
     return size
 
 
 def pickle_error(path: Path) -> XittError:
     """What is said of a pickle."""
-    return XittError(f"{path}: a pickle; pickles can run code and are not read. If you trust whoever made it: "
-                     f"xitt convert --trust-pickle {shlex.quote(str(path))}")
+    return XittError(
+        f"{path}: a pickle; pickles can run code and are not read. If you trust whoever made it: "
+        f"xitt convert --trust-pickle {shlex.quote(str(path))}"
+    )
 
 
-# -- JSON --------------------------------------------------------------------------------------------------------------
+# -- JSON ------------------------------------------------------------------------------------------
+
 
 def read_json(path: Path, *, most: int = MOST_JSON) -> dict[str, Any]:
     """The object in a JSON file of at most `most` bytes; no key twice, no number that is none."""
@@ -157,11 +195,12 @@ def _object(data: bytes, path: Path) -> dict[str, Any]:
     return value
 
 
-# -- safetensors -------------------------------------------------------------------------------------------------------
+# -- safetensors -----------------------------------------------------------------------------------
+
 
 def read_header(path: Path) -> dict[str, TensorInfo]:
-    """The tensors that a safetensors file states, by name, in the file's order: every claim checked against the
-    file's true size."""
+    """The tensors that a safetensors file states, by name, in the file's order: every claim checked
+    against the file's true size."""
     return _header(path)[0]
 
 
@@ -183,7 +222,8 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 def stored_digest(path: Path) -> str:
-    """`digests.tensors_digest` of a safetensors file, hashed from the file as it lies, 1 MiB at a time."""
+    """`digests.tensors_digest` of a safetensors file, hashed from the file as it lies, 1 MiB at a
+    time."""
     sha, header = hashlib.sha256(), read_header(path)
     with path.open("rb") as file:
         for name in sorted(header):
@@ -211,14 +251,19 @@ def _header(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
             raise _not_safetensors(path, problem, first)
         file.seek(8)
         data = file.read(length)
-    if data.count(b"data_offsets") > MOST_TENSORS:  # before it is parsed into objects ten times its size
+    # before it is parsed into objects ten times its size
+    if data.count(b"data_offsets") > MOST_TENSORS:
         raise XittError(f"{path}: more than {MOST_TENSORS:,} tensors; no module has so many")
     stated = _object(data, path)
     metadata = stated.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+    if not isinstance(metadata, dict) or not all(
+        isinstance(value, str) for value in metadata.values()
+    ):
         raise XittError(f"{path}: __metadata__ must be an object of strings")
     if len(stated) > MOST_TENSORS:
-        raise XittError(f"{path}: {len(stated):,} tensors, more than {MOST_TENSORS:,}; no module has so many")
+        raise XittError(
+            f"{path}: {len(stated):,} tensors, more than {MOST_TENSORS:,}; no module has so many"
+        )
     found = {name: _info(path, name, row, 8 + length) for name, row in stated.items()}
     _contiguous(path, found, 8 + length, size)
     return found, metadata
@@ -230,14 +275,21 @@ def _no_header(first: bytes, size: int, length: int) -> str:
         return "an empty file"
     if first.startswith(b"PK\x03\x04"):
         return "a zip, as torch.save writes its pickles, under the name of a safetensors file"
-    if first[:1] == b"\x80" and first[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and length > size:
+    if (
+        first[:1] == b"\x80"
+        and first[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+        and length > size
+    ):
         return "a pickle under the name of a safetensors file"
     if first.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS, not the file it stands for; fetch it with `git lfs pull`"
     if size < 8 + 2:
         return f"{size} bytes are no safetensors file; it may be cut short"
     if length > size - 8:
-        return f"its header claims {length:,} bytes, the file has {size:,}; it is no safetensors file, or cut short"
+        return (
+            f"its header claims {length:,} bytes, the file has {size:,}; it is no safetensors file,"
+            " or cut short"
+        )
     if length > MOST_HEADER:
         return f"a header of {length:,} bytes, more than {MOST_HEADER:,}; not read"
     return "" if first[8:9] == b"{" else "no safetensors file: its header is no JSON object"
@@ -246,11 +298,15 @@ def _no_header(first: bytes, size: int, length: int) -> str:
 def _not_safetensors(path: Path, problem: str, first: bytes) -> XittError:
     """What is said of a file that begins with something else than a header."""
     if "pickle" in problem:
-        return XittError(f"{path}: {problem}; pickles can run code and are not read. Ask whoever made it for a "
-                         "safetensors file; if you trust them, give it its own name (.bin) and: "
-                         "xitt convert --trust-pickle FILE")
-    return XittError(f"{path}: {problem}" + ("" if "fetch" in problem or "not read" in problem
-                                            else "; fetch the file again"))
+        return XittError(
+            f"{path}: {problem}; pickles can run code and are not read. Ask whoever made it for a "
+            "safetensors file; if you trust them, give it its own name (.bin) and: "
+            "xitt convert --trust-pickle FILE"
+        )
+    return XittError(
+        f"{path}: {problem}"
+        + ("" if "fetch" in problem or "not read" in problem else "; fetch the file again")
+    )
 
 
 def _info(path: Path, name: str, row: Any, data: int) -> TensorInfo:
@@ -262,15 +318,21 @@ def _info(path: Path, name: str, row: Any, data: int) -> TensorInfo:
         raise XittError(f"{where}: must have dtype, shape and data_offsets, and nothing else")
     dtype, shape, offsets = row["dtype"], row["shape"], row["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise XittError(f"{where}: dtype {str(dtype)[:40]!r} is not read here; one of {', '.join(DTYPES)}")
+        raise XittError(
+            f"{where}: dtype {str(dtype)[:40]!r} is not read here; one of {', '.join(DTYPES)}"
+        )
     if not _sizes(shape) or len(shape) > 8:
-        raise XittError(f"{where}: its shape must be a list of at most 8 whole numbers, not {str(shape)[:80]}")
+        raise XittError(
+            f"{where}: its shape must be a list of at most 8 whole numbers, not {str(shape)[:80]}"
+        )
     if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise XittError(f"{where}: data_offsets must be its first byte and the one behind its last")
     size = math.prod(shape) * DTYPES[dtype][1]
     if offsets[1] - offsets[0] != size:
-        raise XittError(f"{where}: {dtype} of shape {tuple(shape)} takes {size:,} bytes, its offsets say "
-                        f"{offsets[1] - offsets[0]:,}")
+        raise XittError(
+            f"{where}: {dtype} of shape {tuple(shape)} takes {size:,} bytes, its offsets say "
+            f"{offsets[1] - offsets[0]:,}"
+        )
     return TensorInfo(dtype, tuple(shape), data + offsets[0], size)
 
 
@@ -284,9 +346,17 @@ def _contiguous(path: Path, found: Mapping[str, TensorInfo], data: int, size: in
     for name, info in sorted(found.items(), key=lambda item: (item[1].start, item[1].size)):
         if info.start != at:
             what = "overlaps another's bytes" if info.start < at else "leaves a gap before it"
-            raise XittError(f"{path}: tensor {name[:80]!r} {what}; the file was not written by safetensors")
+            raise XittError(
+                f"{path}: tensor {name[:80]!r} {what}; the file was not written by safetensors"
+            )
         at += info.size
     if at > size:
-        raise XittError(f"{path}: its header claims {at:,} bytes, the file has {size:,}: cut short; fetch it again")
+        raise XittError(
+            f"{path}: its header claims {at:,} bytes, the file has {size:,}: cut short; fetch it"
+            " again"
+        )
     if at < size:
-        raise XittError(f"{path}: {size - at:,} bytes behind its last tensor that belong to none; fetch it again")
+        raise XittError(
+            f"{path}: {size - at:,} bytes behind its last tensor that belong to none; fetch it"
+            " again"
+        )

@@ -1,5 +1,5 @@
-"""Ctrl-C and SIGTERM, heard for certain: a signal that some library's clean-up swallows is raised again at the next
-safe point. And processes that end with their parent."""
+"""Ctrl-C and SIGTERM, heard for certain: a signal that some library's clean-up swallows is raised
+again at the next safe point. And processes that end with their parent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _asked = 0  # the signal that came
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Within the block either signal raises KeyboardInterrupt, here and at every `check` from then on."""
+    """Within the block either signal raises KeyboardInterrupt, here and at every `check` from then
+    on."""
     global _asked
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
@@ -73,7 +74,8 @@ def _leave() -> None:
 
 
 def follow_parent() -> bool:
-    """Whether this is a worker; it stops when the process that started it is gone, however that ended."""
+    """Whether this is a worker; it stops when the process that started it is gone, however that
+    ended."""
     parent = int(os.environ.pop(PARENT, 0))
     if not parent:
         return False

@@ -1,4 +1,5 @@
-"""Writes safetensors files whose bytes follow from what they hold: the library orders metadata by chance."""
+"""Writes safetensors files whose bytes follow from what they hold: the library orders metadata by
+chance."""
 
 from __future__ import annotations
 
@@ -20,11 +21,17 @@ def write_tensors(
     stated = {name: (dtype, size) for dtype, (name, size) in DTYPES.items()}
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     whole, end = [], 0
-    kinds = {name: stated[str(value.dtype).removeprefix("torch.")] for name, value in tensors.items()}
+    kinds = {
+        name: stated[str(value.dtype).removeprefix("torch.")] for name, value in tensors.items()
+    }
     for name in sorted(tensors, key=lambda name: (-kinds[name][1], name)):
         value = tensors[name].detach().cpu().contiguous()
         begin, end = end, end + value.numel() * kinds[name][1]
-        header[name] = {"dtype": kinds[name][0], "shape": list(value.shape), "data_offsets": [begin, end]}
+        header[name] = {
+            "dtype": kinds[name][0],
+            "shape": list(value.shape),
+            "data_offsets": [begin, end],
+        }
         whole.append(value)
     text = canonical(header).encode()
     text += b" " * (-len(text) % 8)

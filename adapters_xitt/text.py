@@ -8,5 +8,11 @@ def printable(text: str) -> str:
     the direction of what follows, stand there as their escapes; lines are kept."""
     if text.isprintable():
         return text
-    return "".join(sign if sign.isprintable() or sign == "\n" else
-                   sign.encode("unicode_escape", "surrogatepass").decode() for sign in text)
+    return "".join(
+        (
+            sign
+            if sign.isprintable() or sign == "\n"
+            else sign.encode("unicode_escape", "surrogatepass").decode()
+        )
+        for sign in text
+    )

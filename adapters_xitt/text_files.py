@@ -1,4 +1,5 @@
-"""Files into text, lines, cells and JSON values; whatever is wrong with one is a DataError that says where."""
+"""Files into text, lines, cells and JSON values; whatever is wrong with one is a DataError that
+says where."""
 
 from __future__ import annotations
 
@@ -17,12 +18,14 @@ from adapters_xitt.errors import DataError, nearest
 
 MIB = 2**20
 MOST_BYTES = 4 * 2**30  # of a file, unpacked; read whole, it takes several times that
-MOST_UNPACKED = 200  # bytes that a byte of a .gz may stand for: text packs to a tenth, a bomb to a thousandth
+# bytes that a byte of a .gz may stand for: text packs to a tenth, a bomb to a thousandth
+MOST_UNPACKED = 200
 KINDS = {str: "a string", int: "an integer", list: "a list", dict: "an object"}
 
 
 def lines_of(path: Path) -> list[str]:
-    """A file's lines without their ends and without blank lines after the last; there is at least one."""
+    """A file's lines without their ends and without blank lines after the last; there is at least
+    one."""
     lines = [line.removesuffix("\r") for line in text_of(path).split("\n")]
     while lines and not lines[-1]:
         lines.pop()
@@ -35,26 +38,34 @@ def text_of(path: Path, *, most: int = MOST_BYTES) -> str:
     """The text of a file, `.gz` or not, of at most `most` bytes."""
     data = bytes_of(path, most=most)
     nuls = sorted((data[::2].count(0), data[1::2].count(0)))
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or (nuls[1] > len(data) // 4 and nuls[0] < len(data) // 50):
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or (
+        nuls[1] > len(data) // 4 and nuls[0] < len(data) // 50
+    ):
         raise DataError(f"{path}:1: expected UTF-8, found UTF-16; convert the file to UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         bad = error.object[error.start]
-        raise DataError(f"{path}:{line}: expected UTF-8, found byte 0x{bad:02x}; convert the file to UTF-8") from error
+        raise DataError(
+            f"{path}:{line}: expected UTF-8, found byte 0x{bad:02x}; convert the file to UTF-8"
+        ) from error
 
 
 def bytes_of(path: Path, *, most: int = MOST_BYTES) -> bytes:
-    """The bytes of a plain file, at most `most`, unzipped where its name ends in .gz; a `DataError` that says why
-    there are none. No more is read than is allowed, however much a device, a pipe or an archive would give."""
+    """The bytes of a plain file, at most `most`, unzipped where its name ends in .gz; a `DataError`
+    that says why there are none. No more is read than is allowed, however much a device, a pipe or
+    an archive would give."""
     path = Path(path)
     if problem := unreadable(path):
         raise DataError(f"{path}: {problem}")
     try:
         size = path.stat().st_size
         if size > most:
-            raise DataError(f"{path}: {size:,} bytes, more than the {most:,} that such a file may have; not read")
+            raise DataError(
+                f"{path}: {size:,} bytes, more than the {most:,} that such a file may have; not"
+                " read"
+            )
         with path.open("rb") as file:
             return _unpacked(file, path, most, size) if path.suffix == ".gz" else file.read(size)
     except (OSError, EOFError, zlib.error) as error:
@@ -84,8 +95,10 @@ def _unpacked(file: BinaryIO, path: Path, most: int, size: int) -> bytes:
             blocks.append(block)
             count += len(block)
             if count > most:
-                raise DataError(f"{path}: its {size:,} bytes unpack to more than the {most:,} that such a file may "
-                                "have; unpack it and look")
+                raise DataError(
+                    f"{path}: its {size:,} bytes unpack to more than the {most:,} that such a file"
+                    " may have; unpack it and look"
+                )
     return b"".join(blocks)
 
 
@@ -100,7 +113,9 @@ def blocks_of(lines: Sequence[str]) -> list[list[tuple[int, str]]]:
     return blocks
 
 
-def csv_rows(path: Path, lines: Sequence[str], *, delimiter: str = "\t") -> list[tuple[int, list[str]]]:
+def csv_rows(
+    path: Path, lines: Sequence[str], *, delimiter: str = "\t"
+) -> list[tuple[int, list[str]]]:
     """Rows as (line on which the row starts, cells)."""
     rows, start = [], 1
     limit = csv.field_size_limit(2**31 - 1)  # the limit is the process's: set for this file only
@@ -110,7 +125,11 @@ def csv_rows(path: Path, lines: Sequence[str], *, delimiter: str = "\t") -> list
             rows.append((start, cells))
             start = reader.line_num + 1
     except csv.Error as error:
-        hint = "; if quotes are plain text here, read it with quoting=False" if delimiter == "\t" else ""
+        hint = (
+            "; if quotes are plain text here, read it with quoting=False"
+            if delimiter == "\t"
+            else ""
+        )
         raise DataError(
             f"{path}:{start}: expected quotes as csv writes them, found a row with: {error}{hint}"
         ) from error
@@ -120,21 +139,30 @@ def csv_rows(path: Path, lines: Sequence[str], *, delimiter: str = "\t") -> list
 
 
 def json_of(text: str, path: Path, *, first: int = 1, strict: bool = False) -> Any:
-    """The JSON value of a text that starts on line `first` of the file. `strict` refuses what another reader may take
-    otherwise: a key written twice, and numbers that are none (NaN, 1e999)."""
-    hooks = {"object_pairs_hook": _once, "parse_constant": _finite, "parse_float": _finite} if strict else {}
+    """The JSON value of a text that starts on line `first` of the file. `strict` refuses what
+    another reader may take otherwise: a key written twice, and numbers that are none (NaN,
+    1e999)."""
+    hooks = (
+        {"object_pairs_hook": _once, "parse_constant": _finite, "parse_float": _finite}
+        if strict
+        else {}
+    )
     try:
         value = json.loads(text, **hooks)
-        if "\\u" in text:  # half of a pair of \uD8xx\uDCxx is no character and can't be written again
+        # half of a pair of \uD8xx\uDCxx is no character and can't be written again
+        if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except json.JSONDecodeError as error:
         line = first + error.lineno - 1
         raise DataError(
-            f"{path}:{line}: expected JSON, found at column {error.colno}: {error.msg}; the file may be cut short"
+            f"{path}:{line}: expected JSON, found at column {error.colno}: {error.msg}; the file"
+            " may be cut short"
         ) from error
     except UnicodeEncodeError as error:
-        raise DataError(f"{path}:{first}: expected characters, found half of one in \\u escapes") from error
+        raise DataError(
+            f"{path}:{first}: expected characters, found half of one in \\u escapes"
+        ) from error
     except (ValueError, RecursionError) as error:  # a number too long for int, brackets too deep
         raise DataError(f"{path}:{first}: expected JSON, found {error}") from error
 
@@ -143,7 +171,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)[:80]!r} twice")
+        raise ValueError(
+            f"the key {next(name for name in names if names.count(name) > 1)[:80]!r} twice"
+        )
     return found
 
 
@@ -169,7 +199,8 @@ def get(node: Any, key: str, *, kind: type, where: str) -> Any:
 
 def whole(text: str, *, below: int) -> int | None:
     """The number that a text writes in digits, where it is below `below`; else None."""
-    if not (text.isascii() and text.isdigit() and len(text) < 20):  # int() refuses thousands of digits
+    # int() refuses thousands of digits
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
         return None
     return int(text) if int(text) < below else None
 
@@ -183,10 +214,13 @@ def objects(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
         yield n, f"{path}:{n + 1}: ", row
 
 
-def check_counts(path: Path, count: int, *, other: Path, wanted: int, what: str, line: int | None = None) -> None:
-    """Raise a DataError unless both files have as many lines, rows or sentences (`what`); `line` is where they part."""
+def check_counts(
+    path: Path, count: int, *, other: Path, wanted: int, what: str, line: int | None = None
+) -> None:
+    """Raise a DataError unless both files have as many lines, rows or sentences (`what`); `line` is
+    where they part."""
     if count != wanted:
         raise DataError(
-            f"{path}:{line or min(count, wanted) + 1}: expected {wanted} {what}s, as in {other}, found {count}; "
-            "the two files belong to different data"
+            f"{path}:{line or min(count, wanted) + 1}: expected {wanted} {what}s, as in {other},"
+            f" found {count}; the two files belong to different data"
         )

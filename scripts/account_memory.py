@@ -1,9 +1,11 @@
-"""Prints what training one module on XLM-R Large takes at 4,096 tokens a step; with --device cuda it measures too.
+"""Prints what training one module on XLM-R Large takes at 4,096 tokens a step; with --device cuda
+it measures too.
 
-    python scripts/account_memory.py                      the account: sizes on the meta device, no weights, no GPU
-    python scripts/account_memory.py --device cuda        beside it, torch.cuda.max_memory_allocated of the real code
-    python scripts/account_memory.py --budget 2GiB        what a recipe's `memory: 2GiB` would choose
-    python scripts/account_memory.py --markdown           the totals, as the README has them
+    python scripts/account_memory.py                      the account: sizes on the meta device, no
+    weights, no GPU python scripts/account_memory.py --device cuda        beside it,
+    torch.cuda.max_memory_allocated of the real code python scripts/account_memory.py --budget 2GiB
+    what a recipe's `memory: 2GiB` would choose python scripts/account_memory.py --markdown
+    the totals, as the README has them
 
 The configuration is the public one of xlm-roberta-large; the weights are random."""
 
@@ -26,10 +28,22 @@ from adapters_xitt.modules.methods import choose
 from adapters_xitt.training import memory
 from adapters_xitt.training.memory import Means
 
-XLMR_LARGE = {"vocab_size": 250002, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
-              "intermediate_size": 4096, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1,
-              "bos_token_id": 0, "eos_token_id": 2, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
-              "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+XLMR_LARGE = {
+    "vocab_size": 250002,
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "max_position_embeddings": 514,
+    "type_vocab_size": 1,
+    "pad_token_id": 1,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+    "layer_norm_eps": 1e-5,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+}
 FILES = EncoderFiles(Path("."), "xlm-roberta-large", "", XLMR_LARGE, 559_890_432)
 STEP, LABELS = 4096, 3
 
@@ -50,7 +64,8 @@ ROWS = [
 
 
 def measure(method: str, means: Means, *, length: int, vocabulary: int) -> int:
-    """The most bytes torch had allocated in the second of two steps of the real code, everything on the device."""
+    """The most bytes torch had allocated in the second of two steps of the real code, everything on
+    the device."""
     torch.cuda.empty_cache()
     ids = {"ids": torch.arange(vocabulary)} if means.embeddings == "cut" else {}
     made = encoder.random(FILES, **means.loading(), **ids)
@@ -74,7 +89,9 @@ def measure(method: str, means: Means, *, length: int, vocabulary: int) -> int:
         torch.cuda.reset_peak_memory_stats()
         with rig.training(None):
             for _ in range(STEP // means.tokens):
-                with torch.autocast("cuda", means.autocast or torch.bfloat16, enabled=means.autocast is not None):
+                with torch.autocast(
+                    "cuda", means.autocast or torch.bfloat16, enabled=means.autocast is not None
+                ):
                     hidden = made.run(made.embed(tokens), mask, 0, made.layers)
                     logits = head(hidden, {"mask": mask})
                 heads.HEADS["pair"].loss(logits, {"label": label}).backward()
@@ -84,20 +101,39 @@ def measure(method: str, means: Means, *, length: int, vocabulary: int) -> int:
 
 
 @click.command()
-@click.option("--device", type=click.Choice(["none", "cuda"]), default="none", help="where to measure as well")
+@click.option(
+    "--device", type=click.Choice(["none", "cuda"]), default="none", help="where to measure as well"
+)
 @click.option("--method", "methods", multiple=True, default=("seq_bn", "lora"), show_default=True)
 @click.option("--length", default=128, show_default=True, help="tokens in every sequence")
-@click.option("--vocabulary", default=50_000, show_default=True, help="distinct ids in the data, for cut embeddings")
+@click.option(
+    "--vocabulary",
+    default=50_000,
+    show_default=True,
+    help="distinct ids in the data, for cut embeddings",
+)
 @click.option("--budget", help="choose for this much memory, and say how")
 @click.option("--markdown", is_flag=True, help="the totals only, a column for each method")
-def main(device: str, methods: tuple[str, ...], length: int, vocabulary: int, budget: str | None, markdown: bool
-         ) -> None:
+def main(
+    device: str,
+    methods: tuple[str, ...],
+    length: int,
+    vocabulary: int,
+    budget: str | None,
+    markdown: bool,
+) -> None:
     """One row per method and means; MiB, and the total in GiB."""
     if budget:
         for method in methods:
             try:
-                _, lines = memory.choose(sizes.parse(budget), FILES, choose(method, {}), tokens=STEP,
-                                         vocabulary=vocabulary, length=length)
+                _, lines = memory.choose(
+                    sizes.parse(budget),
+                    FILES,
+                    choose(method, {}),
+                    tokens=STEP,
+                    vocabulary=vocabulary,
+                    length=length,
+                )
             except XittError as error:
                 raise click.ClickException(str(error)) from None
             click.echo("\n".join([method, *(f"  {line}" for line in lines)]))
@@ -106,22 +142,54 @@ def main(device: str, methods: tuple[str, ...], length: int, vocabulary: int, bu
         click.echo("| " + " | ".join(["means", *(f"{method}, GiB" for method in methods)]) + " |")
         click.echo("| --- |" + " ---: |" * len(methods))
         for _, means in ROWS:
-            totals = [memory.account(FILES, choose(method, {}), means, vocabulary=vocabulary, length=length,
-                                     step_tokens=STEP).total / 2**30 for method in methods]
-            click.echo("| " + " | ".join([memory.describe(means), *(f"{total:.2f}" for total in totals)]) + " |")
+            totals = [
+                memory.account(
+                    FILES,
+                    choose(method, {}),
+                    means,
+                    vocabulary=vocabulary,
+                    length=length,
+                    step_tokens=STEP,
+                ).total
+                / 2**30
+                for method in methods
+            ]
+            click.echo(
+                "| "
+                + " | ".join([memory.describe(means), *(f"{total:.2f}" for total in totals)])
+                + " |"
+            )
         return
     names = ("weights", "embeddings", "module", "moments", "gradients", "saved", "alive")
-    head = ["method", *(f"{name:>10}" for name in names), "total GiB", "limit", "measured" if device == "cuda" else ""]
+    head = [
+        "method",
+        *(f"{name:>10}" for name in names),
+        "total GiB",
+        "limit",
+        "measured" if device == "cuda" else "",
+    ]
     click.echo("  ".join(head) + "  means")
     for method in methods:
         for limit, means in ROWS:
-            found = memory.account(FILES, choose(method, {}), means, vocabulary=vocabulary, length=length,
-                                   step_tokens=STEP)
-            cells = [f"{method:6}", *(f"{getattr(found, name) / 2**20:10.0f}" for name in names),
-                     f"{found.total / 2**30:9.3f}", f"{limit:>6}" + ("" if not limit else
-                     " ok" if found.total <= sizes.parse(limit) else " over")]
+            found = memory.account(
+                FILES,
+                choose(method, {}),
+                means,
+                vocabulary=vocabulary,
+                length=length,
+                step_tokens=STEP,
+            )
+            cells = [
+                f"{method:6}",
+                *(f"{getattr(found, name) / 2**20:10.0f}" for name in names),
+                f"{found.total / 2**30:9.3f}",
+                f"{limit:>6}"
+                + ("" if not limit else " ok" if found.total <= sizes.parse(limit) else " over"),
+            ]
             if device == "cuda":
-                cells.append(f"{measure(method, means, length=length, vocabulary=vocabulary) / 2**30:8.3f}")
+                cells.append(
+                    f"{measure(method, means, length=length, vocabulary=vocabulary) / 2**30:8.3f}"
+                )
             click.echo("  ".join(cells) + f"  {memory.describe(means)}")
 
 

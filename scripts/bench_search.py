@@ -1,9 +1,11 @@
-"""Exact search of nearest neighbours, both ways as BUCC's mining wants it: our blocks of products beside faiss.
+"""Exact search of nearest neighbours, both ways as BUCC's mining wants it: our blocks of products
+beside faiss.
 
     pip install faiss-cpu
     python scripts/bench_search.py [--sentences 50000] [--width 1024] [--rounds 3] [--k 4]
 
-Random unit vectors; seconds and peak resident memory of a process each, in turn; ratios within rounds."""
+Random unit vectors; seconds and peak resident memory of a process each, in turn; ratios within
+rounds."""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ CONTESTANTS = {"blocks of products": blocks, "faiss IndexFlatIP": faiss}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sentences", type=int, default=50_000)
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--k", type=int, default=4)
@@ -48,28 +52,49 @@ def main() -> None:
         import numpy as np
 
         draw = np.random.default_rng(1)
-        one, other = (draw.standard_normal((given.sentences, given.width), dtype=np.float32) for _ in range(2))
+        one, other = (
+            draw.standard_normal((given.sentences, given.width), dtype=np.float32) for _ in range(2)
+        )
         one /= np.linalg.norm(one, axis=1, keepdims=True)
         other /= np.linalg.norm(other, axis=1, keepdims=True)
         before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
         CONTESTANTS[given.only](one, other, given.k)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        print(json.dumps({"seconds": time.perf_counter() - began,
-                          "MiB": peak / (2**20 if sys.platform == "darwin" else 2**10)}))
+        print(
+            json.dumps(
+                {
+                    "seconds": time.perf_counter() - began,
+                    "MiB": peak / (2**20 if sys.platform == "darwin" else 2**10),
+                }
+            )
+        )
         return
     found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
     for _ in range(given.rounds):
         for name in CONTESTANTS:
-            words = [sys.executable, __file__, "--only", name, "--sentences", str(given.sentences),
-                     "--width", str(given.width), "--k", str(given.k)]
+            words = [
+                sys.executable,
+                __file__,
+                "--only",
+                name,
+                "--sentences",
+                str(given.sentences),
+                "--width",
+                str(given.width),
+                "--k",
+                str(given.k),
+            ]
             ran = subprocess.run(words, capture_output=True, text=True, check=True)
             found[name].append(json.loads(ran.stdout))
     ours = found["blocks of products"]
     for name, runs in found.items():
         ratios = [run["seconds"] / one["seconds"] for run, one in zip(runs, ours, strict=True)]
         seconds = statistics.median(run["seconds"] for run in runs)
-        print(f"{name:20} {seconds:7.1f} s  × {statistics.median(ratios):.2f} "
-              f"({min(ratios):.2f}–{max(ratios):.2f})  {statistics.median(run['MiB'] for run in runs):7,.0f} MiB more")
+        print(
+            f"{name:20} {seconds:7.1f} s  × {statistics.median(ratios):.2f}"
+            f" ({min(ratios):.2f}–{max(ratios):.2f}) "
+            f" {statistics.median(run['MiB'] for run in runs):7,.0f} MiB more"
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Builds the demo's encoder: a small XLM-R, pre-trained on the demo world's unlabelled parallel text.
+"""Builds the demo's encoder: a small XLM-R, pre-trained on the demo world's unlabelled parallel
+text.
 
     python scripts/build_demo_encoder.py --out adapters_xitt/demo/encoder
 
-Four objectives over unlabelled parallel text: masked and translation language modelling; telling a sentence's
-translation from that of a similar sentence; finding translations by mean pooling in the middle layer (as InfoXLM does).
-Embeddings come from which pieces occur in the same parallel sentences. No task's labels are used, and no sentence of a
-test file is seen.
-"""
+Four objectives over unlabelled parallel text: masked and translation language modelling; telling a
+sentence's translation from that of a similar sentence; finding translations by mean pooling in the
+middle layer (as InfoXLM does). Embeddings come from which pieces occur in the same parallel
+sentences. No task's labels are used, and no sentence of a test file is seen."""
 
 from __future__ import annotations
 
@@ -26,9 +26,23 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from torch.nn import functional
-from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM, XLMRobertaTokenizerFast
+from transformers import (
+    PreTrainedTokenizerFast,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
+    XLMRobertaTokenizerFast,
+)
 
 from adapters_xitt.demo import LANGUAGES, encoder_dir
 from adapters_xitt.demo.corpus import corpus, tokenised
@@ -55,34 +69,44 @@ Row = dict[str, list[int]]  # one sentence's pieces in each language
 def build_tokenizer(rows: list[dict[str, list[Token]]]) -> PreTrainedTokenizerFast:
     """A Unigram tokenizer in XLM-R's layout: four special tokens first, the mask last.
 
-    Its pieces are the words of the text, with their frequency, and all its characters, far less likely. A learned
-    vocabulary of this size splits words at odd places, and translations no longer match piece by piece.
-    """
-    counts = Counter(piece for row in rows for language in LANGUAGES for piece in pieces(row[language], language))
+    Its pieces are the words of the text, with their frequency, and all its characters, far less
+    likely. A learned vocabulary of this size splits words at odd places, and translations no longer
+    match piece by piece."""
+    counts = Counter(
+        piece for row in rows for language in LANGUAGES for piece in pieces(row[language], language)
+    )
     words = [(piece, count) for piece, count in counts.most_common() if count >= RARE]
     total = sum(counts.values())
     scored = [(piece, math.log(count / total)) for piece, count in words]
     known = {piece for piece, _ in scored}
-    scored += [(c, -20.0) for c in sorted({c for piece in counts for c in piece} | set("▁")) if c not in known]
+    scored += [
+        (c, -20.0)
+        for c in sorted({c for piece in counts for c in piece} | set("▁"))
+        if c not in known
+    ]
     first = [(token, 0.0) for token in ("<s>", "<pad>", "</s>", "<unk>")]
     raw = Tokenizer(models.Unigram([*first, *scored], unk_id=3))
     raw.normalizer = normalizers.NFC()
-    # Whitespace is parted first, as in XLM-R, so that no piece's offsets take in the space before it. Chinese words and
-    # punctuation carry no mark of a space: each is the same piece within text and as a word by itself.
+    # Whitespace is parted first, as in XLM-R, so that no piece's offsets take in the space before
+    # it. Chinese words and punctuation carry no mark of a space: each is the same piece within text
+    # and as a word by itself.
     bare = pre_tokenizers.Split(Regex("▁(?=[\\p{Han}\\p{P}])"), "removed")
     space = (pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace())
     raw.pre_tokenizer = pre_tokenizers.Sequence([*space, bare, pre_tokenizers.Punctuation()])
     raw.decoder = decoders.Metaspace()
     raw.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True)])
     raw.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
     )
     mask = AddedToken("<mask>", lstrip=True, special=True)
     return XLMRobertaTokenizerFast(tokenizer_object=raw, mask_token=mask, model_max_length=LENGTH)
 
 
 def pieces(found: list[Token], language: str) -> list[str]:
-    """The words as the tokenizer will meet them: with a mark for the space before, parted at apostrophes."""
+    """The words as the tokenizer will meet them: with a mark for the space before, parted at
+    apostrophes."""
     parts = []
     before = [True, *spaced(found, language)[:-1]]
     for token, space in zip(found, before, strict=True):
@@ -92,22 +116,33 @@ def pieces(found: list[Token], language: str) -> list[str]:
 
 
 def new_model(vocabulary: int) -> XLMRobertaForMaskedLM:
-    # No dropout: the text is endless and the model small, and frozen layers can then be shared between adapters.
+    # No dropout: the text is endless and the model small, and frozen layers can then be shared
+    # between adapters.
     config = XLMRobertaConfig(
-        vocab_size=vocabulary, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-        intermediate_size=INNER, max_position_embeddings=LENGTH + 2, type_vocab_size=1, pad_token_id=PAD,
-        bos_token_id=0, eos_token_id=2, tie_word_embeddings=False, layer_norm_eps=1e-5,
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=INNER,
+        max_position_embeddings=LENGTH + 2,
+        type_vocab_size=1,
+        pad_token_id=PAD,
+        bos_token_id=0,
+        eos_token_id=2,
+        tie_word_embeddings=False,
+        layer_norm_eps=1e-5,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
     return XLMRobertaForMaskedLM._from_config(config, attn_implementation="sdpa")
 
 
 def aligned_embeddings(ids: list[Row], vocabulary: int, *, seed: int) -> torch.Tensor:
-    """Vectors (vocabulary, WIDTH) in which pieces that occur in the same parallel sentences are close.
+    """Vectors (vocabulary, WIDTH) in which pieces that occur in the same parallel sentences are
+    close.
 
-    Positive pointwise mutual information of pieces over whole tuples, cut to its largest components; a little noise
-    and a vector of their language keep translations apart.
-    """
+    Positive pointwise mutual information of pieces over whole tuples, cut to its largest
+    components; a little noise and a vector of their language keep translations apart."""
     seen = np.zeros((len(ids), vocabulary), dtype=np.float32)
     for n, row in enumerate(ids):
         seen[n, sorted({piece for pieces in row.values() for piece in pieces})] = 1
@@ -129,7 +164,8 @@ def aligned_embeddings(ids: list[Row], vocabulary: int, *, seed: int) -> torch.T
 
 
 def similar(ids: list[Row]) -> list[list[int]]:
-    """For each row others with much the same English words: its neighbours in three sorted orders."""
+    """For each row others with much the same English words: its neighbours in three sorted
+    orders."""
     english = [row["en"] for row in ids]
     orders = (lambda n: english[n], lambda n: english[n][::-1], lambda n: sorted(english[n]))
     found: list[list[int]] = [[] for _ in ids]
@@ -142,11 +178,13 @@ def similar(ids: list[Row]) -> list[list[int]]:
     return found
 
 
-def stream(ids: list[Row], near: list[list[int]], rng: random.Random) -> Iterator[tuple[list[int], int]]:
+def stream(
+    ids: list[Row], near: list[list[int]], rng: random.Random
+) -> Iterator[tuple[list[int], int]]:
     """Training sequences: pairs of sentences in two languages, paragraphs in one and in two.
 
-    With each comes 1 for a pair of translations, 0 for a sentence and the translation of a similar one, -1 for others.
-    """
+    With each comes 1 for a pair of translations, 0 for a sentence and the translation of a similar
+    one, -1 for others."""
     while True:
         kind = rng.random()
         size = 1 if kind < 0.75 else 2 if kind < 0.85 else rng.randint(3, 5)
@@ -156,7 +194,9 @@ def stream(ids: list[Row], near: list[list[int]], rng: random.Random) -> Iterato
             others, match = chosen, 1 if size == 1 else -1
             if size == 1 and rng.random() < MISMATCHED and near[chosen[0]]:
                 others, match = [rng.choice(near[chosen[0]])], 0
-            left, right = ([p for n in rows for p in ids[n][lg]] for rows, lg in ((chosen, one), (others, two)))
+            left, right = (
+                [p for n in rows for p in ids[n][lg]] for rows, lg in ((chosen, one), (others, two))
+            )
             yield [0, *left, 2, 2, *right, 2][:LENGTH], match
         else:
             language = rng.choice(LANGUAGES)
@@ -168,15 +208,20 @@ def padded(rows: list[list[int]]) -> torch.Tensor:
     return torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
 
 
-def batches(ids: list[Row], near: list[list[int]], rng: random.Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Padded batches of sequences of like length, about BATCH_TOKENS each, with their match labels."""
+def batches(
+    ids: list[Row], near: list[list[int]], rng: random.Random
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Padded batches of sequences of like length, about BATCH_TOKENS each, with their match
+    labels."""
     source = stream(ids, near, rng)
     while True:
         pool = sorted(itertools.islice(source, 2000), key=lambda item: len(item[0]))
         found, start = [], 0
         while start < len(pool):
             size = 1
-            while start + size < len(pool) and len(pool[start + size][0]) * (size + 1) <= BATCH_TOKENS:
+            while (
+                start + size < len(pool) and len(pool[start + size][0]) * (size + 1) <= BATCH_TOKENS
+            ):
                 size += 1
             found.append(pool[start : start + size])
             start += size
@@ -185,8 +230,11 @@ def batches(ids: list[Row], near: list[list[int]], rng: random.Random) -> Iterat
             yield padded([row for row, _ in items]), torch.tensor([match for _, match in items])
 
 
-def hide(batch: torch.Tensor, vocabulary: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """BERT's masking: the input with MASKED of its tokens hidden (80 % mask, 10 % random, 10 % kept), and which."""
+def hide(
+    batch: torch.Tensor, vocabulary: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """BERT's masking: the input with MASKED of its tokens hidden (80 % mask, 10 % random, 10 %
+    kept), and which."""
     draws = torch.rand(batch.shape, generator=generator)
     chosen = (draws < MASKED) & (batch >= MASK_FROM)
     how = torch.rand(batch.shape, generator=generator)
@@ -196,7 +244,8 @@ def hide(batch: torch.Tensor, vocabulary: int, generator: torch.Generator) -> tu
 
 
 def pooled(model: XLMRobertaForMaskedLM, batch: torch.Tensor) -> torch.Tensor:
-    """Unit vectors (rows, WIDTH): the mean over each row's tokens in the middle layer; the upper layers don't run."""
+    """Unit vectors (rows, WIDTH): the mean over each row's tokens in the middle layer; the upper
+    layers don't run."""
     mask = batch != PAD
     states = model.roberta.embeddings(batch)
     allowed = mask[:, None, None, :].expand(-1, 1, batch.shape[1], -1)
@@ -206,8 +255,11 @@ def pooled(model: XLMRobertaForMaskedLM, batch: torch.Tensor) -> torch.Tensor:
     return functional.normalize((states * weight).sum(1) / weight.sum(1), dim=-1)
 
 
-def contrast(model: XLMRobertaForMaskedLM, ids: list[Row], near: list[list[int]], rng: random.Random) -> torch.Tensor:
-    """How badly translations are found among other sentences, half of them similar, in both directions."""
+def contrast(
+    model: XLMRobertaForMaskedLM, ids: list[Row], near: list[list[int]], rng: random.Random
+) -> torch.Tensor:
+    """How badly translations are found among other sentences, half of them similar, in both
+    directions."""
     rows = [rng.randrange(len(ids)) for _ in range(CONTRAST // 2)]
     rows += [rng.choice(near[n] or [n]) for n in rows]
     rows = list(dict.fromkeys(rows))
@@ -218,7 +270,10 @@ def contrast(model: XLMRobertaForMaskedLM, ids: list[Row], near: list[list[int]]
         right.append([0, *ids[n][two], 2])
     scores = pooled(model, padded(left)) @ pooled(model, padded(right)).T / TEMPERATURE
     right_ones = torch.arange(len(rows))
-    return (functional.cross_entropy(scores, right_ones) + functional.cross_entropy(scores.T, right_ones)) / 2
+    return (
+        functional.cross_entropy(scores, right_ones)
+        + functional.cross_entropy(scores.T, right_ones)
+    ) / 2
 
 
 class Loss:
@@ -226,20 +281,27 @@ class Loss:
 
     def __init__(self, model: XLMRobertaForMaskedLM, ids: list[Row], *, seed: int):
         self.model, self.ids, self.near = model, ids, similar(ids)
-        self.judge = torch.nn.Sequential(torch.nn.Linear(WIDTH, WIDTH), torch.nn.Tanh(), torch.nn.Linear(WIDTH, 2))
+        self.judge = torch.nn.Sequential(
+            torch.nn.Linear(WIDTH, WIDTH), torch.nn.Tanh(), torch.nn.Linear(WIDTH, 2)
+        )
         self.generator, self.rng = torch.Generator().manual_seed(seed), random.Random(seed + 1)
         self.shown: dict[str, float] = {}
 
     def __call__(self, batch: torch.Tensor, match: torch.Tensor, *, step: int) -> torch.Tensor:
         hidden, chosen = hide(batch, self.model.config.vocab_size, self.generator)
         states = self.model.roberta(hidden, attention_mask=(hidden != PAD).long()).last_hidden_state
-        # Only the hidden tokens are scored: over all of them the vocabulary would cost as much as a layer.
-        total = self.note("words", functional.cross_entropy(self.model.lm_head(states[chosen]), batch[chosen]))
+        # Only the hidden tokens are scored: over all of them the vocabulary would cost as much as a
+        # layer.
+        total = self.note(
+            "words", functional.cross_entropy(self.model.lm_head(states[chosen]), batch[chosen])
+        )
         if (match >= 0).any():
             judged = self.judge(states[match >= 0, 0])
             total = total + self.note("match", functional.cross_entropy(judged, match[match >= 0]))
         if step % 3 == 0:
-            total = total + self.note("contrast", contrast(self.model, self.ids, self.near, self.rng))
+            total = total + self.note(
+                "contrast", contrast(self.model, self.ids, self.near, self.rng)
+            )
         return total
 
     def note(self, name: str, loss: torch.Tensor) -> torch.Tensor:
@@ -250,13 +312,20 @@ class Loss:
         return " ".join(f"{name} {value:.3f}" for name, value in self.shown.items())
 
 
-def train(model: XLMRobertaForMaskedLM, ids: list[Row], *, steps: int, minutes: float | None, seed: int) -> None:
+def train(
+    model: XLMRobertaForMaskedLM, ids: list[Row], *, steps: int, minutes: float | None, seed: int
+) -> None:
     """AdamW with warm-up and cosine decay, over the steps, or over the time if one is given."""
     loss_of = Loss(model, ids, seed=seed)
     trained = [p for p in (*model.parameters(), *loss_of.judge.parameters()) if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.0)
     begun = time.monotonic()
-    columns = (TextColumn("pre-training"), BarColumn(), TextColumn("{task.fields[told]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("pre-training"),
+        BarColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("", total=1.0, told="")
         for step, (batch, match) in enumerate(batches(ids, loss_of.near, random.Random(seed))):
@@ -264,7 +333,9 @@ def train(model: XLMRobertaForMaskedLM, ids: list[Row], *, steps: int, minutes: 
             if done >= 1:
                 break
             for group in optimiser.param_groups:
-                group["lr"] = PEAK_RATE * min(1, (step + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * done))
+                group["lr"] = (
+                    PEAK_RATE * min(1, (step + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * done))
+                )
             loss = loss_of(batch, match, step=step)
             optimiser.zero_grad()
             loss.backward()
@@ -272,12 +343,17 @@ def train(model: XLMRobertaForMaskedLM, ids: list[Row], *, steps: int, minutes: 
             optimiser.step()
             progress.update(bar, completed=done, told=f"step {step + 1}: {loss_of}")
             if step % 100 == 0 and not progress.console.is_terminal:
-                click.echo(f"step {step}: {loss_of} after {time.monotonic() - begun:.0f} s", err=True)
+                click.echo(
+                    f"step {step}: {loss_of} after {time.monotonic() - begun:.0f} s", err=True
+                )
 
 
 @torch.no_grad()
-def measure(model: XLMRobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast, *, seed: int, count: int = 300) -> dict:
-    """Per language, on held-out text: accuracy of the masked words, and of finding English by mean pooling."""
+def measure(
+    model: XLMRobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast, *, seed: int, count: int = 300
+) -> dict:
+    """Per language, on held-out text: accuracy of the masked words, and of finding English by mean
+    pooling."""
     model.eval()
     rows = list(itertools.islice(corpus(seed, part="dev"), count))
     generator = torch.Generator().manual_seed(seed)
@@ -309,7 +385,12 @@ def save(model: XLMRobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast, out: 
 
 
 @click.command()
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=encoder_dir(), help="Folder to write.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=encoder_dir(),
+    help="Folder to write.",
+)
 @click.option("--steps", type=int, default=STEPS, show_default=True, help="Steps to train for.")
 @click.option("--minutes", type=float, help="Time to train for, instead of steps.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -319,7 +400,10 @@ def main(out: Path, steps: int, minutes: float | None, seed: int) -> None:
     torch.manual_seed(seed)
     rows = list(itertools.islice(corpus(seed), SENTENCES))
     tokenizer = build_tokenizer(list(itertools.islice(tokenised(seed), 6000)))
-    ids = [{lg: tokenizer(row[lg], add_special_tokens=False)["input_ids"] for lg in LANGUAGES} for row in rows]
+    ids = [
+        {lg: tokenizer(row[lg], add_special_tokens=False)["input_ids"] for lg in LANGUAGES}
+        for row in rows
+    ]
     model = new_model(len(tokenizer))
     special = torch.zeros(len(tokenizer), 1)
     special[:MASK_FROM], special[-1] = 1, 1
@@ -328,7 +412,8 @@ def main(out: Path, steps: int, minutes: float | None, seed: int) -> None:
         words = model.roberta.embeddings.word_embeddings.weight
         words[MASK_FROM:-1] = vectors[MASK_FROM:-1]
         model.lm_head.decoder.weight[MASK_FROM:-1] = 0.5 * vectors[MASK_FROM:-1]
-    # Pieces stay as they are, so that translations stay close; only the special tokens' vectors learn.
+    # Pieces stay as they are, so that translations stay close; only the special tokens' vectors
+    # learn.
     words.register_hook(lambda gradient: gradient * special)
     train(model, ids, steps=steps, minutes=minutes, seed=seed)
     save(model, tokenizer, out)

@@ -15,12 +15,16 @@ from adapters_xitt.tensor_files import write_tensors
 
 
 def reseal(folder: Path) -> None:
-    """Gives a module's tensors the digest of the manifest that lies beside them now, where both can be read."""
+    """Gives a module's tensors the digest of the manifest that lies beside them now, where both can
+    be read."""
     path = folder / serialization.TENSORS
     try:
         values = json.loads((folder / serialization.MANIFEST).read_text(encoding="utf-8"))
         with safe_open(path, "pt") as file:
-            tensors, stated = {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}
+            tensors, stated = (
+                {name: file.get_tensor(name).clone() for name in file.keys()},
+                file.metadata() or {},
+            )
         write_tensors(path, tensors, {**stated, SEAL: hashing.digest(values)})
     except (ValueError, FileNotFoundError, SafetensorError):
         pass

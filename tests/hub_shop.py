@@ -1,5 +1,5 @@
-"""Hubs of the tests' own on the loopback: the endpoints that huggingface_hub asks of a data set (`Shop`), and those of
-models that are made, pushed to, pulled from and searched (`ModelHub`)."""
+"""Hubs of the tests' own on the loopback: the endpoints that huggingface_hub asks of a data set
+(`Shop`), and those of models that are made, pushed to, pulled from and searched (`ModelHub`)."""
 
 from __future__ import annotations
 
@@ -46,24 +46,40 @@ class Loopback:
 
     def environment(self, home: Path) -> dict[str, str]:
         """For a process of its own: the endpoint is read when the library is imported."""
-        kept = {name: value for name, value in os.environ.items()
-                if not name.startswith(("HF_", "HUGGING")) and not name.lower().endswith("_proxy")}
-        return {**kept, "HF_ENDPOINT": self.endpoint, "HF_HOME": str(home),
-                "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1"}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("HF_", "HUGGING")) and not name.lower().endswith("_proxy")
+        }
+        return {
+            **kept,
+            "HF_ENDPOINT": self.endpoint,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_HUB_DISABLE_XET": "1",
+        }
 
     def xitt(self, *words: Any, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
         """The console script; `more` goes into its environment."""
-        return subprocess.run([sys.executable, "-m", "adapters_xitt.cli", *map(str, words)], capture_output=True,
-                              text=True, timeout=300, env=self.environment(home) | more)
+        return subprocess.run(
+            [sys.executable, "-m", "adapters_xitt.cli", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=self.environment(home) | more,
+        )
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         raise NotImplementedError
 
 
 class Shop(Loopback):
-    """`repos`: repository -> branch -> path -> content. A commit is the SHA-1 of a branch's files, and stays.
+    """`repos`: repository -> branch -> path -> content. A commit is the SHA-1 of a branch's files,
+    and stays.
 
-    `cut`: how many more answers with content are broken off half-way; `sizes`: sizes to be listed instead."""
+    `cut`: how many more answers with content are broken off half-way; `sizes`: sizes to be listed
+    instead."""
 
     def __init__(self) -> None:
         self.repos: dict[str, dict[str, dict[str, bytes]]] = {}
@@ -80,8 +96,11 @@ class Shop(Loopback):
 
     def head(self, repo: str, branch: str = "main") -> str:
         files = self.repos[repo][branch]
-        sha = hashlib.sha1(repr(sorted((path, hashlib.sha1(body).hexdigest())
-                                       for path, body in files.items())).encode()).hexdigest()
+        sha = hashlib.sha1(
+            repr(
+                sorted((path, hashlib.sha1(body).hexdigest()) for path, body in files.items())
+            ).encode()
+        ).hexdigest()
         self.commits[repo, sha] = dict(files)
         return sha
 
@@ -114,7 +133,11 @@ class Shop(Loopback):
     def _found(self, path: str) -> tuple[int, dict[str, str], bytes]:
         api, resolve = path.startswith("/api/datasets/"), path.startswith("/datasets/")
         words = path.removeprefix("/api/datasets/" if api else "/datasets/").split("/")
-        repo, what, rest = "/".join(words[:2]), words[2] if len(words) > 2 else "", "/".join(words[3:])
+        repo, what, rest = (
+            "/".join(words[:2]),
+            words[2] if len(words) > 2 else "",
+            "/".join(words[3:]),
+        )
         if repo not in self.repos or not (api or resolve):
             return 404, {"X-Error-Code": "RepoNotFound"}, b"{}"
         if what == "resolve":
@@ -122,32 +145,72 @@ class Shop(Loopback):
             body = self.swap.get(name) or self.commits.get((repo, sha), {}).get(name)
             if body is None:
                 return 404, {"X-Error-Code": "EntryNotFound"}, b""
-            return 200, {"ETag": f'"{hashlib.sha256(body).hexdigest()}"', "X-Repo-Commit": sha,
-                         "Accept-Ranges": "bytes"}, body
+            return (
+                200,
+                {
+                    "ETag": f'"{hashlib.sha256(body).hexdigest()}"',
+                    "X-Repo-Commit": sha,
+                    "Accept-Ranges": "bytes",
+                },
+                body,
+            )
         sha = self.head(repo, rest) if rest in self.repos[repo] else rest
         if (repo, sha) not in self.commits:
             return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
         files = self.commits[repo, sha]
         if what == "revision":
-            return 200, {}, json.dumps({"id": repo, "sha": sha, "private": False, "tags": [],
-                                        "siblings": [{"rfilename": name} for name in files]}).encode()
-        listed = [{"type": "file", "path": name, "oid": "0" * 40, "size": self.sizes.get(name, len(body)),
-                   "lfs": {"oid": hashlib.sha256(body).hexdigest(), "size": self.sizes.get(name, len(body)),
-                           "pointerSize": 130}} for name, body in files.items()]
-        return 200, {}, json.dumps([{"type": "directory", "path": "x", "oid": "0" * 40}, *listed]).encode()
+            return (
+                200,
+                {},
+                json.dumps(
+                    {
+                        "id": repo,
+                        "sha": sha,
+                        "private": False,
+                        "tags": [],
+                        "siblings": [{"rfilename": name} for name in files],
+                    }
+                ).encode(),
+            )
+        listed = [
+            {
+                "type": "file",
+                "path": name,
+                "oid": "0" * 40,
+                "size": self.sizes.get(name, len(body)),
+                "lfs": {
+                    "oid": hashlib.sha256(body).hexdigest(),
+                    "size": self.sizes.get(name, len(body)),
+                    "pointerSize": 130,
+                },
+            }
+            for name, body in files.items()
+        ]
+        return (
+            200,
+            {},
+            json.dumps([{"type": "directory", "path": "x", "oid": "0" * 40}, *listed]).encode(),
+        )
 
 
 Headers, Body = dict[str, str], bytes
 Answer = tuple[int, Headers, Body]
 LARGE = (".safetensors", ".bin")  # what goes to the large-file store
-LIKE = {403: "Forbidden", 409: "Cannot commit: another conflicting operation is in progress",
-        413: "Payload too large", 429: "Too many requests", 500: "Internal error", 503: "Busy"}
+LIKE = {
+    403: "Forbidden",
+    409: "Cannot commit: another conflicting operation is in progress",
+    413: "Payload too large",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Busy",
+}
 
 
 @dataclass
 class Trouble:
-    """What happens to requests in whose "METHOD path" `asked` is found: a status; `cut` (no answer at all), `lost`
-    (done, but the answer never comes), `half` (half of the answer's body) or `html`."""
+    """What happens to requests in whose "METHOD path" `asked` is found: a status; `cut` (no answer
+    at all), `lost` (done, but the answer never comes), `half` (half of the answer's body) or
+    `html`."""
 
     asked: str
     how: int | str
@@ -167,17 +230,26 @@ class Repo:
     messages: dict[str, str] = field(default_factory=dict)
 
     def commit(self, branch: str, files: Mapping[str, bytes], message: str) -> str:
-        sha = hashlib.sha1(repr((self.branches.get(branch), message, sorted(
-            (path, hashlib.sha1(body).hexdigest()) for path, body in files.items()))).encode()).hexdigest()
+        sha = hashlib.sha1(
+            repr(
+                (
+                    self.branches.get(branch),
+                    message,
+                    sorted((path, hashlib.sha1(body).hexdigest()) for path, body in files.items()),
+                )
+            ).encode()
+        ).hexdigest()
         self.commits[sha], self.messages[sha], self.branches[branch] = dict(files), message, sha
         return sha
 
 
 class ModelHub(Loopback):
-    """Models under a hub's own rules: who may write, what is large, one commit at a time. Xet is declined.
+    """Models under a hub's own rules: who may write, what is large, one commit at a time. Xet is
+    declined.
 
-    `users`: token -> user; with none of them everybody may everything. `troubles` happen in order; `lies`: a file's
-    path -> what is said of it in listings (size, oid, sha256); `swap`: a file's path -> what is sent instead."""
+    `users`: token -> user; with none of them everybody may everything. `troubles` happen in order;
+    `lies`: a file's path -> what is said of it in listings (size, oid, sha256); `swap`: a file's
+    path -> what is sent instead."""
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
@@ -196,7 +268,9 @@ class ModelHub(Loopback):
     def add(self, name: str, files: Mapping[str, bytes], *, private: bool = False) -> str:
         """A repository with a first commit that holds these files; the commit."""
         repo = self.repos.setdefault(name, Repo(private=private))
-        return repo.commit("main", {**repo.commits.get(repo.branches.get("main", ""), {}), **files}, "put there")
+        return repo.commit(
+            "main", {**repo.commits.get(repo.branches.get("main", ""), {}), **files}, "put there"
+        )
 
     def files(self, name: str, branch: str = "main") -> dict[str, bytes]:
         repo = self.repos[name]
@@ -206,8 +280,11 @@ class ModelHub(Loopback):
         self.troubles.append(Trouble(asked, how, **more))
 
     def downloads(self) -> list[str]:
-        return [one.split("/resolve/")[1].partition("/")[2] for one in self.asked if one.startswith("GET")
-                and "/resolve/" in one]
+        return [
+            one.split("/resolve/")[1].partition("/")[2]
+            for one in self.asked
+            if one.startswith("GET") and "/resolve/" in one
+        ]
 
     def log_in(self, home: Path, token: str = "token-of-ana") -> None:
         """Where the hub's own tools keep a token."""
@@ -226,14 +303,22 @@ class ModelHub(Loopback):
         if trouble and trouble.how == "cut":
             return handler.connection.close()
         if trouble and isinstance(trouble.how, int):
-            status, headers, body = trouble.how, dict(trouble.headers), json.dumps(
-                {"error": LIKE.get(trouble.how, "No")}).encode()
+            status, headers, body = (
+                trouble.how,
+                dict(trouble.headers),
+                json.dumps({"error": LIKE.get(trouble.how, "No")}).encode(),
+            )
         elif trouble and trouble.how == "html":
             status, headers, body = 200, {"Content-Type": "text/html"}, b"<html>a portal</html>"
         else:
-            query = {name: values[0] if name != "filter" else values for name, values in parse_qs(url.query).items()}
+            query = {
+                name: values[0] if name != "filter" else values
+                for name, values in parse_qs(url.query).items()
+            }
             user = self.users.get(handler.headers.get("Authorization", "").removeprefix("Bearer "))
-            status, headers, body = self._found(handler.command, unquote(url.path), sent, query, user)
+            status, headers, body = self._found(
+                handler.command, unquote(url.path), sent, query, user
+            )
             if trouble and trouble.how == "lost":
                 return handler.connection.close()
         whole = len(body)
@@ -242,11 +327,17 @@ class ModelHub(Loopback):
             status, body = 206, body[start:]
             headers["Content-Range"] = f"bytes {start}-{whole - 1}/{whole}"
         handler.send_response(status)
-        for name, value in {"Content-Type": "application/json", **headers, "Content-Length": str(len(body))}.items():
+        for name, value in {
+            "Content-Type": "application/json",
+            **headers,
+            "Content-Length": str(len(body)),
+        }.items():
             handler.send_header(name, value)
         handler.end_headers()
         if handler.command != "HEAD":
-            handler.wfile.write(body[: len(body) // 2] if trouble and trouble.how == "half" else body)
+            handler.wfile.write(
+                body[: len(body) // 2] if trouble and trouble.how == "half" else body
+            )
 
     def _trouble(self, line: str) -> Trouble | None:
         for one in self.troubles:
@@ -258,7 +349,9 @@ class ModelHub(Loopback):
                 return one
         return None
 
-    def _found(self, method: str, path: str, sent: bytes, query: dict[str, Any], user: str | None) -> Answer:
+    def _found(
+        self, method: str, path: str, sent: bytes, query: dict[str, Any], user: str | None
+    ) -> Answer:
         if path == "/api/repos/create":
             return self._create(json.loads(sent), user)
         if path == "/api/validate-yaml":
@@ -276,28 +369,48 @@ class ModelHub(Loopback):
                 if repo.gated and user != name.split("/")[0]:
                     return self._error(403, "Access to it is restricted", "GatedRepo")
                 reads = method in ("GET", "HEAD")
-                if not reads and (user is None or not (user == name.split("/")[0] or query.get("create_pr")
-                                                       or path.endswith(("/batch", "/verify")))):
-                    return self._error(403 if user else 401, "You don't have the rights" if user else
-                                       "Invalid username or password.")
+                if not reads and (
+                    user is None
+                    or not (
+                        user == name.split("/")[0]
+                        or query.get("create_pr")
+                        or path.endswith(("/batch", "/verify"))
+                    )
+                ):
+                    return self._error(
+                        403 if user else 401,
+                        "You don't have the rights" if user else "Invalid username or password.",
+                    )
                 return does(repo, found, sent, query, user)
         return self._error(404, f"no such endpoint {path}", "EntryNotFound")
 
     def _routes(self) -> dict[str, Callable[..., Answer]]:
         name, rest = r"(?P<name>[^/]+/[^/]+)", r"(?P<revision>[^/]+|refs/pr/\d+)"
         return {
-            rf"(GET|HEAD) /api/models/{name}": self._info, rf"GET /api/models/{name}/revision/{rest}": self._info,
-            rf"GET /api/models/{name}/tree/{rest}": self._tree, rf"POST /api/models/{name}/branch/{rest}": self._branch,
+            rf"(GET|HEAD) /api/models/{name}": self._info,
+            rf"GET /api/models/{name}/revision/{rest}": self._info,
+            rf"GET /api/models/{name}/tree/{rest}": self._tree,
+            rf"POST /api/models/{name}/branch/{rest}": self._branch,
             rf"POST /api/models/{name}/preupload/{rest}": self._preupload,
             rf"POST /{name}.git/info/lfs/objects/batch": self._batch,
-            rf"POST /{name}/verify": self._verify, rf"POST /api/models/{name}/commit/{rest}": self._commit,
+            rf"POST /{name}/verify": self._verify,
+            rf"POST /api/models/{name}/commit/{rest}": self._commit,
             rf"(GET|HEAD) /{name}/resolve/{rest}/(?P<file>.+)": self._resolve,
         }
 
     @staticmethod
-    def _error(status: int, words: str, code: str = "", headers: Mapping[str, str] | None = None) -> Answer:
-        return status, {**({"X-Error-Code": code} if code else {}), "X-Error-Message": words, **(headers or {})}, \
-            json.dumps({"error": words}).encode()
+    def _error(
+        status: int, words: str, code: str = "", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        return (
+            status,
+            {
+                **({"X-Error-Code": code} if code else {}),
+                "X-Error-Message": words,
+                **(headers or {}),
+            },
+            json.dumps({"error": words}).encode(),
+        )
 
     @staticmethod
     def _json(value: Any, headers: Headers | None = None) -> Answer:
@@ -313,51 +426,97 @@ class ModelHub(Loopback):
         card = repo.commits[sha].get("README.md", b"").decode()
         head = re.match(r"---\n(.*?)\n---", card, flags=re.S)
         tags = re.findall(r"^- (\S+)$", head[1], flags=re.M) if head else []
-        return {"id": name, "modelId": name, "sha": sha, "private": repo.private, "tags": tags, "downloads": 3,
-                "likes": 1, "lastModified": "2026-01-02T03:04:05.000Z",
-                "siblings": [{"rfilename": path} for path in repo.commits[sha]]}
+        return {
+            "id": name,
+            "modelId": name,
+            "sha": sha,
+            "private": repo.private,
+            "tags": tags,
+            "downloads": 3,
+            "likes": 1,
+            "lastModified": "2026-01-02T03:04:05.000Z",
+            "siblings": [{"rfilename": path} for path in repo.commits[sha]],
+        }
 
-    def _info(self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None) -> Answer:
+    def _info(
+        self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None
+    ) -> Answer:
         sha = self._sha(repo, found.groupdict().get("revision"))
         if sha is None:
             return self._error(404, "Invalid rev id", "RevisionNotFound")
         return self._json(self._record(found["name"], repo, sha))
 
     def _search(self, query: dict[str, Any], user: str | None) -> Answer:
-        rows = [self._record(name, repo, repo.branches["main"]) for name, repo in self.repos.items()
-                if not repo.private or user == name.split("/")[0]]
+        rows = [
+            self._record(name, repo, repo.branches["main"])
+            for name, repo in self.repos.items()
+            if not repo.private or user == name.split("/")[0]
+        ]
         words = query.get("search", "").lower().split()
-        rows = [row for row in rows if all(word in row["id"].lower() for word in words)
-                and set(query.get("filter", [])) <= set(row["tags"])]
+        rows = [
+            row
+            for row in rows
+            if all(word in row["id"].lower() for word in words)
+            and set(query.get("filter", [])) <= set(row["tags"])
+        ]
         return self._json(rows[: int(query.get("limit", 100))])
 
-    def _tree(self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None) -> Answer:
+    def _tree(
+        self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None
+    ) -> Answer:
         sha = self._sha(repo, found["revision"])
         if sha is None:
             return self._error(404, "Invalid rev id", "RevisionNotFound")
         listed: list[dict[str, Any]] = [{"type": "directory", "path": "parts", "oid": "0" * 40}]
         for path, body in repo.commits[sha].items():
-            said = {"size": len(body), "oid": git(body), "sha256": hashlib.sha256(body).hexdigest(),
-                    **self.lies.get(path, {})}
+            said = {
+                "size": len(body),
+                "oid": git(body),
+                "sha256": hashlib.sha256(body).hexdigest(),
+                **self.lies.get(path, {}),
+            }
             row = {"type": "file", "path": path, "oid": said["oid"], "size": said["size"]}
             if path.endswith(LARGE):
-                row |= {"oid": "1" * 40, "lfs": {"oid": said["sha256"], "size": said["size"], "pointerSize": 130}}
+                row |= {
+                    "oid": "1" * 40,
+                    "lfs": {"oid": said["sha256"], "size": said["size"], "pointerSize": 130},
+                }
             listed.append(row)
-        listed += [{"type": "file", "path": path, "oid": "2" * 40, "size": 1} for path in self.extra]
+        listed += [
+            {"type": "file", "path": path, "oid": "2" * 40, "size": 1} for path in self.extra
+        ]
         at, page = int(query.get("cursor", 0)), 1000
-        more = {"Link": f"<{self.endpoint}/api/models/{found['name']}/tree/{found['revision']}?recursive=True&cursor="
-                        f'{at + page}>; rel="next"'} if len(listed) > at + page else {}
+        more = (
+            {
+                "Link": (
+                    f"<{self.endpoint}/api/models/{found['name']}/tree/{found['revision']}?recursive=True&cursor="
+                    f'{at + page}>; rel="next"'
+                )
+            }
+            if len(listed) > at + page
+            else {}
+        )
         return self._json(listed[at : at + page], more)
 
-    def _resolve(self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None) -> Answer:
+    def _resolve(
+        self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None
+    ) -> Answer:
         sha = self._sha(repo, found["revision"])
         if sha is None:
             return self._error(404, "Invalid rev id", "RevisionNotFound")
         body = self.swap.get(found["file"], repo.commits[sha].get(found["file"]))
         if body is None:
             return self._error(404, "Entry not found", "EntryNotFound", {"X-Repo-Commit": sha})
-        return 200, {"ETag": f'"{hashlib.sha256(body).hexdigest()}"', "X-Repo-Commit": sha, "Accept-Ranges": "bytes",
-                     "Content-Type": "application/octet-stream"}, body
+        return (
+            200,
+            {
+                "ETag": f'"{hashlib.sha256(body).hexdigest()}"',
+                "X-Repo-Commit": sha,
+                "Accept-Ranges": "bytes",
+                "Content-Type": "application/octet-stream",
+            },
+            body,
+        )
 
     # -- what is made
 
@@ -366,16 +525,31 @@ class ModelHub(Loopback):
             return self._error(401, "Invalid username or password.")
         name = f"{asked.get('organization') or user}/{asked['name']}"
         if name in self.repos:
-            return 409, {}, json.dumps({"error": "You already created this model repo",
-                                        "url": f"{self.endpoint}/{name}"}).encode()
+            return (
+                409,
+                {},
+                json.dumps(
+                    {
+                        "error": "You already created this model repo",
+                        "url": f"{self.endpoint}/{name}",
+                    }
+                ).encode(),
+            )
         if name.split("/")[0] != user:
-            return self._error(403, f"You don't have the rights to create a model under the namespace "
-                                    f"{name.split('/')[0]}")
+            return self._error(
+                403,
+                "You don't have the rights to create a model under the namespace "
+                f"{name.split('/')[0]}",
+            )
         self.repos[name] = Repo(private=bool(asked.get("private")))
-        self.repos[name].commit("main", {".gitattributes": b"*.safetensors filter=lfs\n"}, "initial commit")
+        self.repos[name].commit(
+            "main", {".gitattributes": b"*.safetensors filter=lfs\n"}, "initial commit"
+        )
         return self._json({"url": f"{self.endpoint}/{name}", "name": name, "id": name})
 
-    def _branch(self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None) -> Answer:
+    def _branch(
+        self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None
+    ) -> Answer:
         if found["revision"] in repo.branches:
             return self._error(409, "Reference already exists")
         repo.branches[found["revision"]] = repo.branches["main"]
@@ -388,12 +562,24 @@ class ModelHub(Loopback):
         try:
             read = yaml.safe_load(head[1]) if head else {}
         except yaml.YAMLError as error:
-            return 400, {}, json.dumps({"errors": [{"message": str(error)}], "warnings": []}).encode()
-        if read.get("base_model") is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+|[\w.-]+", read["base_model"]):
-            return 400, {}, json.dumps({"errors": [{"message": '"base_model" must be a model id'}]}).encode()
+            return (
+                400,
+                {},
+                json.dumps({"errors": [{"message": str(error)}], "warnings": []}).encode(),
+            )
+        if read.get("base_model") is not None and not re.fullmatch(
+            r"[\w.-]+/[\w.-]+|[\w.-]+", read["base_model"]
+        ):
+            return (
+                400,
+                {},
+                json.dumps({"errors": [{"message": '"base_model" must be a model id'}]}).encode(),
+            )
         return self._json({"errors": [], "warnings": []})
 
-    def _preupload(self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None) -> Answer:
+    def _preupload(
+        self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None
+    ) -> Answer:
         sha = self._sha(repo, found["revision"])
         if sha is None:
             return self._error(404, "Invalid rev id", "RevisionNotFound")
@@ -401,19 +587,33 @@ class ModelHub(Loopback):
         answer = []
         for one in json.loads(sent)["files"]:
             path, large = one["path"], one["path"].endswith(LARGE)
-            has = {} if path not in here else {
-                "oid": hashlib.sha256(here[path]).hexdigest() if large else git(here[path])}
-            answer.append({"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, **has})
+            has = (
+                {}
+                if path not in here
+                else {"oid": hashlib.sha256(here[path]).hexdigest() if large else git(here[path])}
+            )
+            answer.append(
+                {
+                    "path": path,
+                    "uploadMode": "lfs" if large else "regular",
+                    "shouldIgnore": False,
+                    **has,
+                }
+            )
         return self._json({"files": answer})
 
-    def _batch(self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None) -> Answer:
+    def _batch(
+        self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None
+    ) -> Answer:
         asked = json.loads(sent)
         objects = []
         for one in asked["objects"]:
             row = {"oid": one["oid"], "size": one["size"]}
             if one["oid"] not in self.large:
-                row["actions"] = {"upload": {"href": f"{self.endpoint}/large/{one['oid']}"},
-                                  "verify": {"href": f"{self.endpoint}/{found['name']}/verify"}}
+                row["actions"] = {
+                    "upload": {"href": f"{self.endpoint}/large/{one['oid']}"},
+                    "verify": {"href": f"{self.endpoint}/{found['name']}/verify"},
+                }
             objects.append(row)
         return self._json({"transfer": "basic", "objects": objects})
 
@@ -424,13 +624,17 @@ class ModelHub(Loopback):
         self.puts.append(oid)
         return 200, {"ETag": f'"{oid}"'}, b""
 
-    def _verify(self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None) -> Answer:
+    def _verify(
+        self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None
+    ) -> Answer:
         asked = json.loads(sent)
         if len(self.large.get(asked["oid"], b"")) != asked["size"]:
             return self._error(422, "the object has another size")
         return self._json({})
 
-    def _commit(self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None) -> Answer:
+    def _commit(
+        self, repo: Repo, found: re.Match, sent: bytes, query: dict, user: str | None
+    ) -> Answer:
         branch = found["revision"]
         sha = repo.branches.get(branch)
         if sha is None:
@@ -446,19 +650,30 @@ class ModelHub(Loopback):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif row["key"] == "lfsFile":
                 if value["oid"] not in self.large:
-                    return self._error(400, f"LFS pointer pointed to a file that does not exist: {value['path']}")
+                    return self._error(
+                        400, f"LFS pointer pointed to a file that does not exist: {value['path']}"
+                    )
                 files[value["path"]] = self.large[value["oid"]]
             elif row["key"] == "deletedFile":
                 del files[value["path"]]
         request = ""
         if query.get("create_pr"):
             number = 1 + sum(name.startswith("refs/pr/") for name in repo.branches)
-            branch, request = f"refs/pr/{number}", f"{self.endpoint}/{found['name']}/discussions/{number}"
+            branch, request = (
+                f"refs/pr/{number}",
+                f"{self.endpoint}/{found['name']}/discussions/{number}",
+            )
             repo.branches[branch] = sha
         made = repo.commit(branch, files, message)
-        return self._json({"success": True, "commitOid": made, "hookOutput": "",
-                           "commitUrl": f"{self.endpoint}/{found['name']}/commit/{made}",
-                           **({"pullRequestUrl": request} if request else {})})
+        return self._json(
+            {
+                "success": True,
+                "commitOid": made,
+                "hookOutput": "",
+                "commitUrl": f"{self.endpoint}/{found['name']}/commit/{made}",
+                **({"pullRequestUrl": request} if request else {}),
+            }
+        )
 
 
 def git(body: bytes) -> str:

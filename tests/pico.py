@@ -1,4 +1,5 @@
-"""A pico XLM-R with effects large enough to see, rows to train it on, and the same things built without the package."""
+"""A pico XLM-R with effects large enough to see, rows to train it on, and the same things built
+without the package."""
 
 from __future__ import annotations
 
@@ -30,15 +31,34 @@ CAPS = Lengths(max_length=40, stride=8, question=8)
 NOUNS = "cat dog bird tree house river stone boy girl teacher table apple".split()
 ADJECTIVES = "red blue green small large old new sad".split()
 VERBS = "sees finds takes likes buys helps".split()
-PIECES = [*NOUNS, *ADJECTIVES, *VERBS, "the", "a", "two", "three", "und", "die", "der", "s", "ing", "er", "ed"]
-LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?'\"-()äöüßéñçøДомкатиاللغة中文我们你好"
+PIECES = [
+    *NOUNS,
+    *ADJECTIVES,
+    *VERBS,
+    "the",
+    "a",
+    "two",
+    "three",
+    "und",
+    "die",
+    "der",
+    "s",
+    "ing",
+    "er",
+    "ed",
+]
+LETTERS = (
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?'\"-()"
+    "äöüßéñçøДомкатиاللغة中文我们你好"
+)
 
 
 # -- the encoder on disk
 
 
 def tokenizer_json() -> Any:
-    """A Unigram tokenizer in XLM-R's layout: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, `<mask>` last."""
+    """A Unigram tokenizer in XLM-R's layout: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, `<mask>`
+    last."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     words = [(f"▁{piece}", -3.0 - 0.01 * n) for n, piece in enumerate(PIECES)]
@@ -49,20 +69,35 @@ def tokenizer_json() -> Any:
     found.pre_tokenizer = pre_tokenizers.Metaspace()
     found.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
     found.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
+    )
     return found
 
 
 def write(folder: Path, *, seed: int = 7) -> Path:
-    """The encoder's folder: config.json, model.safetensors, tokenizer.json. Weights N(0, 0.2): effects are visible."""
+    """The encoder's folder: config.json, model.safetensors, tokenizer.json. Weights N(0, 0.2):
+    effects are visible."""
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
     tokenizer = tokenizer_json()
     torch.manual_seed(seed)
     config = XLMRobertaConfig(
-        vocab_size=tokenizer.get_vocab_size(), hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=4,
-        intermediate_size=64, max_position_embeddings=130, type_vocab_size=1, pad_token_id=1, bos_token_id=0,
-        eos_token_id=2, initializer_range=0.2, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=130,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        initializer_range=0.2,
+        hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.1,
+    )
     model = XLMRobertaModel(config, add_pooling_layer=False)
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:  # biases and layer norms start at constants, which hide mistakes
@@ -77,8 +112,20 @@ def write(folder: Path, *, seed: int = 7) -> Path:
 
 
 def _task(name: str, kind: str, labels: tuple[str, ...], metric: str, headline: str) -> Task:
-    return Task(name=name, kind=kind, group=kind, about="", languages=("en",), reader="", files={}, labels=labels,
-                metric=metric, headline=headline, origin=name, source="tests/pico.py")
+    return Task(
+        name=name,
+        kind=kind,
+        group=kind,
+        about="",
+        languages=("en",),
+        reader="",
+        files={},
+        labels=labels,
+        metric=metric,
+        headline=headline,
+        origin=name,
+        source="tests/pico.py",
+    )
 
 
 TASKS = {
@@ -96,8 +143,14 @@ def rows(kind: str, count: int, *, seed: int = 0) -> list[dict[str, Any]]:
     draw = np.random.default_rng([seed, count])
 
     def clause() -> tuple[list[str], list[int]]:
-        words = ["the", str(draw.choice(ADJECTIVES)), str(draw.choice(NOUNS)), str(draw.choice(VERBS)), "a",
-                 str(draw.choice(NOUNS))]
+        words = [
+            "the",
+            str(draw.choice(ADJECTIVES)),
+            str(draw.choice(NOUNS)),
+            str(draw.choice(VERBS)),
+            "a",
+            str(draw.choice(NOUNS)),
+        ]
         return words, [0, 1, 2, 3, 0, 2]
 
     def text(most: int) -> list[str]:
@@ -108,27 +161,49 @@ def rows(kind: str, count: int, *, seed: int = 0) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"id": f"{kind}/{n}", "group": str(n)}
         if kind == "pair":
             a, b = text(3), text(2)
-            found.append(row | {"a": " ".join(a), "b": " ".join(b), "label": (a[1] == b[1]) + (a[2] in b)})
+            found.append(
+                row | {"a": " ".join(a), "b": " ".join(b), "label": (a[1] == b[1]) + (a[2] in b)}
+            )
         elif kind == "tagging":
-            parts = [clause() for _ in range(draw.integers(1, 11))]  # the longest need several windows
-            found.append(row | {"words": [word for words, _ in parts for word in words],
-                                "tags": [tag for _, tags in parts for tag in tags]})
+            # the longest need several windows
+            parts = [clause() for _ in range(draw.integers(1, 11))]
+            found.append(
+                row
+                | {
+                    "words": [word for words, _ in parts for word in words],
+                    "tags": [tag for _, tags in parts for tag in tags],
+                }
+            )
         elif kind == "qa":
             words = text(12)
             at = int(draw.integers(0, len(words) - 2))
             start, answer = len(" ".join(words[:at])) + (at > 0), " ".join(words[at : at + 2])
-            found.append(row | {"question": f"what {draw.choice(VERBS)} {answer}", "context": " ".join(words),
-                                "answers": [{"text": answer, "start": start}]})
+            found.append(
+                row
+                | {
+                    "question": f"what {draw.choice(VERBS)} {answer}",
+                    "context": " ".join(words),
+                    "answers": [{"text": answer, "start": start}],
+                }
+            )
         elif kind == "choice":  # two to five choices, the right one repeats the noun of the prompt
             prompt, choices = text(3), [text(2) for _ in range(draw.integers(2, 6))]
             label = int(draw.integers(len(choices)))
             choices[label][2] = prompt[2]
-            found.append(row | {"prompt": " ".join(prompt), "choices": [" ".join(words) for words in choices],
-                                "label": label})
+            found.append(
+                row
+                | {
+                    "prompt": " ".join(prompt),
+                    "choices": [" ".join(words) for words in choices],
+                    "label": label,
+                }
+            )
         elif kind == "mlm":
             found.append(row | {"text": " ".join(text(5))})
         else:
-            found.append(row | {"query": " ".join(text(2)), "candidate": " ".join(text(2)), "gold": n})
+            found.append(
+                row | {"query": " ".join(text(2)), "candidate": " ".join(text(2)), "gold": n}
+            )
     return found
 
 
@@ -138,21 +213,45 @@ def units(kind: str, found: list[dict[str, Any]], tokenizer: Any) -> Units:
 
 def data(kind: str, tokenizer: Any, *, count: int = 20, batch_size: int = 32) -> sampler.Data:
     chosen, selection = rows(kind, count, seed=1), rows(kind, 6, seed=2)
-    return sampler.Data(kind, TASKS[kind], units(kind, chosen, tokenizer), units(kind, selection, tokenizer), selection,
-                      batch_size)
+    return sampler.Data(
+        kind,
+        TASKS[kind],
+        units(kind, chosen, tokenizer),
+        units(kind, selection, tokenizer),
+        selection,
+        batch_size,
+    )
 
 
 # -- methods, modules, rigs
 
 CHOICES: dict[str, Choice] = {
-    name: choose(name, options) for name, options in {
-        "seq_bn": {"reduction": 4}, "double_seq_bn": {"reduction": 4}, "par_bn": {"reduction": 4},
-        "seq_bn_inv": {"reduction": 4}, "compacter": {"reduction": 4, "factors": 2}, "ia3": {},
-        "lora": {"rank": 4, "alpha": 8}, "rslora": {"rank": 4, "alpha": 8}, "dora": {"rank": 4, "alpha": 8},
-        "pissa": {"rank": 4, "alpha": 8}, "full": {}, "head": {}}.items()}
-NECKS = ("seq_bn", "double_seq_bn", "par_bn", "seq_bn_inv", "compacter", "ia3")  # of the engine adapters
+    name: choose(name, options)
+    for name, options in {
+        "seq_bn": {"reduction": 4},
+        "double_seq_bn": {"reduction": 4},
+        "par_bn": {"reduction": 4},
+        "seq_bn_inv": {"reduction": 4},
+        "compacter": {"reduction": 4, "factors": 2},
+        "ia3": {},
+        "lora": {"rank": 4, "alpha": 8},
+        "rslora": {"rank": 4, "alpha": 8},
+        "dora": {"rank": 4, "alpha": 8},
+        "pissa": {"rank": 4, "alpha": 8},
+        "full": {},
+        "head": {},
+    }.items()
+}
+# of the engine adapters
+NECKS = ("seq_bn", "double_seq_bn", "par_bn", "seq_bn_inv", "compacter", "ia3")
 LOW = ("lora", "rslora", "pissa")  # whose updates add up
-RATES = {**dict.fromkeys(CHOICES, 1e-2), "full": 1e-3, "ia3": 5e-2, "compacter": 5e-2, "pissa": 3e-3}
+RATES = {
+    **dict.fromkeys(CHOICES, 1e-2),
+    "full": 1e-3,
+    "ia3": 5e-2,
+    "compacter": 5e-2,
+    "pissa": 3e-3,
+}
 
 
 def fabric(kind: type[Fabric] = Fabric) -> Fabric:
@@ -164,9 +263,14 @@ def rig(files: pretrained.EncoderFiles) -> Rig:
 
 
 def head(kind: str, *, seed: int = 5, labels: int | None = None, above: Any = None) -> nn.Module:
-    """A head whose weights are large enough for probabilities to differ; that of `mlm` stands `above` an encoder."""
-    found = heads.build(kind, above or SimpleNamespace(width=WIDTH),
-                        len(TASKS[kind].labels) if labels is None else labels, seed=seed)
+    """A head whose weights are large enough for probabilities to differ; that of `mlm` stands
+    `above` an encoder."""
+    found = heads.build(
+        kind,
+        above or SimpleNamespace(width=WIDTH),
+        len(TASKS[kind].labels) if labels is None else labels,
+        seed=seed,
+    )
     with torch.no_grad():
         for parameter in found.parameters():
             parameter.mul_(10)
@@ -187,8 +291,9 @@ def randomise(parameters: Mapping[str, Tensor], method: str, *, seed: int) -> No
                 parameters[name].copy_(0.2 * noise)
 
 
-def module(files: pretrained.EncoderFiles, tokenizer: Any, method: Choice, *, seed: int,
-           state: str) -> dict[str, Tensor]:
+def module(
+    files: pretrained.EncoderFiles, tokenizer: Any, method: Choice, *, seed: int, state: str
+) -> dict[str, Tensor]:
     """The tensors of a module: `fresh`, with `random` values, or `trained` for a few steps."""
     made = rig(files)
     made.mount("made", method, seed=seed)
@@ -196,11 +301,26 @@ def module(files: pretrained.EncoderFiles, tokenizer: Any, method: Choice, *, se
     if state == "random":
         randomise(own, method.name, seed=seed)
     elif state == "trained":
-        row = loop.Row("made", "made", lowered(made, "made"), made.trainable("made"),
-                        {space("pair"): head("pair", seed=seed)}, RATES[method.name])
+        row = loop.Row(
+            "made",
+            "made",
+            lowered(made, "made"),
+            made.trainable("made"),
+            {space("pair"): head("pair", seed=seed)},
+            RATES[method.name],
+        )
         settings = loop.Settings(evaluate_every=4, warmup=0.0)
-        loop.train([row], [data("pair", tokenizer, batch_size=8)], settings, rig=made, fabric=fabric(), seed=seed,
-                    total=4, keeper=Keeper(), watch=Watch())
+        loop.train(
+            [row],
+            [data("pair", tokenizer, batch_size=8)],
+            settings,
+            rig=made,
+            fabric=fabric(),
+            seed=seed,
+            total=4,
+            keeper=Keeper(),
+            watch=Watch(),
+        )
     return {name: value.detach().clone() for name, value in own.items()}
 
 
@@ -302,13 +422,20 @@ def plain(folder: Path) -> Any:
     """The encoder as transformers loads it from its folder."""
     from transformers import XLMRobertaModel
 
-    return XLMRobertaModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="sdpa").eval()
+    return XLMRobertaModel.from_pretrained(
+        folder, add_pooling_layer=False, attn_implementation="sdpa"
+    ).eval()
 
 
-def fill(model: nn.Module, name: str, tensors: Mapping[str, Tensor], *, prefix: str = "") -> dict[str, nn.Parameter]:
+def fill(
+    model: nn.Module, name: str, tensors: Mapping[str, Tensor], *, prefix: str = ""
+) -> dict[str, nn.Parameter]:
     """Copies a module's tensors into a library's own, found by name; gives them by our names."""
-    own = {full.removeprefix(prefix).replace(f".{name}.", "."): parameter
-           for full, parameter in model.named_parameters() if f".{name}." in full}
+    own = {
+        full.removeprefix(prefix).replace(f".{name}.", "."): parameter
+        for full, parameter in model.named_parameters()
+        if f".{name}." in full
+    }
     assert set(own) == set(tensors)
     with torch.no_grad():
         for short, parameter in own.items():
@@ -317,15 +444,24 @@ def fill(model: nn.Module, name: str, tensors: Mapping[str, Tensor], *, prefix: 
 
 
 LIBRARY = {  # what a method is in the library's own words
-    "seq_bn": ("SeqBnConfig", {"reduction_factor": 4}), "double_seq_bn": ("DoubleSeqBnConfig", {"reduction_factor": 4}),
-    "par_bn": ("ParBnConfig", {"reduction_factor": 4}), "seq_bn_inv": ("SeqBnInvConfig", {"reduction_factor": 4}),
-    "compacter": ("CompacterConfig", {"reduction_factor": 4, "phm_dim": 2}), "ia3": ("IA3Config", {}),
-    "lora": {}, "rslora": {"use_rslora": True}, "dora": {"use_dora": True},
+    "seq_bn": ("SeqBnConfig", {"reduction_factor": 4}),
+    "double_seq_bn": ("DoubleSeqBnConfig", {"reduction_factor": 4}),
+    "par_bn": ("ParBnConfig", {"reduction_factor": 4}),
+    "seq_bn_inv": ("SeqBnInvConfig", {"reduction_factor": 4}),
+    "compacter": ("CompacterConfig", {"reduction_factor": 4, "phm_dim": 2}),
+    "ia3": ("IA3Config", {}),
+    "lora": {},
+    "rslora": {"use_rslora": True},
+    "dora": {"use_dora": True},
 }
 
 
-def with_adapters(model: Any, modules: Mapping[str, Mapping[str, Tensor]], methods: Mapping[str, Choice],
-                  active: Any) -> Any:
+def with_adapters(
+    model: Any,
+    modules: Mapping[str, Mapping[str, Tensor]],
+    methods: Mapping[str, Choice],
+    active: Any,
+) -> Any:
     """`adapters` alone: modules added, filled and activated by its documented calls."""
     import adapters
 
@@ -334,7 +470,10 @@ def with_adapters(model: Any, modules: Mapping[str, Mapping[str, Tensor]], metho
         config, fields = LIBRARY[methods[name].name]
         if "reduction_factor" in fields:
             fields = {**fields, "reduction_factor": methods[name]["reduction"]}
-        model.add_adapter(name, config=getattr(adapters, config)(leave_out=list(methods[name]["leave_out"]), **fields))
+        model.add_adapter(
+            name,
+            config=getattr(adapters, config)(leave_out=list(methods[name]["leave_out"]), **fields),
+        )
         fill(model, name, tensors)
     model.set_active_adapters(active)
     return model.eval()
@@ -344,18 +483,35 @@ def lora_config(method: Choice) -> Any:
     """peft's configuration, written by hand."""
     from peft import LoraConfig
 
-    return LoraConfig(r=method["rank"], lora_alpha=method["alpha"], lora_dropout=0.0,
-                      target_modules=list(method["places"]), **LIBRARY[method.name])
+    return LoraConfig(
+        r=method["rank"],
+        lora_alpha=method["alpha"],
+        lora_dropout=0.0,
+        target_modules=list(method["places"]),
+        **LIBRARY[method.name],
+    )
 
 
-def plainly(modules: Mapping[str, Mapping[str, Tensor]], methods: Mapping[str, Choice]) -> tuple[dict, dict]:
+def plainly(
+    modules: Mapping[str, Mapping[str, Tensor]], methods: Mapping[str, Choice]
+) -> tuple[dict, dict]:
     """The modules with every PiSSA as the plain LoRA it is shared as."""
-    found = {name: converted(tensors, methods[name]) if methods[name].name == "pissa" else (tensors, methods[name])
-             for name, tensors in modules.items()}
-    return {name: pair[0] for name, pair in found.items()}, {name: pair[1] for name, pair in found.items()}
+    found = {
+        name: (
+            converted(tensors, methods[name])
+            if methods[name].name == "pissa"
+            else (tensors, methods[name])
+        )
+        for name, tensors in modules.items()
+    }
+    return {name: pair[0] for name, pair in found.items()}, {
+        name: pair[1] for name, pair in found.items()
+    }
 
 
-def with_peft(model: Any, modules: Mapping[str, Mapping[str, Tensor]], methods: Mapping[str, Choice]) -> Any:
+def with_peft(
+    model: Any, modules: Mapping[str, Mapping[str, Tensor]], methods: Mapping[str, Choice]
+) -> Any:
     """`peft` alone: every update added, filled, and all of them active."""
     from peft import get_peft_model
 
@@ -371,8 +527,12 @@ def with_peft(model: Any, modules: Mapping[str, Mapping[str, Tensor]], methods: 
     return found.eval()
 
 
-def by_hand(model: Any, modules: Mapping[str, Mapping[str, Tensor]], methods: Mapping[str, Choice],
-            weights: Mapping[str, float] | None = None) -> Any:
+def by_hand(
+    model: Any,
+    modules: Mapping[str, Mapping[str, Tensor]],
+    methods: Mapping[str, Choice],
+    weights: Mapping[str, float] | None = None,
+) -> Any:
     """W + Σ weight·scaling·B·A written into plain weights."""
     modules, methods = plainly(modules, methods)
     with torch.no_grad():
@@ -391,6 +551,8 @@ def ran(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
         return model(input_ids=ids, attention_mask=mask).last_hidden_state * mask[..., None]
 
 
-def said(made: Rig, scored: list[predict.Scored], found: Units, kind: str, *, stop: int = LAYERS) -> list[list]:
+def said(
+    made: Rig, scored: list[predict.Scored], found: Units, kind: str, *, stop: int = LAYERS
+) -> list[list]:
     """What a cohort says."""
     return predict.say(made, scored, found, kind, fabric=fabric(), tokens=160, stop=stop)

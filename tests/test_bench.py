@@ -1,4 +1,5 @@
-"""The comparison of training speeds reads the same batches, token for token, in every library's loop."""
+"""The comparison of training speeds reads the same batches, token for token, in every library's
+loop."""
 
 from __future__ import annotations
 
@@ -19,13 +20,23 @@ def bench():
     return module
 
 
-def test_every_contestant_reads_the_same_tokens(bench, pico_dir, data_dir, tmp_path, monkeypatch) -> None:
+def test_every_contestant_reads_the_same_tokens(
+    bench, pico_dir, data_dir, tmp_path, monkeypatch
+) -> None:
     monkeypatch.setenv("XITT_DATA", str(data_dir))
     folder = Path(shutil.copytree(pico_dir, tmp_path / "encoder"))
     steps = bench.WARM + 1
     bench.write_batches(folder, steps)
-    ran = {name: bench.contest(name, folder, 1, "cpu") for name in (
-        "xitt seq_bn", "AdapterTrainer seq_bn", "xitt lora, no dropout", "Trainer + peft lora", "Trainer full")}
+    ran = {
+        name: bench.contest(name, folder, 1, "cpu")
+        for name in (
+            "xitt seq_bn",
+            "AdapterTrainer seq_bn",
+            "xitt lora, no dropout",
+            "Trainer + peft lora",
+            "Trainer full",
+        )
+    }
     assert len({(one["digest"], one["tokens"]) for one in ran.values()}) == 1
     assert all(one["rate"] > 0 and 0 <= one["padding"] < 0.2 for one in ran.values())
     assert set(bench.CONTESTANTS) >= {peer for *_, peer in bench.CONTESTANTS.values()}

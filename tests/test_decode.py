@@ -1,4 +1,5 @@
-"""Decoding of mined pairs, rankings and questions without an answer, from planted vectors and logits."""
+"""Decoding of mined pairs, rankings and questions without an answer, from planted vectors and
+logits."""
 
 from __future__ import annotations
 
@@ -16,18 +17,37 @@ BUCC = tasks.task("bucc2018")
 
 
 def planted(count: int, noise: float, *, seed: int, width: int = 128, task=BUCC) -> Said:
-    """Sentences of two sides; the first half of each are translations: the same vector but for noise."""
+    """Sentences of two sides; the first half of each are translations: the same vector but for
+    noise."""
     draw = np.random.default_rng(seed)
     ours, theirs = draw.standard_normal((count, width)), draw.standard_normal((count, width))
     half = count // 2
     theirs[:half] = ours[:half] + noise * draw.standard_normal((half, width))
-    rows = [{"id": f"{task.origin}/de/de-{n}", "group": "", "side": "query", "text": f"Satz {n}",
-             "gold": [f"en-{n}"] if n < half else []} for n in range(count)]
-    rows += [{"id": f"{task.origin}/de/en-{n}", "group": "", "side": "candidate", "text": f"sentence {n}", "gold": []}
-             for n in range(count)]
+    rows = [
+        {
+            "id": f"{task.origin}/de/de-{n}",
+            "group": "",
+            "side": "query",
+            "text": f"Satz {n}",
+            "gold": [f"en-{n}"] if n < half else [],
+        }
+        for n in range(count)
+    ]
+    rows += [
+        {
+            "id": f"{task.origin}/de/en-{n}",
+            "group": "",
+            "side": "candidate",
+            "text": f"sentence {n}",
+            "gold": [],
+        }
+        for n in range(count)
+    ]
     vectors = np.concatenate([ours, theirs]).astype(np.float32)
     order = draw.permutation(len(rows))  # sides may stand in any order
-    return Said(task, "de", [rows[at] for at in order], Units({"ids": []}, len(rows)), list(vectors[order]))
+    return Said(
+        task, "de", [rows[at] for at in order], Units({"ids": []}, len(rows)), list(vectors[order])
+    )
 
 
 def test_planted_translations_are_mined_with_the_threshold_of_the_other_split() -> None:
@@ -35,7 +55,8 @@ def test_planted_translations_are_mined_with_the_threshold_of_the_other_split() 
     found = decode.decode(replace(test, fit=dev))
     assert found.scores["f1"] == 100.0
     assert {(item["id"], item["target"]) for item in found.items} == {
-        (f"bucc2018/de/de-{n}", f"en-{n}") for n in range(30)}
+        (f"bucc2018/de/de-{n}", f"en-{n}") for n in range(30)
+    }
     assert found.arrays["margins"].min() >= found.arrays["threshold"][0] > 0
     noisy = decode.decode(replace(planted(60, 2.5, seed=3), fit=planted(40, 2.5, seed=4)))
     assert 0 < noisy.scores["f1"] < 100
@@ -45,9 +66,17 @@ def test_a_repeated_sentence_is_in_no_pair() -> None:
     test = planted(20, 0.05, seed=5)
     first = next(row for row in test.rows if row["side"] == "query" and row["gold"])
     index = test.rows.index(first)
-    repeated = Said(BUCC, "de", [*test.rows, {**first, "id": "bucc2018/de/de-again", "gold": []}], test.units,
-                    [*test.said, test.said[index]])
-    plain, mined = ({item["id"] for item in decode.decode(replace(one, fit=test)).items} for one in (test, repeated))
+    repeated = Said(
+        BUCC,
+        "de",
+        [*test.rows, {**first, "id": "bucc2018/de/de-again", "gold": []}],
+        test.units,
+        [*test.said, test.said[index]],
+    )
+    plain, mined = (
+        {item["id"] for item in decode.decode(replace(one, fit=test)).items}
+        for one in (test, repeated)
+    )
     assert first["id"] in plain and mined == plain - {first["id"]}
 
 
@@ -67,7 +96,15 @@ def test_no_answer_is_said_where_its_least_score_is_above_the_best_span(null, te
     """Two windows: the least null score counts, against the best span of both (10 here)."""
     row = {"id": "q", "context": "a green door", "question": "what?", "answers": []}
     offsets = [(-1, -1), (0, 1), (2, 7), (8, 12)]
-    units = Units({"ids": [[0] * 4] * 2, "example": [0, 0], "offsets": [offsets] * 2, "open": [[0, 1, 1, 1]] * 2}, 1)
+    units = Units(
+        {
+            "ids": [[0] * 4] * 2,
+            "example": [0, 0],
+            "offsets": [offsets] * 2,
+            "open": [[0, 1, 1, 1]] * 2,
+        },
+        1,
+    )
     first, second = np.zeros((2, 4), dtype=np.float32), np.zeros((2, 4), dtype=np.float32)
     first[:, 2] = 5.0
     first[0, 0], second[0, 0] = null, 30.0

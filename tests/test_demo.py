@@ -1,4 +1,5 @@
-"""The demo world: right sentences, parallel and reproducible files, an encoder that has seen no test sentence."""
+"""The demo world: right sentences, parallel and reproducible files, an encoder that has seen no
+test sentence."""
 
 from __future__ import annotations
 
@@ -13,18 +14,49 @@ import pytest
 from adapters_xitt.demo import LANGUAGES, encoder_dir, world
 from adapters_xitt.demo.corpus import corpus
 from adapters_xitt.demo.render import say
-from adapters_xitt.demo.scenes import ALONE, OBJECTS, PLACES, TIMES, Scene, Thing, adjectives, share, valid
+from adapters_xitt.demo.scenes import (
+    ALONE,
+    OBJECTS,
+    PLACES,
+    TIMES,
+    Scene,
+    Thing,
+    adjectives,
+    share,
+    valid,
+)
 from adapters_xitt.demo.words import lexicon
 
 SEEN = 25_000  # the tuples that scripts/build_demo_encoder.py trains on
 STOPS = {"hi": "।", "zh": "。"}
 
 SCENES = {
-    "number": (Scene(Thing("teacher", "young"), "buy", Thing("apple", "red", 3), place="market", time="monday"), {}),
-    "plural": (Scene(Thing("man", "aged", 2), "help", Thing("girl", "sad"), time="today", negated=True), {}),
-    "reported": (Scene(Thing("boy"), "read", Thing("book", "new"), negated=True, teller="anna"), {}),
-    "fronted": (Scene(Thing("omar"), "sell", Thing("table", "old"), "doctor", place="garden"), {"front": "place"}),
-    "asked": (Scene(Thing("dog", "black", 2), "sleep", place="house", time="evening"), {"ask": "place"}),
+    "number": (
+        Scene(
+            Thing("teacher", "young"),
+            "buy",
+            Thing("apple", "red", 3),
+            place="market",
+            time="monday",
+        ),
+        {},
+    ),
+    "plural": (
+        Scene(Thing("man", "aged", 2), "help", Thing("girl", "sad"), time="today", negated=True),
+        {},
+    ),
+    "reported": (
+        Scene(Thing("boy"), "read", Thing("book", "new"), negated=True, teller="anna"),
+        {},
+    ),
+    "fronted": (
+        Scene(Thing("omar"), "sell", Thing("table", "old"), "doctor", place="garden"),
+        {"front": "place"},
+    ),
+    "asked": (
+        Scene(Thing("dog", "black", 2), "sleep", place="house", time="evening"),
+        {"ask": "place"},
+    ),
 }
 SENTENCES = {
     "number": {
@@ -131,7 +163,11 @@ def texts(folder: Path, split: str, language: str) -> list[str]:
     if split == "test":
         other = "de" if language == "en" else language
         ending = "eng" if language == "en" else language
-        found += (folder / "demo-retrieval" / f"{other}-eng.{ending}").read_text(encoding="utf-8").splitlines()
+        found += (
+            (folder / "demo-retrieval" / f"{other}-eng.{ending}")
+            .read_text(encoding="utf-8")
+            .splitlines()
+        )
     return found
 
 
@@ -144,14 +180,18 @@ def test_sentences_are_right(name, language):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_word_has_every_form_it_needs(language):
-    """Each verb with each of its objects, each noun with each adjective, each place and time, can be said."""
+    """Each verb with each of its objects, each noun with each adjective, each place and time, can
+    be said."""
     for verb in ALONE:
         assert say(Scene(Thing("cook", count=2), verb, negated=True), language)
     for verb, nouns in OBJECTS.items():
         partner = "emil" if verb == "give" else None
         for noun in nouns:
             for adj in (None, *adjectives(noun)):
-                things = [Thing(noun, adj, count) for count in ((1, 3, 5) if noun in OBJECTS["see"] else (1,))]
+                things = [
+                    Thing(noun, adj, count)
+                    for count in ((1, 3, 5) if noun in OBJECTS["see"] else (1,))
+                ]
                 for thing in things:
                     scene = Scene(Thing("anna" if noun != "anna" else "leo"), verb, thing, partner)
                     assert not valid(scene) or say(scene, language)
@@ -167,7 +207,10 @@ def test_lexicons_have_the_same_keys():
     english = lexicon("en").tables
     for language in LANGUAGES:
         for kind, rows in english.items():
-            assert set(lexicon(language).tables[kind]) - extra.get(language, set()) == set(rows), (language, kind)
+            assert set(lexicon(language).tables[kind]) - extra.get(language, set()) == set(rows), (
+                language,
+                kind,
+            )
 
 
 def test_synonyms_share_their_scene():
@@ -179,16 +222,24 @@ def test_synonyms_share_their_scene():
 def test_same_seed_same_bytes(folder, tmp_path):
     world.write(tmp_path / "again", seed=0)
     files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
-    assert files == sorted(p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*") if p.is_file())
+    assert files == sorted(
+        p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*") if p.is_file()
+    )
     assert len(files) == 4 * (2 + len(LANGUAGES)) + 2 * (len(LANGUAGES) - 1)
     assert all((folder / f).read_bytes() == (tmp_path / "again" / f).read_bytes() for f in files)
 
 
 @pytest.mark.parametrize("task", ["demo-nli", "demo-pairs"])
 def test_pairs_are_parallel_and_balanced(folder, task):
-    tests = [[row[2] for row in read_pairs(folder / task / f"test-{language}.tsv")] for language in LANGUAGES]
+    tests = [
+        [row[2] for row in read_pairs(folder / task / f"test-{language}.tsv")]
+        for language in LANGUAGES
+    ]
     assert all(labels == tests[0] for labels in tests)
-    for labels in (tests[0], *([r[2] for r in read_pairs(folder / task / f"{s}-en.tsv")] for s in ("train", "dev"))):
+    for labels in (
+        tests[0],
+        *([r[2] for r in read_pairs(folder / task / f"{s}-en.tsv")] for s in ("train", "dev")),
+    ):
         counts = Counter(labels)
         assert len(counts) == (3 if task == "demo-nli" else 2)
         assert max(counts.values()) - min(counts.values()) <= 1
@@ -199,7 +250,9 @@ def test_pairs_are_parallel_and_balanced(folder, task):
 
 @pytest.mark.parametrize(("task", "limit"), [("demo-nli", 0.56), ("demo-pairs", 0.62)])
 def test_word_overlap_does_not_solve_it(folder, task, limit):
-    """The best rule on three overlap figures in coarse steps, fitted on train, stays far from solving the test."""
+    """The best rule on three overlap figures in coarse steps, fitted on train, stays far from
+    solving the test."""
+
     def figures(one: str, two: str) -> tuple[int, ...]:
         first, second = (set(text.lower().strip(".").split()) for text in (one, two))
         return len(second - first), min(len(first - second), 4), len(second) > len(first)
@@ -208,7 +261,10 @@ def test_word_overlap_does_not_solve_it(folder, task, limit):
     for one, two, label in read_pairs(folder / task / "train-en.tsv"):
         votes.setdefault(figures(one, two), Counter())[label] += 1
     rows = read_pairs(folder / task / "test-en.tsv")
-    right = sum(votes.get(figures(a, b), Counter({"": 1})).most_common(1)[0][0] == label for a, b, label in rows)
+    right = sum(
+        votes.get(figures(a, b), Counter({"": 1})).most_common(1)[0][0] == label
+        for a, b, label in rows
+    )
     assert right / len(rows) < limit
 
 
@@ -237,7 +293,9 @@ def test_tagged_sentences_rejoin_to_their_text(folder):
             rows = [line.split("\t") for line in lines[2:]]
             assert [row[0] for row in rows] == [str(n) for n in range(1, len(rows) + 1)]
             assert all(len(row) == 10 and row[3] != "X" for row in rows)
-            text = "".join(row[1] + ("" if row[9] == "SpaceAfter=No" else " ") for row in rows).strip()
+            text = "".join(
+                row[1] + ("" if row[9] == "SpaceAfter=No" else " ") for row in rows
+            ).strip()
             assert "# text = " + text == lines[1]
 
 
@@ -245,7 +303,9 @@ def test_retrieval_lines_are_aligned_and_distinct(folder):
     english = None
     for language in LANGUAGES[1:]:
         lines, eng = (
-            (folder / "demo-retrieval" / f"{language}-eng.{e}").read_text(encoding="utf-8").splitlines()
+            (folder / "demo-retrieval" / f"{language}-eng.{e}")
+            .read_text(encoding="utf-8")
+            .splitlines()
             for e in (language, "eng")
         )
         english = english or eng
@@ -281,14 +341,18 @@ def test_tokenizer_covers_the_world(folder, tokenizer, language):
 def test_encoder_has_xlmr_layout(folder, tokenizer):
     from transformers import XLMRobertaForMaskedLM, XLMRobertaModel
 
-    model = XLMRobertaModel.from_pretrained(encoder_dir(), attn_implementation="sdpa", add_pooling_layer=False)
+    model = XLMRobertaModel.from_pretrained(
+        encoder_dir(), attn_implementation="sdpa", add_pooling_layer=False
+    )
     _, report = XLMRobertaForMaskedLM.from_pretrained(encoder_dir(), output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
     assert model.config.max_position_embeddings == 130 and len(tokenizer) == model.config.vocab_size
     special = tokenizer.convert_tokens_to_ids(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
     assert special == [0, 1, 2, 3, len(tokenizer) - 1]
     apart = tokenizer("dog", "cat")["input_ids"]
-    assert apart[0] == 0 and apart[-1] == 2 and [2, 2] in [apart[i : i + 2] for i in range(len(apart))]
+    assert (
+        apart[0] == 0 and apart[-1] == 2 and [2, 2] in [apart[i : i + 2] for i in range(len(apart))]
+    )
     longest = max(
         len(tokenizer(item["question"], context)["input_ids"])
         for language in LANGUAGES
@@ -303,13 +367,17 @@ def test_encoder_aligns_translations(folder, tokenizer):
     import torch
     from transformers import XLMRobertaModel
 
-    model = XLMRobertaModel.from_pretrained(encoder_dir(), attn_implementation="sdpa", add_pooling_layer=False).eval()
+    model = XLMRobertaModel.from_pretrained(
+        encoder_dir(), attn_implementation="sdpa", add_pooling_layer=False
+    ).eval()
 
     def vectors(ending: str) -> torch.Tensor:
         lines = (folder / "demo-retrieval" / ending).read_text(encoding="utf-8").splitlines()
         batch = tokenizer(lines, padding=True, return_tensors="pt")
         with torch.no_grad():
-            states = model(**batch, output_hidden_states=True).hidden_states[model.config.num_hidden_layers // 2]
+            states = model(**batch, output_hidden_states=True).hidden_states[
+                model.config.num_hidden_layers // 2
+            ]
         weight = batch["attention_mask"].unsqueeze(-1)
         return torch.nn.functional.normalize((states * weight).sum(1) / weight.sum(1), dim=-1)
 

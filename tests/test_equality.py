@@ -1,4 +1,5 @@
-"""One training step, and five, against the libraries used the plain way: loss, gradients, weights."""
+"""One training step, and five, against the libraries used the plain way: loss, gradients,
+weights."""
 
 from __future__ import annotations
 
@@ -20,11 +21,14 @@ COUNT = 10
 
 
 class Spy(Fabric):
-    """Keeps the gradients as they are after the last backward of a step: summed, not yet clipped."""
+    """Keeps the gradients as they are after the last backward of a step: summed, not yet
+    clipped."""
 
     def backward(self, tensor, *args, model=None, **kwargs):
         super().backward(tensor, *args, model=model, **kwargs)
-        self.gradients = {_plain(name): parameter.grad.clone() for name, parameter in self.row.named().items()}
+        self.gradients = {
+            _plain(name): parameter.grad.clone() for name, parameter in self.row.named().items()
+        }
 
 
 def _plain(name):
@@ -43,14 +47,25 @@ def ours(files, kind, method, data, tensors, **changes):
     rig = pico.rig(files)
     rig.mount("m", pico.CHOICES[method], seed=1, tensors=tensors)
     head = still(pico.head(kind, labels=len(data.task.labels)))
-    row = loop.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 1e-3)
+    row = loop.Row(
+        "m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 1e-3
+    )
     start = {name: value.detach().clone() for name, value in head.named_parameters()}
     spy = pico.fabric(Spy)
     spy.row, watch = row, pico.Watch()
     chosen = {"tokens": 96, "dropout": 0.0, "clip": 1e9, **changes}
     total = chosen.pop("total", 1)
-    loop.train([row], [data], loop.Settings(**chosen), rig=rig, fabric=spy, seed=1, total=total,
-                keeper=pico.Keeper(), watch=watch)
+    loop.train(
+        [row],
+        [data],
+        loop.Settings(**chosen),
+        rig=rig,
+        fabric=spy,
+        seed=1,
+        total=total,
+        keeper=pico.Keeper(),
+        watch=watch,
+    )
     return row, start, watch, spy
 
 
@@ -65,29 +80,49 @@ class Plain(torch.nn.Module):
     def __init__(self, model, kind, start):
         super().__init__()
         self.model, self.kind = model, kind
-        self.head = torch.nn.ParameterDict({name.replace(".", "_"): value.clone() for name, value in start.items()})
+        self.head = torch.nn.ParameterDict(
+            {name.replace(".", "_"): value.clone() for name, value in start.items()}
+        )
 
     def loss(self, ids, mask, columns):
         """The mean over examples, labelled tokens, or windows; one batch, padded to its longest."""
         hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         if self.kind == "pair":
-            pooled = torch.tanh(functional.linear(hidden[:, 0], self.head["pooler_weight"], self.head["pooler_bias"]))
+            pooled = torch.tanh(
+                functional.linear(
+                    hidden[:, 0], self.head["pooler_weight"], self.head["pooler_bias"]
+                )
+            )
             logits = functional.linear(pooled, self.head["out_weight"], self.head["out_bias"])
             return functional.cross_entropy(logits, torch.tensor(columns["label"]))
         if self.kind == "choice":  # item by item: [1, choices] against its label
-            pooled = torch.tanh(functional.linear(hidden[:, 0], self.head["pooler_weight"], self.head["pooler_bias"]))
+            pooled = torch.tanh(
+                functional.linear(
+                    hidden[:, 0], self.head["pooler_weight"], self.head["pooler_bias"]
+                )
+            )
             scores = functional.linear(pooled, self.head["out_weight"], self.head["out_bias"])[:, 0]
             items = sorted(set(columns["example"]))
-            units = [[unit for unit, own in enumerate(columns["example"]) if own == item] for item in items]
-            return sum(functional.cross_entropy(scores[None, own], torch.tensor([columns["label"][own[0]]]))
-                       for own in units) / len(items)
+            units = [
+                [unit for unit, own in enumerate(columns["example"]) if own == item]
+                for item in items
+            ]
+            return sum(
+                functional.cross_entropy(
+                    scores[None, own], torch.tensor([columns["label"][own[0]]])
+                )
+                for own in units
+            ) / len(items)
         logits = functional.linear(hidden, self.head["out_weight"], self.head["out_bias"])
         if self.kind == "tagging":
             labels = pad_sequence([torch.tensor(one) for one in columns["labels"]], True, -100)
             return functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=-100)
         logits = logits.masked_fill(mask[..., None] == 0, float("-inf"))
         start, end = (torch.tensor(columns[name]) for name in ("start", "end"))
-        return (functional.cross_entropy(logits[..., 0], start) + functional.cross_entropy(logits[..., 1], end)) / 2
+        return (
+            functional.cross_entropy(logits[..., 0], start)
+            + functional.cross_entropy(logits[..., 1], end)
+        ) / 2
 
 
 def reference(folder, kind, method, tensors, start):
@@ -105,8 +140,11 @@ def reference(folder, kind, method, tensors, start):
         if method == "full":
             model.load_state_dict(tensors, strict=False)
     plain = Plain(model, kind, start)
-    named = {f"encoder.{name.removeprefix(prefix).replace('.m.', '.')}": parameter
-             for name, parameter in model.named_parameters() if parameter.requires_grad}
+    named = {
+        f"encoder.{name.removeprefix(prefix).replace('.m.', '.')}": parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
     named |= {f"head.{name}": plain.head[name.replace(".", "_")] for name in start}
     return plain.eval(), named
 
@@ -119,17 +157,22 @@ def arrays(units):
 def widest(one, two):
     """The largest difference over all tensors, relative to the largest value."""
     assert set(one) == set(two)
-    return (max(float((one[name] - two[name]).abs().max()) for name in one)
-            / max(float(value.abs().max()) for value in two.values()))
+    return max(float((one[name] - two[name]).abs().max()) for name in one) / max(
+        float(value.abs().max()) for value in two.values()
+    )
 
 
 @pytest.mark.parametrize("kind", ["pair", "tagging", "qa", "choice"])
 @pytest.mark.parametrize("method", [method for method in pico.CHOICES if method != "pissa"])
 def test_one_step(method, kind, pico_dir, pico_files, pico_tokenizer):
-    """Loss and gradients of one step over several micro-batches of unequal size equal those of one padded batch."""
+    """Loss and gradients of one step over several micro-batches of unequal size equal those of one
+    padded batch."""
     data = pico.data(kind, pico_tokenizer, count=COUNT, batch_size=COUNT)
-    budget = {"qa": 200, "choice": 300}.get(kind, 96)  # two windows, or items, and more of every kind fit
-    parts = micro_batches(data.train.lengths, range(len(data.train)), budget, bundles=data.train.bundles())
+    # two windows, or items, and more of every kind fit
+    budget = {"qa": 200, "choice": 300}.get(kind, 96)
+    parts = micro_batches(
+        data.train.lengths, range(len(data.train)), budget, bundles=data.train.bundles()
+    )
     weights = [sum(data.train.columns["weight"][unit] for unit in part) for part in parts]
     assert len(parts) > 2 and len(set(weights)) > 1
     tensors = pico.module(pico_files, pico_tokenizer, pico.CHOICES[method], seed=4, state="random")
@@ -148,9 +191,15 @@ def test_library_heads_agree():
     from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaClassificationHead
 
     own = still(pico.head("pair"))
-    theirs = XLMRobertaClassificationHead(XLMRobertaConfig(hidden_size=pico.WIDTH, num_labels=3)).eval()
-    theirs.load_state_dict({name.replace("pooler", "dense").replace("out.", "out_proj."): value
-                            for name, value in own.state_dict().items()})
+    theirs = XLMRobertaClassificationHead(
+        XLMRobertaConfig(hidden_size=pico.WIDTH, num_labels=3)
+    ).eval()
+    theirs.load_state_dict(
+        {
+            name.replace("pooler", "dense").replace("out.", "out_proj."): value
+            for name, value in own.state_dict().items()
+        }
+    )
     hidden = torch.randn(4, 7, pico.WIDTH)
     assert torch.equal(own(hidden, {}), theirs(hidden))
 
@@ -165,12 +214,19 @@ def test_five_steps(method, clip, pico_dir, pico_files, pico_tokenizer):
     """AdamW, decay, schedule and clipping: five steps equal a loop written out with torch alone."""
     data = pico.data("pair", pico_tokenizer, count=COUNT, batch_size=COUNT)
     tensors = pico.module(pico_files, pico_tokenizer, pico.CHOICES[method], seed=4, state="random")
-    row, start, watch, _ = ours(pico_files, "pair", method, data, tensors, total=5, warmup=0.4, clip=clip,
-                                weight_decay=0.1)
+    row, start, watch, _ = ours(
+        pico_files, "pair", method, data, tensors, total=5, warmup=0.4, clip=clip, weight_decay=0.1
+    )
     plain, named = reference(pico_dir, "pair", method, tensors, start)
-    optimizer = torch.optim.AdamW([{"params": [p for p in named.values() if p.ndim > 1], "weight_decay": 0.1},
-                                   {"params": [p for p in named.values() if p.ndim == 1], "weight_decay": 0.0}],
-                                  lr=1e-3, betas=(0.9, 0.999), eps=1e-8)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in named.values() if p.ndim > 1], "weight_decay": 0.1},
+            {"params": [p for p in named.values() if p.ndim == 1], "weight_decay": 0.0},
+        ],
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+    )
     norms, losses = [], []
     for share in SCHEDULE:
         for group in optimizer.param_groups:
@@ -183,17 +239,28 @@ def test_five_steps(method, clip, pico_dir, pico_files, pico_tokenizer):
         losses.append(loss.item())
     assert (max(norms) > clip) == (clip < 1)
     assert [step for _, step, _ in watch.losses] == [1, 2, 3, 4, 5]
-    assert max(abs(one - two) for (_, _, one), two in zip(watch.losses, losses, strict=True)) < CLOSE * max(losses)
-    assert widest({_plain(name): value.detach() for name, value in row.named().items()},
-                  {name: value.detach() for name, value in named.items()}) < CLOSE
-    moved = {name: value.detach() - (start | tensors)[name.split(".", 1)[1]] for name, value in named.items()}
+    assert max(
+        abs(one - two) for (_, _, one), two in zip(watch.losses, losses, strict=True)
+    ) < CLOSE * max(losses)
+    assert (
+        widest(
+            {_plain(name): value.detach() for name, value in row.named().items()},
+            {name: value.detach() for name, value in named.items()},
+        )
+        < CLOSE
+    )
+    moved = {
+        name: value.detach() - (start | tensors)[name.split(".", 1)[1]]
+        for name, value in named.items()
+    }
     assert max(float(change.abs().max()) for change in moved.values()) > 1e-3
 
 
 @pytest.mark.parametrize("method", ["lora", "rslora", "dora", "pissa"])
 def test_a_second_update_of_a_place_is_what_a_first_one_is(method, pico_files) -> None:
-    """Places that have had an update are given another without the library's walk through the whole model: the same
-    draws, the same numbers, nothing trainable, and the parameters that the walk finds."""
+    """Places that have had an update are given another without the library's walk through the whole
+    model: the same draws, the same numbers, nothing trainable, and the parameters that the walk
+    finds."""
     choice = methods.choose(method, {"places": ["value", "query", "down"], "rank": 4})
     first, second = Rig(encoder.load(pico_files)), Rig(encoder.load(pico_files))
     second.mount("before", choice, seed=1)
@@ -210,4 +277,5 @@ def test_a_second_update_of_a_place_is_what_a_first_one_is(method, pico_files) -
     assert list(one) == list(two) and all(torch.equal(one[name], two[name]) for name in one)
     second._walked.clear()
     assert {name: id(value) for name, value in second.parameters("a").items()} == {
-        name: id(value) for name, value in two.items()}
+        name: id(value) for name, value in two.items()
+    }

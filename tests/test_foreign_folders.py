@@ -1,5 +1,5 @@
-"""Folders as the libraries alone leave them, beyond a single module under its own name: taken in with their numbers, or
-refused with the reason and what to do."""
+"""Folders as the libraries alone leave them, beyond a single module under its own name: taken in
+with their numbers, or refused with the reason and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ import pico
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from test_interchange import CLOSE, asked, hub_config, hub_model, moved, ours, peft_base, refused, theirs
+from test_interchange import (
+    CLOSE,
+    asked,
+    hub_config,
+    hub_model,
+    moved,
+    ours,
+    peft_base,
+    refused,
+    theirs,
+)
 from test_run import xitt
 
 from adapters_xitt import tasks
@@ -63,13 +73,17 @@ def said_by(files, store, key, ids, mask) -> torch.Tensor:
     made = heads.build("tagging", rig.encoder, len(head["labels"]), seed=0).eval()
     made.load_state_dict(module.part(f"head.{space}"))
     with torch.no_grad():
-        return made(pico.states(rig, pico.lowered(rig, "m"), ids, mask), {"mask": mask}) * mask[..., None]
+        return (
+            made(pico.states(rig, pico.lowered(rig, "m"), ids, mask), {"mask": mask})
+            * mask[..., None]
+        )
 
 
-def test_a_tagging_head_keeps_the_labels_of_its_training_data(tagger, pico_dir, pico_files, pico_tokenizer, store,
-                                                              capsys) -> None:
-    """No task has them: kept as they are, with the library's logits; a task whose labels are among them gets those
-    outputs, in its own order; another is refused with what to do."""
+def test_a_tagging_head_keeps_the_labels_of_its_training_data(
+    tagger, pico_dir, pico_files, pico_tokenizer, store, capsys
+) -> None:
+    """No task has them: kept as they are, with the library's logits; a task whose labels are among
+    them gets those outputs, in its own order; another is refused with what to do."""
     ids, mask = asked(pico_tokenizer, "tagging")
     model = hub_model(pico_dir)
     model.load_adapter(str(tagger), use_safetensors=True, set_active=True)
@@ -82,22 +96,54 @@ def test_a_tagging_head_keeps_the_labels_of_its_training_data(tagger, pico_dir, 
     made = take_in(tagger, pico_dir, store, task="panx")
     labels = tasks.task("panx").labels
     assert list(made.heads.values()) == [{"kind": "tagging", "labels": list(labels)}]
-    assert pico.gap(said_by(pico_files, store, made.key, ids, mask),
-                    wanted[..., [CONLL.index(label) for label in labels]]) <= CLOSE
+    assert (
+        pico.gap(
+            said_by(pico_files, store, made.key, ids, mask),
+            wanted[..., [CONLL.index(label) for label in labels]],
+        )
+        <= CLOSE
+    )
     assert "B-MISC I-MISC are left out" in capsys.readouterr().err
     with pytest.raises(XittError, match="without --task it is kept with labels of its own"):
         take_in(tagger, pico_dir, store, task="udpos")
 
 
 def test_a_head_of_its_own_labels_takes_part(tagger, pico_dir, pico_world, store) -> None:
-    """It stands below a module of ours; a task with other labels is told what the head has. The encoder that was named
-    when it was taken in is not asked for again."""
+    """It stands below a module of ours; a task with other labels is told what the head has. The
+    encoder that was named when it was taken in is not asked for again."""
     xitt("import", tagger, "--name", "ner", "--encoder", pico_dir, "--store", store)
     small = ("lengths.max_length=40", "training.max_steps=1", "training.selection_examples=4")
-    xitt("train", "demo-pos", "--after", "ner", "--mode", "stack", *small, "--data", pico_world, "--store", store,
-         "--name", "pos", "--device", "cpu")
-    xitt("evaluate", "pos", "demo-pos", "--data", pico_world, "--store", store, "--language", "de", "--device", "cpu",
-         "lengths.max_length=40")
+    xitt(
+        "train",
+        "demo-pos",
+        "--after",
+        "ner",
+        "--mode",
+        "stack",
+        *small,
+        "--data",
+        pico_world,
+        "--store",
+        store,
+        "--name",
+        "pos",
+        "--device",
+        "cpu",
+    )
+    xitt(
+        "evaluate",
+        "pos",
+        "demo-pos",
+        "--data",
+        pico_world,
+        "--store",
+        store,
+        "--language",
+        "de",
+        "--device",
+        "cpu",
+        "lengths.max_length=40",
+    )
     printed = xitt("evaluate", "ner", "demo-pos", "--data", pico_world, "--store", store, code=2)
     assert "demo-pos needs a head" in printed and "--encoder" not in printed
 
@@ -107,34 +153,59 @@ def test_a_head_of_its_own_labels_takes_part(tagger, pico_dir, pico_world, store
 
 def adapted(pico_dir, **fields):
     """A sequence classifier of peft with random updates and head."""
-    model = get_peft_model(peft_base(pico_dir, "pair"), LoraConfig(task_type="SEQ_CLS", **{
-        "r": 4, "lora_alpha": 8, "target_modules": ["query", "value"], **fields})).eval()
+    model = get_peft_model(
+        peft_base(pico_dir, "pair"),
+        LoraConfig(
+            task_type="SEQ_CLS",
+            **{"r": 4, "lora_alpha": 8, "target_modules": ["query", "value"], **fields},
+        ),
+    ).eval()
     return moved(model, "random", "pair", None, None)
 
 
-PATTERNS = {"rank_pattern": {"encoder.layer.1.attention.self.query": 2, "value": 8},
-            "alpha_pattern": {"layer.2.attention.self.query": 3, "roberta.encoder.layer.0.attention.self.value": 20}}
+PATTERNS = {
+    "rank_pattern": {"encoder.layer.1.attention.self.query": 2, "value": 8},
+    "alpha_pattern": {
+        "layer.2.attention.self.query": 3,
+        "roberta.encoder.layer.0.attention.self.value": 20,
+    },
+}
 
 
-@pytest.mark.parametrize("fields", [
-    pytest.param({"target_modules": "all-linear"}, id="all-linear"),
-    pytest.param(PATTERNS, id="patterns"), pytest.param({**PATTERNS, "use_rslora": True}, id="patterns, rslora"),
-    pytest.param({**PATTERNS, "use_dora": True}, id="patterns, dora")])
-def test_a_configuration_of_peft_gives_its_logits(fields, pico_dir, pico_files, pico_tokenizer, store, tmp_path):
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"target_modules": "all-linear"}, id="all-linear"),
+        pytest.param(PATTERNS, id="patterns"),
+        pytest.param({**PATTERNS, "use_rslora": True}, id="patterns, rslora"),
+        pytest.param({**PATTERNS, "use_dora": True}, id="patterns, dora"),
+    ],
+)
+def test_a_configuration_of_peft_gives_its_logits(
+    fields, pico_dir, pico_files, pico_tokenizer, store, tmp_path
+):
     model, (ids, mask) = adapted(pico_dir, **fields), asked(pico_tokenizer, "pair")
     model.save_pretrained(tmp_path / "out")
     made = take_in(tmp_path / "out", pico_dir, store, task="xnli", labels=NLI)
-    assert pico.gap(ours(pico_files, store, made.key, "pair", ids, mask), theirs(model, "pair", ids, mask)) <= CLOSE
+    assert (
+        pico.gap(
+            ours(pico_files, store, made.key, "pair", ids, mask), theirs(model, "pair", ids, mask)
+        )
+        <= CLOSE
+    )
     assert made.method["rank"] == (8 if "rank_pattern" in fields else 4)
 
 
-@pytest.mark.parametrize(("changes", "told"), [
-    ({"rank_pattern": {"(query|value)": 4}}, "one entry each"),
-    ({"rank_pattern": {"query": 5}}, "has rank 5 by the patterns, its tensors have 4 and 4"),
-    ({"alpha_pattern": {"query": 0}}, "a number above 0"),
-    ({"alpha_pattern": ["query"]}, "must map names onto numbers"),
-    ({"target_modules": ["query", "value", "gate_proj"]}, "no place here"),
-])
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"rank_pattern": {"(query|value)": 4}}, "one entry each"),
+        ({"rank_pattern": {"query": 5}}, "has rank 5 by the patterns, its tensors have 4 and 4"),
+        ({"alpha_pattern": {"query": 0}}, "a number above 0"),
+        ({"alpha_pattern": ["query"]}, "must map names onto numbers"),
+        ({"target_modules": ["query", "value", "gate_proj"]}, "no place here"),
+    ],
+)
 def test_what_has_no_sound_form_is_told(changes, told, pico_dir, store, tmp_path) -> None:
     adapted(pico_dir).save_pretrained(tmp_path / "out")
     path = tmp_path / "out" / "adapter_config.json"
@@ -146,8 +217,8 @@ def test_what_has_no_sound_form_is_told(changes, told, pico_dir, store, tmp_path
 
 
 def test_folders_of_several_modules(pico_dir, store, tmp_path) -> None:
-    """`save_all_adapters` and peft's named adapters: the one below is taken, several are told by their paths, and each
-    is what it is by itself."""
+    """`save_all_adapters` and peft's named adapters: the one below is taken, several are told by
+    their paths, and each is what it is by itself."""
     model = hub_model(pico_dir)
     model.add_adapter("one", config=hub_config("seq_bn"))
     model.save_all_adapters(str(tmp_path / "hub"), use_safetensors=True)
@@ -164,12 +235,15 @@ def test_folders_of_several_modules(pico_dir, store, tmp_path) -> None:
     named.add_adapter("other", config)
     named.save_pretrained(tmp_path / "peft")
     assert f"{tmp_path / 'peft' / 'mine'}, {tmp_path / 'peft' / 'other'}" in refused(
-        tmp_path / "peft", pico_dir, tmp_path / "other")
+        tmp_path / "peft", pico_dir, tmp_path / "other"
+    )
     (tmp_path / "empty" / "inner").mkdir(parents=True)
     assert "no module" in refused(tmp_path / "empty", pico_dir, tmp_path / "other")
 
 
-def test_a_folder_of_pickles_is_converted_whole(pico_dir, pico_files, pico_tokenizer, store, tmp_path) -> None:
+def test_a_folder_of_pickles_is_converted_whole(
+    pico_dir, pico_files, pico_tokenizer, store, tmp_path
+) -> None:
     model, (ids, mask) = hub_model(pico_dir), asked(pico_tokenizer, "pair")
     model.add_adapter("nli", config=hub_config("seq_bn"))
     model.add_classification_head("nli", num_labels=3, id2label=dict(enumerate(NLI)))
@@ -180,11 +254,18 @@ def test_a_folder_of_pickles_is_converted_whole(pico_dir, pico_files, pico_token
     model.save_adapter(str(folder), "nli", with_head=True, use_safetensors=False)
     broken = shutil.copytree(folder, tmp_path / "broken")
     assert "--trust-pickle" in xitt("convert", folder, code=2)
-    assert "--out" in xitt("convert", folder, "--trust-pickle", "--out", tmp_path / "a.safetensors", code=2)
+    assert "--out" in xitt(
+        "convert", folder, "--trust-pickle", "--out", tmp_path / "a.safetensors", code=2
+    )
     printed = xitt("convert", folder, "--trust-pickle")
     assert printed.count("written: ") == 2
     made = take_in(folder, pico_dir, store, task="xnli")
-    assert pico.gap(ours(pico_files, store, made.key, "pair", ids, mask), theirs(model, "pair", ids, mask)) <= CLOSE
+    assert (
+        pico.gap(
+            ours(pico_files, store, made.key, "pair", ids, mask), theirs(model, "pair", ids, mask)
+        )
+        <= CLOSE
+    )
     assert "no pickle to convert" in xitt("convert", folder, "--trust-pickle", code=2)
     (broken / "pytorch_model_head.bin").write_bytes(b"no pickle")
     xitt("convert", broken, "--trust-pickle", code=2)

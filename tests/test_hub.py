@@ -1,4 +1,5 @@
-"""The hub's own client against a hub on the loopback: what arrives, what is refused, and what a failure leaves."""
+"""The hub's own client against a hub on the loopback: what arrives, what is refused, and what a
+failure leaves."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from adapters_xitt.errors import XittError
 
 PATTERNS = ["README.md", "manifest.json", "module.safetensors", "data/*.json"]
 def push(folder, repo, **more):
-    made = hub.push_folder(Path(folder), repo, message="a module", owned=PATTERNS, tell=print, **more)
+    made = hub.push_folder(Path(folder), repo, message="a module", owned=PATTERNS, tell=print,
+                           **more)
     print("pushed", made.commit, made.request)
 def pull(text, store, **more):
     found = hub.pull(hub.reference(text), Path(store) / "hub", patterns=PATTERNS, tell=print,
@@ -35,8 +37,12 @@ except XittError as error:
 """
 WEIGHTS = bytes(range(256)) * 400  # 100 KB, which goes to the large-file store
 SEALS = "digests.json"
-FILES = {"README.md": b"---\ntags:\n- xitt\n---\n# A module\n", "manifest.json": b'{"seed": 1}\n',
-         "module.safetensors": WEIGHTS, "data/0a.json": b"{}"}
+FILES = {
+    "README.md": b"---\ntags:\n- xitt\n---\n# A module\n",
+    "manifest.json": b'{"seed": 1}\n',
+    "module.safetensors": WEIGHTS,
+    "data/0a.json": b"{}",
+}
 
 
 @pytest.fixture
@@ -62,10 +68,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "mine"
 
 
-def run(hub: ModelHub, home: Path, code: str, *, before: str = "", **environment: str
-        ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", before + PROGRAM, code], capture_output=True, text=True, timeout=120,
-                          env=hub.environment(home) | environment)
+def run(
+    hub: ModelHub, home: Path, code: str, *, before: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", before + PROGRAM, code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=hub.environment(home) | environment,
+    )
 
 
 def did(hub: ModelHub, home: Path, code: str, **environment: str) -> str:
@@ -77,7 +89,9 @@ def did(hub: ModelHub, home: Path, code: str, **environment: str) -> str:
 def told(hub: ModelHub, home: Path, code: str, **more: str) -> str:
     """The sentence of a refusal; no traceback, and no word of the token."""
     ran = run(hub, home, code, **more)
-    assert ran.returncode == 1 and ran.stderr.strip().splitlines()[-1].startswith("told: "), ran.stderr[-3000:]
+    assert ran.returncode == 1 and ran.stderr.strip().splitlines()[-1].startswith("told: "), (
+        ran.stderr[-3000:]
+    )
     assert "Traceback" not in ran.stderr and "token-of" not in ran.stderr
     return ran.stderr
 
@@ -91,32 +105,46 @@ def pull(store: Path, text: str = "hub:ana/m", **more: object) -> str:
 
 
 def written(root: Path) -> dict[str, bytes]:
-    """Every file below a pulled folder but the digests of the others, which must lie beside them."""
-    files = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    """Every file below a pulled folder but the digests of the others, which must lie beside
+    them."""
+    files = {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
     assert set(json.loads(files.pop(SEALS))["files"]) == set(files)
     return files
 
 
 def ours(hub: ModelHub, repo: str = "ana/m", branch: str = "main") -> dict[str, bytes]:
     """The files of a repository without those that the hub makes."""
-    return {path: body for path, body in hub.files(repo, branch).items() if path != ".gitattributes"}
+    return {
+        path: body for path, body in hub.files(repo, branch).items() if path != ".gitattributes"
+    }
 
 
 def commits(hub: ModelHub, repo: str = "ana/m") -> list[str]:
-    return [message for message in hub.repos[repo].messages.values() if message != "initial commit"] \
-        if repo in hub.repos else []
+    return (
+        [message for message in hub.repos[repo].messages.values() if message != "initial commit"]
+        if repo in hub.repos
+        else []
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
 def upload(tmp_path_factory) -> Iterator[tuple[ModelHub, subprocess.Popen[str]]]:
-    """A push whose upload stays broken: the library asks for 23 seconds, while the other tests run."""
+    """A push whose upload stays broken: the library asks for 23 seconds, while the other tests
+    run."""
     found, place = ModelHub(), tmp_path_factory.mktemp("upload")
     found.log_in(place / "home")
     found.trouble("PUT /large", 500, times=99)
     (place / "mine").mkdir()
     (place / "mine" / "module.safetensors").write_bytes(WEIGHTS)
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, push(place / "mine")], stderr=subprocess.PIPE, text=True,
-                               stdout=subprocess.DEVNULL, env=found.environment(place / "home"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, push(place / "mine")],
+        stderr=subprocess.PIPE,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        env=found.environment(place / "home"),
+    )
     yield found, process
     process.kill()
     process.wait()
@@ -143,7 +171,9 @@ def test_what_is_here_is_not_asked_for_again(hub, home, tmp_path) -> None:
     hub.asked.clear()
     did(hub, home, pull(tmp_path / "store", f"hub:ana/m@{commit}"))
     assert not hub.asked
-    assert "pulled" in did(hub, home, pull(tmp_path / "store", f"hub:ana/m@{commit}"), HF_HUB_OFFLINE="1")
+    assert "pulled" in did(
+        hub, home, pull(tmp_path / "store", f"hub:ana/m@{commit}"), HF_HUB_OFFLINE="1"
+    )
 
 
 def test_a_branch_that_moves_leaves_the_pinned_folder_as_it_is(hub, home, tmp_path) -> None:
@@ -151,14 +181,22 @@ def test_a_branch_that_moves_leaves_the_pinned_folder_as_it_is(hub, home, tmp_pa
     did(hub, home, pull(tmp_path / "store"))
     second = hub.add("ana/m", {"manifest.json": b'{"seed": 2}\n'})
     did(hub, home, pull(tmp_path / "store"))
-    seeds = [(tmp_path / "store" / "hub" / f"ana--m@{sha}" / "manifest.json").read_bytes() for sha in (first, second)]
+    seeds = [
+        (tmp_path / "store" / "hub" / f"ana--m@{sha}" / "manifest.json").read_bytes()
+        for sha in (first, second)
+    ]
     assert seeds == [b'{"seed": 1}\n', b'{"seed": 2}\n']
 
 
-def test_pushing_again_commits_what_changed_and_takes_our_stale_names_away(hub, home, folder) -> None:
+def test_pushing_again_commits_what_changed_and_takes_our_stale_names_away(
+    hub, home, folder
+) -> None:
     hub.add("ana/m", {"mine.txt": b"the owner's"})
     did(hub, home, push(folder))
-    assert "nothing to commit" in did(hub, home, push(folder)) and commits(hub) == ["put there", "a module"]
+    assert "nothing to commit" in did(hub, home, push(folder)) and commits(hub) == [
+        "put there",
+        "a module",
+    ]
     (folder / "data" / "0a.json").unlink()
     (folder / "manifest.json").write_bytes(b'{"seed": 2}\n')
     did(hub, home, push(folder))
@@ -168,10 +206,14 @@ def test_pushing_again_commits_what_changed_and_takes_our_stale_names_away(hub, 
 def test_private_branch_and_request(hub, home, folder, tmp_path) -> None:
     did(hub, home, push(folder, private=True))
     assert hub.repos["ana/m"].private
-    assert "hub:ana/m" not in did(hub, home, push(folder, revision="try"))  # nothing new on the branch
+    # nothing new on the branch
+    assert "hub:ana/m" not in did(hub, home, push(folder, revision="try"))
     (folder / "manifest.json").write_bytes(b"{}")
     did(hub, home, push(folder, revision="try"))
-    assert ours(hub)["manifest.json"] == FILES["manifest.json"] and ours(hub, branch="try")["manifest.json"] == b"{}"
+    assert (
+        ours(hub)["manifest.json"] == FILES["manifest.json"]
+        and ours(hub, branch="try")["manifest.json"] == b"{}"
+    )
     hub.add("bea/m", {"README.md": b"bea's"})
     said = did(hub, home, push(folder, "bea/m", create_pr=True))
     assert "/bea/m/discussions/1" in said and ours(hub, "bea/m") == {"README.md": b"bea's"}
@@ -195,9 +237,29 @@ def test_the_token_may_be_in_the_environment(hub, folder, tmp_path) -> None:
 # -- what people write
 
 
-@pytest.mark.parametrize("text", ["hub:m", "hub:/m", "hub:a/", "hub:a/b/c", "hub:a/../b", "hub:../b", "hub:a/b@",
-                                  "hub:a/b@..", "hub:a/b@x y", "hub:a/b@/x", "hub:-a/b", "hub:a/b.git", "hub:a/b--c",
-                                  "hub:a/b@refs//pr", "hub:https://x/y", "hub:a/b\n", "hub:ä/b", "hub:a/b@\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hub:m",
+        "hub:/m",
+        "hub:a/",
+        "hub:a/b/c",
+        "hub:a/../b",
+        "hub:../b",
+        "hub:a/b@",
+        "hub:a/b@..",
+        "hub:a/b@x y",
+        "hub:a/b@/x",
+        "hub:-a/b",
+        "hub:a/b.git",
+        "hub:a/b--c",
+        "hub:a/b@refs//pr",
+        "hub:https://x/y",
+        "hub:a/b\n",
+        "hub:ä/b",
+        "hub:a/b@\n",
+    ],
+)
 def test_no_repository(text: str) -> None:
     with pytest.raises(XittError, match=r"owner/name|no revision"):
         transport.reference(text)
@@ -211,9 +273,17 @@ def test_references() -> None:
 
 # -- pushing fails
 
-STEPS = ("POST /api/repos/create", "GET /api/models/ana/m$", "GET /api/models/ana/m/tree", "POST /api/validate-yaml",
-         "POST /api/models/ana/m/preupload", "POST /ana/m.git/info/lfs", "PUT /large", "POST /ana/m/verify",
-         "POST /api/models/ana/m/commit")
+STEPS = (
+    "POST /api/repos/create",
+    "GET /api/models/ana/m$",
+    "GET /api/models/ana/m/tree",
+    "POST /api/validate-yaml",
+    "POST /api/models/ana/m/preupload",
+    "POST /ana/m.git/info/lfs",
+    "PUT /large",
+    "POST /ana/m/verify",
+    "POST /api/models/ana/m/commit",
+)
 
 
 def test_those_are_all_steps_of_a_push(hub, home, folder) -> None:
@@ -226,14 +296,20 @@ def test_those_are_all_steps_of_a_push(hub, home, folder) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("how", ["cut", "lost", 503])
-def test_one_break_anywhere_is_got_over_with_one_commit(hub, home, folder, step: str, how: int | str) -> None:
+def test_one_break_anywhere_is_got_over_with_one_commit(
+    hub, home, folder, step: str, how: int | str
+) -> None:
     hub.trouble(step, how)
     assert "pushed" in did(hub, home, push(folder))
     assert ours(hub) == FILES and commits(hub) == ["a module"]
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if "PUT" not in step and "verify" not in step])
-def test_a_line_that_stays_cut_leaves_no_commit_and_the_next_try_goes_on(hub, home, folder, step: str) -> None:
+@pytest.mark.parametrize(
+    "step", [step for step in STEPS if "PUT" not in step and "verify" not in step]
+)
+def test_a_line_that_stays_cut_leaves_no_commit_and_the_next_try_goes_on(
+    hub, home, folder, step: str
+) -> None:
     hub.trouble(step, "cut", times=99)
     said = told(hub, home, push(folder))
     assert "ana/m: the hub at http://127.0.0.1" in said and "can't be reached or broke off" in said
@@ -245,7 +321,11 @@ def test_a_line_that_stays_cut_leaves_no_commit_and_the_next_try_goes_on(hub, ho
 
 
 PUSHES = {  # the step, what the hub answers, and what is told
-    "a token that the hub does not know": ("POST /api/repos/create", 401, "does not accept the token, or asks for one"),
+    "a token that the hub does not know": (
+        "POST /api/repos/create",
+        401,
+        "does not accept the token, or asks for one",
+    ),
     "no right to commit": ("commit/main", 403, "you have no right to this"),
     "another change": ("commit/main", 409, "another change of the same thing is under way"),
     "changed meanwhile": ("commit/main", 412, "changed by somebody else meanwhile"),
@@ -253,7 +333,11 @@ PUSHES = {  # the step, what the hub answers, and what is told
     "refused": ("preupload", 400, "the hub refuses (400: No)"),
     "in trouble": ("commit/main", 500, "the hub is in trouble (500: Internal error)"),
     "busy": ("preupload", 503, "the hub is in trouble (503: Busy)"),
-    "not JSON": ("POST /api/repos/create", "html", "can't be reached or broke off (JSONDecodeError"),
+    "not JSON": (
+        "POST /api/repos/create",
+        "html",
+        "can't be reached or broke off (JSONDecodeError",
+    ),
     "wrong checksum": ("PUT /large", 400, "the hub refuses (400: No)"),
 }
 
@@ -275,29 +359,40 @@ def test_a_busy_hub_is_waited_for_as_long_as_it_says(hub, home, folder) -> None:
 
 def test_a_hub_that_wants_an_hour_is_told_at_once(hub, home, folder) -> None:
     hub.trouble("preupload", 429, headers={"Retry-After": "3600"}, times=99)
-    assert "asked too often and wants 3600 seconds' rest (Too many requests)" in told(hub, home, push(folder))
+    assert "asked too often and wants 3600 seconds' rest (Too many requests)" in told(
+        hub, home, push(folder)
+    )
     assert sum("preupload" in one for one in hub.asked) == 1 and commits(hub) == []
 
 
 def test_without_a_token_nothing_is_asked(hub, folder, tmp_path) -> None:
     said = told(hub, tmp_path / "empty", push(folder))
-    assert "ana/m: pushing needs a token; log in with `hf auth login`, or set HF_TOKEN" in said and not hub.asked
+    assert (
+        "ana/m: pushing needs a token; log in with `hf auth login`, or set HF_TOKEN" in said
+        and not hub.asked
+    )
 
 
 def test_a_wrong_token(hub, folder, tmp_path) -> None:
-    assert "does not accept the token" in told(hub, tmp_path / "empty", push(folder), HF_TOKEN="wrong")
+    assert "does not accept the token" in told(
+        hub, tmp_path / "empty", push(folder), HF_TOKEN="wrong"
+    )
     assert "ana/m" not in hub.repos
 
 
 def test_a_name_of_somebody_else(hub, home, folder) -> None:
-    assert "bea/m: you have no right to this (You don't have the rights" in told(hub, home, push(folder, "bea/m"))
+    assert "bea/m: you have no right to this (You don't have the rights" in told(
+        hub, home, push(folder, "bea/m")
+    )
     hub.add("bea/m", {"README.md": b"bea's"})
     assert "bea/m: you have no right to this" in told(hub, home, push(folder, "bea/m"))
     assert ours(hub, "bea/m") == {"README.md": b"bea's"} and not hub.puts
 
 
 def test_a_request_for_what_is_not_there(hub, home, folder) -> None:
-    assert "bea/m: the hub has no such repository" in told(hub, home, push(folder, "bea/m", create_pr=True))
+    assert "bea/m: the hub has no such repository" in told(
+        hub, home, push(folder, "bea/m", create_pr=True)
+    )
     assert not hub.repos
 
 
@@ -310,12 +405,17 @@ def test_a_lost_answer_never_makes_two_requests(hub, home, folder) -> None:
 
 def test_a_public_repository_gets_nothing_that_should_be_private(hub, home, folder) -> None:
     hub.add("ana/m", {"README.md": b"# public"})
-    assert "it exists and is public, so what is pushed would be public" in told(hub, home, push(folder, private=True))
+    assert "it exists and is public, so what is pushed would be public" in told(
+        hub, home, push(folder, private=True)
+    )
     assert ours(hub) == {"README.md": b"# public"} and not hub.puts
 
 
 def test_a_commit_can_not_be_pushed_to(hub, home, folder) -> None:
-    assert "name a branch to push to" in told(hub, home, push(folder, revision="0" * 40)) and not hub.asked
+    assert (
+        "name a branch to push to" in told(hub, home, push(folder, revision="0" * 40))
+        and not hub.asked
+    )
 
 
 def test_a_card_that_the_hub_does_not_take(hub, home, folder) -> None:
@@ -337,10 +437,19 @@ def kept(store: Path) -> list[str]:
     return [str(path) for path in store.rglob("*") if path != store / "hub"]
 
 
-@pytest.mark.parametrize("step", ["GET /api/models/ana/m$", "/tree/", "/resolve/[^/]+/README.md",
-                                  "/resolve/[^/]+/module.safetensors"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "GET /api/models/ana/m$",
+        "/tree/",
+        "/resolve/[^/]+/README.md",
+        "/resolve/[^/]+/module.safetensors",
+    ],
+)
 @pytest.mark.parametrize("how", ["cut", "half", 429, 500])
-def test_one_break_of_a_download_is_got_over(hub, home, tmp_path, step: str, how: int | str) -> None:
+def test_one_break_of_a_download_is_got_over(
+    hub, home, tmp_path, step: str, how: int | str
+) -> None:
     commit = hub.add("ana/m", FILES)
     hub.trouble(step, how)
     did(hub, home, pull(tmp_path / "store"))
@@ -352,7 +461,9 @@ def test_a_broken_download_goes_on_where_it_stopped(hub, home, tmp_path) -> None
     commit = hub.add("ana/m", {**FILES, "module.safetensors": large})
     hub.trouble("module.safetensors", "half")
     did(hub, home, pull(tmp_path / "store", f"hub:ana/m@{commit}"))
-    assert (tmp_path / "store" / "hub" / f"ana--m@{commit}" / "module.safetensors").read_bytes() == large
+    assert (
+        tmp_path / "store" / "hub" / f"ana--m@{commit}" / "module.safetensors"
+    ).read_bytes() == large
     ranges = [one.partition("bytes=")[2] for one in hub.asked if "module.safetensors" in one]
     assert ranges == ["", "10485760-"]
 
@@ -404,15 +515,22 @@ def test_what_is_not_as_listed_is_not_kept(hub, home, tmp_path, case: str) -> No
 def test_a_small_file_has_its_digest_checked_too(hub, home, tmp_path) -> None:
     hub.add("ana/m", FILES)
     hub.swap["manifest.json"] = b'{"seed": 9}\n'
-    assert "manifest.json: its 12 bytes have not the digest" in told(hub, home, pull(tmp_path / "store"))
+    assert "manifest.json: its 12 bytes have not the digest" in told(
+        hub, home, pull(tmp_path / "store")
+    )
     assert kept(tmp_path / "store") == []
-    assert git(b"Hello, World!") == "b45ef6fec89518d314f546fd6c3025367b721684"  # as git hash-object says
+    # as git hash-object says
+    assert git(b"Hello, World!") == "b45ef6fec89518d314f546fd6c3025367b721684"
 
 
 def test_caps_hold_before_anything_is_downloaded(hub, home, tmp_path) -> None:
     hub.add("ana/m", {**FILES, **{f"data/{n}.json": b"{}" for n in range(70)}})
-    assert "refused: 74 files, over 64; nothing was downloaded" in told(hub, home, pull(tmp_path / "store"))
-    assert "refused: 102,5" in (said := told(hub, home, pull(tmp_path / "s", most_files=99, most_bytes=100_000)))
+    assert "refused: 74 files, over 64; nothing was downloaded" in told(
+        hub, home, pull(tmp_path / "store")
+    )
+    assert "refused: 102,5" in (
+        said := told(hub, home, pull(tmp_path / "s", most_files=99, most_bytes=100_000))
+    )
     assert "over 100,000 (the largest is module.safetensors, 102,400)" in said
     hub.lies["module.safetensors"] = {"size": 10**11}
     assert "over 2,000,000,000" in told(hub, home, pull(tmp_path / "s", most_files=99))
@@ -428,35 +546,61 @@ def test_a_disk_without_room_is_seen_before(hub, home, tmp_path) -> None:
 
 def test_a_disk_that_fills_keeps_nothing(hub, home, tmp_path) -> None:
     hub.add("ana/m", FILES)
-    limit = ("import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-             "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n")
+    limit = (
+        "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+    )
     said = told(hub, home, pull(tmp_path / "store"), before=limit)
     assert "File too large" in said and "another place" in said and kept(tmp_path / "store") == []
 
 
 def test_foreign_files_stay_on_the_hub(hub, home, tmp_path) -> None:
-    foreign = {"pytorch_model.bin": b"\x80\x04pickle", "modeling.py": b"raise SystemExit(7)", "data/x/y.json": b"{}",
-               "data/z.py": b"", "module.safetensors.index.json": b"{}"}
+    foreign = {
+        "pytorch_model.bin": b"\x80\x04pickle",
+        "modeling.py": b"raise SystemExit(7)",
+        "data/x/y.json": b"{}",
+        "data/z.py": b"",
+        "module.safetensors.index.json": b"{}",
+    }
     commit = hub.add("ana/m", {**FILES, **foreign})
     said = did(hub, home, pull(tmp_path / "store"))
     assert written(tmp_path / "store" / "hub" / f"ana--m@{commit}") == FILES
     assert sorted(hub.downloads()) == sorted(FILES) and all(name in said for name in foreign)
 
 
-@pytest.mark.parametrize("name", ["../module.safetensors", "/etc/passwd", "data/../../x.json", "data\\x.json",
-                                  "./a.json", "data//x.json", "C:x.json", "data/\x1b[2Jx.json",
-                                  "data/" + "x" * 600 + ".json", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../module.safetensors",
+        "/etc/passwd",
+        "data/../../x.json",
+        "data\\x.json",
+        "./a.json",
+        "data//x.json",
+        "C:x.json",
+        "data/\x1b[2Jx.json",
+        "data/" + "x" * 600 + ".json",
+        "",
+    ],
+)
 def test_a_path_that_would_leave_its_folder(hub, home, tmp_path, name: str) -> None:
     hub.add("ana/m", FILES)
     hub.extra.append(name)
     said = told(hub, home, pull(tmp_path / "store"))
-    assert "refused, because it lists" in said and "would leave its folder" in said and "\x1b" not in said
+    assert (
+        "refused, because it lists" in said
+        and "would leave its folder" in said
+        and "\x1b" not in said
+    )
     assert not hub.downloads() and kept(tmp_path / "store") == []
 
 
 def test_two_names_that_are_one_on_some_disks(hub, home, tmp_path) -> None:
     hub.add("ana/m", {**FILES, "Manifest.json": b"{}"})
-    assert "which are one file on some disks" in told(hub, home, pull(tmp_path / "store")) and not hub.downloads()
+    assert (
+        "which are one file on some disks" in told(hub, home, pull(tmp_path / "store"))
+        and not hub.downloads()
+    )
 
 
 @pytest.mark.parametrize("size", [-1, "12", None])
@@ -469,49 +613,72 @@ def test_a_size_that_is_none(hub, home, tmp_path, size: object) -> None:
 def test_a_listing_without_end(hub, home, tmp_path) -> None:
     hub.add("ana/m", FILES)
     hub.extra += [f"x/{n}" for n in range(10_100)]
-    assert "lists more than 10,000 files" in told(hub, home, pull(tmp_path / "store")) and not hub.downloads()
+    assert (
+        "lists more than 10,000 files" in told(hub, home, pull(tmp_path / "store"))
+        and not hub.downloads()
+    )
 
 
 def test_a_repository_that_is_no_module(hub, home, tmp_path) -> None:
     hub.add("ana/m", {"pytorch_model.bin": b"x", "README.md": b"#"})
     said = told(hub, home, pull(tmp_path / "store"))
-    assert "not a module of ours: manifest.json missing; it has README.md, pytorch_model.bin" in said
+    assert (
+        "not a module of ours: manifest.json missing; it has README.md, pytorch_model.bin" in said
+    )
     assert not hub.downloads()
 
 
 def test_what_is_not_there(hub, home, tmp_path) -> None:
     assert "ana/m: the hub has no such repository" in told(hub, home, pull(tmp_path / "store"))
     hub.add("ana/m", FILES)
-    assert "ana/m: the hub has no revision nowhere" in told(hub, home, pull(tmp_path / "s", "hub:ana/m@nowhere"))
-    assert f"has no revision {'0' * 40}" in told(hub, home, pull(tmp_path / "s", f"hub:ana/m@{'0' * 40}"))
+    assert "ana/m: the hub has no revision nowhere" in told(
+        hub, home, pull(tmp_path / "s", "hub:ana/m@nowhere")
+    )
+    assert f"has no revision {'0' * 40}" in told(
+        hub, home, pull(tmp_path / "s", f"hub:ana/m@{'0' * 40}")
+    )
     assert not (tmp_path / "s" / "hub").exists()
 
 
 def test_what_may_not_be_seen(hub, home, tmp_path) -> None:
     hub.add("bea/m", FILES, private=True)
     assert "bea/m: the hub has no such repository, or it is not public" in told(
-        hub, home, pull(tmp_path / "store", "hub:bea/m"))
+        hub, home, pull(tmp_path / "store", "hub:bea/m")
+    )
     hub.add("bea/g", FILES)
     hub.repos["bea/g"].gated = True
-    assert "its owner asks for an agreement" in told(hub, home, pull(tmp_path / "store", "hub:bea/g"))
+    assert "its owner asks for an agreement" in told(
+        hub, home, pull(tmp_path / "store", "hub:bea/g")
+    )
 
 
 def test_offline_a_proxy_and_no_network(hub, home, tmp_path) -> None:
     commit = hub.add("ana/m", FILES)
     offline = told(hub, home, pull(tmp_path / "store", f"hub:ana/m@{commit}"), HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE is set, so the hub is not asked" in offline and not hub.asked
-    proxied = told(hub, home, pull(tmp_path / "store"), HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="")
+    proxied = told(
+        hub, home, pull(tmp_path / "store"), HTTP_PROXY="http://127.0.0.1:9", NO_PROXY=""
+    )
     assert "the proxy can't be reached" in proxied and not hub.asked
     hub.server.shutdown()
     hub.server.server_close()
-    assert "can't be reached or broke off (ConnectionError" in told(hub, home, pull(tmp_path / "store"))
+    assert "can't be reached or broke off (ConnectionError" in told(
+        hub, home, pull(tmp_path / "store")
+    )
     assert not (tmp_path / "store" / "hub").exists()
 
 
 def test_a_proxy_is_used(hub, home, tmp_path) -> None:
     """The loopback hub as the proxy of a hub that is nowhere."""
     commit = hub.add("ana/m", FILES)
-    did(hub, home, pull(tmp_path / "store"), HF_ENDPOINT="http://hub.invalid", HTTP_PROXY=hub.endpoint, NO_PROXY="")
+    did(
+        hub,
+        home,
+        pull(tmp_path / "store"),
+        HF_ENDPOINT="http://hub.invalid",
+        HTTP_PROXY=hub.endpoint,
+        NO_PROXY="",
+    )
     assert written(tmp_path / "store" / "hub" / f"ana--m@{commit}") == FILES
 
 
@@ -520,4 +687,6 @@ def test_an_upload_that_stays_broken_is_told(upload) -> None:
     _, said = process.communicate(timeout=120)
     assert process.returncode == 1 and "told: ana/m: the hub is in trouble (500: " in said
     assert "Traceback" not in said
-    assert commits(hub) == [] and sum(one.startswith("PUT") for one in hub.asked) == 6, "the library's own tries only"
+    assert commits(hub) == [] and sum(one.startswith("PUT") for one in hub.asked) == 6, (
+        "the library's own tries only"
+    )

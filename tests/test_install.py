@@ -14,18 +14,29 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 LOCKS = ROOT / "scripts" / "locks"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-_LINE = re.compile(r"(?P<pin>[a-z0-9.-]+==[0-9a-z.]+)(?: ; (?P<marker>[^\\]+))?(?P<hashes>(?: \\\n    --hash=sha256:"
-                   r"[0-9a-f]{64})+)\n")
-SYSTEMS = [("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64")]
+_LINE = re.compile(
+    r"(?P<pin>[a-z0-9.-]+==[0-9a-z.]+)(?: ; (?P<marker>[^\\]+))?(?P<hashes>(?: \\\n   "
+    r" --hash=sha256:"
+    r"[0-9a-f]{64})+)\n"
+)
+SYSTEMS = [
+    ("linux", "Linux", "x86_64"),
+    ("linux", "Linux", "aarch64"),
+    ("darwin", "Darwin", "arm64"),
+]
 
 
 def pins(name: str) -> list[Requirement]:
     """The requirements of a lock file, every line of it accounted for."""
     text = (LOCKS / name).read_text()
     entries = list(_LINE.finditer(text))
-    assert "".join(entry[0] for entry in entries) == text, "a line that is neither a pin nor its hash"
-    return [Requirement(entry["pin"] + (f" ; {entry['marker'].strip()}" if entry["marker"] else ""))
-            for entry in entries]
+    assert "".join(entry[0] for entry in entries) == text, (
+        "a line that is neither a pin nor its hash"
+    )
+    return [
+        Requirement(entry["pin"] + (f" ; {entry['marker'].strip()}" if entry["marker"] else ""))
+        for entry in entries
+    ]
 
 
 @pytest.mark.parametrize("name", ["pip.txt", "run.txt", "test.txt"])
@@ -46,22 +57,36 @@ def test_torch_is_named_by_version_alone() -> None:
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: f"{system[0]}-{system[2]}")
-def test_the_locks_cover_what_the_project_asks_for(python: str, system: tuple[str, str, str]) -> None:
-    environment = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": system[0],
-                   "platform_system": system[1], "platform_machine": system[2], "extra": ""}
+def test_the_locks_cover_what_the_project_asks_for(
+    python: str, system: tuple[str, str, str]
+) -> None:
+    environment = {
+        "python_version": python,
+        "python_full_version": f"{python}.1",
+        "sys_platform": system[0],
+        "platform_system": system[1],
+        "platform_machine": system[2],
+        "extra": "",
+    }
 
     def applies(marker: Marker | None) -> bool:
         return marker is None or marker.evaluate(environment)
 
     def versions(*names: str) -> dict[str, str]:
-        every = [(canonicalize_name(pin.name), next(iter(pin.specifier)).version) for name in names
-                 for pin in pins(name) if applies(pin.marker)]
+        every = [
+            (canonicalize_name(pin.name), next(iter(pin.specifier)).version)
+            for name in names
+            for pin in pins(name)
+            if applies(pin.marker)
+        ]
         assert len(dict(every)) == len(every), "two versions of one package for one machine"
         return dict(every)
 
     run, test = versions("run.txt"), versions("run.txt", "test.txt")
-    for text, locked in [*((text, run) for text in PROJECT["dependencies"]),
-                         *((text, test) for text in PROJECT["optional-dependencies"]["test"])]:
+    for text, locked in [
+        *((text, run) for text in PROJECT["dependencies"]),
+        *((text, test) for text in PROJECT["optional-dependencies"]["test"]),
+    ]:
         wanted = Requirement(text)
         if wanted.name != "torch":
             assert wanted.specifier.contains(locked[canonicalize_name(wanted.name)]), text

@@ -1,4 +1,5 @@
-"""Folders of `adapters` and `peft`: ours read by each library alone gives our numbers, and theirs read here theirs.
+"""Folders of `adapters` and `peft`: ours read by each library alone gives our numbers, and theirs
+read here theirs.
 
 `pytest tests/test_interchange.py -s` prints the largest differences at the end."""
 
@@ -58,11 +59,23 @@ def manifest(files, choice, tensors, key="own", *, rows=(), context=None, exposu
     key = hashing.digest(key)
     spaces = {mixture.space(row): {"kind": row.kind, "labels": list(row.labels)} for row in rows}
     return serialization.Manifest(
-        key=key, digest=hashing.tensors_digest(tensors), encoder=files.fingerprint, encoder_name=str(files.folder),
-        method=choice.record(), trained_on=name, mixture=mixture.Mixture(name, ()).record(), heads=spaces,
-        languages=["en"], seed=1, context=context or key, role=name, exposure=list(exposure),
+        key=key,
+        digest=hashing.tensors_digest(tensors),
+        encoder=files.fingerprint,
+        encoder_name=str(files.folder),
+        method=choice.record(),
+        trained_on=name,
+        mixture=mixture.Mixture(name, ()).record(),
+        heads=spaces,
+        languages=["en"],
+        seed=1,
+        context=context or key,
+        role=name,
+        exposure=list(exposure),
         metrics={"score": 0.5, "headline": "accuracy"},
-        training={"learning_rate": 1e-4, "start": None, "below": [], "carry_pooler": False}, versions={"torch": "2"})
+        training={"learning_rate": 1e-4, "start": None, "below": [], "carry_pooler": False},
+        versions={"torch": "2"},
+    )
 
 
 def head_for(kind, encoder):
@@ -85,7 +98,9 @@ def saved(files, store, choice, tensors, kind=None, **more):
 def asked(tokenizer, kind):
     """Ids and mask of six sentences; of `choice`, two items of three."""
     ids, mask = pico.batch(tokenizer, count=6)
-    return (ids.view(2, CHOICES, -1), mask.view(2, CHOICES, -1)) if kind == "choice" else (ids, mask)
+    return (
+        (ids.view(2, CHOICES, -1), mask.view(2, CHOICES, -1)) if kind == "choice" else (ids, mask)
+    )
 
 
 def ours(files, where, key, kind, ids, mask):
@@ -97,9 +112,18 @@ def ours(files, where, key, kind, ids, mask):
     for part, name in names.items():
         below = Store(where).load_module(part)
         made.mount(name, methods.recorded(below.manifest.method), tensors=below.part("encoder"))
-    made.mount("m", methods.recorded(found.manifest.method), tensors=found.part("encoder"), over=tuple(names.values()))
-    hidden = pico.states(made, pico.lowered(made, f"m({', '.join(names.values())})" if names else "m"), ids, mask)
-    assert pico.gap(hidden, pico.states(made, pico.lowered(made, "none"), ids, mask)) > 1e-3, "it does nothing"
+    made.mount(
+        "m",
+        methods.recorded(found.manifest.method),
+        tensors=found.part("encoder"),
+        over=tuple(names.values()),
+    )
+    hidden = pico.states(
+        made, pico.lowered(made, f"m({', '.join(names.values())})" if names else "m"), ids, mask
+    )
+    assert pico.gap(hidden, pico.states(made, pico.lowered(made, "none"), ids, mask)) > 1e-3, (
+        "it does nothing"
+    )
     made.activate(pico.lowered(made, f"m({', '.join(names.values())})" if names else "m"))
     if kind is None:
         return hidden
@@ -108,7 +132,13 @@ def ours(files, where, key, kind, ids, mask):
     head.load_state_dict(found.part(f"head.{space}"))
     with torch.no_grad():
         said = head(hidden, {"mask": mask, "labels": ids.masked_fill(mask == 0, IGNORE)})
-    return said.view(2, CHOICES) if kind == "choice" else said * mask[..., None] if said.ndim == 3 else said
+    return (
+        said.view(2, CHOICES)
+        if kind == "choice"
+        else said * mask[..., None]
+        if said.ndim == 3
+        else said
+    )
 
 
 # -- their side: a library alone, as its users write it
@@ -150,8 +180,9 @@ def hub_config(method):
     import adapters
 
     if method == "lora":
-        return adapters.LoRAConfig(r=4, alpha=8, attn_matrices=["q", "k", "v"], intermediate_lora=True,
-                                   output_lora=True)
+        return adapters.LoRAConfig(
+            r=4, alpha=8, attn_matrices=["q", "k", "v"], intermediate_lora=True, output_lora=True
+        )
     config, fields = pico.LIBRARY[method]
     return getattr(adapters, config)(**fields)
 
@@ -168,31 +199,55 @@ def peft_base(folder, kind):
 
     if kind is None:
         return XLMRobertaModel.from_pretrained(folder, add_pooling_layer=False).eval()
-    known = {"pair": AutoModelForSequenceClassification, "tagging": AutoModelForTokenClassification,
-             "qa": AutoModelForQuestionAnswering, "choice": AutoModelForMultipleChoice, "mlm": AutoModelForMaskedLM}
-    labels = {"num_labels": len(tasks.task(ROWS[kind]).labels)} if kind in ("pair", "tagging") else {}
+    known = {
+        "pair": AutoModelForSequenceClassification,
+        "tagging": AutoModelForTokenClassification,
+        "qa": AutoModelForQuestionAnswering,
+        "choice": AutoModelForMultipleChoice,
+        "mlm": AutoModelForMaskedLM,
+    }
+    labels = (
+        {"num_labels": len(tasks.task(ROWS[kind]).labels)} if kind in ("pair", "tagging") else {}
+    )
     return known[kind].from_pretrained(folder, **labels).eval()
 
 
-PEFT_SAVES = {"pair": ("SEQ_CLS", None), "tagging": ("TOKEN_CLS", None), "qa": ("QUESTION_ANS", None),
-              "choice": (None, ["pooler", "classifier"]), "mlm": (None, ["lm_head"]),
-              None: ("FEATURE_EXTRACTION", None)}
+PEFT_SAVES = {
+    "pair": ("SEQ_CLS", None),
+    "tagging": ("TOKEN_CLS", None),
+    "qa": ("QUESTION_ANS", None),
+    "choice": (None, ["pooler", "classifier"]),
+    "mlm": (None, ["lm_head"]),
+    None: ("FEATURE_EXTRACTION", None),
+}
 
 
 def peft_made(folder, method, kind, **more):
     from peft import LoraConfig, get_peft_model
 
     task, saves = PEFT_SAVES[kind]
-    fields = {"use_rslora": method == "rslora", "use_dora": method == "dora",
-              "init_lora_weights": "pissa" if method == "pissa" else True, "target_modules": ["query", "value"]}
-    return get_peft_model(peft_base(folder, kind), LoraConfig(
-        r=4, lora_alpha=8, task_type=task, modules_to_save=saves, **{**fields, **more})).eval()
+    fields = {
+        "use_rslora": method == "rslora",
+        "use_dora": method == "dora",
+        "init_lora_weights": "pissa" if method == "pissa" else True,
+        "target_modules": ["query", "value"],
+    }
+    return get_peft_model(
+        peft_base(folder, kind),
+        LoraConfig(r=4, lora_alpha=8, task_type=task, modules_to_save=saves, **{**fields, **more}),
+    ).eval()
 
 
 def moved(model, state, kind, ids, mask):
-    """Random or trained values in everything the library trains; the decoder of masked words stays the encoder's."""
-    own = [one for name, one in model.named_parameters() if one.requires_grad and ".decoder." not in name
-           and not name.endswith("lm_head.modules_to_save.default.bias")]
+    """Random or trained values in everything the library trains; the decoder of masked words stays
+    the encoder's."""
+    own = [
+        one
+        for name, one in model.named_parameters()
+        if one.requires_grad
+        and ".decoder." not in name
+        and not name.endswith("lm_head.modules_to_save.default.bias")
+    ]
     assert own
     if state == "random":
         draw = torch.Generator().manual_seed(3)
@@ -205,8 +260,9 @@ def moved(model, state, kind, ids, mask):
         said = model(input_ids=ids, attention_mask=mask)
         found = said.start_logits + said.end_logits if kind == "qa" else said[0]
         steps.zero_grad()
-        functional.cross_entropy(found.flatten(0, -2), torch.arange(found.flatten(0, -2).shape[0]) % found.shape[-1]
-                                 ).backward()
+        functional.cross_entropy(
+            found.flatten(0, -2), torch.arange(found.flatten(0, -2).shape[0]) % found.shape[-1]
+        ).backward()
         steps.step()
     return model.eval()
 
@@ -220,16 +276,26 @@ KINDS = ("pair", "tagging", "qa", "choice")
 @pytest.mark.parametrize("state", ["random", "trained"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", HUB_METHODS)
-def test_ours_to_adapters(method, kind, state, pico_dir, pico_files, pico_tokenizer, store, tmp_path):
-    choice = pico.CHOICES[method] if method != "lora" else methods.choose(
-        "lora", {"rank": 4, "alpha": 8, "places": ["query", "value", "up", "down"], "leave_out": [1]})
+def test_ours_to_adapters(
+    method, kind, state, pico_dir, pico_files, pico_tokenizer, store, tmp_path
+):
+    choice = (
+        pico.CHOICES[method]
+        if method != "lora"
+        else methods.choose(
+            "lora",
+            {"rank": 4, "alpha": 8, "places": ["query", "value", "up", "down"], "leave_out": [1]},
+        )
+    )
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state=state)
     key = saved(pico_files, store, choice, tensors, kind).manifest.key
     exchange.export(key, tmp_path / "out", form="adapters", store=store)
     ids, mask = asked(pico_tokenizer, kind)
     model = hub_model(pico_dir)
     told: dict = {}
-    name = model.load_adapter(str(tmp_path / "out"), use_safetensors=True, set_active=True, loading_info=told)
+    name = model.load_adapter(
+        str(tmp_path / "out"), use_safetensors=True, set_active=True, loading_info=told
+    )
     assert not told["missing_keys"] and not told["unexpected_keys"]
     assert model.active_head == name
     row = tasks.task(ROWS[kind])
@@ -237,14 +303,20 @@ def test_ours_to_adapters(method, kind, state, pico_dir, pico_files, pico_tokeni
         assert model.get_labels() == list(row.labels)
     if kind == "choice":
         model.heads[name].config["num_choices"] = CHOICES
-    note("ours → adapters", method, kind, pico.gap(theirs(model, kind, ids, mask),
-                                                   ours(pico_files, store, key, kind, ids, mask)))
+    note(
+        "ours → adapters",
+        method,
+        kind,
+        pico.gap(theirs(model, kind, ids, mask), ours(pico_files, store, key, kind, ids, mask)),
+    )
 
 
 @pytest.mark.parametrize("state", ["random", "trained"])
 @pytest.mark.parametrize("kind", [*KINDS, "mlm"])
 @pytest.mark.parametrize("method", HUB_METHODS)
-def test_adapters_to_ours(method, kind, state, pico_dir, pico_files, pico_tokenizer, store, tmp_path):
+def test_adapters_to_ours(
+    method, kind, state, pico_dir, pico_files, pico_tokenizer, store, tmp_path
+):
     model, (ids, mask) = hub_model(pico_dir), asked(pico_tokenizer, kind)
     model.add_adapter("their", config=hub_config(method))
     hub_head(model, "their", kind)
@@ -252,10 +324,18 @@ def test_adapters_to_ours(method, kind, state, pico_dir, pico_files, pico_tokeni
     model.eval()
     moved(model, state, kind, ids, mask)
     model.save_adapter(str(tmp_path / "out"), "their", with_head=True, use_safetensors=True)
-    made = exchange.take_in(tmp_path / "out", name="their", encoder=str(pico_dir), task=ROWS[kind], store=store)
+    made = exchange.take_in(
+        tmp_path / "out", name="their", encoder=str(pico_dir), task=ROWS[kind], store=store
+    )
     assert made.method["name"] == method and made.source == "adapters"
-    note("adapters → ours", method, kind, pico.gap(ours(pico_files, store, made.key, kind, ids, mask),
-                                                   theirs(model, kind, ids, mask)))
+    note(
+        "adapters → ours",
+        method,
+        kind,
+        pico.gap(
+            ours(pico_files, store, made.key, kind, ids, mask), theirs(model, kind, ids, mask)
+        ),
+    )
 
 
 @pytest.mark.parametrize("state", ["random", "trained"])
@@ -264,10 +344,21 @@ def test_adapters_to_ours(method, kind, state, pico_dir, pico_files, pico_tokeni
 def test_ours_to_peft(method, kind, state, pico_dir, pico_files, pico_tokenizer, store, tmp_path):
     from peft import PeftModel
 
-    places = {"pair": ("query", "value"), "tagging": ("up", "down"), "qa": ("key", "attention", "down"),
-              "choice": ("attention",)}.get(kind, ("query", "key", "value", "attention", "up", "down"))
-    choice = methods.choose(method, {"rank": 4, "alpha": 8, "places": places,
-                                     "leave_out": [0, 2] if kind in ("tagging", "qa") else []})
+    places = {
+        "pair": ("query", "value"),
+        "tagging": ("up", "down"),
+        "qa": ("key", "attention", "down"),
+        "choice": ("attention",),
+    }.get(kind, ("query", "key", "value", "attention", "up", "down"))
+    choice = methods.choose(
+        method,
+        {
+            "rank": 4,
+            "alpha": 8,
+            "places": places,
+            "leave_out": [0, 2] if kind in ("tagging", "qa") else [],
+        },
+    )
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state=state)
     key = saved(pico_files, store, choice, tensors, kind).manifest.key
     exchange.export(key, tmp_path / "out", form="peft", store=store)
@@ -278,21 +369,36 @@ def test_ours_to_peft(method, kind, state, pico_dir, pico_files, pico_tokenizer,
     said = theirs(model, kind, ids, mask)
     assert pico.gap(before, said) > 1e-3
     written = load_file(tmp_path / "out" / peft.WEIGHTS)
-    read = {name.replace(".default", "").replace(".modules_to_save", "") for name in model.state_dict()
-            if ".default." in name}
+    read = {
+        name.replace(".default", "").replace(".modules_to_save", "")
+        for name in model.state_dict()
+        if ".default." in name
+    }
     assert {name.replace("magnitude_vector", "magnitude_vector.weight") for name in written} == read
-    note("ours → peft", method, str(kind), pico.gap(said, ours(pico_files, store, key, kind, ids, mask)))
+    note(
+        "ours → peft",
+        method,
+        str(kind),
+        pico.gap(said, ours(pico_files, store, key, kind, ids, mask)),
+    )
 
 
 # peft drops a head when it converts a PiSSA.
-TAKEN = [(method, kind) for method in PEFT for kind in (*KINDS, "mlm", None) if method != "pissa" or not kind]
+TAKEN = [
+    (method, kind)
+    for method in PEFT
+    for kind in (*KINDS, "mlm", None)
+    if method != "pissa" or not kind
+]
 
 
 @pytest.mark.parametrize("state", ["random", "trained"])
 @pytest.mark.parametrize(("method", "kind"), TAKEN)
 def test_peft_to_ours(method, kind, state, pico_dir, pico_files, pico_tokenizer, store, tmp_path):
-    more = {"tagging": {"layers_to_transform": [1, 3], "target_modules": ["output.dense", "key"]},
-            "qa": {"target_modules": r".*layer\.[02]\.(attention\.self\.query|output\.dense)"}}.get(kind, {})
+    more = {
+        "tagging": {"layers_to_transform": [1, 3], "target_modules": ["output.dense", "key"]},
+        "qa": {"target_modules": r".*layer\.[02]\.(attention\.self\.query|output\.dense)"},
+    }.get(kind, {})
     model, (ids, mask) = peft_made(pico_dir, method, kind, **more), asked(pico_tokenizer, kind)
     converted = {}
     if method == "pissa":  # peft's own way to share one: as the LoRA of twice the rank
@@ -304,21 +410,51 @@ def test_peft_to_ours(method, kind, state, pico_dir, pico_files, pico_tokenizer,
     said = theirs(model, kind, ids, mask)
     model.save_pretrained(tmp_path / "out", **converted)
     labels = tasks.task(ROWS[kind]).labels if kind else ()
-    made = exchange.take_in(tmp_path / "out", name="their", encoder=str(pico_dir), store=store, labels=labels,
-                                task=ROWS[kind] if kind else None)
-    assert made.method["name"] == ("lora" if method == "pissa" else method) and made.source == "peft"
-    assert not kind or made.heads == {mixture.space(tasks.task(ROWS[kind])): {"kind": kind, "labels": list(labels)}}
-    note("peft → ours", method, str(kind), pico.gap(ours(pico_files, store, made.key, kind, ids, mask), said))
+    made = exchange.take_in(
+        tmp_path / "out",
+        name="their",
+        encoder=str(pico_dir),
+        store=store,
+        labels=labels,
+        task=ROWS[kind] if kind else None,
+    )
+    assert (
+        made.method["name"] == ("lora" if method == "pissa" else method) and made.source == "peft"
+    )
+    assert not kind or made.heads == {
+        mixture.space(tasks.task(ROWS[kind])): {"kind": kind, "labels": list(labels)}
+    }
+    note(
+        "peft → ours",
+        method,
+        str(kind),
+        pico.gap(ours(pico_files, store, made.key, kind, ids, mask), said),
+    )
 
 
-@pytest.mark.parametrize(("form", "method"), [*(("adapters", method) for method in HUB_METHODS if method != "ia3"),
-                                              *(("peft", method) for method in PEFT)])
-def test_a_module_with_dropout_says_what_its_library_says(form, method, pico_dir, pico_files, pico_tokenizer, store,
-                                                          tmp_path):
+@pytest.mark.parametrize(
+    ("form", "method"),
+    [
+        *(("adapters", method) for method in HUB_METHODS if method != "ia3"),
+        *(("peft", method) for method in PEFT),
+    ],
+)
+def test_a_module_with_dropout_says_what_its_library_says(
+    form, method, pico_dir, pico_files, pico_tokenizer, store, tmp_path
+):
     from peft import PeftModel
 
-    choice = methods.choose(method, {**{name: value for name, value in pico.CHOICES[method].record().items()
-                                        if name != "name"}, "dropout": 0.5})
+    choice = methods.choose(
+        method,
+        {
+            **{
+                name: value
+                for name, value in pico.CHOICES[method].record().items()
+                if name != "name"
+            },
+            "dropout": 0.5,
+        },
+    )
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state="random")
     key = saved(pico_files, store, choice, tensors, "pair").manifest.key
     exchange.export(key, tmp_path / "out", form=form, store=store)
@@ -329,7 +465,10 @@ def test_a_module_with_dropout_says_what_its_library_says(form, method, pico_dir
         model.load_adapter(str(tmp_path / "out"), use_safetensors=True, set_active=True)
         model.eval()
     ids, mask = asked(pico_tokenizer, "pair")
-    assert pico.gap(theirs(model, "pair", ids, mask), ours(pico_files, store, key, "pair", ids, mask)) < CLOSE
+    assert (
+        pico.gap(theirs(model, "pair", ids, mask), ours(pico_files, store, key, "pair", ids, mask))
+        < CLOSE
+    )
 
 
 @pytest.mark.parametrize("method", ["seq_bn", "double_seq_bn", "compacter"])
@@ -338,14 +477,23 @@ def test_fusions_both_ways(method, pico_dir, pico_files, pico_tokenizer, store, 
     made, choice, keys = pico.rig(pico_files), pico.CHOICES[method], []
     for at, name in enumerate("ab"):
         tensors = pico.module(pico_files, pico_tokenizer, choice, seed=at, state="random")
-        keys.append(saved(pico_files, store, choice, tensors, key=name, name="squad@en").manifest.key)
+        keys.append(
+            saved(pico_files, store, choice, tensors, key=name, name="squad@en").manifest.key
+        )
         made.mount(name, choice, seed=1)
     fusion = methods.fusion_of(choice, 2)
     made.mount("f", fusion, over=("a", "b"), seed=2)
     pico.randomise(made.parameters("f"), "fusion", seed=6)
     own = hashing.digest("f")
-    key = saved(pico_files, store, fusion, made.parameters("f"), "pair", key="f",
-                context=f"{own}({keys[0]}, {keys[1]})").manifest.key
+    key = saved(
+        pico_files,
+        store,
+        fusion,
+        made.parameters("f"),
+        "pair",
+        key="f",
+        context=f"{own}({keys[0]}, {keys[1]})",
+    ).manifest.key
     exchange.export(key, tmp_path / "out", form="adapters", store=store)
     parts = ["squad_en", "squad_en_2"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir()) == parts
@@ -356,7 +504,12 @@ def test_fusions_both_ways(method, pico_dir, pico_files, pico_tokenizer, store, 
     said = ours(pico_files, store, key, "pair", ids, mask)
     alone = [ours(pico_files, store, one, None, ids, mask) for one in keys]
     assert pico.gap(*alone) > 1e-2
-    note("ours → adapters", f"fusion of {method}", "pair", pico.gap(theirs(model, "pair", ids, mask), said))
+    note(
+        "ours → adapters",
+        f"fusion of {method}",
+        "pair",
+        pico.gap(theirs(model, "pair", ids, mask), said),
+    )
 
     from adapters.composition import Fuse
 
@@ -364,7 +517,8 @@ def test_fusions_both_ways(method, pico_dir, pico_files, pico_tokenizer, store, 
     for name in ("a", "b", "c"):
         model.add_adapter(name, config=hub_config(method))
     model.add_adapter_fusion(Fuse("a", "b"))
-    model.add_adapter_fusion(Fuse("a", "b", "c"))  # saved along with the other: its name begins like it
+    # saved along with the other: its name begins like it
+    model.add_adapter_fusion(Fuse("a", "b", "c"))
     hub_head(model, "a,b", "pair")
     hub_head(model, "a,b,c", "pair")
     draw = torch.Generator().manual_seed(5)
@@ -377,15 +531,26 @@ def test_fusions_both_ways(method, pico_dir, pico_files, pico_tokenizer, store, 
     for name in ("a", "b"):
         model.save_adapter(str(tmp_path / name), name, use_safetensors=True)
     model.save_adapter_fusion(str(tmp_path / "theirs"), "a,b", with_head=True, use_safetensors=True)
-    assert any("a,b,c" in name for name in load_file(tmp_path / "theirs" / adapterhub.FUSION_WEIGHTS))
-    taken = exchange.take_in(tmp_path / "theirs", name="fused", encoder=str(pico_dir), task="xnli", store=store)
+    assert any(
+        "a,b,c" in name for name in load_file(tmp_path / "theirs" / adapterhub.FUSION_WEIGHTS)
+    )
+    taken = exchange.take_in(
+        tmp_path / "theirs", name="fused", encoder=str(pico_dir), task="xnli", store=store
+    )
     assert set(Store(store).names()) == {"fused", "fused.a", "fused.b"}
-    note("adapters → ours", f"fusion of {method}", "pair", pico.gap(
-        ours(pico_files, store, taken.key, "pair", ids, mask), theirs(model, "pair", ids, mask)))
+    note(
+        "adapters → ours",
+        f"fusion of {method}",
+        "pair",
+        pico.gap(
+            ours(pico_files, store, taken.key, "pair", ids, mask), theirs(model, "pair", ids, mask)
+        ),
+    )
 
 
 def test_our_own_expectation_is_what_a_mount_makes(pico_files):
-    """`foreign.shapes` against the parameters that the libraries make, for every method, some layers left out."""
+    """`foreign.shapes` against the parameters that the libraries make, for every method, some
+    layers left out."""
     for name, choice in pico.CHOICES.items():
         if choice.row.engine in ("adapters", "peft"):
             for left in ((), (0, 2)):
@@ -393,7 +558,8 @@ def test_our_own_expectation_is_what_a_mount_makes(pico_files):
                 made = pico.rig(pico_files)
                 made.mount("m", own, seed=1)
                 assert foreign.shapes(own, layers=pico.LAYERS, width=pico.WIDTH, wide=64) == {
-                    one: tuple(value.shape) for one, value in made.parameters("m").items()}
+                    one: tuple(value.shape) for one, value in made.parameters("m").items()
+                }
 
 
 # -- folders that say something else
@@ -404,9 +570,11 @@ def hub_folder(pico_dir, tmp_path_factory):
     """A folder of adapters, with a head whose labels stand in another order than the task's."""
     folder, model = tmp_path_factory.mktemp("hub") / "out", hub_model(pico_dir)
     model.add_adapter("nli", config=hub_config("seq_bn"))
-    model.add_classification_head("nli", num_labels=3, id2label=dict(enumerate(
-        ("neutral", "contradiction", "entailment"))))
-    model.add_classification_head("nli2", num_labels=3)  # saved along: its name begins like the other's
+    model.add_classification_head(
+        "nli", num_labels=3, id2label=dict(enumerate(("neutral", "contradiction", "entailment")))
+    )
+    # saved along: its name begins like the other's
+    model.add_classification_head("nli2", num_labels=3)
     model.save_adapter(str(folder), "nli", with_head=True, use_safetensors=True)
     assert any("nli2" in name for name in load_file(folder / adapterhub.HEAD_WEIGHTS))
     return folder
@@ -433,114 +601,215 @@ def edited(folder, tmp_path, name, /, **changes):
 
 def refused(folder, pico_dir, store, **more):
     with pytest.raises(XittError) as told:
-        exchange.take_in(folder, name="x", store=store, **{"encoder": str(pico_dir), "task": "xnli", **more})
+        exchange.take_in(
+            folder, name="x", store=store, **{"encoder": str(pico_dir), "task": "xnli", **more}
+        )
     assert not (store / "modules").exists() and not (store / "names").exists()
     return str(told.value)
 
 
 HUB_KEYS = [  # file, key, value, what is said
-    ("adapter_config.json", "config__non_linearity", "gelu", "non_linearity is 'gelu', seq_bn has 'relu'"),
+    (
+        "adapter_config.json",
+        "config__non_linearity",
+        "gelu",
+        "non_linearity is 'gelu', seq_bn has 'relu'",
+    ),
     ("adapter_config.json", "config__original_ln_before", False, "original_ln_before is 'False'"),
     ("adapter_config.json", "config__scaling", 2.0, "scaling is '2.0', seq_bn has 1.0"),
     ("adapter_config.json", "config__scaling", "learned", "scaling is 'learned'"),
     ("adapter_config.json", "config__use_gating", True, "use_gating is 'True'"),
     ("adapter_config.json", "config__ln_after", True, "ln_after is 'True'"),
-    ("adapter_config.json", "config__residual_before_ln", "post_add", "residual_before_ln is 'post_add'"),
+    (
+        "adapter_config.json",
+        "config__residual_before_ln",
+        "post_add",
+        "residual_before_ln is 'post_add'",
+    ),
     ("adapter_config.json", "config__inv_adapter", "glow", "inv_adapter is 'glow'"),
     ("adapter_config.json", "config__phm_layer", True, "phm_layer is 'True'"),
-    ("adapter_config.json", "config__reduction_factor", {"default": 4, "1": 2}, "reduction: must be a positive whole"),
+    (
+        "adapter_config.json",
+        "config__reduction_factor",
+        {"default": 4, "1": 2},
+        "reduction: must be a positive whole",
+    ),
     ("adapter_config.json", "config__reduction_factor", 8, "shape (8, 32), needed is (4, 32)"),
     ("adapter_config.json", "config__reduction_factor", None, "reduction_factor is missing"),
     ("adapter_config.json", "config__leave_out", [1], "4 tensors too many"),
-    ("adapter_config.json", "config__leave_out", [7], "it names layer 7; this encoder has layers 0 to 3"),
+    (
+        "adapter_config.json",
+        "config__leave_out",
+        [7],
+        "it names layer 7; this encoder has layers 0 to 3",
+    ),
     ("adapter_config.json", "config__something_new", 1, "key 'something_new' (1) is not known"),
-    ("adapter_config.json", "config__architecture", "prefix_tuning", "'prefix_tuning' has no method here"),
+    (
+        "adapter_config.json",
+        "config__architecture",
+        "prefix_tuning",
+        "'prefix_tuning' has no method here",
+    ),
     ("adapter_config.json", "config__architecture", "union", "'union' has no method here"),
     ("adapter_config.json", "config", "pfeiffer", "config must be an object"),
     ("adapter_config.json", "model_type", "roberta", "model_type is 'roberta'"),
     ("adapter_config.json", "version", "3.2.1", "before `adapters` 1.0"),
-    ("adapter_config.json", "hidden_size", 768, "made for an encoder 768 wide, this one is 32 wide"),
+    (
+        "adapter_config.json",
+        "hidden_size",
+        768,
+        "made for an encoder 768 wide, this one is 32 wide",
+    ),
     ("adapter_config.json", "name", "other", "is none of module 'other'"),
     ("adapter_config.json", "name", "../up", "can be no name of a module"),
     ("head_config.json", "config__layers", 1, "layers is 1, a classification head here has 2"),
     ("head_config.json", "config__activation_function", "relu", "activation_function is 'relu'"),
     ("head_config.json", "config__use_pooler", True, "use_pooler is 'True'"),
     ("head_config.json", "config__bias", False, "bias is 'False'"),
-    ("head_config.json", "config__head_type", "dependency_parsing", "a head of type 'dependency_parsing'"),
+    (
+        "head_config.json",
+        "config__head_type",
+        "dependency_parsing",
+        "a head of type 'dependency_parsing'",
+    ),
     ("head_config.json", "config__label2id", {"a": 0, "b": 0, "c": 1}, "label2id must map labels"),
-    ("head_config.json", "config__label2id", {"a": 0, "b": 1, "c": 2}, "its labels are a b c, those of xnli are"),
+    (
+        "head_config.json",
+        "config__label2id",
+        {"a": 0, "b": 1, "c": 2},
+        "its labels are a b c, those of xnli are",
+    ),
     ("head_config.json", "config__label2id", {"a": 0, "b": 1}, "2 labels for 3 outputs"),
 ]
 
 
-@pytest.mark.parametrize(("name", "key", "value", "said"), HUB_KEYS, ids=[f"{row[1]}={row[2]}" for row in HUB_KEYS])
-def test_a_hub_folder_that_computes_something_else(name, key, value, said, hub_folder, pico_dir, store, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "key", "value", "said"), HUB_KEYS, ids=[f"{row[1]}={row[2]}" for row in HUB_KEYS]
+)
+def test_a_hub_folder_that_computes_something_else(
+    name, key, value, said, hub_folder, pico_dir, store, tmp_path
+):
     assert said in refused(edited(hub_folder, tmp_path, name, **{key: value}), pico_dir, store)
 
 
 PEFT_KEYS = [
-    ("rank_pattern", {"query": 2}, "has rank 2 by the patterns"), ("alpha_pattern", {"q.*": 2}, "the expression q.*"),
-    ("bias", "all", "bias is all"), ("lora_bias", True, "lora_bias is True"),
-    ("fan_in_fan_out", True, "fan_in_fan_out is True"), ("peft_type", "LOHA", "peft_type is 'LOHA'"),
+    ("rank_pattern", {"query": 2}, "has rank 2 by the patterns"),
+    ("alpha_pattern", {"q.*": 2}, "the expression q.*"),
+    ("bias", "all", "bias is all"),
+    ("lora_bias", True, "lora_bias is True"),
+    ("fan_in_fan_out", True, "fan_in_fan_out is True"),
+    ("peft_type", "LOHA", "peft_type is 'LOHA'"),
     ("init_lora_weights", "pissa", "path_initial_model_for_weight_conversion"),
     ("init_lora_weights", "olora", "init_lora_weights is 'olora'"),
-    ("target_modules", ["query", "pooler"], "target_modules names 'pooler', which is no place here"),
+    (
+        "target_modules",
+        ["query", "pooler"],
+        "target_modules names 'pooler', which is no place here",
+    ),
     ("target_modules", ["query", "value", "key"], "8 tensors missing"),
     ("target_modules", ["query"], "8 tensors too many"),
-    ("target_modules", None, "target_modules is missing"), ("layers_to_transform", [0, 1], "8 tensors too many"),
-    ("layers_to_transform", [0, 9], "it names layer 9"), ("layers_to_transform", "all", "must be whole numbers"),
-    ("layers_pattern", "h", "layers_pattern is h"), ("r", 2, "needed is (2, 32)"),
+    ("target_modules", None, "target_modules is missing"),
+    ("layers_to_transform", [0, 1], "8 tensors too many"),
+    ("layers_to_transform", [0, 9], "it names layer 9"),
+    ("layers_to_transform", "all", "must be whole numbers"),
+    ("layers_pattern", "h", "layers_pattern is h"),
+    ("r", 2, "needed is (2, 32)"),
     ("r", -1, "rank: must be a positive"),
-    ("lora_alpha", 8.5, "alpha: must be a positive whole"), ("exclude_modules", ["value"], "exclude_modules is"),
-    ("layer_replication", [[0, 4], [2, 5]], "layer_replication is"), ("use_qalora", True, "use_qalora is True"),
-    ("trainable_token_indices", [1], "trainable_token_indices is"), ("something_new", 3, "something_new is 3"),
-    ("use_dora", True, "8 tensors missing"), ("modules_to_save", ["classifier"], None),
+    ("lora_alpha", 8.5, "alpha: must be a positive whole"),
+    ("exclude_modules", ["value"], "exclude_modules is"),
+    ("layer_replication", [[0, 4], [2, 5]], "layer_replication is"),
+    ("use_qalora", True, "use_qalora is True"),
+    ("trainable_token_indices", [1], "trainable_token_indices is"),
+    ("something_new", 3, "something_new is 3"),
+    ("use_dora", True, "8 tensors missing"),
+    ("modules_to_save", ["classifier"], None),
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "said"), PEFT_KEYS, ids=[f"{row[0]}={row[1]}" for row in PEFT_KEYS])
-def test_a_peft_folder_that_computes_something_else(key, value, said, peft_folder, pico_dir, store, tmp_path):
+@pytest.mark.parametrize(
+    ("key", "value", "said"), PEFT_KEYS, ids=[f"{row[0]}={row[1]}" for row in PEFT_KEYS]
+)
+def test_a_peft_folder_that_computes_something_else(
+    key, value, said, peft_folder, pico_dir, store, tmp_path
+):
     labels = tasks.task("xnli").labels
     folder = edited(peft_folder, tmp_path, "adapter_config.json", **{key: value})
     if said is None:  # what is saved is what the tensors say
-        assert exchange.take_in(folder, name="x", encoder=str(pico_dir), task="xnli", labels=labels, store=store)
+        assert exchange.take_in(
+            folder, name="x", encoder=str(pico_dir), task="xnli", labels=labels, store=store
+        )
     else:
         assert said in refused(folder, pico_dir, store, labels=labels)
 
 
 TENSORS = {
     "missing": (lambda found: found.pop(next(iter(found))), "1 tensors missing"),
-    "too many": (lambda found: found.update({next(iter(found)).replace("layer.0", "layer.9"): torch.ones(1)}),
-                 "1 tensors too many"),
-    "another shape": (lambda found: found.update({next(iter(found)): torch.ones(3, 5)}), "has shape (3, 5), needed is"),
-    "whole numbers": (lambda found: found.update({one: value.long() for one, value in found.items()}), "torch.int64"),
-    "of nothing": (lambda found: found.update({"embeddings.word_embeddings.weight": torch.ones(2, 2)}),
-                   "embeddings.word_embeddings.weight"),
+    "too many": (
+        lambda found: found.update(
+            {next(iter(found)).replace("layer.0", "layer.9"): torch.ones(1)}
+        ),
+        "1 tensors too many",
+    ),
+    "another shape": (
+        lambda found: found.update({next(iter(found)): torch.ones(3, 5)}),
+        "has shape (3, 5), needed is",
+    ),
+    "whole numbers": (
+        lambda found: found.update({one: value.long() for one, value in found.items()}),
+        "torch.int64",
+    ),
+    "of nothing": (
+        lambda found: found.update({"embeddings.word_embeddings.weight": torch.ones(2, 2)}),
+        "embeddings.word_embeddings.weight",
+    ),
 }
 
 
 @pytest.mark.parametrize("change", TENSORS)
 @pytest.mark.parametrize("form", ["hub", "peft"])
 def test_tensors_that_do_not_fit(form, change, hub_folder, peft_folder, pico_dir, store, tmp_path):
-    folder, name = ((hub_folder, adapterhub.WEIGHTS) if form == "hub" else (peft_folder, peft.WEIGHTS))
+    folder, name = (
+        (hub_folder, adapterhub.WEIGHTS) if form == "hub" else (peft_folder, peft.WEIGHTS)
+    )
     copy, (wrong, said) = shutil.copytree(folder, tmp_path / "copy"), TENSORS[change]
-    found = dict(sorted(load_file(copy / name).items(), key=lambda one: ("classifier" in one[0], one[0])))
+    found = dict(
+        sorted(load_file(copy / name).items(), key=lambda one: ("classifier" in one[0], one[0]))
+    )
     wrong(found)
     save_file(found, copy / name)
     labels = tasks.task("xnli").labels if form == "peft" else ()
     assert said in refused(copy, pico_dir, store, labels=labels)
 
 
-JUNK = (None, True, -1, 0, 10**30, 0.5, "x", "\x1b[2J", "", [], [[1]], ["x"], [None], {}, {"x": []}, {"x": 1})
+JUNK = (
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    0.5,
+    "x",
+    "\x1b[2J",
+    "",
+    [],
+    [[1]],
+    ["x"],
+    [None],
+    {},
+    {"x": []},
+    {"x": 1},
+)
 
 
 def test_junk_in_any_key(hub_folder, peft_folder, tmp_path):
-    """Every value of every key replaced, one at a time: read as it is or refused, never a crash, nothing for a terminal
-    to obey."""
+    """Every value of every key replaced, one at a time: read as it is or refused, never a crash,
+    nothing for a terminal to obey."""
     outcomes = {"refused": 0, "read": 0}
-    for folder, name, reader in ((hub_folder, foreign.CONFIG, adapterhub),
-                                 (hub_folder, adapterhub.HEAD_CONFIG, adapterhub),
-                                 (peft_folder, foreign.CONFIG, peft)):
+    for folder, name, reader in (
+        (hub_folder, foreign.CONFIG, adapterhub),
+        (hub_folder, adapterhub.HEAD_CONFIG, adapterhub),
+        (peft_folder, foreign.CONFIG, peft),
+    ):
         copy = shutil.copytree(folder, tmp_path / f"{reader.__name__}{name}")
         whole = json.loads((folder / name).read_text())
         for above in [whole, whole["config"]] if reader is adapterhub else [whole]:
@@ -549,7 +818,9 @@ def test_junk_in_any_key(hub_folder, peft_folder, tmp_path):
                     above[key] = value
                     (copy / name).write_text(json.dumps(whole))
                     try:
-                        foreign.fit(reader.read(copy), layers=pico.LAYERS, width=pico.WIDTH, wide=64)
+                        foreign.fit(
+                            reader.read(copy), layers=pico.LAYERS, width=pico.WIDTH, wide=64
+                        )
                         outcomes["read"] += 1
                     except XittError as error:
                         assert "\x1b" not in str(error)
@@ -559,21 +830,36 @@ def test_junk_in_any_key(hub_folder, peft_folder, tmp_path):
 
 
 HEADS = {
-    "missing": (lambda found: found.pop(next(name for name in found if name.endswith("bias"))), "missing"),
-    "too many": (lambda found: found.update({next(iter(found)).rpartition(".")[0] + ".more": torch.ones(1)}),
-                 "too many"),
-    "another shape": (lambda found: found.update({name: torch.ones(7, 32) for name, value in found.items()
-                                                  if value.shape == (3, 32)}), "has shape (7, 32), needed is (3, 32)"),
+    "missing": (
+        lambda found: found.pop(next(name for name in found if name.endswith("bias"))),
+        "missing",
+    ),
+    "too many": (
+        lambda found: found.update({next(iter(found)).rpartition(".")[0] + ".more": torch.ones(1)}),
+        "too many",
+    ),
+    "another shape": (
+        lambda found: found.update(
+            {name: torch.ones(7, 32) for name, value in found.items() if value.shape == (3, 32)}
+        ),
+        "has shape (7, 32), needed is (3, 32)",
+    ),
 }
 
 
 @pytest.mark.parametrize("change", HEADS)
 @pytest.mark.parametrize("form", ["hub", "peft"])
 def test_heads_that_do_not_fit(form, change, hub_folder, peft_folder, pico_dir, store, tmp_path):
-    folder, name = ((hub_folder, adapterhub.HEAD_WEIGHTS) if form == "hub" else (peft_folder, peft.WEIGHTS))
+    folder, name = (
+        (hub_folder, adapterhub.HEAD_WEIGHTS) if form == "hub" else (peft_folder, peft.WEIGHTS)
+    )
     copy, (wrong, said) = shutil.copytree(folder, tmp_path / "copy"), HEADS[change]
     found = load_file(copy / name)
-    head = {one: value for one, value in found.items() if one.startswith(("heads.nli.", "base_model.model.classifier"))}
+    head = {
+        one: value
+        for one, value in found.items()
+        if one.startswith(("heads.nli.", "base_model.model.classifier"))
+    }
     rest = {one: value for one, value in found.items() if one not in head}
     wrong(head)
     save_file(rest | head, copy / name)
@@ -592,7 +878,9 @@ def test_another_encoder(hub_folder, peft_folder, pico_dir, store, tmp_path):
     other = str(tmp_path / "other")
     assert "8 tensors too many" in refused(hub_folder, pico_dir, store, encoder=other)
     labels = tasks.task("xnli").labels
-    assert "8 tensors too many" in refused(peft_folder, pico_dir, store, encoder=other, labels=labels)
+    assert "8 tensors too many" in refused(
+        peft_folder, pico_dir, store, encoder=other, labels=labels
+    )
 
 
 def test_labels_in_another_order(hub_folder, pico_dir, pico_files, pico_tokenizer, store):
@@ -614,7 +902,9 @@ def test_labels_go_with_a_peft_folder(pico_files, pico_tokenizer, pico_dir, stor
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state="random")
     made = saved(pico_files, store, choice, tensors, "tagging")
     exchange.export(made.manifest.key, tmp_path / "out", form="peft", store=store)
-    back = exchange.take_in(tmp_path / "out", name="back", encoder=str(pico_dir), task="udpos", store=store)
+    back = exchange.take_in(
+        tmp_path / "out", name="back", encoder=str(pico_dir), task="udpos", store=store
+    )
     again = Store(store).load_module(back.key)
     assert back.heads == made.manifest.heads and pico.same(again.tensors, made.tensors)
 
@@ -624,21 +914,43 @@ def test_labels_go_with_a_peft_folder(pico_files, pico_tokenizer, pico_dir, stor
 
 def test_all_that_is_missing_is_asked_for_at_once(hub_folder, peft_folder, pico_dir, store):
     told = refused(peft_folder, pico_dir, store, encoder=None, task=None)
-    for part in ("3 problems", f"--encoder: the encoder it stands on; it calls it {str(pico_dir)!r}",
-                 "--task: what its head answers (pair); it could be", "xnli", "--labels: what the 3 outputs"):
+    for part in (
+        "3 problems",
+        f"--encoder: the encoder it stands on; it calls it {str(pico_dir)!r}",
+        "--task: what its head answers (pair); it could be",
+        "xnli",
+        "--labels: what the 3 outputs",
+    ):
         assert part in told, part
     told = refused(hub_folder, pico_dir, store, encoder=None, task=None, trained_in=("xx",))
-    assert "labels neutral contradiction entailment); it could be" in told and "--trained-in: unknown language" in told
+    assert (
+        "labels neutral contradiction entailment); it could be" in told
+        and "--trained-in: unknown language" in told
+    )
     assert "xnli" in told and "--labels" not in told
-    assert "its head is of kind pair, udpos is of kind tagging" in refused(hub_folder, pico_dir, store, task="udpos")
-    assert "each output has one of its own" in refused(peft_folder, pico_dir, store, labels=("a", "b"))
+    assert "its head is of kind pair, udpos is of kind tagging" in refused(
+        hub_folder, pico_dir, store, task="udpos"
+    )
+    assert "each output has one of its own" in refused(
+        peft_folder, pico_dir, store, labels=("a", "b")
+    )
 
 
 def test_what_it_has_seen_stays_unknown(hub_folder, pico_dir, store):
-    made = exchange.take_in(hub_folder, name="x", encoder=str(pico_dir), task="xnli", trained_in=("en", "de"),
-                                store=store)
+    made = exchange.take_in(
+        hub_folder,
+        name="x",
+        encoder=str(pico_dir),
+        task="xnli",
+        trained_in=("en", "de"),
+        store=store,
+    )
     row, seen = tasks.task("xnli"), [Exposure(**one) for one in made.exposure]
-    assert [(one.language, one.role) for one in seen] == [("en", "trained"), ("de", "trained"), ("", lineage.UNKNOWN)]
+    assert [(one.language, one.role) for one in seen] == [
+        ("en", "trained"),
+        ("de", "trained"),
+        ("", lineage.UNKNOWN),
+    ]
     assert made.trained_on == "xnli@en+de" and made.languages == ["en", "de"]
     assert lineage.tag(row, "de", seen, same_task=()) == lineage.TASK_SEEN + lineage.STAR
     assert lineage.tag(row, "sw", seen, same_task=()) == lineage.ZERO_SHOT + lineage.STAR
@@ -646,9 +958,13 @@ def test_what_it_has_seen_stays_unknown(hub_folder, pico_dir, store):
 
 def test_a_folder_without_its_head(hub_folder, peft_folder, pico_dir, store):
     for folder in (hub_folder, peft_folder):
-        made = exchange.take_in(folder, name="x", encoder=str(pico_dir), with_head=False, store=store)
+        made = exchange.take_in(
+            folder, name="x", encoder=str(pico_dir), with_head=False, store=store
+        )
         assert made.heads == {}
-        assert all(name.startswith("encoder.") for name in Store(store).load_module(made.key).tensors)
+        assert all(
+            name.startswith("encoder.") for name in Store(store).load_module(made.key).tensors
+        )
 
 
 def test_a_head_that_is_named_and_not_there(pico_dir, store, tmp_path):
@@ -656,10 +972,14 @@ def test_a_head_that_is_named_and_not_there(pico_dir, store, tmp_path):
     model = peft_made(pico_dir, "pissa", "pair")
     model.peft_config["default"].init_lora_weights = True
     model.save_pretrained(tmp_path / "start")
-    model.save_pretrained(tmp_path / "out", path_initial_model_for_weight_conversion=str(tmp_path / "start"))
+    model.save_pretrained(
+        tmp_path / "out", path_initial_model_for_weight_conversion=str(tmp_path / "start")
+    )
     told = refused(tmp_path / "out", pico_dir, store, labels=tasks.task("xnli").labels)
     assert "modules_to_save names ['classifier', 'score'], no tensor is of them" in told
-    assert exchange.take_in(tmp_path / "out", name="x", encoder=str(pico_dir), with_head=False, store=store)
+    assert exchange.take_in(
+        tmp_path / "out", name="x", encoder=str(pico_dir), with_head=False, store=store
+    )
 
 
 def test_a_decoder_of_its_own_is_refused(pico_dir, store, tmp_path):
@@ -674,10 +994,13 @@ def test_a_decoder_of_its_own_is_refused(pico_dir, store, tmp_path):
 
 
 def test_pickles_have_one_door(hub_folder, peft_folder, pico_dir, store, tmp_path):
-    for at, (folder, weights, pickled) in enumerate((
+    for at, (folder, weights, pickled) in enumerate(
+        (
             (hub_folder, adapterhub.WEIGHTS, "pytorch_adapter.bin"),
             (hub_folder, adapterhub.HEAD_WEIGHTS, "pytorch_model_head.bin"),
-            (peft_folder, peft.WEIGHTS, "adapter_model.bin"))):
+            (peft_folder, peft.WEIGHTS, "adapter_model.bin"),
+        )
+    ):
         copy = shutil.copytree(folder, tmp_path / str(at))
         torch.save(load_file(copy / weights), copy / pickled)
         (copy / weights).unlink()
@@ -687,11 +1010,15 @@ def test_pickles_have_one_door(hub_folder, peft_folder, pico_dir, store, tmp_pat
 # -- what has no form there
 
 
-NO_FORM = [("full", "adapters", "every weight of an encoder"), ("full", "peft", "every weight of an encoder"),
-           ("head", "adapters", "puts nothing into the encoder"), ("seq_bn", "peft", "low-rank updates only"),
-           ("dora", "adapters", "computes DoRA otherwise"),
-           ("rslora", "adapters", "scales by alpha over the rank only"),
-           ("pissa", "adapters", "export it in the form of peft")]
+NO_FORM = [
+    ("full", "adapters", "every weight of an encoder"),
+    ("full", "peft", "every weight of an encoder"),
+    ("head", "adapters", "puts nothing into the encoder"),
+    ("seq_bn", "peft", "low-rank updates only"),
+    ("dora", "adapters", "computes DoRA otherwise"),
+    ("rslora", "adapters", "scales by alpha over the rank only"),
+    ("pissa", "adapters", "export it in the form of peft"),
+]
 
 
 @pytest.mark.parametrize(("method", "form", "said"), NO_FORM)
@@ -705,21 +1032,43 @@ def test_no_form_no_folder(method, form, said, pico_files, pico_tokenizer, store
 
 
 def test_learned_weights_and_masked_words_have_none(pico_files, pico_tokenizer, store, tmp_path):
-    parts = [saved(pico_files, store, pico.CHOICES["lora"], pico.module(
-        pico_files, pico_tokenizer, pico.CHOICES["lora"], seed=at, state="random"), key=name).manifest.key
-        for at, name in enumerate("ab")]
+    parts = [
+        saved(
+            pico_files,
+            store,
+            pico.CHOICES["lora"],
+            pico.module(pico_files, pico_tokenizer, pico.CHOICES["lora"], seed=at, state="random"),
+            key=name,
+        ).manifest.key
+        for at, name in enumerate("ab")
+    ]
     own = hashing.digest("w")
-    key = saved(pico_files, store, methods.fusion_of(pico.CHOICES["lora"], 2), {"weights": torch.ones(8, 2)}, key="w",
-                context=f"{own}({parts[0]}, {parts[1]})").manifest.key
+    key = saved(
+        pico_files,
+        store,
+        methods.fusion_of(pico.CHOICES["lora"], 2),
+        {"weights": torch.ones(8, 2)},
+        key="w",
+        context=f"{own}({parts[0]}, {parts[1]})",
+    ).manifest.key
     for form in ("adapters", "peft"):
         with pytest.raises(XittError, match=r"xitt compose … --save NAME"):
             exchange.export(key, tmp_path / "out", form=form, store=store)
-    words = saved(pico_files, store, pico.CHOICES["seq_bn"], pico.module(
-        pico_files, pico_tokenizer, pico.CHOICES["seq_bn"], seed=1, state="random"), "mlm", key="words").manifest.key
+    words = saved(
+        pico_files,
+        store,
+        pico.CHOICES["seq_bn"],
+        pico.module(pico_files, pico_tokenizer, pico.CHOICES["seq_bn"], seed=1, state="random"),
+        "mlm",
+        key="words",
+    ).manifest.key
     with pytest.raises(XittError, match="carries the whole vocabulary"):
         exchange.export(words, tmp_path / "out", form="adapters", store=store)
     exchange.export(words, tmp_path / "out", form="adapters", with_head=False, store=store)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [adapterhub.WEIGHTS, foreign.CONFIG]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        adapterhub.WEIGHTS,
+        foreign.CONFIG,
+    ]
 
 
 # -- our own form
@@ -732,15 +1081,28 @@ def stacked(files, tokenizer, store):
     exposure = [Exposure("xnli", "en", "trained", seen.digest).record()]
     choice = pico.CHOICES["seq_bn"]
     tensors = pico.module(files, tokenizer, choice, seed=1, state="random")
-    below = saved(files, store, choice, tensors, key="below", exposure=exposure, name="squad").manifest.key
+    below = saved(
+        files, store, choice, tensors, key="below", exposure=exposure, name="squad"
+    ).manifest.key
     own = hashing.digest("above")
-    return saved(files, store, choice, tensors, "pair", key="above", exposure=exposure,
-                 context=f"{below} > {own}").manifest, below
+    return (
+        saved(
+            files,
+            store,
+            choice,
+            tensors,
+            "pair",
+            key="above",
+            exposure=exposure,
+            context=f"{below} > {own}",
+        ).manifest,
+        below,
+    )
 
 
 def test_our_own_folder_comes_with_all_it_needs(pico_files, pico_tokenizer, store, tmp_path):
-    """Parts and data sets come along; keys are only claims, so that each is given one of its own, the same each time;
-    the store that it came from has it already."""
+    """Parts and data sets come along; keys are only claims, so that each is given one of its own,
+    the same each time; the store that it came from has it already."""
     made, below = stacked(pico_files, pico_tokenizer, store)
     told = exchange.export(made.key, tmp_path / "out", form="xitt", store=store)
     assert told == ["1 modules that it was trained with lie in parts/"]
@@ -753,33 +1115,54 @@ def test_our_own_folder_comes_with_all_it_needs(pico_files, pico_tokenizer, stor
         assert pico.same(other.load_module(key).tensors, Store(store).load_module(own).tensors)
     (seen,) = taken.exposure
     assert (seen["task"], seen["language"], seen["role"]) == ("xnli", "en", "trained")
-    assert seen["data"] != made.exposure[0]["data"] and other.load_data_set(seen["data"]).ids == frozenset("ab")
+    assert seen["data"] != made.exposure[0]["data"] and other.load_data_set(
+        seen["data"]
+    ).ids == frozenset("ab")
     assert exchange.take_in(tmp_path / "out", name="again", store=other.root) == taken
     assert exchange.take_in(tmp_path / "out", name="same", store=store).key == made.key
     told = exchange.export(made.key, tmp_path / "hub", form="adapters", store=store)
     assert any("it was trained in squad > " in line for line in told)
 
 
-def test_what_a_folder_claims_of_itself_counts_for_nothing(pico_files, pico_tokenizer, store, tmp_path):
-    """No exposure beside a mixture: a star. The same tensors with another seed: another module, and the first stays as
-    it is. A birth: nobody's, so that bottlenecks from elsewhere have no mean."""
+def test_what_a_folder_claims_of_itself_counts_for_nothing(
+    pico_files, pico_tokenizer, store, tmp_path
+):
+    """No exposure beside a mixture: a star. The same tensors with another seed: another module, and
+    the first stays as it is. A birth: nobody's, so that bottlenecks from elsewhere have no mean."""
     made, _ = stacked(pico_files, pico_tokenizer, store)
     key = Store(store).load_module(made.key).manifest.context.split()[0]
     exchange.export(key, tmp_path / "out", form="xitt", store=store)
     path, other = tmp_path / "out" / serialization.MANIFEST, Store(tmp_path / "other")
     honest = json.loads(path.read_text())
     portion = mixture.single("xnli").record()
-    for n, change in enumerate(({"exposure": [], "mixture": portion, "trained_on": "xnli"}, {"seed": 7},
-                                {"training": {**honest["training"], "born": "x"}})):
+    for n, change in enumerate(
+        (
+            {"exposure": [], "mixture": portion, "trained_on": "xnli"},
+            {"seed": 7},
+            {"training": {**honest["training"], "born": "x"}},
+        )
+    ):
         path.write_text(json.dumps({**honest, **change}))
         reseal(path.parent)
         exchange.take_in(tmp_path / "out", name=f"m{n}", store=other.root)
     manifests = [other.load_module(other.names()[f"m{n}"]).manifest for n in range(3)]
     assert len({one.key for one in manifests}) == 3 and [one.seed for one in manifests] == [
-        honest["seed"], 7, honest["seed"]]
+        honest["seed"],
+        7,
+        honest["seed"],
+    ]
     assert [row["role"] for row in manifests[0].exposure] == [lineage.UNKNOWN]
-    told = CliRunner().invoke(main, ["compose", "mean(m1, m2)", "--store", str(other.root), "--encoder",
-                                         str(pico_files.folder)])
+    told = CliRunner().invoke(
+        main,
+        [
+            "compose",
+            "mean(m1, m2)",
+            "--store",
+            str(other.root),
+            "--encoder",
+            str(pico_files.folder),
+        ],
+    )
     assert told.exit_code == 2 and "were not born with the same values" in told.output
 
 
@@ -795,12 +1178,14 @@ def test_a_part_that_leads_out_is_refused_and_seen(pico_files, pico_tokenizer, s
 
 
 def test_a_claimed_key_is_nobodys_job(pico_files, pico_tokenizer, store, tmp_path):
-    """Other tensors under a key that the store has, and a data set under a digest that it has with other items: both
-    are kept apart from what was made here."""
+    """Other tensors under a key that the store has, and a data set under a digest that it has with
+    other items: both are kept apart from what was made here."""
     made, _ = stacked(pico_files, pico_tokenizer, store)
     exchange.export(made.key, tmp_path / "out", form="xitt", store=store)
     wrong = json.loads((tmp_path / "out" / serialization.MANIFEST).read_text())
-    other = {name: one + 1 for name, one in load_file(tmp_path / "out" / serialization.TENSORS).items()}
+    other = {
+        name: one + 1 for name, one in load_file(tmp_path / "out" / serialization.TENSORS).items()
+    }
     wrong["digest"] = hashing.tensors_digest(other)
     save_file(other, tmp_path / "out" / serialization.TENSORS)
     (tmp_path / "out" / serialization.MANIFEST).write_text(json.dumps(wrong))
@@ -817,8 +1202,10 @@ def test_our_own_folder_without_its_data_or_parts(pico_files, pico_tokenizer, st
     exchange.export(made.key, tmp_path / "out", form="xitt", store=store)
     shutil.rmtree(tmp_path / "out" / "data")
     taken = exchange.take_in(tmp_path / "out", name="it", store=tmp_path / "other")
-    assert taken.exposure == [Exposure("xnli", "en", "trained", "").record(),
-                              Exposure("", "", lineage.UNKNOWN, "").record()]
+    assert taken.exposure == [
+        Exposure("xnli", "en", "trained", "").record(),
+        Exposure("", "", lineage.UNKNOWN, "").record(),
+    ]
     shutil.rmtree(tmp_path / "out" / "parts")
     with pytest.raises(XittError, match=f"part '{below[:20]}' of the context is missing"):
         exchange.take_in(tmp_path / "out", name="it", store=tmp_path / "third")
@@ -829,7 +1216,9 @@ def test_our_own_folder_without_its_data_or_parts(pico_files, pico_tokenizer, st
 
 def test_the_console_script_says_it_and_exits_2(hub_folder, pico_dir, store, tmp_path):
     def said(*words):
-        found = CliRunner().invoke(main, [*map(str, words), "--store", str(store)], env={"COLUMNS": "200"})
+        found = CliRunner().invoke(
+            main, [*map(str, words), "--store", str(store)], env={"COLUMNS": "200"}
+        )
         return found.exit_code, found.output
 
     code, text = said("import", hub_folder, "--name", "x")
@@ -854,10 +1243,17 @@ def test_the_matrix_is_whole(request):
     if request.config.option.keyword or len(FIGURES) < 50:
         pytest.skip("a part of the file ran")
     wanted = {("ours → adapters", method, kind) for method in HUB_METHODS for kind in KINDS}
-    wanted |= {("adapters → ours", method, kind) for method in HUB_METHODS for kind in (*KINDS, "mlm")}
-    wanted |= {("ours → peft", method, str(kind)) for method in PEFT for kind in (*KINDS, "mlm", None)}
+    wanted |= {
+        ("adapters → ours", method, kind) for method in HUB_METHODS for kind in (*KINDS, "mlm")
+    }
+    wanted |= {
+        ("ours → peft", method, str(kind)) for method in PEFT for kind in (*KINDS, "mlm", None)
+    }
     wanted |= {("peft → ours", method, str(kind)) for method, kind in TAKEN}
-    wanted |= {(way, f"fusion of {method}", "pair") for way in ("ours → adapters", "adapters → ours")
-               for method in ("seq_bn", "double_seq_bn", "compacter")}
+    wanted |= {
+        (way, f"fusion of {method}", "pair")
+        for way in ("ours → adapters", "adapters → ours")
+        for method in ("seq_bn", "double_seq_bn", "compacter")
+    }
     assert set(FIGURES) == wanted
     assert max(FIGURES.values()) <= CLOSE

@@ -1,4 +1,5 @@
-"""What is said of a data folder: counts of the real one, a broken file by its line, everything else all the same."""
+"""What is said of a data folder: counts of the real one, a broken file by its line, everything else
+all the same."""
 
 from __future__ import annotations
 
@@ -20,8 +21,10 @@ NLI = "a {n}\tb\tneutral\n"
 
 
 def found(root: Path, *names: str) -> dict[tuple[str, str, str], Finding]:
-    return {(one.task, one.split, one.language): one
-            for one in audit.check(root, [TASKS[name] for name in names])}
+    return {
+        (one.task, one.split, one.language): one
+        for one in audit.check(root, [TASKS[name] for name in names])
+    }
 
 
 def write(path: Path, text: str) -> Path:
@@ -42,11 +45,23 @@ def little(tmp_path) -> Path:
 
 
 # Records of SOURCES.md: task, split, language -> rows.
-REAL = {("xnli", "dev", "en"): 2490, ("xnli", "dev", "de"): 600, ("xnli", "test", "sw"): 450,
-        ("pawsx", "dev", "en"): 2000, ("pawsx", "test", "zh"): 450, ("panx", "dev", "ar"): 110,
-        ("udpos", "test", "en"): 400, ("udpos", "dev", "af"): 110, ("xquad", "test", "th"): 97,
-        ("tydiqa", "test", "fi"): 50, ("tydiqa", "train", "en"): 400, ("tatoeba", "test", "af"): 1000,
-        ("xcopa", "test", "qu"): 200, ("copa", "train", "en"): 400, ("cosmosqa", "dev", "en"): 1200}
+REAL = {
+    ("xnli", "dev", "en"): 2490,
+    ("xnli", "dev", "de"): 600,
+    ("xnli", "test", "sw"): 450,
+    ("pawsx", "dev", "en"): 2000,
+    ("pawsx", "test", "zh"): 450,
+    ("panx", "dev", "ar"): 110,
+    ("udpos", "test", "en"): 400,
+    ("udpos", "dev", "af"): 110,
+    ("xquad", "test", "th"): 97,
+    ("tydiqa", "test", "fi"): 50,
+    ("tydiqa", "train", "en"): 400,
+    ("tatoeba", "test", "af"): 1000,
+    ("xcopa", "test", "qu"): 200,
+    ("copa", "train", "en"): 400,
+    ("cosmosqa", "dev", "en"): 1200,
+}
 
 
 def test_the_real_folder_has_what_its_sources_say(data_dir):
@@ -78,7 +93,9 @@ def test_a_broken_file_is_named_with_its_line_and_stops_nothing(little):
     (little / "xnli/dev-el.tsv").mkdir()
     got = found(little, "xnli")
     broken = got["xnli", "dev", "de"]
-    assert broken.state == BROKEN and broken.problem.startswith(f"{little}/xnli/dev-de.tsv:2: unknown label 'contrary'")
+    assert broken.state == BROKEN and broken.problem.startswith(
+        f"{little}/xnli/dev-de.tsv:2: unknown label 'contrary'"
+    )
     assert got["xnli", "dev", "fr"].state == got["xnli", "dev", "el"].state == BROKEN
     assert (got["xnli", "test", "de"].state, got["xnli", "test", "de"].rows) == (READ, 30)
     assert got["xnli", "test", "sw"].labels == str(little / "xtreme_labels/xnli/test-sw.tsv")
@@ -95,7 +112,10 @@ def test_a_real_file_that_is_cut_short_is_named(data_dir, tmp_path):
     cut = tmp_path / "xquad/xquad.de.json"
     cut.write_bytes(cut.read_bytes()[:5000])
     got = found(tmp_path, "xquad")
-    assert got["xquad", "test", "de"].state == BROKEN and f"{cut}:" in got["xquad", "test", "de"].problem
+    assert (
+        got["xquad", "test", "de"].state == BROKEN
+        and f"{cut}:" in got["xquad", "test", "de"].problem
+    )
     assert got["xquad", "test", "en"].state == UNLABELLED, "XTREME blanks the answers"
 
 
@@ -109,7 +129,10 @@ def test_labels_that_lie_nowhere_are_not_a_broken_file(little):
     write(little / "tatoeba/de-en.de", "".join(f"satz {n}\n" for n in range(30)))
     write(little / "tatoeba/de-en.en", "".join(f"sentence {n:02}\n" for n in range(30)))
     got = found(little, "udpos", "tatoeba")
-    assert got["udpos", "test", "de"].state == BROKEN and "test-de.tsv:4: " in got["udpos", "test", "de"].problem
+    assert (
+        got["udpos", "test", "de"].state == BROKEN
+        and "test-de.tsv:4: " in got["udpos", "test", "de"].problem
+    )
     assert got["udpos", "test", "fr"].state == got["tatoeba", "test", "de"].state == UNLABELLED
     # labels of other data are broken, whatever they are
     write(little / "xtreme_labels/tatoeba/test-de.tsv", "0\n1\n")
@@ -117,8 +140,12 @@ def test_labels_that_lie_nowhere_are_not_a_broken_file(little):
 
 
 def test_skipped_rows_are_counted_with_their_reason(tmp_path):
-    lines = [{"sentence1": "a", "sentence2": "b", "gold_label": label} for label in ("neutral", "-", "-")]
-    write(tmp_path / "snli/snli_1.0_train.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    lines = [
+        {"sentence1": "a", "sentence2": "b", "gold_label": label} for label in ("neutral", "-", "-")
+    ]
+    write(
+        tmp_path / "snli/snli_1.0_train.jsonl", "".join(json.dumps(line) + "\n" for line in lines)
+    )
     one = found(tmp_path, "snli")["snli", "train", "en"]
     assert (one.rows, dict(one.skipped)) == (1, {"no agreed label": 2})
 
@@ -141,10 +168,15 @@ def test_the_command_tells_and_its_status_is_of_what_is_broken(little, tmp_path)
     status, told = run(little, "xnli", "--json", tmp_path / "all.json")
     assert status == 0
     assert "2 of 15" in told and "test 32 in 2" in told and "dev 30" in told
-    assert ("missing: xnli test in ar bg el en es fr hi ru th tr ur vi zh "
-            "(xtreme/xnli/test-ar.tsv | xnli/test-ar.tsv …)") in told
+    assert (
+        "missing: xnli test in ar bg el en es fr hi ru th tr ur vi zh "
+        "(xtreme/xnli/test-ar.tsv | xnli/test-ar.tsv …)" in told
+    )
     record = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
-    assert len(record["findings"]) == 30 and {one["state"] for one in record["findings"]} == {READ, MISSING}
+    assert len(record["findings"]) == 30 and {one["state"] for one in record["findings"]} == {
+        READ,
+        MISSING,
+    }
     write(little / "xnli/dev-de.tsv", "a\tb\tneutral\nc\td\tcontrary\n")
     status, told = run(little)
     assert status == 1

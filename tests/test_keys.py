@@ -24,15 +24,26 @@ from adapters_xitt.training.loop import Settings, _schedule
 NECK = {"name": "seq_bn", "reduction": 4}
 MIXED = {"name": "mixed", "tasks": ["demo-pos", "demo-nli"]}
 BASE: dict[str, Any] = {
-    "name": "keys", "methods": [NECK, "lora"], "intermediates": ["demo-nli", MIXED],
-    "targets": ["demo-qa", "demo-retrieval"], "modes": ["none", "sequential", "stack", "sum", "fuse"],
-    "languages": ["de"], "lengths": {"max_length": 40, "stride": 8, "question": 8}}
+    "name": "keys",
+    "methods": [NECK, "lora"],
+    "intermediates": ["demo-nli", MIXED],
+    "targets": ["demo-qa", "demo-retrieval"],
+    "modes": ["none", "sequential", "stack", "sum", "fuse"],
+    "languages": ["de"],
+    "lengths": {"max_length": 40, "stride": 8, "question": 8},
+}
 
 
 def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """`base` with the leaves of `change` over its own."""
-    both = {name: merged(base[name], value) if isinstance(value, dict) and isinstance(base.get(name), dict) else value
-            for name, value in change.items()}
+    both = {
+        name: (
+            merged(base[name], value)
+            if isinstance(value, dict) and isinstance(base.get(name), dict)
+            else value
+        )
+        for name, value in change.items()
+    }
     return {**base, **both}
 
 
@@ -44,7 +55,9 @@ def planned(tmp_path_factory, pico_dir, pico_world):
     def make(change: dict[str, Any], *, encoder: Path = pico_dir) -> Plan:
         asked = json.dumps([change, str(encoder)], sort_keys=True)
         if asked not in kept:
-            values = merged({**BASE, "encoder": str(encoder), "data": {"root": str(pico_world)}}, change)
+            values = merged(
+                {**BASE, "encoder": str(encoder), "data": {"root": str(pico_world)}}, change
+            )
             found = recipe.parse(values, where="test", lines={})
             kept[asked] = planner.make(found, Material(found, pico_world, Store(folder)))
         return kept[asked]
@@ -60,49 +73,125 @@ SAME: dict[str, tuple[dict, dict]] = {
     "epochs": ({}, {"training": {"epochs": 3}}),
     "dropout": ({}, {"training": {"dropout": 0.1}}),
     "warm-up, weight decay, clip, tokens": (
-        {}, {"training": {"warmup": 0.1, "weight_decay": 0.01, "clip": 1, "tokens": 4096}}),
+        {},
+        {"training": {"warmup": 0.1, "weight_decay": 0.01, "clip": 1, "tokens": 4096}},
+    ),
     "optimizer": ({}, {"training": {"optimizer": "32"}}),
-    "looks as often as by default": ({"training": {"max_steps": 20, "epochs": 50}},
-                                     {"training": {"max_steps": 20, "epochs": 50, "evaluate_every": 2}}),
-    "looks past the end": ({"training": {"evaluate_every": 500}}, {"training": {"evaluate_every": 1000}}),
+    "looks as often as by default": (
+        {"training": {"max_steps": 20, "epochs": 50}},
+        {"training": {"max_steps": 20, "epochs": 50, "evaluate_every": 2}},
+    ),
+    "looks past the end": (
+        {"training": {"evaluate_every": 500}},
+        {"training": {"evaluate_every": 1000}},
+    ),
     "patience past the last look": ({}, {"training": {"patience": 100}}),
     "steps past the end": ({}, {"training": {"max_steps": 100_000}}),
-    "batches larger than the data": ({"training": {"batch_size": 1000}}, {"training": {"batch_size": 2000}}),
+    "batches larger than the data": (
+        {"training": {"batch_size": 1000}},
+        {"training": {"batch_size": 2000}},
+    ),
     "more examples than there are": ({}, {"examples": 100_000}),
     "more examples of a task": ({}, {"tasks": {"demo-nli": {"examples": 100_000}}}),
     "more selection examples": ({}, {"training": {"selection_examples": 100_000}}),
-    "stride and question of pairs": ({}, {"tasks": {"demo-nli": {"lengths": {"stride": 3, "question": 5}}}}),
+    "stride and question of pairs": (
+        {},
+        {"tasks": {"demo-nli": {"lengths": {"stride": 3, "question": 5}}}},
+    ),
     "stride past the window": ({"lengths": {"stride": 5000}}, {"lengths": {"stride": 6000}}),
-    "lengths past the positions": ({"lengths": {"max_length": 5000}}, {"lengths": {"max_length": 6000}}),
-    "question past half the window": ({"lengths": {"question": 5000}}, {"lengths": {"question": 6000}}),
-    "a method's defaults": ({"methods": ["seq_bn", "lora"]}, {"methods": [
-        {"name": "seq_bn", "reduction": 16, "dropout": 0, "leave_out": [], "learning_rate": 1.0e-4},
-        {"name": "lora", "rank": 8, "alpha": 8, "places": ["value", "query"], "dropout": 0.0}]}),
-    "layers left out in order": ({"methods": [{**NECK, "leave_out": [0, 1]}]},
-                                 {"methods": [{**NECK, "leave_out": [1, 0, 1]}]}),
-    "layers left out that are not there": ({"methods": [NECK]}, {"methods": [{**NECK, "leave_out": [9]}]}),
-    "a learning rate": ({"methods": [NECK]}, {"methods": [NECK], "training": {"learning_rate": 1.0e-4}}),
+    "lengths past the positions": (
+        {"lengths": {"max_length": 5000}},
+        {"lengths": {"max_length": 6000}},
+    ),
+    "question past half the window": (
+        {"lengths": {"question": 5000}},
+        {"lengths": {"question": 6000}},
+    ),
+    "a method's defaults": (
+        {"methods": ["seq_bn", "lora"]},
+        {
+            "methods": [
+                {
+                    "name": "seq_bn",
+                    "reduction": 16,
+                    "dropout": 0,
+                    "leave_out": [],
+                    "learning_rate": 1.0e-4,
+                },
+                {
+                    "name": "lora",
+                    "rank": 8,
+                    "alpha": 8,
+                    "places": ["value", "query"],
+                    "dropout": 0.0,
+                },
+            ]
+        },
+    ),
+    "layers left out in order": (
+        {"methods": [{**NECK, "leave_out": [0, 1]}]},
+        {"methods": [{**NECK, "leave_out": [1, 0, 1]}]},
+    ),
+    "layers left out that are not there": (
+        {"methods": [NECK]},
+        {"methods": [{**NECK, "leave_out": [9]}]},
+    ),
+    "a learning rate": (
+        {"methods": [NECK]},
+        {"methods": [NECK], "training": {"learning_rate": 1.0e-4}},
+    ),
     "a fusion's learning rate": ({"methods": [NECK]}, {"methods": [NECK], "fusion_rate": 5.0e-5}),
-    "English": ({}, {"intermediates": ["demo-nli@en", MIXED], "tasks": {"demo-qa": {"trained_in": ["en"]}}}),
+    "English": (
+        {},
+        {"intermediates": ["demo-nli@en", MIXED], "tasks": {"demo-qa": {"trained_in": ["en"]}}},
+    ),
     "a mixture's name": ({}, {"intermediates": ["demo-nli", {**MIXED, "name": "other"}]}),
-    "a mixture's sampling": ({}, {"intermediates": ["demo-nli", {**MIXED, "sampling": "temperature"}]}),
-    "a temperature that nothing reads": ({}, {"intermediates": ["demo-nli", {**MIXED, "temperature": 5.0}]}),
+    "a mixture's sampling": (
+        {},
+        {"intermediates": ["demo-nli", {**MIXED, "sampling": "temperature"}]},
+    ),
+    "a temperature that nothing reads": (
+        {},
+        {"intermediates": ["demo-nli", {**MIXED, "temperature": 5.0}]},
+    ),
     "a cap above the data": ({}, {"intermediates": ["demo-nli", {**MIXED, "cap": 100_000}]}),
-    "languages of one language": ({}, {"intermediates": ["demo-nli", {**MIXED, "languages": "even"}]}),
-    "a whole split": ({}, {"tasks": {"demo-nli": {"train": "train[:100%]", "selection": "dev[0:]"},
-                                     "demo-qa": {"test": "test[0%:]"}}}),
+    "languages of one language": (
+        {},
+        {"intermediates": ["demo-nli", {**MIXED, "languages": "even"}]},
+    ),
+    "a whole split": (
+        {},
+        {
+            "tasks": {
+                "demo-nli": {"train": "train[:100%]", "selection": "dev[0:]"},
+                "demo-qa": {"test": "test[0%:]"},
+            }
+        },
+    ),
     "a pooler where there is none": ({}, {"carry_pooler": True}),
-    "a shared start of nothing": ({"methods": ["full", "head"]}, {"methods": ["full", "head"], "shared_start": True}),
+    "a shared start of nothing": (
+        {"methods": ["full", "head"]},
+        {"methods": ["full", "head"], "shared_start": True},
+    ),
     "how it is held in memory": ({}, {"precision": "32", "checkpointing": 1, "embeddings": "host"}),
     "memory enough": ({}, {"memory": "8GiB"}),
     "a convention": ({}, {"tasks": {"demo-retrieval": {"layer": 2}}}),
-    "a merge's default": ({"compositions": ["ties(demo-nli, target)"], "methods": ["lora"]},
-                          {"compositions": ["ties(demo-nli, target, density=0.5)"], "methods": ["lora"]}),
-    "a mean's weights": ({"compositions": ["mean(demo-nli, 2*target)"], "methods": ["lora"]},
-                         {"compositions": ["mean(3*demo-nli, 6*target)"], "methods": ["lora"]}),
+    "a merge's default": (
+        {"compositions": ["ties(demo-nli, target)"], "methods": ["lora"]},
+        {"compositions": ["ties(demo-nli, target, density=0.5)"], "methods": ["lora"]},
+    ),
+    "a mean's weights": (
+        {"compositions": ["mean(demo-nli, 2*target)"], "methods": ["lora"]},
+        {"compositions": ["mean(3*demo-nli, 6*target)"], "methods": ["lora"]},
+    ),
     "a search's schedule": (
         {"compositions": ["search(demo-nli, target)"], "methods": ["lora"]},
-        {"compositions": ["search(demo-nli, target)"], "methods": ["lora"], "training": {"epochs": 3}}),
+        {
+            "compositions": ["search(demo-nli, target)"],
+            "methods": ["lora"],
+            "training": {"epochs": 3},
+        },
+    ),
 }
 
 
@@ -130,26 +219,44 @@ OTHER: dict[str, tuple[dict, frozenset[str]]] = {
     "selection examples": ({"training": {"selection_examples": 3}}, ALL),
     "precision": ({"precision": "bf16"}, ALL),
     "length": ({"lengths": {"max_length": 30}}, ALL),
-    "a method's dropout": ({"methods": [{**NECK, "dropout": 0.1}, {"name": "lora", "dropout": 0.1}]}, ALL),
-    "layers left out": ({"methods": [{**NECK, "leave_out": [1]}, {"name": "lora", "leave_out": [1]}]}, ALL),
+    "a method's dropout": (
+        {"methods": [{**NECK, "dropout": 0.1}, {"name": "lora", "dropout": 0.1}]},
+        ALL,
+    ),
+    "layers left out": (
+        {"methods": [{**NECK, "leave_out": [1]}, {"name": "lora", "leave_out": [1]}]},
+        ALL,
+    ),
     "a shared start": ({"shared_start": True}, ALL),
     "examples": ({"examples": 9}, frozenset({"demo-nli", "mixed"})),
-    "a slice": ({"tasks": {"demo-nli": {"train": "train[:50%]"}}}, frozenset({"demo-nli", "mixed"})),
+    "a slice": (
+        {"tasks": {"demo-nli": {"train": "train[:50%]"}}},
+        frozenset({"demo-nli", "mixed"}),
+    ),
     "stride": ({"lengths": {"stride": 7}}, frozenset({"demo-qa"})),
     "question": ({"lengths": {"question": 7}}, frozenset({"demo-qa"})),
-    "sampling": ({"intermediates": ["demo-nli", {**MIXED, "shares": {"demo-nli": 0.25}}]}, frozenset({"mixed"})),
-    "a cap": ({"intermediates": ["demo-nli", {**MIXED, "cap": 4}], "training": {"batch_size": 2}}, ALL),
+    "sampling": (
+        {"intermediates": ["demo-nli", {**MIXED, "shares": {"demo-nli": 0.25}}]},
+        frozenset({"mixed"}),
+    ),
+    "a cap": (
+        {"intermediates": ["demo-nli", {**MIXED, "cap": 4}], "training": {"batch_size": 2}},
+        ALL,
+    ),
 }
 
 
 @pytest.mark.parametrize("name", OTHER)
 def test_what_gives_other_numbers_has_another_key(name, planned) -> None:
-    """Of the modules that stand on no other, those that the change is about; what stands on them follows."""
+    """Of the modules that stand on no other, those that the change is about; what stands on them
+    follows."""
     change, about = OTHER[name]
     keys = []
     for found in (planned({}), planned(change)):
         alone = [job for job in found.train.values() if job.trains and not job.parents]
-        keys.append({wanted: {job.key for job in alone if job.mixture.name == wanted} for wanted in ALL})
+        keys.append(
+            {wanted: {job.key for job in alone if job.mixture.name == wanted} for wanted in ALL}
+        )
     for wanted in ALL:
         assert (not keys[0][wanted] & keys[1][wanted]) == (wanted in about), wanted
 
@@ -164,7 +271,11 @@ def test_a_carried_pooler_has_a_key_of_its_own_where_there_is_one(planned) -> No
 
 def test_a_head_that_is_named_is_in_a_cells_key_where_it_is_another(planned) -> None:
     found = planned({})
-    jobs = {job.mixture.name: job for job in found.train.values() if not job.parents and job.method.name == "lora"}
+    jobs = {
+        job.mixture.name: job
+        for job in found.train.values()
+        if not job.parents and job.method.name == "lora"
+    }
     own, qa = jobs["demo-qa"], tasks.task("demo-qa")
     other = next(job for job in found.train.values() if job.start and job.mixture.name == "demo-qa")
 
@@ -186,13 +297,22 @@ def test_a_random_module_is_what_it_is_drawn_from(planned) -> None:
 
 
 def test_a_name_decides_no_number(tmp_path, pico_dir, pico_world) -> None:
-    """A mixture under two names, and a portion in two spellings: one key, and the same tensors under it."""
+    """A mixture under two names, and a portion in two spellings: one key, and the same tensors
+    under it."""
     digests = []
     for name, portion in (("one", "demo-nli"), ("other", "demo-nli@en")):
-        values = merged(BASE, {
-            "encoder": str(pico_dir), "data": {"root": str(pico_world)}, "methods": [NECK], "modes": ["sequential"],
-            "intermediates": [portion, {**MIXED, "name": name}], "targets": ["demo-retrieval"],
-            "training": {"max_steps": 2}})
+        values = merged(
+            BASE,
+            {
+                "encoder": str(pico_dir),
+                "data": {"root": str(pico_world)},
+                "methods": [NECK],
+                "modes": ["sequential"],
+                "intermediates": [portion, {**MIXED, "name": name}],
+                "targets": ["demo-retrieval"],
+                "training": {"max_steps": 2},
+            },
+        )
         found = recipe.parse(values, where="test", lines={})
         store = Store(tmp_path / name)
         made = planner.make(found, Material(found, pico_world, store))
@@ -201,17 +321,26 @@ def test_a_name_decides_no_number(tmp_path, pico_dir, pico_world) -> None:
     assert digests[0] == digests[1] and len(digests[0]) == 2
 
 
-# -- the encoder ------------------------------------------------------------------------------------------------------
+# -- the encoder -----------------------------------------------------------------------------------
 
 
-def changed(pico_dir: Path, folder: Path, *, config: dict[str, Any] | None = None, drop: tuple[str, ...] = (),
-            tensors: dict[str, Any] | None = None) -> Path:
-    """The pico encoder with other values in config.json, without some of its keys, or with more tensors."""
+def changed(
+    pico_dir: Path,
+    folder: Path,
+    *,
+    config: dict[str, Any] | None = None,
+    drop: tuple[str, ...] = (),
+    tensors: dict[str, Any] | None = None,
+) -> Path:
+    """The pico encoder with other values in config.json, without some of its keys, or with more
+    tensors."""
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(pico_dir, folder)
     values = {**json.loads((folder / "config.json").read_text()), **(config or {})}
-    (folder / "config.json").write_text(json.dumps({key: value for key, value in values.items() if key not in drop}))
+    (folder / "config.json").write_text(
+        json.dumps({key: value for key, value in values.items() if key not in drop})
+    )
     if tensors:
         path = folder / "model.safetensors"
         save_file({**load_file(path), **tensors}, path)
@@ -219,19 +348,28 @@ def changed(pico_dir: Path, folder: Path, *, config: dict[str, Any] | None = Non
 
 
 @pytest.mark.parametrize("key", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
-def test_dropout_of_the_encoders_configuration_is_in_the_key_of_what_is_trained(key, planned, pico_dir, tmp_path
-                                                                                ) -> None:
+def test_dropout_of_the_encoders_configuration_is_in_the_key_of_what_is_trained(
+    key, planned, pico_dir, tmp_path
+) -> None:
     other = changed(pico_dir, tmp_path / "other", config={key: 0.0})
-    assert pretrained.inspect(str(other)).fingerprint == pretrained.inspect(str(pico_dir)).fingerprint
+    assert (
+        pretrained.inspect(str(other)).fingerprint == pretrained.inspect(str(pico_dir)).fingerprint
+    )
     before, after = planned({}), planned({}, encoder=other)
     assert not trained(before) & trained(after)
     spelled = {"training": {"dropout": 0.3}}
-    assert trained(planned(spelled)) == trained(planned(spelled, encoder=other)), "where it is spelled it alone counts"
-    raw = [{key for key, job in found.score.items() if not job.cell.seed} for found in (before, after)]
+    assert trained(planned(spelled)) == trained(planned(spelled, encoder=other)), (
+        "where it is spelled it alone counts"
+    )
+    raw = [
+        {key for key, job in found.score.items() if not job.cell.seed} for found in (before, after)
+    ]
     assert raw[0] == raw[1] != set(), "what nothing was trained for has no dropout"
 
 
-def test_a_configuration_that_leaves_a_default_out_is_the_same_encoder(planned, pico_dir, tmp_path) -> None:
+def test_a_configuration_that_leaves_a_default_out_is_the_same_encoder(
+    planned, pico_dir, tmp_path
+) -> None:
     from transformers import XLMRobertaConfig
 
     spelled = {**pretrained.COMPUTES, **pretrained.DROPOUT}
@@ -244,53 +382,89 @@ def test_a_configuration_that_leaves_a_default_out_is_the_same_encoder(planned, 
     assert set(planned({}).train) == set(planned({}, encoder=other).train)
 
 
-def test_the_checkpoints_own_head_is_in_the_key_of_what_reads_it(planned, pico_dir, tmp_path) -> None:
+def test_the_checkpoints_own_head_is_in_the_key_of_what_reads_it(
+    planned, pico_dir, tmp_path
+) -> None:
     import torch
 
     words = json.loads((pico_dir / "config.json").read_text())["vocab_size"]
-    encoders = [pico_dir, *(changed(pico_dir, tmp_path / str(n), tensors={"lm_head.bias": torch.full((words,), value)})
-                            for n, value in enumerate((0.1, 0.2)))]
+    encoders = [
+        pico_dir,
+        *(
+            changed(
+                pico_dir, tmp_path / str(n), tensors={"lm_head.bias": torch.full((words,), value)}
+            )
+            for n, value in enumerate((0.1, 0.2))
+        ),
+    ]
     assert len({pretrained.inspect(str(one)).fingerprint for one in encoders}) == 1
-    plans = [planned({"intermediates": ["demo-nli", "demo-nli:text"], "modes": ["sequential"]}, encoder=one)
-             for one in encoders]
+    plans = [
+        planned(
+            {"intermediates": ["demo-nli", "demo-nli:text"], "modes": ["sequential"]}, encoder=one
+        )
+        for one in encoders
+    ]
 
     def alone(found: Plan, name: str) -> frozenset[str]:
-        return frozenset(key for key, job in found.train.items() if job.mixture.name == name and not job.parents)
+        return frozenset(
+            key for key, job in found.train.items() if job.mixture.name == name and not job.parents
+        )
 
     assert len({alone(found, "demo-nli") for found in plans}) == 1
     texts = [alone(found, "demo-nli:text") for found in plans]
     assert all(texts) and not (texts[0] & texts[1] or texts[0] & texts[2] or texts[1] & texts[2])
 
 
-def test_the_checkpoints_own_head_is_in_the_key_of_cells_that_guess_words(pico_dir, pico_world, tmp_path) -> None:
+def test_the_checkpoints_own_head_is_in_the_key_of_cells_that_guess_words(
+    pico_dir, pico_world, tmp_path
+) -> None:
     import torch
 
     words = json.loads((pico_dir / "config.json").read_text())["vocab_size"]
     other = changed(pico_dir, tmp_path / "other", tensors={"lm_head.bias": torch.ones(words)})
     (tmp_path / "test.txt").write_text("the red cat sees a dog\n" * 3)
-    (tmp_path / "train.txt").write_text("".join(f"the old bird helps a boy {n}\n" for n in range(40)))
+    (tmp_path / "train.txt").write_text(
+        "".join(f"the old bird helps a boy {n}\n" for n in range(40))
+    )
     files = {"train": str(tmp_path / "train.txt"), "test": str(tmp_path / "test.txt")}
     keys = []
     for encoder in (pico_dir, other):
-        values = merged(BASE, {"encoder": str(encoder), "data": {"root": str(pico_world)}, "methods": [NECK],
-                               "intermediates": [], "targets": ["text"], "modes": ["none"],
-                               "tasks": {"text": {"files": files}}})
+        values = merged(
+            BASE,
+            {
+                "encoder": str(encoder),
+                "data": {"root": str(pico_world)},
+                "methods": [NECK],
+                "intermediates": [],
+                "targets": ["text"],
+                "modes": ["none"],
+                "tasks": {"text": {"files": files}},
+            },
+        )
         found = recipe.parse(values, where="test", lines={})
         made = planner.make(found, Material(found, pico_world, Store(tmp_path / "store")))
         keys.append({job.cell.lm_head for job in made.score.values()})
     assert keys[0] == {""} and len(keys[1]) == 1 and "" not in keys[1]
 
 
-# -- the schedule -----------------------------------------------------------------------------------------------------
+# -- the schedule ----------------------------------------------------------------------------------
 
 SETTINGS = st.builds(
-    Settings, epochs=st.just(3), max_steps=st.none() | st.integers(1, 30), warmup=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
-    evaluate_every=st.none() | st.integers(1, 40), patience=st.none() | st.integers(1, 12),
-    more_steps=st.sampled_from([0, 5]))
+    Settings,
+    epochs=st.just(3),
+    max_steps=st.none() | st.integers(1, 30),
+    warmup=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+    evaluate_every=st.none() | st.integers(1, 40),
+    patience=st.none() | st.integers(1, 12),
+    more_steps=st.sampled_from([0, 5]),
+)
 
 
-def behaviour(settings: Settings, epoch: float, scores: list[float]) -> tuple[list[float], list[int], int]:
-    """The share of the rate at every step taken, the steps looked at, and the best one: the loop, in plain words."""
+def behaviour(
+    settings: Settings, epoch: float, scores: list[float]
+) -> tuple[list[float], list[int], int]:
+    """The share of the rate at every step taken, the steps looked at, and the best one: the loop,
+    in plain words."""
     total = settings.steps(epoch)
     every = settings.evaluate_every or math.ceil(total / 10)
     rates, looks, best, worse = [], [], 0, 0
@@ -309,8 +483,12 @@ def behaviour(settings: Settings, epoch: float, scores: list[float]) -> tuple[li
     return rates, looks, best
 
 
-@given(one=SETTINGS, other=SETTINGS, epoch=st.integers(1, 9),
-       scores=st.lists(st.integers(0, 3), min_size=1, max_size=9))
+@given(
+    one=SETTINGS,
+    other=SETTINGS,
+    epoch=st.integers(1, 9),
+    scores=st.lists(st.integers(0, 3), min_size=1, max_size=9),
+)
 def test_settings_that_resolve_alike_train_alike(one, other, epoch, scores) -> None:
     totals = [settings.steps(epoch) for settings in (one, other)]
     if one.resolved(totals[0]) == other.resolved(totals[1]):
@@ -319,7 +497,11 @@ def test_settings_that_resolve_alike_train_alike(one, other, epoch, scores) -> N
 
 @given(one=SETTINGS, other=SETTINGS, epoch=st.integers(1, 9))
 def test_settings_that_train_alike_resolve_alike(one, other, epoch) -> None:
-    """Scores that only fall stop every row as early as its patience allows, those that only rise stop none."""
+    """Scores that only fall stop every row as early as its patience allows, those that only rise
+    stop none."""
     falling, rising = [float(-n) for n in range(60)], [float(n) for n in range(60)]
-    if all(behaviour(one, epoch, scores) == behaviour(other, epoch, scores) for scores in (falling, rising)):
+    if all(
+        behaviour(one, epoch, scores) == behaviour(other, epoch, scores)
+        for scores in (falling, rising)
+    ):
         assert one.resolved(one.steps(epoch)) == other.resolved(other.steps(epoch))

@@ -1,5 +1,5 @@
-"""Multiple choice and masked language modelling: losses and heads against definitions and the libraries alone, and
-what is drawn at random."""
+"""Multiple choice and masked language modelling: losses and heads against definitions and the
+libraries alone, and what is drawn at random."""
 
 from __future__ import annotations
 
@@ -44,15 +44,22 @@ def choice_units(tokenizer, count=12, seed=3):
 
 
 def test_the_loss_is_jiants(pico_tokenizer):
-    """Of equal numbers of choices: the scores as [items, choices] into CrossEntropyLoss, whose mean is over items."""
-    rows = [{**row, "choices": (row["choices"] * 2)[:4], "label": row["label"] % 4}
-            for row in pico.rows("choice", 9, seed=1)]
+    """Of equal numbers of choices: the scores as [items, choices] into CrossEntropyLoss, whose mean
+    is over items."""
+    rows = [
+        {**row, "choices": (row["choices"] * 2)[:4], "label": row["label"] % 4}
+        for row in pico.rows("choice", 9, seed=1)
+    ]
     units = pico.units("choice", rows, pico_tokenizer)
     scores = torch.randn(len(units), 1)
-    want = torch.nn.CrossEntropyLoss()(scores.view(-1, 4), torch.tensor([row["label"] for row in rows]))
+    want = torch.nn.CrossEntropyLoss()(
+        scores.view(-1, 4), torch.tensor([row["label"] for row in rows])
+    )
     batch = whole(units)
     assert int(batch["weight"].sum()) == len(rows)
-    assert float(HEADS["choice"].loss(scores, batch) / batch["weight"].sum()) == pytest.approx(float(want), rel=1e-6)
+    assert float(HEADS["choice"].loss(scores, batch) / batch["weight"].sum()) == pytest.approx(
+        float(want), rel=1e-6
+    )
 
 
 def test_items_of_unequal_numbers_of_choices(pico_tokenizer):
@@ -76,7 +83,8 @@ def test_items_of_unequal_numbers_of_choices(pico_tokenizer):
 
 @pytest.mark.parametrize("kind", ["choice", "mlm"])
 def test_micro_batches_sum_to_the_whole(kind, pico_files, pico_tokenizer):
-    """Loss and gradients of the head over several micro-batches are those of all units in one batch."""
+    """Loss and gradients of the head over several micro-batches are those of all units in one
+    batch."""
     rig = pico.rig(pico_files)
     head = pico.head(kind, above=rig.encoder).eval()
     units = pico.units(kind, pico.rows(kind, 14, seed=5), pico_tokenizer)
@@ -99,16 +107,21 @@ def test_micro_batches_sum_to_the_whole(kind, pico_files, pico_tokenizer):
     assert one[0] == pytest.approx(many[0], rel=CLOSE)
     # Relative to the largest of all: a bias under a softmax over items has a gradient of nothing.
     largest = max(float(value.abs().max()) for value in one[2])
-    assert all(float((a - b).abs().max()) < CLOSE * largest for a, b in zip(one[2], many[2], strict=True))
+    assert all(
+        float((a - b).abs().max()) < CLOSE * largest for a, b in zip(one[2], many[2], strict=True)
+    )
 
 
 def test_choices_are_decoded_item_by_item(pico_files, pico_tokenizer):
-    """What is said and decoded is each item's softmax, whatever the batches; the score is that of the argmax."""
+    """What is said and decoded is each item's softmax, whatever the batches; the score is that of
+    the argmax."""
     rig = pico.rig(pico_files)
     rows, units = choice_units(pico_tokenizer, 20)
     scored = [Scored(pico.lowered(rig, "none"), pico.head("choice"))]
     said = pico.said(rig, scored, units, "choice")[0]
-    (other,) = predict.say(rig, scored, units, "choice", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS)
+    (other,) = predict.say(
+        rig, scored, units, "choice", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS
+    )
     assert np.allclose(np.stack(said), np.stack(other), atol=1e-5)
     found = decode.decode(decode.Said(pico.TASKS["choice"], "en", rows, units, said))
     assert found.arrays["choices"].tolist() == [len(row["choices"]) for row in rows]
@@ -149,7 +162,8 @@ def test_the_vocabulary_is_the_tokenizers(pico_tokenizer, words):
 
 
 def test_shares_of_what_is_masked(words):
-    """Fifteen in a hundred, of those 80 to the mask, 10 to a random token, 10 as they were; never a special token."""
+    """Fifteen in a hundred, of those 80 to the mask, 10 to a random token, 10 as they were; never a
+    special token."""
     draw = np.random.default_rng(1)
     chosen, masks, kept, count, drawn = 0, 0, 0, 0, []
     for n in range(500):
@@ -186,32 +200,54 @@ def test_masks_are_drawn_from_the_seed_and_the_unit_alone(pico_tokenizer):
 
     def drawn(chosen, seed):
         batch = collate(units, chosen, pad=1, seed=seed)
-        return {unit: (batch["ids"][at][: units.lengths[unit]].tolist(), batch["labels"][at].tolist()[
-            : units.lengths[unit]], int(batch["weight"][at])) for at, unit in enumerate(chosen)}
+        return {
+            unit: (
+                batch["ids"][at][: units.lengths[unit]].tolist(),
+                batch["labels"][at].tolist()[: units.lengths[unit]],
+                int(batch["weight"][at]),
+            )
+            for at, unit in enumerate(chosen)
+        }
 
     everyone = list(range(len(units)))
     for seed in (None, 0, 5, 2**63 - 1):
         together = drawn(everyone, seed)
         assert together == drawn(everyone[::-1], seed)
         assert all(drawn([unit], seed)[unit] == together[unit] for unit in everyone)
-        assert all(weight == sum(label != IGNORE for label in labels) > 0 for _, labels, weight in together.values())
+        assert all(
+            weight == sum(label != IGNORE for label in labels) > 0
+            for _, labels, weight in together.values()
+        )
     assert len({str(drawn(everyone, seed)) for seed in (None, 0, 1, 2, 3)}) == 5
     again = pico.units("mlm", pico.rows("mlm", 12, seed=8)[::-1], pico_tokenizer)
     assert collate(again, [0], pad=1)["ids"].tolist() == collate(units, [11], pad=1)["ids"].tolist()
 
 
 def test_every_training_step_draws_anew(pico_files, pico_tokenizer):
-    """At a learning rate of nothing the loss of the same examples changes from step to step, and is the seed's."""
+    """At a learning rate of nothing the loss of the same examples changes from step to step, and is
+    the seed's."""
+
     def losses(kind, seed):
         rig, watch = pico.rig(pico_files), pico.Watch()
         rig.mount("m", pico.CHOICES["lora"], seed=1)
         head = pico.head(kind, above=rig.encoder)
-        row = loop.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 0.0)
+        row = loop.Row(
+            "m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 0.0
+        )
         if kind == "choice":
             head.dropout.p = 0.0
         settings = loop.Settings(dropout=0.0, tokens=64, evaluate_every=3)
-        loop.train([row], [pico.data(kind, pico_tokenizer, count=8, batch_size=8)], settings, rig=rig,
-                    fabric=pico.fabric(), seed=seed, total=3, keeper=pico.Keeper(), watch=watch)
+        loop.train(
+            [row],
+            [pico.data(kind, pico_tokenizer, count=8, batch_size=8)],
+            settings,
+            rig=rig,
+            fabric=pico.fabric(),
+            seed=seed,
+            total=3,
+            keeper=pico.Keeper(),
+            watch=watch,
+        )
         return [loss for _, _, loss in watch.losses]
 
     assert max(losses("choice", 1)) == pytest.approx(min(losses("choice", 1)), rel=CLOSE)
@@ -223,11 +259,14 @@ def test_every_training_step_draws_anew(pico_files, pico_tokenizer):
 
 
 def language_model(folder, pico_dir, *, tied=True):
-    """The pico encoder with a random head, as transformers saves it; its decoder the word table or one of its own."""
+    """The pico encoder with a random head, as transformers saves it; its decoder the word table or
+    one of its own."""
     from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 
     torch.manual_seed(3)
-    made = XLMRobertaForMaskedLM(XLMRobertaConfig.from_pretrained(pico_dir, tie_word_embeddings=tied))
+    made = XLMRobertaForMaskedLM(
+        XLMRobertaConfig.from_pretrained(pico_dir, tie_word_embeddings=tied)
+    )
     made.roberta.load_state_dict(pico.plain(pico_dir).state_dict())
     with torch.no_grad():
         for parameter in made.lm_head.parameters():
@@ -247,12 +286,17 @@ def spoken(request, tmp_path, pico_dir):
     folder = request.getfixturevalue("encoders_dir") / "lab-xlmr"
     if not folder.is_dir():
         pytest.skip(f"no {folder}")
-    return folder, ["And God said, Let there be light: and there was light.", "Das Volk ging in die Stadt.",
-                    "Two men stand in front of a house.", "En el principio"]
+    return folder, [
+        "And God said, Let there be light: and there was light.",
+        "Das Volk ging in die Stadt.",
+        "Two men stand in front of a house.",
+        "En el principio",
+    ]
 
 
 def test_loss_and_gradients_are_transformers(spoken):
-    """The same units, masked by us: XLMRobertaForMaskedLM's mean loss, and its gradients in dense and layer norm."""
+    """The same units, masked by us: XLMRobertaForMaskedLM's mean loss, and its gradients in dense
+    and layer norm."""
     from transformers import XLMRobertaForMaskedLM
 
     folder, texts = spoken
@@ -263,9 +307,14 @@ def test_loss_and_gradients_are_transformers(spoken):
     head = heads.build("mlm", ours, 0, seed=1)
     hidden = ours.run(ours.embed(batch["ids"]), batch["mask"], 0, ours.layers)
     logits = head(hidden, batch)
-    assert logits.shape == (int(batch["weight"].sum()), files.config["vocab_size"]), "only where a token is guessed"
+    assert logits.shape == (
+        int(batch["weight"].sum()),
+        files.config["vocab_size"],
+    ), "only where a token is guessed"
     loss = HEADS["mlm"].loss(logits, batch) / batch["weight"].sum()
-    theirs = XLMRobertaForMaskedLM.from_pretrained(folder, attn_implementation="sdpa", dtype=torch.float32).eval()
+    theirs = XLMRobertaForMaskedLM.from_pretrained(
+        folder, attn_implementation="sdpa", dtype=torch.float32
+    ).eval()
     want = theirs(input_ids=batch["ids"], attention_mask=batch["mask"], labels=batch["labels"])
     assert float(loss.detach()) == pytest.approx(want.loss.item(), rel=CLOSE)
     assert pico.gap(logits.detach(), want.logits.detach()[batch["labels"] != IGNORE]) < CLOSE
@@ -293,14 +342,20 @@ def test_the_checkpoints_head_is_found_under_its_prefix(prefix, tmp_path, pico_d
     save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
     loaded = encoder.load(pretrained.inspect(str(folder)))
     found = heads.build("mlm", loaded, 0, seed=1).state_dict()
-    assert found and all(torch.equal(value, head[f"lm_head.{name}"]) for name, value in found.items())
+    assert found and all(
+        torch.equal(value, head[f"lm_head.{name}"]) for name, value in found.items()
+    )
     assert torch.equal(loaded.lm_bias, head["lm_head.bias"])
 
 
 def test_a_checkpoint_without_a_head_starts_fresh(pico_files):
     loaded = encoder.load(pico_files)
     one, same, other = (heads.build("mlm", loaded, 0, seed=seed).state_dict() for seed in (1, 1, 2))
-    assert loaded.lm_head == {} and not loaded.lm_bias.any() and len(loaded.lm_bias) == pico_files.config["vocab_size"]
+    assert (
+        loaded.lm_head == {}
+        and not loaded.lm_bias.any()
+        and len(loaded.lm_bias) == pico_files.config["vocab_size"]
+    )
     assert pico.same(one, same) and not torch.equal(one["dense.weight"], other["dense.weight"])
 
 
@@ -316,19 +371,28 @@ def test_a_head_of_another_width_is_told(tmp_path, pico_dir):
 def test_the_decoder_is_the_encoders_and_no_part_of_the_module(pico_files, pico_tokenizer):
     rig = pico.rig(pico_files)
     head = pico.head("mlm", above=rig.encoder)
-    assert set(head.state_dict()) == {"dense.weight", "dense.bias", "layer_norm.weight", "layer_norm.bias"}
+    assert set(head.state_dict()) == {
+        "dense.weight",
+        "dense.bias",
+        "layer_norm.weight",
+        "layer_norm.bias",
+    }
     batch = whole(pico.units("mlm", pico.rows("mlm", 3), pico_tokenizer))
     hidden = torch.randn(*batch["ids"].shape, pico.WIDTH)
     rig.encoder.unembed = lambda states: states[:, :5] + 1  # wherever the encoder has its table
-    assert torch.equal(head(hidden, batch), head.layer_norm(functional.gelu(head.dense(
-        hidden[batch["labels"] != IGNORE])))[:, :5] + 1)
+    assert torch.equal(
+        head(hidden, batch),
+        head.layer_norm(functional.gelu(head.dense(hidden[batch["labels"] != IGNORE])))[:, :5] + 1,
+    )
 
 
 @pytest.mark.parametrize("kind", sorted(HEADS))
 @pytest.mark.parametrize("labels", [2, 17])
 def test_sizes_are_counted_as_heads_are_built(kind, labels, pico_files):
     head = heads.build(kind, encoder.load(pico_files), labels, seed=1)
-    assert HEADS[kind].size(pico_files.width, labels) == sum(value.numel() for value in head.parameters())
+    assert HEADS[kind].size(pico_files.width, labels) == sum(
+        value.numel() for value in head.parameters()
+    )
 
 
 def test_every_kind_of_the_tables_has_a_head():
@@ -346,12 +410,18 @@ def test_masked_tokens_are_scored_alike_in_any_batches(pico_files, pico_tokenize
     units = pico.units("mlm", rows, pico_tokenizer)
     scored = [Scored(pico.lowered(rig, "none"), pico.head("mlm", above=rig.encoder))]
     said = pico.said(rig, scored, units, "mlm")[0]
-    (other,) = predict.say(rig, scored, units, "mlm", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS)
+    (other,) = predict.say(
+        rig, scored, units, "mlm", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS
+    )
     assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(said, other, strict=True))
     found = decode.decode(decode.Said(pico.TASKS["mlm"], "en", rows, units, said))
     table = np.concatenate(said)
-    assert found.scores == pytest.approx({"accuracy": 100 * np.mean(table[:, 1] == table[:, 2]),
-                                          "perplexity": np.exp(-table[:, 0].mean())})
+    assert found.scores == pytest.approx(
+        {
+            "accuracy": 100 * np.mean(table[:, 1] == table[:, 2]),
+            "perplexity": np.exp(-table[:, 0].mean()),
+        }
+    )
     assert found.arrays["tokens"].sum() == len(table) == sum(item["tokens"] for item in found.items)
     assert found.arrays["hits"].sum() == sum(item["hits"] for item in found.items)
     assert sum(item["log_likelihood"] for item in found.items) == pytest.approx(table[:, 0].sum())
@@ -360,17 +430,28 @@ def test_masked_tokens_are_scored_alike_in_any_batches(pico_files, pico_tokenize
 
 @pytest.mark.parametrize("kind", ["choice", "mlm"])
 def test_training_learns(kind, pico_files, pico_tokenizer):
-    """A module for each kind, trained and scored through the ordinary loop, beats what it starts from."""
+    """A module for each kind, trained and scored through the ordinary loop, beats what it starts
+    from."""
     rig = pico.rig(pico_files)
     rig.mount("m", pico.CHOICES["seq_bn"], seed=1)
     head = heads.build(kind, rig.encoder, 0, seed=1)
     rows = pico.rows(kind, 24, seed=1)
     units = pico.units(kind, rows, pico_tokenizer)
-    row = loop.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 1e-2)
+    row = loop.Row(
+        "m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 1e-2
+    )
     settings = loop.Settings(dropout=0.0, evaluate_every=15)
-    (trained,) = loop.train([row], [sampler.Data(kind, pico.TASKS[kind], units, units, rows, batch_size=8)], settings,
-                             rig=rig, fabric=pico.fabric(), seed=1, total=60, keeper=pico.Keeper(),
-                             watch=pico.Watch())
+    (trained,) = loop.train(
+        [row],
+        [sampler.Data(kind, pico.TASKS[kind], units, units, rows, batch_size=8)],
+        settings,
+        rig=rig,
+        fabric=pico.fabric(),
+        seed=1,
+        total=60,
+        keeper=pico.Keeper(),
+        watch=pico.Watch(),
+    )
     assert not trained.failed
     scores = [look["accuracy"] for look in trained.metrics["history"]]
     start = {"choice": 100 / 3, "mlm": 100 / len(pico_tokenizer)}[kind]
@@ -386,7 +467,8 @@ def test_texts_of_the_new_kinds():
 
 
 def test_xcopas_items_are_copas(data_dir):
-    """COPA's test reached a module: every translation of it is known by its ids; COPA's train reaches none."""
+    """COPA's test reached a module: every translation of it is known by its ids; COPA's train
+    reaches none."""
     from adapters_xitt.data.dataset import Sources
 
     sources = Sources(data_dir)
@@ -401,5 +483,7 @@ def test_units_know_what_masking_needs(pico_tokenizer):
     """Also when they are read again from their columns."""
     units = pico.units("mlm", pico.rows("mlm", 4), pico_tokenizer)
     again = Units(units.columns, units.examples, vocabulary(pico_tokenizer))
-    assert all(np.array_equal(one, collate(again, [0, 1], pad=1)[name])
-               for name, one in collate(units, [0, 1], pad=1).items())
+    assert all(
+        np.array_equal(one, collate(again, [0, 1], pad=1)[name])
+        for name, one in collate(units, [0, 1], pad=1).items()
+    )

@@ -52,9 +52,12 @@ from adapters_xitt.training import loop
 
 CLOSE = 1e-5  # of the largest value: two implementations of the same sum in fp32
 CHOICES = pico.CHOICES
-HIGH = {"seq_bn": choose("seq_bn", {"reduction": 4, "leave_out": [0, 1]}),
-        "lora": choose("lora", {"rank": 4, "alpha": 8, "leave_out": [0, 1]}),
-        "two": choose("seq_bn", {"reduction": 4, "leave_out": [0, 1, 2]})}  # one row of COHORT begins higher
+HIGH = {
+    "seq_bn": choose("seq_bn", {"reduction": 4, "leave_out": [0, 1]}),
+    "lora": choose("lora", {"rank": 4, "alpha": 8, "leave_out": [0, 1]}),
+    # one row of COHORT begins higher
+    "two": choose("seq_bn", {"reduction": 4, "leave_out": [0, 1, 2]}),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +67,8 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def modules(pico_files, pico_tokenizer):
-    """`modules(method, which, state)`: the tensors of a module, made once; a and b have seeds of their own."""
+    """`modules(method, which, state)`: the tensors of a module, made once; a and b have seeds of
+    their own."""
     made: dict[tuple, dict] = {}
 
     def get(method: str, which: str, state: str, choice=None) -> dict:
@@ -104,24 +108,46 @@ class Spy(Fabric):
 
 
 def trainable(rig: Rig, name: str, text: str, kind: str, seed: int = 3) -> loop.Row:
-    return loop.Row(name, name, pico.lowered(rig, text), rig.trainable(name),
-                     {pico.space(kind): pico.head(kind, seed=seed)}, pico.RATES.get(rig.methods[name].name, 1e-2))
+    return loop.Row(
+        name,
+        name,
+        pico.lowered(rig, text),
+        rig.trainable(name),
+        {pico.space(kind): pico.head(kind, seed=seed)},
+        pico.RATES.get(rig.methods[name].name, 1e-2),
+    )
 
 
-def run_training(rows, data, rig, *, keeper=None, watch=None, fabric=None, keep_every=60.0, seed=11, **changes):
+def run_training(
+    rows, data, rig, *, keeper=None, watch=None, fabric=None, keep_every=60.0, seed=11, **changes
+):
     chosen = {"evaluate_every": 2, "tokens": 96, **changes}
     total = chosen.pop("max_steps", 6)
     data = [dataclasses.replace(data, batch_size=6)]
-    return loop.train(rows, data, loop.Settings(**chosen), rig=rig, fabric=fabric or pico.fabric(), seed=seed,
-                       total=total, keeper=keeper or pico.Keeper(), watch=watch or pico.Watch(), keep_every=keep_every)
+    return loop.train(
+        rows,
+        data,
+        loop.Settings(**chosen),
+        rig=rig,
+        fabric=fabric or pico.fabric(),
+        seed=seed,
+        total=total,
+        keeper=keeper or pico.Keeper(),
+        watch=watch or pico.Watch(),
+        keep_every=keep_every,
+    )
 
 
 LIVES = {  # what is trained, and what stands frozen below, beside or under it
     **{name: ("t", {}) for name in METHODS},
-    "fusion": ("t(f, g)", {"f": "seq_bn", "g": "seq_bn"}), "weights": ("t(f, g)", {"f": "lora", "g": "pissa"}),
-    "seq_bn above seq_bn_inv": ("f > t", {"f": "seq_bn_inv"}), "ia3 above seq_bn": ("f > t", {"f": "seq_bn"}),
-    "seq_bn above seq_bn": ("f > t", {"f": "seq_bn"}), "lora beside lora": ("f + t", {"f": "lora"}),
-    "lora in seq_bn": ("f > t", {"f": "seq_bn"}), "seq_bn over two loras": ("(f + g) > t", {"f": "lora", "g": "lora"}),
+    "fusion": ("t(f, g)", {"f": "seq_bn", "g": "seq_bn"}),
+    "weights": ("t(f, g)", {"f": "lora", "g": "pissa"}),
+    "seq_bn above seq_bn_inv": ("f > t", {"f": "seq_bn_inv"}),
+    "ia3 above seq_bn": ("f > t", {"f": "seq_bn"}),
+    "seq_bn above seq_bn": ("f > t", {"f": "seq_bn"}),
+    "lora beside lora": ("f + t", {"f": "lora"}),
+    "lora in seq_bn": ("f > t", {"f": "seq_bn"}),
+    "seq_bn over two loras": ("(f + g) > t", {"f": "lora", "g": "lora"}),
 }
 
 
@@ -131,18 +157,27 @@ def test_every_method_lives():
 
 @pytest.mark.parametrize("life", LIVES)
 def test_encoder_keeps_its_bits(life, rig, modules, pico_dir, pico_tokenizer, words):
-    """Law 1: mounted, scored, trained, scored, unmounted: the encoder's tensors and outputs have the same bits;
-    exactly the module's and the head's parameters get a gradient; frozen partners keep their bits."""
+    """Law 1: mounted, scored, trained, scored, unmounted: the encoder's tensors and outputs have
+    the same bits; exactly the module's and the head's parameters get a gradient; frozen partners
+    keep their bits."""
     method, (text, frozen) = life.split()[0], LIVES[life]
     before = {name: value.clone() for name, value in rig.encoder.weights().items()}
     plain = pico.plain(pico_dir)
-    assert pico.same(before, {name: value for name, value in plain.state_dict().items() if name in before})
-    assert len(before) == len([name for name in plain.state_dict() if not name.endswith("position_ids")])
+    assert pico.same(
+        before, {name: value for name, value in plain.state_dict().items() if name in before}
+    )
+    assert len(before) == len(
+        [name for name in plain.state_dict() if not name.endswith("position_ids")]
+    )
     untouched = pico.states(rig, pico.lowered(rig, "none"), *words)
     for name, kind in frozen.items():
         rig.mount(name, CHOICES[kind], tensors=modules(kind, name, "random"))
-    rig.mount("t", CHOICES[method] if method in METHODS else fusion_of(CHOICES[frozen["f"]], 2), seed=1,
-              over=tuple(frozen) if method in FUSIONS else ())
+    rig.mount(
+        "t",
+        CHOICES[method] if method in METHODS else fusion_of(CHOICES[frozen["f"]], 2),
+        seed=1,
+        over=tuple(frozen) if method in FUSIONS else (),
+    )
     data, row = pico.data("pair", pico_tokenizer), trainable(rig, "t", text, "pair")
     start = {name: value.detach().clone() for name, value in row.named().items()}
 
@@ -150,8 +185,12 @@ def test_encoder_keeps_its_bits(life, rig, modules, pico_dir, pico_tokenizer, wo
     pico.said(rig, [Scored(row.lowered, head)], data.selection, "pair")
     spy = pico.fabric(Spy)
     copies = [copy.model for copy in rig._copies.values()]
-    spy.watched = [*rig.encoder.model.parameters(), *(p for model in copies for p in model.parameters()),
-                   *rig._weights.values(), *head.parameters()]
+    spy.watched = [
+        *rig.encoder.model.parameters(),
+        *(p for model in copies for p in model.parameters()),
+        *rig._weights.values(),
+        *head.parameters(),
+    ]
     spy.touched = {}
     run_training([row], data, rig, fabric=spy, max_steps=3)
     pico.said(rig, [Scored(row.lowered, head)], data.selection, "pair")
@@ -159,7 +198,8 @@ def test_encoder_keeps_its_bits(life, rig, modules, pico_dir, pico_tokenizer, wo
     assert set(spy.touched) == {id(parameter) for parameter in row.named().values()}
     for name, parameter in row.named().items():
         assert not parameter.requires_grad and parameter.grad is None
-        # Softmax is blind to a key's bias, and no token but <pad> reads <pad>'s embedding: true zeros, if any.
+        # Softmax is blind to a key's bias, and no token but <pad> reads <pad>'s embedding: true
+        # zeros, if any.
         assert spy.touched[id(parameter)] > 0 or "key.bias" in name
         assert not torch.equal(start[name], parameter) or "key.bias" in name, name
     for name, kind in frozen.items():
@@ -183,7 +223,8 @@ def test_a_later_mount_wakes_nothing(rig, modules):
 
 
 def test_full_after_modules(rig, pico_files):
-    """A copy made from an encoder that has had modules has the same parameters as one from a new encoder."""
+    """A copy made from an encoder that has had modules has the same parameters as one from a new
+    encoder."""
     for name, kind in (("a", "lora"), ("b", "seq_bn")):
         rig.mount(name, CHOICES[kind], seed=1)
     for name in ("a", "b"):
@@ -210,7 +251,8 @@ def mount(rig, modules, state, **methods):
 
 
 def silent(m, rig, modules, words, pico_dir, state):
-    """A fresh module changes no bit; PiSSA adds and takes away the same, compacter starts at almost nothing."""
+    """A fresh module changes no bit; PiSSA adds and takes away the same, compacter starts at almost
+    nothing."""
     none = out(rig, "none", words)
     rig.mount("a", CHOICES[m], seed=1)
     if m in ("pissa", "compacter"):
@@ -229,7 +271,8 @@ def bounded(m, rig, modules, words, pico_dir, state):
 
 
 def drawn(m, rig, modules, words, pico_dir, state):
-    """A random module has an effect, though nothing trained it, and the same one for the same seed."""
+    """A random module has an effect, though nothing trained it, and the same one for the same
+    seed."""
     none = out(rig, "none", words)
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         rig.mount(name, CHOICES[m], seed=seed, random=True)
@@ -239,11 +282,13 @@ def drawn(m, rig, modules, words, pico_dir, state):
 
 
 def dropped_in_training_only(m, rig, modules, words, pico_dir, state):
-    """Dropout of a method acts in training; outside of it the outputs have the bits of dropout 0, also of what is
-    mounted after training."""
+    """Dropout of a method acts in training; outside of it the outputs have the bits of dropout 0,
+    also of what is mounted after training."""
     tensors, _ = mount(rig, modules, state, a=m)
     plain = out(rig, "a", words)
-    wet = dataclasses.replace(CHOICES[m], options=tuple({**dict(CHOICES[m].options), "dropout": 0.5}.items()))
+    wet = dataclasses.replace(
+        CHOICES[m], options=tuple({**dict(CHOICES[m].options), "dropout": 0.5}.items())
+    )
     rig.mount("b", wet, tensors=tensors["a"])
     assert torch.equal(out(rig, "b", words), plain)
     for parameter in rig.trainable("b").values():
@@ -262,7 +307,8 @@ def no_dropout(m, rig, modules, words, pico_dir, state):
 
 
 def nothing_to_draw(m, rig, modules, words, pico_dir, state):
-    """What puts no module into the encoder, or replaces it, has no row in the control of capacity."""
+    """What puts no module into the encoder, or replaces it, has no row in the control of
+    capacity."""
     assert not_applicable(METHODS[m], "stack") and not_applicable(METHODS[m], "sum")
 
 
@@ -278,8 +324,12 @@ def alone_update(m, rig, modules, words, pico_dir, state):
     tensors, methods = mount(rig, modules, state, a=m, b=m)
     own = {"a": tensors["a"]}
     ours = out(rig, "a", words)
-    assert pico.gap(ours, pico.ran(pico.with_peft(pico.plain(pico_dir), own, methods), *words)) < CLOSE
-    assert pico.gap(ours, pico.ran(pico.by_hand(pico.plain(pico_dir), own, methods), *words)) < CLOSE
+    assert (
+        pico.gap(ours, pico.ran(pico.with_peft(pico.plain(pico_dir), own, methods), *words)) < CLOSE
+    )
+    assert (
+        pico.gap(ours, pico.ran(pico.by_hand(pico.plain(pico_dir), own, methods), *words)) < CLOSE
+    )
     assert pico.gap(ours, out(rig, "none", words)) > 0.01
 
 
@@ -301,13 +351,16 @@ def alone_head(m, rig, modules, words, pico_dir, state):
 
 
 def ordered(m, n, rig, modules, words, pico_dir, state):
-    """a > b is the library's own stack, and not b > a; scalings of (IA)³ are a product, in places of their own."""
+    """a > b is the library's own stack, and not b > a; scalings of (IA)³ are a product, in places
+    of their own."""
     tensors, methods = mount(rig, modules, state, a=m, b=n)
     ours = out(rig, "a > b", words)
     reference = pico.with_adapters(pico.plain(pico_dir), tensors, methods, LibraryStack("a", "b"))
     assert pico.gap(ours, pico.ran(reference, *words)) < CLOSE
     if m not in ("seq_bn_inv", "par_bn"):  # which stand at the bottom only
-        assert (pico.gap(ours, out(rig, "b > a", words)) > 1e-4) == ("ia3" not in (m, n)), "scalings commute"
+        assert (pico.gap(ours, out(rig, "b > a", words)) > 1e-4) == ("ia3" not in (m, n)), (
+            "scalings commute"
+        )
     for part in ("a", "b"):
         assert pico.gap(ours, out(rig, part, words)) > 0.003
 
@@ -315,12 +368,19 @@ def ordered(m, n, rig, modules, words, pico_dir, state):
 def alone_dora(m, rig, modules, words, pico_dir, state):
     tensors, methods = mount(rig, modules, state, a=m, b=m)
     ours = out(rig, "a", words)
-    assert pico.gap(ours, pico.ran(pico.with_peft(pico.plain(pico_dir), {"a": tensors["a"]}, methods), *words)) < CLOSE
+    assert (
+        pico.gap(
+            ours,
+            pico.ran(pico.with_peft(pico.plain(pico_dir), {"a": tensors["a"]}, methods), *words),
+        )
+        < CLOSE
+    )
     assert pico.gap(ours, out(rig, "none", words)) > 0.01
 
 
 def both(m, n, rig, modules, words, pico_dir, state):
-    """An update under a module of adapters, or the other way: both libraries active in one model, in either order."""
+    """An update under a module of adapters, or the other way: both libraries active in one model,
+    in either order."""
     from peft import inject_adapter_in_model
 
     tensors, methods = mount(rig, modules, state, a=m, b=n)
@@ -328,12 +388,20 @@ def both(m, n, rig, modules, words, pico_dir, state):
     reference = pico.with_adapters(pico.plain(pico_dir), {neck: tensors[neck]}, methods, neck)
     plain, choices = pico.plainly({low: tensors[low]}, methods)
     inject_adapter_in_model(pico.lora_config(choices[low]), reference, adapter_name=low)
-    pico.fill(reference, low, {name.replace(".base_layer.", "."): value for name, value in plain[low].items()})
+    pico.fill(
+        reference,
+        low,
+        {name.replace(".base_layer.", "."): value for name, value in plain[low].items()},
+    )
     ours = out(rig, "a > b", words)
     assert pico.gap(ours, pico.ran(reference.eval(), *words)) < CLOSE
     if neck != "ia3" and methods[low].name != "dora" and methods[neck].name != "ia3":
-        written = pico.with_adapters(pico.by_hand(pico.plain(pico_dir), {low: tensors[low]}, methods),
-                                     {neck: tensors[neck]}, methods, neck)
+        written = pico.with_adapters(
+            pico.by_hand(pico.plain(pico_dir), {low: tensors[low]}, methods),
+            {neck: tensors[neck]},
+            methods,
+            neck,
+        )
         assert pico.gap(ours, pico.ran(written, *words)) < CLOSE
     assert torch.equal(ours, out(rig, "b > a", words))
     for part in ("a", "b"):
@@ -341,14 +409,20 @@ def both(m, n, rig, modules, words, pico_dir, state):
 
 
 def summed(m, n, rig, modules, words, pico_dir, state):
-    """a + b commutes, is peft's two active updates, is W + Σ ΔW by hand; a fresh update adds nothing; two halves of
-    an update are the update."""
+    """a + b commutes, is peft's two active updates, is W + Σ ΔW by hand; a fresh update adds
+    nothing; two halves of an update are the update."""
     tensors, methods = mount(rig, modules, state, a=m, b=n)
     rig.mount("zero", CHOICES[m], seed=9)
     ours = out(rig, "a + b", words)
     assert pico.gap(ours, out(rig, "b + a", words)) < CLOSE
-    assert pico.gap(ours, pico.ran(pico.with_peft(pico.plain(pico_dir), tensors, methods), *words)) < CLOSE
-    assert pico.gap(ours, pico.ran(pico.by_hand(pico.plain(pico_dir), tensors, methods), *words)) < CLOSE
+    assert (
+        pico.gap(ours, pico.ran(pico.with_peft(pico.plain(pico_dir), tensors, methods), *words))
+        < CLOSE
+    )
+    assert (
+        pico.gap(ours, pico.ran(pico.by_hand(pico.plain(pico_dir), tensors, methods), *words))
+        < CLOSE
+    )
     for part in ("a", "b"):
         assert pico.gap(ours, out(rig, part, words)) > 0.003
         assert pico.gap(out(rig, f"{part} + zero", words), out(rig, part, words)) < CLOSE
@@ -359,7 +433,8 @@ def summed(m, n, rig, modules, words, pico_dir, state):
 
 
 def scaled(m, rig, modules, words, pico_dir, state):
-    """w·a is W + w ΔW by hand; 1 gives it back, 0 the encoder; sums of them commute and are by hand too."""
+    """w·a is W + w ΔW by hand; 1 gives it back, 0 the encoder; sums of them commute and are by hand
+    too."""
     tensors, methods = mount(rig, modules, state, a=m, b="lora")
     a, b = ({name: tensors[name]} for name in "ab")
     for weight in (0.6, -0.25, 2.0):
@@ -373,7 +448,9 @@ def scaled(m, rig, modules, words, pico_dir, state):
     assert pico.gap(ours, out(rig, "-0.2*b + 0.6*a", words)) < CLOSE
     assert pico.gap(ours, out(rig, "0.2*(3*a - b)", words)) < CLOSE
     assert pico.gap(ours, out(rig, "a + b", words)) > 0.003, "numbers must change something"
-    assert torch.equal(out(rig, "a + b", words), out(rig, "1*a + 1*b", words)), "and leave nothing behind"
+    assert torch.equal(out(rig, "a + b", words), out(rig, "1*a + 1*b", words)), (
+        "and leave nothing behind"
+    )
 
 
 def not_scaled(m, rig, modules, words, pico_dir, state):
@@ -383,8 +460,9 @@ def not_scaled(m, rig, modules, words, pico_dir, state):
 
 
 def fused(m, rig, modules, words, pico_dir, state):
-    """A fusion of bottlenecks is the library's own; over twins, with its value matrices at the identity, it is the
-    twin; the order of its parts matters to what they are, not to what it says when its parts are permuted twice."""
+    """A fusion of bottlenecks is the library's own; over twins, with its value matrices at the
+    identity, it is the twin; the order of its parts matters to what they are, not to what it says
+    when its parts are permuted twice."""
     from adapters.composition import Fuse as LibraryFuse
 
     tensors, methods = mount(rig, modules, state, a=m, b=m)
@@ -410,8 +488,9 @@ def fused(m, rig, modules, words, pico_dir, state):
 
 
 def fused_in_a_stack(m, rig, modules, words, pico_dir, state):
-    """A fusion below, above and between others is the library's own stack; a fusion that is its twin parts' twin, with
-    value matrices at the identity, leaves the plain stack; an update beside them is W + ΔW by hand."""
+    """A fusion below, above and between others is the library's own stack; a fusion that is its
+    twin parts' twin, with value matrices at the identity, leaves the plain stack; an update beside
+    them is W + ΔW by hand."""
     from adapters.composition import Fuse as LibraryFuse
 
     tensors, methods = mount(rig, modules, state, a=m, b=m, c=m, d=m)
@@ -425,8 +504,12 @@ def fused_in_a_stack(m, rig, modules, words, pico_dir, state):
             parameter.data.copy_(torch.eye(pico.WIDTH))
     low = {"l": modules("lora", "l", state)}
     rig.mount("l", CHOICES["lora"], tensors=low["l"])
-    for text, stack in (("f(a, b) > c", ["f", "c"]), ("c > f(a, b)", ["c", "f"]), ("c > f(a, b) > d", ["c", "f", "d"]),
-                        ("l > f(a, b) > c", ["f", "c"])):
+    for text, stack in (
+        ("f(a, b) > c", ["f", "c"]),
+        ("c > f(a, b)", ["c", "f"]),
+        ("c > f(a, b) > d", ["c", "f", "d"]),
+        ("l > f(a, b) > c", ["f", "c"]),
+    ):
         plain = pico.plain(pico_dir)
         if "l" in text:
             plain = pico.by_hand(plain, low, {"l": CHOICES["lora"]})
@@ -436,7 +519,9 @@ def fused_in_a_stack(m, rig, modules, words, pico_dir, state):
             for name, parameter in reference.named_parameters():
                 if ".a,b." in name:
                     parameter.copy_(rig.parameters("f")[name.replace(".a,b.", ".")])
-        reference.set_active_adapters(LibraryStack(*(LibraryFuse("a", "b") if one == "f" else one for one in stack)))
+        reference.set_active_adapters(
+            LibraryStack(*(LibraryFuse("a", "b") if one == "f" else one for one in stack))
+        )
         ours = out(rig, text, words)
         assert pico.gap(ours, pico.ran(reference.eval(), *words)) < CLOSE, text
         assert pico.gap(ours, out(rig, "f(a, b)", words)) > 1e-3, text
@@ -445,14 +530,20 @@ def fused_in_a_stack(m, rig, modules, words, pico_dir, state):
 
 
 def weighted_in_a_stack(m, rig, modules, words, pico_dir, state):
-    """Learned weights beside a bottleneck: W + Σ wᵢ ΔWᵢ by hand, the bottleneck in its place; refused beside other
-    updates, with what makes one update of them."""
+    """Learned weights beside a bottleneck: W + Σ wᵢ ΔWᵢ by hand, the bottleneck in its place;
+    refused beside other updates, with what makes one update of them."""
     tensors, methods = mount(rig, modules, state, a=m, b="lora", n="seq_bn", o="lora")
     rig.mount("f", fusion_of(CHOICES[m], 2), over=("a", "b"))
-    rig.parameters("f")["weights"].data.copy_(torch.tensor([0.3, -1.2]).expand_as(rig.parameters("f")["weights"]))
+    rig.parameters("f")["weights"].data.copy_(
+        torch.tensor([0.3, -1.2]).expand_as(rig.parameters("f")["weights"])
+    )
     low = {name: tensors[name] for name in "ab"}
-    reference = pico.with_adapters(pico.by_hand(pico.plain(pico_dir), low, methods, {"a": 0.3, "b": -1.2}),
-                                   {"n": tensors["n"]}, methods, "n")
+    reference = pico.with_adapters(
+        pico.by_hand(pico.plain(pico_dir), low, methods, {"a": 0.3, "b": -1.2}),
+        {"n": tensors["n"]},
+        methods,
+        "n",
+    )
     assert pico.gap(out(rig, "f(a, b) > n", words), pico.ran(reference, *words)) < CLOSE
     with pytest.raises(XittError, match=r"xitt compose 'f\(a, b\)' --save NAME"):
         pico.lowered(rig, "f(a, b) + o")
@@ -460,8 +551,14 @@ def weighted_in_a_stack(m, rig, modules, words, pico_dir, state):
 
 def not_fused_in_a_stack(m, rig, modules, words, pico_dir, state):
     """Refused above and below a fusion, with the reason."""
-    chosen = {"a": CHOICES["seq_bn"], "b": CHOICES["seq_bn"], "c": CHOICES[m], "f": fusion_of(CHOICES["seq_bn"], 2)}
-    if METHODS[m].engine in ("head", "peft"):  # which put nothing there, or something in another place
+    chosen = {
+        "a": CHOICES["seq_bn"],
+        "b": CHOICES["seq_bn"],
+        "c": CHOICES[m],
+        "f": fusion_of(CHOICES["seq_bn"], 2),
+    }
+    # which put nothing there, or something in another place
+    if METHODS[m].engine in ("head", "peft"):
         found = lower(compose.parse("c > f(a, b)"), chosen, pico.LAYERS)
         assert (found.bottlenecks, found.updates) == ((("a", "b"),), ("c",) if m == "dora" else ())
         return
@@ -471,11 +568,14 @@ def not_fused_in_a_stack(m, rig, modules, words, pico_dir, state):
 
 
 def weighted(m, rig, modules, words, pico_dir, state):
-    """Learned weights start at the last part alone; any weights are W + Σ wᵢ ΔWᵢ by hand, ranks may differ."""
+    """Learned weights start at the last part alone; any weights are W + Σ wᵢ ΔWᵢ by hand, ranks may
+    differ."""
     tensors, methods = mount(rig, modules, state, a=m, b="lora")
     rig.mount("f", fusion_of(CHOICES[m], 2), over=("a", "b"))
     assert torch.equal(out(rig, "f(a, b)", words), out(rig, "b", words))
-    rig.parameters("f")["weights"].data.copy_(torch.tensor([0.3, -1.2]).expand_as(rig.parameters("f")["weights"]))
+    rig.parameters("f")["weights"].data.copy_(
+        torch.tensor([0.3, -1.2]).expand_as(rig.parameters("f")["weights"])
+    )
     reference = pico.by_hand(pico.plain(pico_dir), tensors, methods, {"a": 0.3, "b": -1.2})
     assert pico.gap(out(rig, "f(a, b)", words), pico.ran(reference, *words)) < CLOSE
     alone = pico.ran(pico.by_hand(pico.plain(pico_dir), {"a": tensors["a"]}, methods), *words)
@@ -486,7 +586,11 @@ def not_fused(m, rig, modules, words, pico_dir, state):
     """Refused: by the method's row, with the reason, and where somebody writes it down."""
     assert not_applicable(METHODS[m], "fuse")
     made = "weights" if METHODS[m].engine == "peft" else "fusion"
-    chosen = {"a": CHOICES[m], "b": CHOICES[m], "f": fusion_of(CHOICES["lora" if made == "weights" else "seq_bn"], 2)}
+    chosen = {
+        "a": CHOICES[m],
+        "b": CHOICES[m],
+        "f": fusion_of(CHOICES["lora" if made == "weights" else "seq_bn"], 2),
+    }
     with pytest.raises(XittError, match=r"fus|composes with nothing"):
         lower(compose.parse("f(a, b)"), chosen, pico.LAYERS)
 
@@ -499,7 +603,8 @@ def adds_nothing(m, n, rig, modules, words, pico_dir, state):
 
 
 def refused(text, m, n, rig, modules, words, pico_dir, state, *, sign):
-    """Refused, with a text that says why and what to write instead, which then runs unless it too is refused."""
+    """Refused, with a text that says why and what to write instead, which then runs unless it too
+    is refused."""
     written = f"a {sign} b"
     with pytest.raises(XittError) as told:
         lower(compose.parse(written), {"a": CHOICES[m], "b": CHOICES[n]}, pico.LAYERS)
@@ -510,7 +615,10 @@ def refused(text, m, n, rig, modules, words, pico_dir, state, *, sign):
         lower(instead, {"a": CHOICES[m], "b": CHOICES[n]}, pico.LAYERS)
 
 
-WRITE_SUM, WRITE_STACK = partial(refused, "write a + b", sign=">"), partial(refused, "write a > b", sign="+")
+WRITE_SUM, WRITE_STACK = (
+    partial(refused, "write a + b", sign=">"),
+    partial(refused, "write a > b", sign="+"),
+)
 ALONE_ONLY, BOTTOM = "composes with nothing", partial(refused, "at the bottom", sign=">")
 
 
@@ -539,21 +647,34 @@ def sum_law(m, n):
 
 FUSED = ("seq_bn", "double_seq_bn", "compacter")  # methods whose modules AdapterFusion weights
 
-# Every method × operator: what holds. A fresh module, a random one, one module alone, a fusion, and the two signs
-# between every two methods.
+# Every method × operator: what holds. A fresh module, a random one, one module alone, a fusion, and
+# the two signs between every two methods.
 TABLE = {
     **{("fresh", m): silent if METHODS[m].silent else bounded for m in METHODS},
     **{("random", m): nothing_to_draw if m in ("full", "head") else drawn for m in METHODS},
-    **{("dropout", m): dropped_in_training_only if "dropout" in METHODS[m].options else no_dropout for m in METHODS},
+    **{
+        ("dropout", m): dropped_in_training_only if "dropout" in METHODS[m].options else no_dropout
+        for m in METHODS
+    },
     **{("alone", m): alone_bottleneck for m in pico.NECKS},
     **{("alone", m): alone_update for m in pico.LOW},
     ("alone", "dora"): alone_dora,
     ("alone", "full"): alone_full,
     ("alone", "head"): alone_head,
-    **{("fuse", m): fused if m in FUSED else weighted if m in pico.LOW
-       else not_fused for m in METHODS},
-    **{("fuse in a stack", m): fused_in_a_stack if m in FUSED else weighted_in_a_stack if m in pico.LOW
-       else not_fused_in_a_stack for m in METHODS},
+    **{
+        ("fuse", m): fused if m in FUSED else weighted if m in pico.LOW else not_fused
+        for m in METHODS
+    },
+    **{
+        ("fuse in a stack", m): (
+            fused_in_a_stack
+            if m in FUSED
+            else weighted_in_a_stack
+            if m in pico.LOW
+            else not_fused_in_a_stack
+        )
+        for m in METHODS
+    },
     **{("scale", m): scaled if m in pico.LOW else not_scaled for m in METHODS},
     **{(m, ">", n): stack_law(m, n) for m, n in product(METHODS, METHODS)},
     **{(m, "+", n): sum_law(m, n) for m, n in product(METHODS, METHODS)},
@@ -561,8 +682,8 @@ TABLE = {
 
 
 def test_table_is_whole():
-    """Every method and every operator that `compose` has, each with each: nothing is left out in silence; merges have
-    a table of their own in test_merges."""
+    """Every method and every operator that `compose` has, each with each: nothing is left out in
+    silence; merges have a table of their own in test_merges."""
     assert set(compose.Composition.__args__) == {Nothing, Part, Stack, Sum, Scaled, Fuse, Merge}
     pairs = product(METHODS, (">", "+"), METHODS)
     alone = ("fresh", "random", "dropout", "alone", "fuse", "fuse in a stack", "scale")
@@ -592,7 +713,8 @@ def test_table(entry, state, rig, modules, words, pico_dir):
 
 
 def test_none_is_the_plain_encoder(rig, modules, words, pico_dir, pico_tokenizer):
-    """`none` is transformers' own forward, whatever is mounted, padded or not; and neutral in both operators."""
+    """`none` is transformers' own forward, whatever is mounted, padded or not; and neutral in both
+    operators."""
     ids, mask = words
     longest = ids[mask.sum(1).argmax()][None]
     reference = pico.plain(pico_dir)
@@ -607,8 +729,12 @@ def test_none_is_the_plain_encoder(rig, modules, words, pico_dir, pico_tokenizer
 
 
 def three(sign: str, kinds: tuple[str, ...]) -> bool:
-    """Whether three parts have a form, by what the table says of two: the same rules again, over all of them."""
-    low, necks = [m for m in kinds if METHODS[m].engine == "peft"], [m for m in kinds if m in pico.NECKS]
+    """Whether three parts have a form, by what the table says of two: the same rules again, over
+    all of them."""
+    low, necks = (
+        [m for m in kinds if METHODS[m].engine == "peft"],
+        [m for m in kinds if m in pico.NECKS],
+    )
     if "full" in kinds:
         return False
     if sign == "+":
@@ -622,21 +748,29 @@ def three_alone(kinds, tensors, methods, pico_dir):
 
     necks = [name for name, m in zip("abc", kinds, strict=True) if m in pico.NECKS]
     reference = pico.plain(pico_dir)
-    reference = pico.with_adapters(reference, {name: tensors[name] for name in necks}, methods,
-                                   LibraryStack(*necks) if necks else None)
+    reference = pico.with_adapters(
+        reference,
+        {name: tensors[name] for name in necks},
+        methods,
+        LibraryStack(*necks) if necks else None,
+    )
     for low in (name for name, m in zip("abc", kinds, strict=True) if METHODS[m].engine == "peft"):
         plain, choices = pico.plainly({low: tensors[low]}, methods)
         inject_adapter_in_model(pico.lora_config(choices[low]), reference, adapter_name=low)
-        pico.fill(reference, low, {name.replace(".base_layer.", "."): value for name, value in plain[low].items()})
+        pico.fill(
+            reference,
+            low,
+            {name.replace(".base_layer.", "."): value for name, value in plain[low].items()},
+        )
     return reference.eval()
 
 
 @pytest.mark.parametrize("sign", [">", "+"])
 @pytest.mark.parametrize("m", METHODS)
 def test_three_parts_of_all_methods(m, sign, pico_files, modules, words, pico_dir):
-    """`a > b > c` and `a + b + c` for every three methods: the libraries' own or by hand, or refused; on random
-    modules, and on trained ones where the upper two are of one method. The head alone adds nothing: at the bottom is
-    enough."""
+    """`a > b > c` and `a + b + c` for every three methods: the libraries' own or by hand, or
+    refused; on random modules, and on trained ones where the upper two are of one method. The head
+    alone adds nothing: at the bottom is enough."""
     above = [name for name in METHODS if name != "head"]
     for n, o in product(above, above):
         kinds, text = (m, n, o), f" {sign} ".join("abc")
@@ -648,36 +782,55 @@ def test_three_parts_of_all_methods(m, sign, pico_files, modules, words, pico_di
         for state in ("random", "trained") if n == o else ("random",):
             rig = pico.rig(pico_files)
             tensors, methods = mount(rig, modules, state, a=m, b=n, c=o)
-            reference = (pico.by_hand(pico.plain(pico_dir), tensors, methods) if sign == "+"
-                         else three_alone(kinds, tensors, methods, pico_dir))
-            assert pico.gap(out(rig, text, words), pico.ran(reference, *words)) < CLOSE, (kinds, state)
+            reference = (
+                pico.by_hand(pico.plain(pico_dir), tensors, methods)
+                if sign == "+"
+                else three_alone(kinds, tensors, methods, pico_dir)
+            )
+            assert pico.gap(out(rig, text, words), pico.ran(reference, *words)) < CLOSE, (
+                kinds,
+                state,
+            )
 
 
 def test_three_parts(rig, modules, words, pico_dir):
     """(l + m) > a > b: sums within stacks, by both libraries and by hand."""
     tensors, methods = mount(rig, modules, "random", a="seq_bn", b="seq_bn", l="lora", m="lora")
     low, necks = ({name: tensors[name] for name in pair} for pair in ("lm", "ab"))
-    reference = pico.with_adapters(pico.by_hand(pico.plain(pico_dir), low, methods), necks, methods,
-                                   LibraryStack("a", "b"))
+    reference = pico.with_adapters(
+        pico.by_hand(pico.plain(pico_dir), low, methods), necks, methods, LibraryStack("a", "b")
+    )
     ours = out(rig, "(l + m) > a > b", words)
     assert pico.gap(ours, pico.ran(reference, *words)) < CLOSE
     for same in ("a > (l + m) > b", "a > b > (l + m)"):
         assert torch.equal(ours, out(rig, same, words))
 
 
-@pytest.mark.parametrize("text", ["a > a", "a > b > a", "(l + m) > a > a", "l + l",
-                                  "l + m + l", "(l + m) > l"])
+@pytest.mark.parametrize(
+    "text", ["a > a", "a > b > a", "(l + m) > a > a", "l + l", "l + m + l", "(l + m) > l"]
+)
 def test_a_module_stands_once(text):
-    methods = {"a": CHOICES["seq_bn"], "b": CHOICES["seq_bn"], "l": CHOICES["lora"], "m": CHOICES["lora"]}
+    methods = {
+        "a": CHOICES["seq_bn"],
+        "b": CHOICES["seq_bn"],
+        "l": CHOICES["lora"],
+        "m": CHOICES["lora"],
+    }
     with pytest.raises(XittError, match=r"twice|write"):
         lower(compose.parse(text), methods, pico.LAYERS)
 
 
-@pytest.mark.parametrize("text", ["a + b + l", "l > a > m", "l + a + m", "a > l > b > m", "l > m > a",
-                                  "(l > m) > a"])
+@pytest.mark.parametrize(
+    "text", ["a + b + l", "l > a > m", "l + a + m", "a > l > b > m", "l > m > a", "(l > m) > a"]
+)
 def test_what_to_write_instead_runs(text):
     """The refusal of a mixed composition names one that isn't refused."""
-    methods = {"a": CHOICES["seq_bn"], "b": CHOICES["seq_bn"], "l": CHOICES["lora"], "m": CHOICES["lora"]}
+    methods = {
+        "a": CHOICES["seq_bn"],
+        "b": CHOICES["seq_bn"],
+        "l": CHOICES["lora"],
+        "m": CHOICES["lora"],
+    }
     with pytest.raises(XittError) as told:
         lower(compose.parse(text), methods, pico.LAYERS)
     instead = compose.parse(re.search(r"write (.+?)$", str(told.value))[1])
@@ -699,7 +852,8 @@ def five(rig, modules) -> dict[str, str]:
 
 
 def test_trunk_and_top_are_the_whole(rig, modules, words):
-    """run(0 → depth) without modules, then run(depth → top) with them, equals the whole, bit for bit."""
+    """run(0 → depth) without modules, then run(depth → top) with them, equals the whole, bit for
+    bit."""
     ids, mask = words
     for text in five(rig, modules).values():
         form = pico.lowered(rig, text)
@@ -716,7 +870,8 @@ def test_trunk_and_top_are_the_whole(rig, modules, words):
 
 @pytest.mark.parametrize("kind", ["pair", "tagging", "qa", "retrieval"])
 def test_cohort_says_what_each_says_alone(kind, pico_files, modules, pico_tokenizer):
-    """Five mixed compositions over one trunk say, bit for bit, what each says alone in an encoder of its own."""
+    """Five mixed compositions over one trunk say, bit for bit, what each says alone in an encoder
+    of its own."""
     found = pico.units(kind, pico.rows(kind, 12, seed=5), pico_tokenizer)
     rig = pico.rig(pico_files)
     texts = five(rig, modules)
@@ -734,11 +889,16 @@ def test_cohort_says_what_each_says_alone(kind, pico_files, modules, pico_tokeni
             method = rig.methods[name]
             alone.mount(name, method, tensors=modules(method.name, name, "random", method))
         (lonely,) = pico.said(alone, [scored(alone, n, text)], found, kind, stop=stop)
-        assert all(np.array_equal(one, two) for one, two in zip(together[n], lonely, strict=True)), text
-    assert not all(np.array_equal(one, two) for one, two in zip(together[1], together[2], strict=True))
+        assert all(
+            np.array_equal(one, two) for one, two in zip(together[n], lonely, strict=True)
+        ), text
+    assert not all(
+        np.array_equal(one, two) for one, two in zip(together[1], together[2], strict=True)
+    )
 
 
-MIXES = {  # compositions that share batches, row by row, and whether one pass has an exact form for them
+# compositions that share batches, row by row, and whether one pass has an exact form for them
+MIXES = {
     "updates": (["none", "l", "0.3*l - 2*m", "l + m + p", "p"], True),
     "bottlenecks": (["a", "b", "c"], True),
     "tops of stacks": (["a > b", "a > c"], True),
@@ -754,27 +914,51 @@ MIXES = {  # compositions that share batches, row by row, and whether one pass h
     "a fusion": (["f(a, b)", "c"], False),
     "everything": (["none", "l + m", "a > b", "d", "o", "l > a"], False),
 }
-MIXED = {"a": "seq_bn", "b": "seq_bn", "c": "seq_bn", "d": "double_seq_bn", "e": "double_seq_bn", "g": "par_bn",
-         "h": "par_bn", "l": "lora", "m": "rslora", "p": "pissa", "o": "dora"}
+MIXED = {
+    "a": "seq_bn",
+    "b": "seq_bn",
+    "c": "seq_bn",
+    "d": "double_seq_bn",
+    "e": "double_seq_bn",
+    "g": "par_bn",
+    "h": "par_bn",
+    "l": "lora",
+    "m": "rslora",
+    "p": "pissa",
+    "o": "dora",
+}
 
 
 @pytest.mark.parametrize("state", ["random", "trained"])
 @pytest.mark.parametrize("mix", MIXES)
-def test_mixed_batches_say_what_each_says_alone(mix, state, rig, modules, pico_tokenizer, monkeypatch):
-    """Batches whose rows stand under different compositions and heads, of two kinds: every row says what it says in a
-    batch of its own, in one pass where the form is exact, else composition by composition, and out loud."""
+def test_mixed_batches_say_what_each_says_alone(
+    mix, state, rig, modules, pico_tokenizer, monkeypatch
+):
+    """Batches whose rows stand under different compositions and heads, of two kinds: every row says
+    what it says in a batch of its own, in one pass where the form is exact, else composition by
+    composition, and out loud."""
     texts, together = MIXES[mix]
-    for name in dict.fromkeys(part for text in texts for part in compose.names(compose.parse(text)) if part != "f"):
+    for name in dict.fromkeys(
+        part for text in texts for part in compose.names(compose.parse(text)) if part != "f"
+    ):
         rig.mount(name, CHOICES[MIXED[name]], tensors=modules(MIXED[name], name, state))
     if "f(a, b)" in texts:
         rig.mount("f", fusion_of(CHOICES["seq_bn"], 2), seed=4, over=("a", "b"))
     kinds = ["pair", "choice"]
     heads = [pico.head(kinds[n % 2], seed=n, labels=(3, 1)[n % 2]) for n in range(len(texts))]
-    asked = [predict.Asked(pico.units(kind, pico.rows(kind, 7 + n, seed=n), pico_tokenizer), kind,
-                            Scored(pico.lowered(rig, text), heads[n]))
-             for n, text in enumerate(texts) for kind in [kinds[n % 2]]]
+    asked = [
+        predict.Asked(
+            pico.units(kind, pico.rows(kind, 7 + n, seed=n), pico_tokenizer),
+            kind,
+            Scored(pico.lowered(rig, text), heads[n]),
+        )
+        for n, text in enumerate(texts)
+        for kind in [kinds[n % 2]]
+    ]
     ways, activate = [], Rig.activate_rows
-    monkeypatch.setattr(Rig, "activate_rows", lambda *words: ways.append(activate(*words)) or ways[-1])
+    monkeypatch.setattr(
+        Rig, "activate_rows", lambda *words: ways.append(activate(*words)) or ways[-1]
+    )
     found = predict.mixed(rig, asked, fabric=pico.fabric(), tokens=400, stop=pico.LAYERS)
     assert together == all(ways) and len(ways) > 1
     for one, said in zip(asked, found, strict=True):
@@ -784,10 +968,22 @@ def test_mixed_batches_say_what_each_says_alone(mix, state, rig, modules, pico_t
     sizes = {len(unit) for unit in asked[0].units.columns["ids"]}
     assert len(sizes) > 1, "rows of unequal length share batches"
     if len(set(texts)) > 1:
-        swapped = predict.mixed(rig, [dataclasses.replace(asked[0], scored=Scored(
-            asked[-1].scored.lowered, asked[0].scored.head)), asked[1]], fabric=pico.fabric(), tokens=400,
-            stop=pico.LAYERS)
-        assert max(np.abs(one - two).max() for one, two in zip(swapped[0], found[0], strict=True)) > 1e-4
+        swapped = predict.mixed(
+            rig,
+            [
+                dataclasses.replace(
+                    asked[0], scored=Scored(asked[-1].scored.lowered, asked[0].scored.head)
+                ),
+                asked[1],
+            ],
+            fabric=pico.fabric(),
+            tokens=400,
+            stop=pico.LAYERS,
+        )
+        assert (
+            max(np.abs(one - two).max() for one, two in zip(swapped[0], found[0], strict=True))
+            > 1e-4
+        )
 
 
 def test_full_in_a_scoring_cohort(pico_files, modules, pico_tokenizer):
@@ -803,30 +999,51 @@ def test_full_in_a_scoring_cohort(pico_files, modules, pico_tokenizer):
     assert not np.array_equal(together[0][0], together[1][0])
 
 
-COHORT = {"one": ("seq_bn", "one", ()), "two": ("seq_bn", "two", ()),
-          "above": ("seq_bn", "frozen > above", ("frozen",)), "lora": ("lora", "lora", ()),
-          "beside": ("lora", "beside + still", ("still",))}
+COHORT = {
+    "one": ("seq_bn", "one", ()),
+    "two": ("seq_bn", "two", ()),
+    "above": ("seq_bn", "frozen > above", ("frozen",)),
+    "lora": ("lora", "lora", ()),
+    "beside": ("lora", "beside + still", ("still",)),
+}
 FROZEN = {"frozen": "seq_bn", "still": "lora"}
 
 
 def cohort(rig, modules, names, choices) -> list[loop.Row]:
     """Rows of COHORT, each with a start of its own, and the frozen modules they stand on."""
     for name in dict.fromkeys(part for row in names for part in COHORT[row][2]):
-        rig.mount(name, choices[FROZEN[name]], tensors=modules(FROZEN[name], "z", "random", choices[FROZEN[name]]))
+        rig.mount(
+            name,
+            choices[FROZEN[name]],
+            tensors=modules(FROZEN[name], "z", "random", choices[FROZEN[name]]),
+        )
     for name in names:
         rig.mount(name, choices.get(name, choices[COHORT[name][0]]), seed=sum(map(ord, name)))
-    return [trainable(rig, name, COHORT[name][1], "pair", seed=n) for n, name in enumerate(COHORT) if name in names]
+    return [
+        trainable(rig, name, COHORT[name][1], "pair", seed=n)
+        for n, name in enumerate(COHORT)
+        if name in names
+    ]
 
 
 def equal(one: loop.Trained, two: loop.Trained) -> bool:
-    return pico.same(one.tensors, two.tensors) and one.metrics == two.metrics and one.failed == two.failed
+    return (
+        pico.same(one.tensors, two.tensors)
+        and one.metrics == two.metrics
+        and one.failed == two.failed
+    )
 
 
-@pytest.mark.parametrize(("dropout", "choices", "trunk"), [(None, CHOICES, None), (None, HIGH, None), (0.0, CHOICES, 0),
-                                                           (0.0, HIGH, 2)],
-                         ids=["dropout", "dropout, leave_out", "no dropout", "shared trunk"])
-def test_cohort_trains_what_each_trains_alone(dropout, choices, trunk, pico_files, modules, pico_tokenizer):
-    """Five rows side by side give, bit for bit, the tensors, the best look and the history of five runs alone."""
+@pytest.mark.parametrize(
+    ("dropout", "choices", "trunk"),
+    [(None, CHOICES, None), (None, HIGH, None), (0.0, CHOICES, 0), (0.0, HIGH, 2)],
+    ids=["dropout", "dropout, leave_out", "no dropout", "shared trunk"],
+)
+def test_cohort_trains_what_each_trains_alone(
+    dropout, choices, trunk, pico_files, modules, pico_tokenizer
+):
+    """Five rows side by side give, bit for bit, the tensors, the best look and the history of five
+    runs alone."""
     data, rig = pico.data("pair", pico_tokenizer), pico.rig(pico_files)
     rows = cohort(rig, modules, list(COHORT), choices)
     assert loop._shared_depth(rows, loop.Settings(dropout=dropout), rig) == trunk
@@ -842,11 +1059,19 @@ def test_cohort_trains_what_each_trains_alone(dropout, choices, trunk, pico_file
 
 
 def test_dropout_acts(pico_files, modules, pico_tokenizer):
-    """The setting is not a word: none, the configuration's and a larger one give three different trainings."""
+    """The setting is not a word: none, the configuration's and a larger one give three different
+    trainings."""
     data, losses = pico.data("pair", pico_tokenizer), set()
     for dropout in (None, 0.0, 0.3, 0.1):
         rig, watch = pico.rig(pico_files), pico.Watch()
-        run_training(cohort(rig, modules, ["one"], CHOICES), data, rig, dropout=dropout, watch=watch, max_steps=2)
+        run_training(
+            cohort(rig, modules, ["one"], CHOICES),
+            data,
+            rig,
+            dropout=dropout,
+            watch=watch,
+            max_steps=2,
+        )
         losses.add(watch.losses[0][2])
     assert len(losses) == 3  # the configuration says 0.1
 
@@ -857,15 +1082,28 @@ NLI = mixture.space(tasks.task("mnli"))
 
 
 def stored(files, tensors, head, method="seq_bn", **changes) -> serialization.Module:
-    whole = {**{f"encoder.{name}": value for name, value in tensors.items()},
-             **{f"head.{NLI}.{name}": value.detach() for name, value in head.state_dict().items()}}
+    whole = {
+        **{f"encoder.{name}": value for name, value in tensors.items()},
+        **{f"head.{NLI}.{name}": value.detach() for name, value in head.state_dict().items()},
+    }
     values = dict(
-        key="ab" * 32, digest=tensors_digest(whole), encoder=files.fingerprint, encoder_name=files.name,
-        method=CHOICES[method].record(), trained_on="mnli", mixture=mixture.single("mnli").record(),
-        heads={NLI: {"kind": "pair", "labels": list(tasks.task("mnli").labels)}}, languages=["en"],
-        seed=1, context="ab" * 32, role="mnli", exposure=[], metrics={"score": 1.0, "headline": "accuracy"},
+        key="ab" * 32,
+        digest=tensors_digest(whole),
+        encoder=files.fingerprint,
+        encoder_name=files.name,
+        method=CHOICES[method].record(),
+        trained_on="mnli",
+        mixture=mixture.single("mnli").record(),
+        heads={NLI: {"kind": "pair", "labels": list(tasks.task("mnli").labels)}},
+        languages=["en"],
+        seed=1,
+        context="ab" * 32,
+        role="mnli",
+        exposure=[],
+        metrics={"score": 1.0, "headline": "accuracy"},
         training={"learning_rate": 1e-3, "start": None, "below": [], "carry_pooler": False},
-        versions=records.versions())
+        versions=records.versions(),
+    )
     return serialization.Module(serialization.Manifest(**{**values, **changes}), whole)
 
 
@@ -884,8 +1122,12 @@ def test_a_made_module_has_the_key_its_parts_have():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_saved_and_loaded(method, pico_files, modules, pico_tokenizer, store):
-    """Law 5: the same tensors, manifest and outputs, bit for bit, and the same digest when saved again."""
-    head, found = pico.head("pair"), pico.units("pair", pico.rows("pair", 9, seed=5), pico_tokenizer)
+    """Law 5: the same tensors, manifest and outputs, bit for bit, and the same digest when saved
+    again."""
+    head, found = (
+        pico.head("pair"),
+        pico.units("pair", pico.rows("pair", 9, seed=5), pico_tokenizer),
+    )
     made = stored(pico_files, modules(method, "a", "trained"), head, method)
     rig = pico.rig(pico_files)
     rig.mount("a", CHOICES[method], tensors=made.part("encoder"))
@@ -897,7 +1139,10 @@ def test_saved_and_loaded(method, pico_files, modules, pico_tokenizer, store):
     assert tensors_digest(loaded.tensors) == made.manifest.digest
     there = bench(pico_files, store)
     there.put(loaded, CHOICES[method])
-    scored = Scored(there.lowered(compose.parse(loaded.manifest.context)), heads.trained(tasks.task("mnli"), [loaded], there))
+    scored = Scored(
+        there.lowered(compose.parse(loaded.manifest.context)),
+        heads.trained(tasks.task("mnli"), [loaded], there),
+    )
     after = pico.said(there.rig, [scored], found, "pair")
     assert all(np.array_equal(one, two) for one, two in zip(before[0], after[0], strict=True))
     store.save_module(loaded)
@@ -905,7 +1150,8 @@ def test_saved_and_loaded(method, pico_files, modules, pico_tokenizer, store):
 
 
 def test_loading_is_strict(pico_files, modules, store):
-    """A tensor missing, too many, or of another shape is refused by name, and so is another encoder."""
+    """A tensor missing, too many, or of another shape is refused by name, and so is another
+    encoder."""
     good, head = modules("seq_bn", "a", "random"), pico.head("pair")
     name = next(iter(good))
 
@@ -918,7 +1164,12 @@ def test_loading_is_strict(pico_files, modules, store):
 
     refuse({key: value for key, value in good.items() if key != name}, "1 tensors missing", name)
     refuse({**good, "encoder.layer.9.extra": torch.zeros(2)}, "1 too many", "encoder.layer.9.extra")
-    refuse({**good, name: good[name][:-1]}, name, str(tuple(good[name].shape)), str(tuple(good[name][:-1].shape)))
+    refuse(
+        {**good, name: good[name][:-1]},
+        name,
+        str(tuple(good[name].shape)),
+        str(tuple(good[name][:-1].shape)),
+    )
     refuse(good, pico_files.fingerprint[:12], "f0" * 6, encoder="f0" * 32, encoder_name="another")
     refuse(modules("lora", "a", "random"), "missing", "too many")
 
@@ -934,7 +1185,8 @@ def test_a_refused_module_is_not_there(pico_files, modules, store):
 
 
 def test_files_are_strict(pico_files, modules, store):
-    """Another format version, keys of the manifest missing or too many, altered bytes, half a file."""
+    """Another format version, keys of the manifest missing or too many, altered bytes, half a
+    file."""
     made = stored(pico_files, modules("lora", "a", "random"), pico.head("pair"), "lora")
     folder = store.module_folder(made.manifest.key)
 
@@ -965,7 +1217,9 @@ def test_files_are_strict(pico_files, modules, store):
     store.save_module(made)
     whole = (folder / serialization.TENSORS).read_bytes()
     for at in (-1, -len(whole) // 3):
-        (folder / serialization.TENSORS).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[len(whole) + at + 1 :])
+        (folder / serialization.TENSORS).write_bytes(
+            whole[:at] + bytes([whole[at] ^ 1]) + whole[len(whole) + at + 1 :]
+        )
         refuse(serialization.TENSORS, made.manifest.digest[:12])
     (folder / serialization.TENSORS).write_bytes(whole[:-100])
     refuse(serialization.TENSORS)
@@ -976,7 +1230,8 @@ def test_files_are_strict(pico_files, modules, store):
 
 
 def test_fingerprint(pico_dir, pico_files, tmp_path):
-    """The fingerprint is of the tensors and the tokenizer: another weight or another piece gives another one."""
+    """The fingerprint is of the tensors and the tokenizer: another weight or another piece gives
+    another one."""
     again = pico.write(tmp_path / "again")
     assert pretrained.inspect(str(again)).fingerprint == pico_files.fingerprint
     other = pico.write(tmp_path / "other", seed=8)
@@ -994,7 +1249,9 @@ def uninterrupted(pico_files, modules, pico_tokenizer):
     """Three rows trained to the end with dropout on."""
     rig = pico.rig(pico_files)
     rows = cohort(rig, modules, ["one", "above", "beside"], CHOICES)
-    results = run_training(rows, pico.data("pair", pico_tokenizer), rig, max_steps=9, evaluate_every=3)
+    results = run_training(
+        rows, pico.data("pair", pico_tokenizer), rig, max_steps=9, evaluate_every=3
+    )
     assert all(result.metrics["steps"] == 9 for result in results)
     return results
 
@@ -1008,27 +1265,43 @@ def kept_every_step(monkeypatch):
 def again(pico_files, modules, pico_tokenizer, keeper, watch=None):
     rig = pico.rig(pico_files)
     rows = cohort(rig, modules, ["one", "above", "beside"], CHOICES)
-    return run_training(rows, pico.data("pair", pico_tokenizer), rig, keeper=keeper, watch=watch, keep_every=0.0,
-                        max_steps=9, evaluate_every=3)
+    return run_training(
+        rows,
+        pico.data("pair", pico_tokenizer),
+        rig,
+        keeper=keeper,
+        watch=watch,
+        keep_every=0.0,
+        max_steps=9,
+        evaluate_every=3,
+    )
 
 
 def test_twice_the_same(uninterrupted, pico_files, modules, pico_tokenizer):
     torch.rand(7)  # what was drawn before doesn't matter
-    for one, two in zip(uninterrupted, again(pico_files, modules, pico_tokenizer, pico.Keeper()), strict=True):
+    for one, two in zip(
+        uninterrupted, again(pico_files, modules, pico_tokenizer, pico.Keeper()), strict=True
+    ):
         assert equal(one, two)
 
 
 def reached(stops: list[int]) -> int:
-    """The step that a run begins with after runs that were killed in `stops`, before these steps were kept."""
+    """The step that a run begins with after runs that were killed in `stops`, before these steps
+    were kept."""
     kept = 0
     for stop in stops:
         kept = max(kept, stop - 1)
     return kept + 1
 
 
-@pytest.mark.parametrize("stops", [[1], [2, 5], [3], [4, 4, 8], [9], random.Random(6).sample(range(1, 10), 3)], ids=str)
-def test_stopped_and_resumed(stops, uninterrupted, kept_every_step, pico_files, modules, pico_tokenizer, store):
-    """Killed after any step, once or more often, and taken up again from the store: the same bits."""
+@pytest.mark.parametrize(
+    "stops", [[1], [2, 5], [3], [4, 4, 8], [9], random.Random(6).sample(range(1, 10), 3)], ids=str
+)
+def test_stopped_and_resumed(
+    stops, uninterrupted, kept_every_step, pico_files, modules, pico_tokenizer, store
+):
+    """Killed after any step, once or more often, and taken up again from the store: the same
+    bits."""
     for stop in stops:
         if stop < reached(stops[: stops.index(stop)]):
             continue  # that step is behind it
@@ -1041,8 +1314,11 @@ def test_stopped_and_resumed(stops, uninterrupted, kept_every_step, pico_files, 
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])
-def test_killed_between_two_saves(kept, uninterrupted, kept_every_step, pico_files, modules, pico_tokenizer):
+def test_killed_between_two_saves(
+    kept, uninterrupted, kept_every_step, pico_files, modules, pico_tokenizer
+):
     """Some rows were kept at a later step than others: each goes on from its own."""
+
     class Dying(pico.Keeper):
         def save(self, key, tensors, state):
             if state["step"] == 5 and key == ("one", "above", "beside")[kept]:
@@ -1052,7 +1328,10 @@ def test_killed_between_two_saves(kept, uninterrupted, kept_every_step, pico_fil
     keeper = Dying()
     with pytest.raises(pico.Stopped):
         again(pico_files, modules, pico_tokenizer, keeper)
-    assert sorted(state["step"] for _, state in keeper.states.values()) == [4] * (3 - kept) + [5] * kept
+    assert (
+        sorted(state["step"] for _, state in keeper.states.values())
+        == [4] * (3 - kept) + [5] * kept
+    )
     keeper.__class__ = pico.Keeper
     resumed = again(pico_files, modules, pico_tokenizer, keeper)
     assert all(equal(one, two) for one, two in zip(uninterrupted, resumed, strict=True))
@@ -1069,10 +1348,20 @@ def test_finished_is_finished(uninterrupted, pico_files, modules, pico_tokenizer
 
 def test_patience_is_kept(pico_files, modules, pico_tokenizer):
     """Rows that stop early stop at the same look, alone, in a cohort, and resumed."""
+
     def go(names, keeper=None, watch=None):
         rig = pico.rig(pico_files)
-        return run_training(cohort(rig, modules, names, CHOICES), pico.data("pair", pico_tokenizer), rig,
-                            max_steps=12, evaluate_every=1, patience=2, keep_every=0.0, keeper=keeper, watch=watch)
+        return run_training(
+            cohort(rig, modules, names, CHOICES),
+            pico.data("pair", pico_tokenizer),
+            rig,
+            max_steps=12,
+            evaluate_every=1,
+            patience=2,
+            keep_every=0.0,
+            keeper=keeper,
+            watch=watch,
+        )
 
     names = ["one", "above", "lora"]
     together = go(names)
@@ -1087,6 +1376,7 @@ def test_patience_is_kept(pico_files, modules, pico_tokenizer):
 
 def test_a_failed_row_fails_alone(pico_files, modules, pico_tokenizer):
     """A row whose loss is not a number stops and says so; the others' bits don't change."""
+
     def go(names, *, poison):
         rig = pico.rig(pico_files)
         rows = cohort(rig, modules, names, CHOICES)
@@ -1105,10 +1395,19 @@ def test_a_failed_row_fails_alone(pico_files, modules, pico_tokenizer):
 
 def write_squad(path: Path, ids: list[str], *, words: str = "the red cat sees a dog") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    paragraphs = [{"context": f"{words} {n} {path.stem}",
-                   "qas": [{"id": found, "question": f"who sees {path.stem} {n}",
-                            "answers": [{"text": "cat", "answer_start": words.index("cat")}]}]}
-                  for n, found in enumerate(ids)]
+    paragraphs = [
+        {
+            "context": f"{words} {n} {path.stem}",
+            "qas": [
+                {
+                    "id": found,
+                    "question": f"who sees {path.stem} {n}",
+                    "answers": [{"text": "cat", "answer_start": words.index("cat")}],
+                }
+            ],
+        }
+        for n, found in enumerate(ids)
+    ]
     path.write_text(json.dumps({"data": [{"title": path.stem, "paragraphs": paragraphs}]}))
 
 
@@ -1119,19 +1418,32 @@ def ids(first: int, last: int) -> list[str]:
 def planned(pico_dir, root: Path, **changes) -> planner.Plan:
     # A handful of rows can't be sliced in twentieths as the table does; here dev selects.
     changes["tasks"] = {"squad": {"train": "train", "selection": "dev"}, **changes.get("tasks", {})}
-    values = {"name": "t", "encoder": str(pico_dir), "methods": ["seq_bn"], "intermediates": [], "targets": ["xquad"],
-              "modes": ["none"], "languages": ["en", "de"], "data": {"root": str(root)}, **changes}
+    values = {
+        "name": "t",
+        "encoder": str(pico_dir),
+        "methods": ["seq_bn"],
+        "intermediates": [],
+        "targets": ["xquad"],
+        "modes": ["none"],
+        "languages": ["en", "de"],
+        "data": {"root": str(root)},
+        **changes,
+    }
     found = recipe.parse(values, where="test")
     return planner.make(found, planner.Material(found, root))
 
 
 def statuses(made: planner.Plan) -> dict[tuple, str | None]:
-    return {(entry.intermediate, entry.mode, entry.target, entry.language): entry.status for entry in made.entries}
+    return {
+        (entry.intermediate, entry.mode, entry.target, entry.language): entry.status
+        for entry in made.entries
+    }
 
 
 @pytest.fixture
 def qa_root(tmp_path) -> Path:
-    """SQuAD train q0-q9, its dev q10-q14; XQuAD, in two languages, elsewhere; a second, clean training file."""
+    """SQuAD train q0-q9, its dev q10-q14; XQuAD, in two languages, elsewhere; a second, clean
+    training file."""
     write_squad(tmp_path / "squad/train-v1.1.json", ids(0, 10))
     write_squad(tmp_path / "squad/dev-v1.1.json", ids(10, 15))
     write_squad(tmp_path / "clean/train.json", ids(50, 60))
@@ -1149,45 +1461,66 @@ def test_clean_cells_are_scored(pico_dir, qa_root):
     xquad(qa_root, en=ids(90, 95), de=ids(90, 95))
     made = planned(pico_dir, qa_root)
     assert [(entry.language, entry.status, entry.tag) for entry in made.entries] == [
-        ("en", None, exposure.TASK_SEEN), ("de", None, exposure.ZERO_SHOT)]
+        ("en", None, exposure.TASK_SEEN),
+        ("de", None, exposure.ZERO_SHOT),
+    ]
 
 
 @pytest.mark.parametrize(("where", "shared"), [("train", "q3"), ("selection", "q12")])
 def test_items_in_training_or_selection_block(where, shared, pico_dir, qa_root):
-    """One item of a test in the training file, or in what picks the best step, blocks the cell, in every language
-    that has it; the other languages stay."""
+    """One item of a test in the training file, or in what picks the best step, blocks the cell, in
+    every language that has it; the other languages stay."""
     xquad(qa_root, en=[*ids(90, 95), shared], de=ids(90, 95))
     made = planned(pico_dir, qa_root)
     blocked, free = made.entries
     assert (blocked.language, blocked.status) == ("en", BLOCKED)
     assert f"1 in squad@en {'train' if where == 'train' else 'dev'}" in blocked.reason
     assert (free.language, free.status) == ("de", None)
-    xquad(qa_root, en=ids(90, 95), de=[*ids(90, 95), shared])  # a translation has the id of the English item
+    # a translation has the id of the English item
+    xquad(qa_root, en=ids(90, 95), de=[*ids(90, 95), shared])
     assert [entry.status for entry in planned(pico_dir, qa_root).entries] == [None, BLOCKED]
 
 
 @pytest.mark.parametrize("shared", ["q3", "q12"], ids=["trained", "selected"])
 def test_items_that_came_through_a_parent_block(shared, pico_dir, qa_root):
-    """The target's own data is clean; the intermediate has seen the test. Only the rows after it are blocked, in
-    both modes, whether the item was trained on or picked the intermediate's best step."""
+    """The target's own data is clean; the intermediate has seen the test. Only the rows after it
+    are blocked, in both modes, whether the item was trained on or picked the intermediate's best
+    step."""
     xquad(qa_root, en=[*ids(90, 95), shared], de=ids(90, 95))
-    own = {"xquad": {"files": {"train": "clean/train.json", "dev": "clean/dev.json"}, "train": "train",
-                     "selection": "dev"}}
-    made = planned(pico_dir, qa_root, tasks=own, intermediates=["squad"], modes=["none", "sequential", "stack"])
+    own = {
+        "xquad": {
+            "files": {"train": "clean/train.json", "dev": "clean/dev.json"},
+            "train": "train",
+            "selection": "dev",
+        }
+    }
+    made = planned(
+        pico_dir, qa_root, tasks=own, intermediates=["squad"], modes=["none", "sequential", "stack"]
+    )
     assert statuses(made) == {
-        ("", "none", "xquad", "en"): None, ("", "none", "xquad", "de"): None,
-        ("squad", "sequential", "xquad", "en"): BLOCKED, ("squad", "sequential", "xquad", "de"): None,
-        ("squad", "stack", "xquad", "en"): BLOCKED, ("squad", "stack", "xquad", "de"): None}
+        ("", "none", "xquad", "en"): None,
+        ("", "none", "xquad", "de"): None,
+        ("squad", "sequential", "xquad", "en"): BLOCKED,
+        ("squad", "sequential", "xquad", "de"): None,
+        ("squad", "stack", "xquad", "en"): BLOCKED,
+        ("squad", "stack", "xquad", "de"): None,
+    }
     child = next(job for job in made.train.values() if job.below)
     assert {(one.task, one.role) for one in child.exposure} == {
-        ("xquad", "trained"), ("xquad", "selected"), ("squad", "trained"), ("squad", "selected")}
+        ("xquad", "trained"),
+        ("xquad", "selected"),
+        ("squad", "trained"),
+        ("squad", "selected"),
+    }
 
 
 def test_training_and_selection_are_apart(pico_dir, qa_root):
     """Law 7: one item in both is a problem of the recipe, told by name."""
     write_squad(qa_root / "squad/dev-v1.1.json", ids(9, 15))
     xquad(qa_root, en=ids(90, 95), de=ids(90, 95))
-    with pytest.raises(XittError, match=r"1 items, squad/q9 among them, stand in training and in selection"):
+    with pytest.raises(
+        XittError, match=r"1 items, squad/q9 among them, stand in training and in selection"
+    ):
         planned(pico_dir, qa_root)
 
 
@@ -1199,7 +1532,9 @@ def test_selection_never_reads_a_test(pico_dir, qa_root):
 MADE_FROM = {"xquad": ("squad", "dev")}  # test items that are another origin's: Artetxe et al. 2020
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in tasks.TASKS.values() if row.trains])
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, id=row.name) for row in tasks.TASKS.values() if row.trains]
+)
 def test_selection_splits_of_the_tables(row):
     """Law 7: no task's selection split is a test, or the split that its test was made from."""
     trained = tasks.task(row.trained_on or row.name)
@@ -1211,12 +1546,17 @@ def test_selection_splits_of_the_tables(row):
 def write_pairs(path: Path, count: int, first: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     labels = ("contradiction", "entailment", "neutral")
-    path.write_text("".join(f"{path.stem} the cat {n + first}\ta dog {n + first} {path.stem}\t{labels[n % 3]}\n"
-                            for n in range(count)))
+    path.write_text(
+        "".join(
+            f"{path.stem} the cat {n + first}\ta dog {n + first} {path.stem}\t{labels[n % 3]}\n"
+            for n in range(count)
+        )
+    )
 
 
 def test_translations_share_their_items(pico_dir, tmp_path):
-    """XNLI's rows are parallel: English dev in training reaches German dev; MNLI in training reaches neither."""
+    """XNLI's rows are parallel: English dev in training reaches German dev; MNLI in training
+    reaches neither."""
     for language in ("en", "de"):
         for split in ("dev", "test"):
             write_pairs(tmp_path / f"xtreme/xnli/{split}-{language}.tsv", 12)
@@ -1224,12 +1564,23 @@ def test_translations_share_their_items(pico_dir, tmp_path):
     write_pairs(tmp_path / "mnli/dev-en.tsv", 9)
     clean = planned(pico_dir, tmp_path, targets=["xnli"])
     assert set(statuses(clean).values()) == {None}
-    seen = planned(pico_dir, tmp_path, targets=["xnli"],
-                   tasks={"xnli": {"train": "dev[:50%]", "selection": "dev[50%:]", "test": "dev"}})
-    assert [(entry.status, entry.language) for entry in seen.entries] == [(BLOCKED, "de"), (BLOCKED, "en")]
+    seen = planned(
+        pico_dir,
+        tmp_path,
+        targets=["xnli"],
+        tasks={"xnli": {"train": "dev[:50%]", "selection": "dev[50%:]", "test": "dev"}},
+    )
+    assert [(entry.status, entry.language) for entry in seen.entries] == [
+        (BLOCKED, "de"),
+        (BLOCKED, "en"),
+    ]
     assert [entry.reason.count(" in xnli@en dev") for entry in seen.entries] == [2, 2]
-    other = planned(pico_dir, tmp_path, targets=["xnli"],
-                    tasks={"xnli": {"train": "dev[:50%]", "selection": "dev[50%:]"}})
+    other = planned(
+        pico_dir,
+        tmp_path,
+        targets=["xnli"],
+        tasks={"xnli": {"train": "dev[:50%]", "selection": "dev[50%:]"}},
+    )
     assert set(statuses(other).values()) == {None}
 
 
@@ -1247,12 +1598,20 @@ def test_tags():
     xnli = tasks.task("xnli")
 
     def tag(language, *seen):
-        return exposure.tag(xnli, language, [Exposure(*one, "d") for one in seen], same_task=["mnli"])
+        return exposure.tag(
+            xnli, language, [Exposure(*one, "d") for one in seen], same_task=["mnli"]
+        )
 
-    assert tag("de") == tag("de", ("mnli", "en", "trained"), ("squad", "en", "trained")) == "zero-shot"
+    assert (
+        tag("de") == tag("de", ("mnli", "en", "trained"), ("squad", "en", "trained")) == "zero-shot"
+    )
     assert tag("de", ("mnli", "en", "trained"), ("udpos", "de", "trained")) == "language-seen"
     assert tag("de", ("udpos", "de", "selected")) == "language-seen"
-    assert tag("en", ("mnli", "en", "trained")) == tag("de", ("xnli", "de", "selected")) == "task+language-seen"
+    assert (
+        tag("en", ("mnli", "en", "trained"))
+        == tag("de", ("xnli", "de", "selected"))
+        == "task+language-seen"
+    )
     assert tag("en", ("squad", "en", "trained")) == "language-seen"
 
 
@@ -1260,7 +1619,10 @@ def test_exposure_algebra():
     """Merged keeps order and drops repeats; a data set's file gives it back."""
     one, two = Exposure("a", "en", "trained", "1"), Exposure("b", "en", "selected", "2")
     assert exposure.merged([(one, two), (two, one)]) == (one, two)
-    rows = [{"id": "o/1", "a": "The  CAT sees a red tree", "b": "x"}, {"id": "o/2", "words": ["the", "ｃat"]}]
+    rows = [
+        {"id": "o/1", "a": "The  CAT sees a red tree", "b": "x"},
+        {"id": "o/2", "words": ["the", "ｃat"]},
+    ]
     data = DataSet.of("t", "en", "train", "t", rows)
     assert DataSet.from_record(json.loads(json.dumps(data.record()))) == data
     assert data.texts == {exposure.text_hash("the ｃat sees  a red tree")} and len(data.rows) == 1
@@ -1269,8 +1631,12 @@ def test_exposure_algebra():
 # -- the algebra of compositions
 
 
-PLAIN = st.from_regex(r"[A-Za-z0-9_.@/][A-Za-z0-9_.@/:-]{0,7}", fullmatch=True).filter(lambda name: name != "none")
-NAMES = (PLAIN | st.sampled_from(["$lang", "xnli@de+ru", "a folder/of mine", "none ", "mean", "fuse", "2*a"]))
+PLAIN = st.from_regex(r"[A-Za-z0-9_.@/][A-Za-z0-9_.@/:-]{0,7}", fullmatch=True).filter(
+    lambda name: name != "none"
+)
+NAMES = PLAIN | st.sampled_from(
+    ["$lang", "xnli@de+ru", "a folder/of mine", "none ", "mean", "fuse", "2*a"]
+)
 
 
 def blocks(block, inner):
@@ -1288,21 +1654,35 @@ def times(inner):
 
 def functions(inner):
     """Fusions, trained and not, and merges with options that aren't the defaults."""
-    # What is made once has no part that is another in each language, and a search finds the numbers itself.
-    part = inner.filter(lambda part: not isinstance(part, Nothing) and "$lang" not in compose.names(part))
+    # What is made once has no part that is another in each language, and a search finds the numbers
+    # itself.
+    part = inner.filter(
+        lambda part: not isinstance(part, Nothing) and "$lang" not in compose.names(part)
+    )
     parts = st.lists(part, min_size=1, max_size=3).map(tuple)
-    options = {"density": st.floats(0.01, 1).filter(lambda value: value != 0.5), "rank": st.integers(1, 64).map(float),
-               "seed": st.integers(1, 9).map(float)}
+    options = {
+        "density": st.floats(0.01, 1).filter(lambda value: value != 0.5),
+        "rank": st.integers(1, 64).map(float),
+        "seed": st.integers(1, 9).map(float),
+    }
 
     def merge(how):
-        chosen = st.fixed_dictionaries({}, optional={name: options[name] for name in MERGES[how].options})
-        own = parts.filter(lambda parts: not any(isinstance(part, Scaled) for part in parts)) if MERGES[
-            how].fitted else parts.filter(sums_to_something)
-        return st.builds(Merge, st.just(how), own,
-                         chosen.map(lambda found: tuple(sorted(found.items()))))
+        chosen = st.fixed_dictionaries(
+            {}, optional={name: options[name] for name in MERGES[how].options}
+        )
+        own = (
+            parts.filter(lambda parts: not any(isinstance(part, Scaled) for part in parts))
+            if MERGES[how].fitted
+            else parts.filter(sums_to_something)
+        )
+        return st.builds(
+            Merge, st.just(how), own, chosen.map(lambda found: tuple(sorted(found.items())))
+        )
 
     names = NAMES.filter(lambda name: name != "$lang")
-    return st.builds(Fuse, parts, names | st.just("")) | st.sampled_from(sorted(MERGES)).flatmap(merge)
+    return st.builds(Fuse, parts, names | st.just("")) | st.sampled_from(sorted(MERGES)).flatmap(
+        merge
+    )
 
 
 def sums_to_something(parts) -> bool:
@@ -1311,8 +1691,10 @@ def sums_to_something(parts) -> bool:
 
 
 NORMAL = st.just(Nothing()) | st.recursive(
-    NAMES.map(Part), lambda inner: blocks(Stack, inner) | blocks(Sum, inner) | times(inner) | functions(inner),
-    max_leaves=12)
+    NAMES.map(Part),
+    lambda inner: blocks(Stack, inner) | blocks(Sum, inner) | times(inner) | functions(inner),
+    max_leaves=12,
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -1340,13 +1722,24 @@ def test_names_are_in_order_and_once(composition):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(PLAIN, min_size=1, max_size=6, unique=True), st.sampled_from([">", "+"]),
-       st.randoms(use_true_random=False))
+@given(
+    st.lists(PLAIN, min_size=1, max_size=6, unique=True),
+    st.sampled_from([">", "+"]),
+    st.randoms(use_true_random=False),
+)
 def test_brackets_do_not_matter(names, sign, draw):
     """Both operators are associative, and `none` is neutral, wherever it stands."""
+
     def bracketed(parts):
         if len(parts) == 1:
-            return draw.choice([parts[0], f"({parts[0]})", f"(none {sign} {parts[0]})", f"({parts[0]} {sign} none)"])
+            return draw.choice(
+                [
+                    parts[0],
+                    f"({parts[0]})",
+                    f"(none {sign} {parts[0]})",
+                    f"({parts[0]} {sign} none)",
+                ]
+            )
         at = draw.randint(1, len(parts) - 1)
         return f"({bracketed(parts[:at])} {sign} {bracketed(parts[at:])})"
 
@@ -1368,11 +1761,37 @@ def pointed(text: str) -> int:
     return caret.index("^") - 2
 
 
-@pytest.mark.parametrize(("text", "at"), [
-    ("", 0), ("a >", 3), ("> a", 0), ("a > > b", 4), ("(a > b", 6), ("a b", 2), ("a ) b", 2), ("a * b", 2), ("2*", 2),
-    ("0.5 * ", 6), ("a - ", 4), ("  a + % b", 6), ("a + (b > )", 9), ("()", 1), ("a > b c > d", 6), ("mean(a, b", 9),
-    ("ties(a, dense=1)", 8), ("fuse()", 5), ("$long > a", 0), ("ties(density=1)", 0), ("f(a, density=1)", 5),
-    ('a > "b', 4), ("ties(a, density=)", 16), ("dare(a, seed=0.5)", 8), ("mean(a, -1*b)", 0), ("svd(rank=2, a)", 12)])
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("", 0),
+        ("a >", 3),
+        ("> a", 0),
+        ("a > > b", 4),
+        ("(a > b", 6),
+        ("a b", 2),
+        ("a ) b", 2),
+        ("a * b", 2),
+        ("2*", 2),
+        ("0.5 * ", 6),
+        ("a - ", 4),
+        ("  a + % b", 6),
+        ("a + (b > )", 9),
+        ("()", 1),
+        ("a > b c > d", 6),
+        ("mean(a, b", 9),
+        ("ties(a, dense=1)", 8),
+        ("fuse()", 5),
+        ("$long > a", 0),
+        ("ties(density=1)", 0),
+        ("f(a, density=1)", 5),
+        ('a > "b', 4),
+        ("ties(a, density=)", 16),
+        ("dare(a, seed=0.5)", 8),
+        ("mean(a, -1*b)", 0),
+        ("svd(rank=2, a)", 12),
+    ],
+)
 def test_errors_point_at_the_character(text, at):
     assert pointed(text) == at
 

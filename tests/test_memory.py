@@ -1,4 +1,5 @@
-"""The means to need less memory change nothing they may not; the account counts what really is alive."""
+"""The means to need less memory change nothing they may not; the account counts what really is
+alive."""
 
 from __future__ import annotations
 
@@ -26,15 +27,34 @@ from adapters_xitt.study.store import Store
 from adapters_xitt.training import loop, memory
 from adapters_xitt.training.memory import Means, account
 
-LARGE = EncoderFiles(Path("."), "xlm-roberta-large", "", {
-    "vocab_size": 250002, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
-    "intermediate_size": 4096, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1}, 559890432)
-SETUPS = {"seq_bn": ("seq_bn", "top"), "lora": ("lora", "top"), "stack": ("seq_bn", "below > top"),
-          "sum": ("lora", "below + top"), "full": ("full", "top")}
+LARGE = EncoderFiles(
+    Path("."),
+    "xlm-roberta-large",
+    "",
+    {
+        "vocab_size": 250002,
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+        "max_position_embeddings": 514,
+        "type_vocab_size": 1,
+        "pad_token_id": 1,
+    },
+    559890432,
+)
+SETUPS = {
+    "seq_bn": ("seq_bn", "top"),
+    "lora": ("lora", "top"),
+    "stack": ("seq_bn", "below > top"),
+    "sum": ("lora", "below + top"),
+    "full": ("full", "top"),
+}
 
 
 def built(files: EncoderFiles, setup: str = "seq_bn", **how) -> Rig:
-    """A rig with the modules of a setup, random and the same whatever the means; gradients on for the top one."""
+    """A rig with the modules of a setup, random and the same whatever the means; gradients on for
+    the top one."""
     method, text = SETUPS[setup]
     made = Rig(encoder.load(files, **how))
     for seed, name in enumerate(("below", "top")):
@@ -59,18 +79,37 @@ def gradients(made: Rig, setup: str, ids, mask, *, start: int = 0, dropout: floa
             hidden = found.run(hidden, mask, 0, start)
         loss = (found.run(hidden, mask, start, LAYERS) * mask[..., None]).square().mean()
         loss.backward()
-    return loss.detach(), {name: value.grad for name, value in made.parameters("top").items() if value.grad is not None}
+    return loss.detach(), {
+        name: value.grad for name, value in made.parameters("top").items() if value.grad is not None
+    }
 
 
-def curve(made: Rig, tokenizer, method: str, *, fabric: Fabric | None = None, steps: int = 6) -> list[float]:
+def curve(
+    made: Rig, tokenizer, method: str, *, fabric: Fabric | None = None, steps: int = 6
+) -> list[float]:
     """The losses of a short training."""
     made.mount("top", CHOICES[method], seed=1)
     watch = pico.Watch()
-    row = loop.Row("top", "top", pico.lowered(made, "top"), made.trainable("top"),
-                    {pico.space("pair"): pico.head("pair")}, RATES[method])
+    row = loop.Row(
+        "top",
+        "top",
+        pico.lowered(made, "top"),
+        made.trainable("top"),
+        {pico.space("pair"): pico.head("pair")},
+        RATES[method],
+    )
     settings = loop.Settings(evaluate_every=steps, warmup=0.0)
-    loop.train([row], [pico.data("pair", tokenizer, batch_size=8)], settings, rig=made,
-                fabric=fabric or pico.fabric(), seed=1, total=steps, keeper=pico.Keeper(), watch=watch)
+    loop.train(
+        [row],
+        [pico.data("pair", tokenizer, batch_size=8)],
+        settings,
+        rig=made,
+        fabric=fabric or pico.fabric(),
+        seed=1,
+        total=steps,
+        keeper=pico.Keeper(),
+        watch=watch,
+    )
     return [loss for _, _, loss in watch.losses]
 
 
@@ -105,7 +144,9 @@ def layers_run(made: Rig) -> list[int]:
 
 
 @pytest.mark.parametrize("every,twice", [(None, []), (1, [3, 2, 1, 0]), (2, [3, 1]), (3, [2])])
-def test_only_the_nth_layers_run_twice_and_only_with_gradients(pico_files, pico_tokenizer, every, twice):
+def test_only_the_nth_layers_run_twice_and_only_with_gradients(
+    pico_files, pico_tokenizer, every, twice
+):
     ids, mask = pico.batch(pico_tokenizer)
     made = built(pico_files, checkpointing=every)
     ran = layers_run(made)
@@ -130,8 +171,6 @@ def test_layers_below_the_first_module_run_once(pico_files, pico_tokenizer):
 
 
 # -- the word table
-
-
 
 
 @pytest.mark.parametrize("embeddings", ["cut", "host"])
@@ -188,10 +227,21 @@ def test_the_default_names_and_bits_are_those_of_the_file(pico_files):
 
 
 @pytest.mark.parametrize("method", ["seq_bn", "lora"])
-@pytest.mark.parametrize("how", [{"embeddings": "cut"}, {"embeddings": "host"}, {"checkpointing": 1},
-                                 {"checkpointing": 2, "embeddings": "host"}])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"embeddings": "cut"},
+        {"embeddings": "host"},
+        {"checkpointing": 1},
+        {"checkpointing": 2, "embeddings": "host"},
+    ],
+)
 def test_a_training_curve_is_the_same_to_the_bit(pico_files, pico_tokenizer, method, how):
-    ids = {"ids": torch.arange(0, pico_files.config["vocab_size"] - 40)} if how.get("embeddings") == "cut" else {}
+    ids = (
+        {"ids": torch.arange(0, pico_files.config["vocab_size"] - 40)}
+        if how.get("embeddings") == "cut"
+        else {}
+    )
     plain = curve(pico.rig(pico_files), pico_tokenizer, method)
     held = Rig(encoder.load(pico_files, **how, **ids))
     assert curve(held, pico_tokenizer, method) == plain
@@ -204,16 +254,20 @@ def test_a_training_curve_is_the_same_to_the_bit(pico_files, pico_tokenizer, met
 @pytest.mark.parametrize("method", ["seq_bn", "lora"])
 def test_a_bf16_base_stays_near(pico_files, pico_tokenizer, method):
     plain = curve(pico.rig(pico_files), pico_tokenizer, method)
-    half = curve(Rig(encoder.load(pico_files, **Means(base="bf16").loading())), pico_tokenizer, method,
-                 fabric=Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"))
+    half = curve(
+        Rig(encoder.load(pico_files, **Means(base="bf16").loading())),
+        pico_tokenizer,
+        method,
+        fabric=Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"),
+    )
     assert max(abs(a - b) for a, b in zip(plain, half, strict=True)) < 0.05 * max(plain)
     assert plain != half
 
 
 @pytest.mark.parametrize("method", ["seq_bn", "lora"])
 def test_an_fp16_base_with_a_scaler_of_its_own_stays_near(pico_files, pico_tokenizer, method):
-    """Two rows' worth of what `train` is to do: scaled backward, unscale before the clip, a step the scaler skips on
-    overflow, and a scaler whose state goes through a checkpoint."""
+    """Two rows' worth of what `train` is to do: scaled backward, unscale before the clip, a step
+    the scaler skips on overflow, and a scaler whose state goes through a checkpoint."""
     ids, mask = pico.batch(pico_tokenizer)
     labels = torch.tensor([0, 1, 2, 1, 0, 2])
 
@@ -228,7 +282,8 @@ def test_an_fp16_base_with_a_scaler_of_its_own_stays_near(pico_files, pico_token
         made.activate(pico.lowered(made, "top"))
         optimizer = torch.optim.AdamW(trained, lr=1e-3)
         half = dtype == torch.float16
-        scaler = torch.amp.GradScaler("cpu", enabled=half, init_scale=2.0**40)  # overflows: the first steps are skipped
+        # overflows: the first steps are skipped
+        scaler = torch.amp.GradScaler("cpu", enabled=half, init_scale=2.0**40)
         for step in range(40):
             with torch.autocast("cpu", dtype=torch.float16, enabled=half):
                 logits = head(made.encoder.run(made.encoder.embed(ids), mask, 0, LAYERS), mask)
@@ -244,7 +299,13 @@ def test_an_fp16_base_with_a_scaler_of_its_own_stays_near(pico_files, pico_token
                 found.append(float(loss.detach()))
             if half and step == 2:
                 state = scaler.state_dict()
-                assert set(state) == {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
+                assert set(state) == {
+                    "scale",
+                    "growth_factor",
+                    "backoff_factor",
+                    "growth_interval",
+                    "_growth_tracker",
+                }
                 assert state["scale"] < 2.0**40, "no overflow was met"
                 scaler = torch.amp.GradScaler("cpu")
                 scaler.load_state_dict(state)
@@ -278,12 +339,17 @@ def bits(request, monkeypatch) -> int:
 
 def linears(made: encoder.Encoder) -> dict[str, nn.Linear]:
     """The encoder's own products by name, in the files' order."""
-    return {encoder.own_name(f"{name}.weight"): layer for name, layer in made.model.named_modules()
-            if isinstance(getattr(layer, "weight", None), quantization.Packed)}
+    return {
+        encoder.own_name(f"{name}.weight"): layer
+        for name, layer in made.model.named_modules()
+        if isinstance(getattr(layer, "weight", None), quantization.Packed)
+    }
 
 
 @pytest.mark.parametrize("setup", ["seq_bn", "lora", "stack", "sum"])
-def test_a_packed_encoder_is_the_plain_one_with_rounded_weights(pico_files, pico_tokenizer, bits, setup):
+def test_a_packed_encoder_is_the_plain_one_with_rounded_weights(
+    pico_files, pico_tokenizer, bits, setup
+):
     """The reference is a plain encoder into which the unpacked weights were written."""
     ids, mask = pico.batch(pico_tokenizer)
     packed, plain = built(pico_files, setup, bits=bits), built(pico_files, setup)
@@ -297,7 +363,9 @@ def test_a_packed_encoder_is_the_plain_one_with_rounded_weights(pico_files, pico
             own[name].copy_(unpacked)
     loss, one = gradients(plain, setup, ids, mask, dropout=0.0)
     again, two = gradients(packed, setup, ids, mask, dropout=0.0)
-    assert len(one) == len(two) == len(packed.parameters("top")), "a gradient reaches every tensor of the module"
+    assert len(one) == len(two) == len(packed.parameters("top")), (
+        "a gradient reaches every tensor of the module"
+    )
     assert abs(loss - again) <= 1e-6 * loss
     assert max(pico.gap(two[name], one[name]) for name in one) <= 1e-4
 
@@ -319,7 +387,9 @@ def test_a_packed_base_trains_under_autocast(pico_files, pico_tokenizer, bits):
         made = Rig(encoder.load(pico_files, **means))
         losses = curve(made, pico_tokenizer, method, fabric=fabric)
         plain = curve(pico.rig(pico_files), pico_tokenizer, method)
-        assert max(abs(a - b) for a, b in zip(plain, losses, strict=True)) < (0.1 if bits == 8 else 0.4) * max(plain)
+        assert max(abs(a - b) for a, b in zip(plain, losses, strict=True)) < (
+            0.1 if bits == 8 else 0.4
+        ) * max(plain)
         assert {value.dtype for value in made.parameters("top").values()} == {torch.float32}
 
 
@@ -370,10 +440,11 @@ def test_full_fine_tuning_needs_plain_weights(pico_files, bits):
 # -- the account against a real run on the CPU
 
 
-def counted(files: EncoderFiles, method: str, means: Means, *, dropout: float, units: int, length: int
-            ) -> tuple[int, int]:
-    """Bytes that autograd saves in a real forward pass, by data pointer; and the most that the profiler saw allocated
-    over what was there, forward and backward."""
+def counted(
+    files: EncoderFiles, method: str, means: Means, *, dropout: float, units: int, length: int
+) -> tuple[int, int]:
+    """Bytes that autograd saves in a real forward pass, by data pointer; and the most that the
+    profiler saw allocated over what was there, forward and backward."""
     made = Rig(encoder.load(files, **means.loading()))
     made.mount("module", CHOICES[method], seed=1)
     head = heads.build("pair", files, 3, seed=1)
@@ -384,7 +455,10 @@ def counted(files: EncoderFiles, method: str, means: Means, *, dropout: float, u
     made.activate(form)
     ids, mask = torch.full((units, length), 9), torch.ones(units, length, dtype=torch.long)
     model = made.encoder_of(form).model
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers(), *trained)}
+    own = {
+        tensor.untyped_storage().data_ptr()
+        for tensor in (*model.parameters(), *model.buffers(), *trained)
+    }
     sizes, kept = {}, []
 
     def pack(tensor):
@@ -398,16 +472,22 @@ def counted(files: EncoderFiles, method: str, means: Means, *, dropout: float, u
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=means.base == "bf16"):
             found = made.encoder_of(form)
             hidden = found.run(found.embed(ids), mask, 0, found.layers)
-            return heads.HEADS["pair"].loss(head(hidden, mask), {"label": torch.zeros(units, dtype=torch.long)})
+            return heads.HEADS["pair"].loss(
+                head(hidden, mask), {"label": torch.zeros(units, dtype=torch.long)}
+            )
 
     with made.training(dropout):
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             loss()
         kept.clear()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as seen:
+        with torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+        ) as seen:
             loss().backward()
     now = peak = 0
-    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events = [
+        event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"
+    ]
     for event in sorted(events, key=lambda event: event.start_ns()):
         now += event.nbytes()
         peak = max(peak, now)
@@ -421,11 +501,21 @@ def test_what_autograd_saves_is_counted_as_it_is(pico_files, method, dropout, ba
     if method == "full" and base != "32":
         pytest.skip("full is trained in fp32")
     means = Means(base=base, tokens=480)
-    found = account(pico_files, CHOICES[method], means, length=40, step_tokens=480, dropout=dropout, device="cpu")
+    found = account(
+        pico_files,
+        CHOICES[method],
+        means,
+        length=40,
+        step_tokens=480,
+        dropout=dropout,
+        device="cpu",
+    )
     saved, peak = counted(pico_files, method, means, dropout=dropout, units=12, length=40)
-    # Above the first parameter that is trained, every layer norm keeps a mean and a deviation for each token, on the
-    # meta device in fp32 as CUDA does; the CPU's keep them in bf16.
-    norms = {"seq_bn": 3 * LAYERS - 2, "lora": 2 * LAYERS, "head": 0}[method] if base == "bf16" else 0
+    # Above the first parameter that is trained, every layer norm keeps a mean and a deviation for
+    # each token, on the meta device in fp32 as CUDA does; the CPU's keep them in bf16.
+    norms = (
+        {"seq_bn": 3 * LAYERS - 2, "lora": 2 * LAYERS, "head": 0}[method] if base == "bf16" else 0
+    )
     assert found.saved - norms * 2 * 2 * 480 == saved > 0
     assert found.alive == pytest.approx(peak, rel=0.02 if base == "bf16" else 1e-3)
 
@@ -434,13 +524,23 @@ def test_what_autograd_saves_is_counted_as_it_is(pico_files, method, dropout, ba
 @pytest.mark.parametrize("method", ["seq_bn", "lora"])
 def test_a_checkpointed_layer_is_counted_as_it_is(pico_files, method, every):
     means = Means(checkpointing=every, tokens=480)
-    found = account(pico_files, CHOICES[method], means, length=40, step_tokens=480, dropout=0.1, device="cpu")
+    found = account(
+        pico_files, CHOICES[method], means, length=40, step_tokens=480, dropout=0.1, device="cpu"
+    )
     saved, peak = counted(pico_files, method, means, dropout=0.1, units=12, length=40)
     assert found.saved == saved > 0
-    states = (LAYERS // every + 1) * torch.get_rng_state().nbytes  # the generator's, kept to draw the same dropout
+    # the generator's, kept to draw the same dropout
+    states = (LAYERS // every + 1) * torch.get_rng_state().nbytes
     assert found.alive + states == pytest.approx(peak, rel=1e-3)
-    plain = account(pico_files, CHOICES[method], replace(means, checkpointing=None), length=40, step_tokens=480,
-                    dropout=0.1, device="cpu")
+    plain = account(
+        pico_files,
+        CHOICES[method],
+        replace(means, checkpointing=None),
+        length=40,
+        step_tokens=480,
+        dropout=0.1,
+        device="cpu",
+    )
     assert found.total < plain.total
 
 
@@ -459,7 +559,11 @@ def test_weights_and_moments_are_counted(pico_files):
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    moments = sum(state[name].nbytes for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq"))
+    moments = sum(
+        state[name].nbytes
+        for state in optimizer.state.values()
+        for name in ("exp_avg", "exp_avg_sq")
+    )
     assert plain.module == plain.gradients == sum(parameter.nbytes for parameter in trained)
     assert plain.moments == moments
     half = found(Means(tokens=480, base="bf16"))
@@ -476,7 +580,11 @@ def test_moments_in_8_bits_are_counted_as_bitsandbytes_makes_them():
         parameter.grad = torch.randn(size)
         optimizer.step()
         state = optimizer.state[parameter]
-        held = sum(state[name].nbytes for name in ("state1", "state2", "absmax1", "absmax2") if name in state)
+        held = sum(
+            state[name].nbytes
+            for name in ("state1", "state2", "absmax1", "absmax2")
+            if name in state
+        )
         assert memory._moments(size, "8bit") == held
 
 
@@ -490,15 +598,20 @@ def test_moments_in_8_bits_resume_to_the_bit():
         parameter = nn.Parameter(parameter.clone())
         optimizer = bnb.optim.AdamW8bit([parameter], lr=1e-2)
         if kept:
-            optimizer.state[parameter] = {name: value.clone() if isinstance(value, torch.Tensor) else value
-                                          for name, value in kept.items()}
+            optimizer.state[parameter] = {
+                name: value.clone() if isinstance(value, torch.Tensor) else value
+                for name, value in kept.items()
+            }
         for gradient in gradients:
             parameter.grad = gradient.clone()
             optimizer.step()
         return parameter.detach(), optimizer.state[parameter]
 
     whole, state = run(None, torch.ones(5000), steps)
-    assert set(state) == {"step", "state1", "state2", "qmap1", "qmap2", "absmax1", "absmax2"} and state["step"] == 6
+    assert (
+        set(state) == {"step", "state1", "state2", "qmap1", "qmap2", "absmax1", "absmax2"}
+        and state["step"] == 6
+    )
     half, kept = run(None, torch.ones(5000), steps[:3])
     assert torch.equal(run(kept, half, steps[3:])[0], whole)
     assert not torch.equal(run(None, half, steps[3:])[0], whole)
@@ -508,13 +621,22 @@ def test_a_packed_weight_is_counted_as_bitsandbytes_holds_it():
     pytest.importorskip("bitsandbytes")
     weight = torch.randn(64, 512)
     for bits in (8, 4):
-        real, hollow = quantization.Packed.of(weight, bits), quantization.Packed.of(weight.to("meta"), bits)
-        held = real.state.nbytes if bits == 8 else real.state.absmax.nbytes + real.state.state2.absmax.nbytes
+        real, hollow = (
+            quantization.Packed.of(weight, bits),
+            quantization.Packed.of(weight.to("meta"), bits),
+        )
+        held = (
+            real.state.nbytes
+            if bits == 8
+            else real.state.absmax.nbytes + real.state.state2.absmax.nbytes
+        )
         assert real.nbytes_held() == hollow.nbytes_held() == real.data.nbytes + held
 
 
 def test_the_second_micro_batch_finds_the_gradients_of_the_first(pico_files):
-    found = partial(account, pico_files, CHOICES["seq_bn"], Means(tokens=480, checkpointing=1), length=40)
+    found = partial(
+        account, pico_files, CHOICES["seq_bn"], Means(tokens=480, checkpointing=1), length=40
+    )
     assert found(step_tokens=960).total > found(step_tokens=480).total
 
 
@@ -522,11 +644,15 @@ def test_the_second_micro_batch_finds_the_gradients_of_the_first(pico_files):
 
 
 @pytest.mark.parametrize("method", ["seq_bn", "lora"])
-@pytest.mark.parametrize("means,limit", [
-    (Means(base="bf16", embeddings="cut"), "4GiB"),
-    (Means(base="bf16", embeddings="cut", checkpointing=1), "1.6GiB"),
-    (Means(base="4bit", embeddings="host", checkpointing=1, optimizer="8bit"), "0.8GiB"),
-    (Means(base="4bit", embeddings="host", checkpointing=1, tokens=2048), "0.8GiB")])
+@pytest.mark.parametrize(
+    "means,limit",
+    [
+        (Means(base="bf16", embeddings="cut"), "4GiB"),
+        (Means(base="bf16", embeddings="cut", checkpointing=1), "1.6GiB"),
+        (Means(base="4bit", embeddings="host", checkpointing=1, optimizer="8bit"), "0.8GiB"),
+        (Means(base="4bit", embeddings="host", checkpointing=1, tokens=2048), "0.8GiB"),
+    ],
+)
 def test_one_module_on_xlmr_large_fits(method, means, limit):
     found = account(LARGE, choose(method, {}), means, vocabulary=50_000)
     assert found.total <= parse(limit)
@@ -537,8 +663,10 @@ def test_one_module_on_xlmr_large_fits(method, means, limit):
 
 
 def totals(files: EncoderFiles, steps: list[tuple[str, Means]]) -> list[int]:
-    return [account(files, CHOICES["seq_bn"], means, vocabulary=40, length=40, step_tokens=960).total
-            for _, means in steps]
+    return [
+        account(files, CHOICES["seq_bn"], means, vocabulary=40, length=40, step_tokens=960).total
+        for _, means in steps
+    ]
 
 
 @pytest.fixture()
@@ -549,15 +677,28 @@ def with_package(monkeypatch):
 def test_the_first_means_that_fit_are_chosen_in_order(pico_files, with_package):
     steps = memory.ladder(tokens=960, vocabulary=40, least=240)
     assert [means for _, means in steps[:6]] == [
-        Means(tokens=960), Means(tokens=960, embeddings="cut"), Means(tokens=960, embeddings="cut", base="bf16"),
+        Means(tokens=960),
+        Means(tokens=960, embeddings="cut"),
+        Means(tokens=960, embeddings="cut", base="bf16"),
         Means(tokens=960, embeddings="host", base="bf16"),
         Means(tokens=960, embeddings="host", base="bf16", checkpointing=2),
-        Means(tokens=960, embeddings="host", base="bf16", checkpointing=1)]
+        Means(tokens=960, embeddings="host", base="bf16", checkpointing=1),
+    ]
     assert [means.tokens for _, means in steps[6:8]] == [480, 240]
-    assert steps[8][1].optimizer == "8bit" and [means.base for _, means in steps[9:]] == ["8bit", "4bit"]
+    assert steps[8][1].optimizer == "8bit" and [means.base for _, means in steps[9:]] == [
+        "8bit",
+        "4bit",
+    ]
     sizes = totals(pico_files, steps)
-    ask = partial(memory.choose, files=pico_files, choice=CHOICES["seq_bn"], tokens=960, vocabulary=40, length=40,
-                  least=240)
+    ask = partial(
+        memory.choose,
+        files=pico_files,
+        choice=CHOICES["seq_bn"],
+        tokens=960,
+        vocabulary=40,
+        length=40,
+        least=240,
+    )
     lowest = sizes[0] + 1
     for (words, means), size in zip(steps, sizes, strict=True):
         chosen, lines = ask(size)
@@ -571,9 +712,13 @@ def test_the_first_means_that_fit_are_chosen_in_order(pico_files, with_package):
 
 def test_nothing_fits_and_the_least_is_named(pico_files, with_package):
     with pytest.raises(XittError) as told:
-        memory.choose(2**10, pico_files, CHOICES["seq_bn"], tokens=960, vocabulary=40, length=40, least=240)
+        memory.choose(
+            2**10, pico_files, CHOICES["seq_bn"], tokens=960, vocabulary=40, length=40, least=240
+        )
     least = min(totals(pico_files, memory.ladder(tokens=960, vocabulary=40, least=240)))
-    assert f"takes at least {memory.show(least)}" in str(told.value) and "bitsandbytes" not in str(told.value)
+    assert f"takes at least {memory.show(least)}" in str(told.value) and "bitsandbytes" not in str(
+        told.value
+    )
 
 
 def test_without_the_package_its_means_are_passed_over_and_named(pico_files, monkeypatch):
@@ -581,35 +726,62 @@ def test_without_the_package_its_means_are_passed_over_and_named(pico_files, mon
     with pytest.raises(XittError) as told:
         memory.choose(2**10, pico_files, CHOICES["seq_bn"], tokens=960, vocabulary=40, length=40)
     assert "pip install 'adapters-xitt[quant]'" in str(told.value)
-    assert "frozen products in 4 bits" not in str(told.value) and "moments in 8 bits" not in str(told.value)
+    assert "frozen products in 4 bits" not in str(told.value) and "moments in 8 bits" not in str(
+        told.value
+    )
 
 
 def test_what_a_run_may_not_do_is_not_on_its_ladder():
-    all_of = {name for _, means in memory.ladder(tokens=4096, vocabulary=99, mlm=True) for name in (means.embeddings,)}
+    all_of = {
+        name
+        for _, means in memory.ladder(tokens=4096, vocabulary=99, mlm=True)
+        for name in (means.embeddings,)
+    }
     assert all_of == {"whole"}
     full = [means for _, means in memory.ladder(tokens=4096, vocabulary=99, whole=True)]
     assert {(means.base, means.embeddings) for means in full} == {("32", "whole")} and len(full) > 5
     exact = [means for _, means in memory.ladder(tokens=4096, vocabulary=99, bases=("32",))]
-    assert {means.base for means in exact} == {"32"} and {means.optimizer for means in exact} == {"32"}
+    assert {means.base for means in exact} == {"32"} and {means.optimizer for means in exact} == {
+        "32"
+    }
 
 
 # -- words
 
 
-@pytest.mark.parametrize("text,size", [("4GiB", 2**32), ("1.5 GiB", 3 * 2**29), ("800MB", 800 * 10**6),
-                                       ("1,5gib", 3 * 2**29), (" 512 KiB ", 2**19), ("8GB", 8 * 10**9)])
+@pytest.mark.parametrize(
+    "text,size",
+    [
+        ("4GiB", 2**32),
+        ("1.5 GiB", 3 * 2**29),
+        ("800MB", 800 * 10**6),
+        ("1,5gib", 3 * 2**29),
+        (" 512 KiB ", 2**19),
+        ("8GB", 8 * 10**9),
+    ],
+)
 def test_sizes_are_read(text, size):
     assert parse(text) == size
 
 
-@pytest.mark.parametrize("text", ["4", "GiB", "4 G", "-4GiB", "4GiBs", "0GiB", "", "4 GiB 2", "1e9B"])
+@pytest.mark.parametrize(
+    "text", ["4", "GiB", "4 G", "-4GiB", "4GiBs", "0GiB", "", "4 GiB 2", "1e9B"]
+)
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(XittError, match="memory"):
         parse(text)
 
 
-@pytest.mark.parametrize("wrong", [{"base": "fp8"}, {"embeddings": "gone"}, {"optimizer": "16"}, {"tokens": 0},
-                                   {"checkpointing": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"base": "fp8"},
+        {"embeddings": "gone"},
+        {"optimizer": "16"},
+        {"tokens": 0},
+        {"checkpointing": 0},
+    ],
+)
 def test_means_that_there_are_not(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Means(**wrong)
@@ -619,7 +791,9 @@ def test_running_out_of_memory_is_recognised():
     with pytest.raises(RuntimeError) as told:
         torch.empty(2**58, dtype=torch.uint8)
     assert memory.out_of_memory(told.value)
-    assert memory.out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"))
+    assert memory.out_of_memory(
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+    )
     assert memory.out_of_memory(MemoryError())
     with pytest.raises(RuntimeError) as told:
         torch.ones(2, 3) @ torch.ones(2, 3)
@@ -634,7 +808,8 @@ def test_running_out_of_memory_is_recognised():
 
 
 class Narrow:
-    """A device on which a batch of more than `most` tokens does not fit; `other` is what else may go wrong."""
+    """A device on which a batch of more than `most` tokens does not fit; `other` is what else may
+    go wrong."""
 
     def __init__(self, made, most: int, other: Exception | None = None) -> None:
         self.inner, self.most, self.other, self.refused = made.encoder.run, most, other, 0
@@ -646,30 +821,50 @@ class Narrow:
         return self.inner(hidden, mask, start, stop)
 
 
-def stepped(files, tokenizer, *, tokens: int, most: int | None = None, other: Exception | None = None):
+def stepped(
+    files, tokenizer, *, tokens: int, most: int | None = None, other: Exception | None = None
+):
     """The losses of six steps of two rows, what was said, and how often a batch did not fit."""
     made, watch = pico.rig(files), pico.Watch()
     rows = []
     for name, method in (("a", "seq_bn"), ("b", "lora")):
         made.mount(name, CHOICES[method], seed=1)
-        rows.append(loop.Row(name, name, pico.lowered(made, name), made.trainable(name),
-                              {pico.space("pair"): pico.head("pair")}, RATES[method]))
+        rows.append(
+            loop.Row(
+                name,
+                name,
+                pico.lowered(made, name),
+                made.trainable(name),
+                {pico.space("pair"): pico.head("pair")},
+                RATES[method],
+            )
+        )
     narrow = Narrow(made, most or 10**9, other)
     made.encoder.run = narrow
-    loop.train(rows, [pico.data("pair", tokenizer, batch_size=8)], loop.Settings(
-        evaluate_every=6, dropout=0.0, tokens=tokens), rig=made, fabric=pico.fabric(), seed=1, total=6,
-        keeper=pico.Keeper(), watch=watch)
+    loop.train(
+        rows,
+        [pico.data("pair", tokenizer, batch_size=8)],
+        loop.Settings(evaluate_every=6, dropout=0.0, tokens=tokens),
+        rig=made,
+        fabric=pico.fabric(),
+        seed=1,
+        total=6,
+        keeper=pico.Keeper(),
+        watch=watch,
+    )
     return [loss for _, _, loss in watch.losses], getattr(watch, "said", []), narrow.refused
 
 
 def still_heads(monkeypatch) -> None:
-    """Dropout of heads is drawn micro-batch by micro-batch: without it, their number does not matter."""
+    """Dropout of heads is drawn micro-batch by micro-batch: without it, their number does not
+    matter."""
     monkeypatch.setattr("adapters_xitt.kinds.heads.DROPOUT", 0.0)
     monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, hidden: hidden)
 
 
 def test_running_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_one(
-        pico_files, pico_tokenizer, monkeypatch) -> None:
+    pico_files, pico_tokenizer, monkeypatch
+) -> None:
     still_heads(monkeypatch)
     want, said, _ = stepped(pico_files, pico_tokenizer, tokens=400)
     assert not said
@@ -679,17 +874,30 @@ def test_running_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_on
     assert losses == pytest.approx(want, rel=1e-5)
 
 
-def test_what_cannot_fit_is_told_and_what_is_no_lack_of_memory_is_not_hidden(pico_files, pico_tokenizer) -> None:
+def test_what_cannot_fit_is_told_and_what_is_no_lack_of_memory_is_not_hidden(
+    pico_files, pico_tokenizer
+) -> None:
     with pytest.raises(XittError, match="out of memory with one sequence"):
         stepped(pico_files, pico_tokenizer, tokens=400, most=5)
     with pytest.raises(RuntimeError, match="something else"):
-        stepped(pico_files, pico_tokenizer, tokens=400, most=110, other=RuntimeError("something else"))
+        stepped(
+            pico_files, pico_tokenizer, tokens=400, most=110, other=RuntimeError("something else")
+        )
 
 
-@pytest.mark.parametrize("words", [("precision='16'",), ("checkpointing=1",), ("memory=2MiB",),
-                                   ("precision=bf16", "embeddings=host")], ids=str)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("precision='16'",),
+        ("checkpointing=1",),
+        ("memory=2MiB",),
+        ("precision=bf16", "embeddings=host"),
+    ],
+    ids=str,
+)
 def test_a_recipe_runs_in_little_memory(words, tmp_path, pico_dir, pico_world) -> None:
-    """Through the console script: what a recipe says of memory is done; what changes no number changes none."""
+    """Through the console script: what a recipe says of memory is done; what changes no number
+    changes none."""
     import pico_world as world
     from test_run import outcome, xitt
 
@@ -704,7 +912,11 @@ def test_a_recipe_runs_in_little_memory(words, tmp_path, pico_dir, pico_world) -
     if words == ("memory=2MiB",):
         assert "memory, seq_bn(reduction=4): chosen for 2 MiB" in " ".join(printed.split())
     else:
-        asked = words[0].removeprefix("precision=").strip("'") if words[0].startswith("precision=") else "32"
+        asked = (
+            words[0].removeprefix("precision=").strip("'")
+            if words[0].startswith("precision=")
+            else "32"
+        )
         assert {result.cell.precision for result in Store(tmp_path / "s").results()} == {asked}
 
 
@@ -713,9 +925,12 @@ def test_too_little_memory_is_told_before_anything_runs(tmp_path, pico_dir, pico
     from test_run import xitt
 
     recipe = world.recipe(tmp_path / "grid.yaml", pico_dir, pico_world)
-    for words, part in ((("memory=1KiB",), "takes at least"), (("memory=lots",), "a number and a unit"),
-                        (("precision=4bit", "methods=[pissa]"), "read or train the encoder's weights"),
-                        (("embeddings=cut", "intermediates=['demo-nli:text']"), "masked language modelling")):
+    for words, part in (
+        (("memory=1KiB",), "takes at least"),
+        (("memory=lots",), "a number and a unit"),
+        (("precision=4bit", "methods=[pissa]"), "read or train the encoder's weights"),
+        (("embeddings=cut", "intermediates=['demo-nli:text']"), "masked language modelling"),
+    ):
         printed = xitt("run", recipe, *words, "--store", tmp_path / "s", "--device", "cpu", code=2)
         assert part in printed and "Traceback" not in printed, printed
     assert not (tmp_path / "s").exists()

@@ -1,4 +1,5 @@
-"""The metrics against scikit-learn, against definitions written a second time, and against XTREME's mock scores."""
+"""The metrics against scikit-learn, against definitions written a second time, and against XTREME's
+mock scores."""
 
 from __future__ import annotations
 
@@ -19,7 +20,26 @@ from adapters_xitt.metrics.tagging import spans
 
 UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()
 IOB2 = ["O"] + [f"{prefix}-{kind}" for prefix in "BI" for kind in ("PER", "ORG", "LOC")]
-ODD = ["O", "B-O", "I-O", "S-X", "E-X", "I-X", "B-X-Y", "I-Y", ".", ".-X", "X-", "-", "S", "E", "B", "I", "E-Y", "O-X"]
+ODD = [
+    "O",
+    "B-O",
+    "I-O",
+    "S-X",
+    "E-X",
+    "I-X",
+    "B-X-Y",
+    "I-Y",
+    ".",
+    ".-X",
+    "X-",
+    "-",
+    "S",
+    "E",
+    "B",
+    "I",
+    "E-Y",
+    "O-X",
+]
 many = settings(max_examples=1000, deadline=None)
 
 
@@ -35,20 +55,26 @@ def test_accuracy_is_sklearns(pairs, as_text):
     want = 100 * accuracy_score(golds, preds)
     assert Accuracy().score(preds, golds)["accuracy"] == pytest.approx(want, abs=1e-9)
     if not as_text:
-        assert RetrievalAccuracy().score(np.array(preds), np.array(golds))["accuracy"] == pytest.approx(want, abs=1e-9)
+        assert RetrievalAccuracy().score(np.array(preds), np.array(golds))[
+            "accuracy"
+        ] == pytest.approx(want, abs=1e-9)
 
 
 # -- masked tokens
 
-guesses = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.floats(-30, 0)), min_size=1, max_size=20)
+guesses = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 3), st.floats(-30, 0)), min_size=1, max_size=20
+)
 
 
 @many
 @given(guesses)
 def test_masked_tokens_are_sklearns_and_the_definition(rows):
     tokens, golds, logs = (list(column) for column in zip(*rows, strict=True))
-    scores = MaskedTokens().score([{"token": token, "log_probability": log}
-                                   for token, log in zip(tokens, logs, strict=True)], golds)
+    scores = MaskedTokens().score(
+        [{"token": token, "log_probability": log} for token, log in zip(tokens, logs, strict=True)],
+        golds,
+    )
     want = {"accuracy": 100 * accuracy_score(golds, tokens), "perplexity": np.exp(-np.mean(logs))}
     assert scores == pytest.approx(want, rel=1e-9)
 
@@ -56,7 +82,8 @@ def test_masked_tokens_are_sklearns_and_the_definition(rows):
 def test_a_model_that_knows_nothing_is_as_perplexed_as_its_vocabulary_is_large():
     rows = [{"token": 0, "log_probability": -np.log(250_002)}] * 7
     assert MaskedTokens().compute(predictions=rows, references=[0] * 7) == pytest.approx(
-        {"accuracy": 100, "perplexity": 250_002})
+        {"accuracy": 100, "perplexity": 250_002}
+    )
 
 
 # -- tags: seqeval's rule said declaratively
@@ -79,11 +106,15 @@ def starts(before, kind_before, tag, kind):
 
 
 def brute(tags):
-    """Every (first, last) in turn: `last` is an end, and `first` the nearest start at or before it."""
+    """Every (first, last) in turn: `last` is an end, and `first` the nearest start at or before
+    it."""
     split = [(tag[0], tag.rpartition("-")[2]) for tag in tags]
     edge = ("O", "")
     opens = [starts(*(split[i - 1] if i else edge), *split[i]) for i in range(len(split))]
-    shuts = [ends(*split[i], *(split[i + 1] if i + 1 < len(split) else ("O", "O"))) for i in range(len(split))]
+    shuts = [
+        ends(*split[i], *(split[i + 1] if i + 1 < len(split) else ("O", "O")))
+        for i in range(len(split))
+    ]
     found = []
     for last in range(len(split)):
         for first in range(last + 1):
@@ -143,12 +174,19 @@ def test_tag_f1_counts_spans_per_sentence(rows):
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     pairs = [pair for row in rows for pair in row]
     scores = TagF1().score(preds, golds)
-    want = {"f1": f1, "precision": precision, "recall": recall, "accuracy": np.mean([p == g for p, g in pairs])}
+    want = {
+        "f1": f1,
+        "precision": precision,
+        "recall": recall,
+        "accuracy": np.mean([p == g for p, g in pairs]),
+    }
     assert scores == pytest.approx({key: 100 * value for key, value in want.items()}, abs=1e-9)
 
 
 def test_bare_tags_example():
-    scores = TagF1().score([["NOUN", "PROPN", "VERB", "PUNCT"]], [["NOUN", "NOUN", "VERB", "PUNCT"]])
+    scores = TagF1().score(
+        [["NOUN", "PROPN", "VERB", "PUNCT"]], [["NOUN", "NOUN", "VERB", "PUNCT"]]
+    )
     assert scores["f1"] == pytest.approx(400 / 7)
     assert scores["accuracy"] == 75
 
@@ -161,7 +199,9 @@ def bag(text):
     kept = [c for c in text.lower() if c not in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"]
     words = "".join(
         " " if is_word and run in ("a", "an", "the") else run
-        for is_word, run in ((k, "".join(g)) for k, g in groupby(kept, key=lambda c: c.isalnum() or c == "_"))
+        for is_word, run in (
+            (k, "".join(g)) for k, g in groupby(kept, key=lambda c: c.isalnum() or c == "_")
+        )
     )
     return words.split()
 
@@ -180,7 +220,9 @@ def overlap(pred, gold):
 
 
 words = st.lists(
-    st.sampled_from("the The a an cat cat's Ätna U.S. «the» 1,000 der 猫 — , a-b".split() + ["\u00a0", "the\n"]),
+    st.sampled_from(
+        "the The a an cat cat's Ätna U.S. «the» 1,000 der 猫 — , a-b".split() + ["\u00a0", "the\n"]
+    ),
     max_size=5,
 ).map(" ".join)
 texts = st.one_of(words, st.text(max_size=12))
@@ -197,12 +239,26 @@ def test_answers_are_scored_as_defined(pred, gold):
 
 
 @many
-@given(st.lists(st.tuples(st.none() | words, st.lists(words, min_size=1, max_size=3)), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.tuples(st.none() | words, st.lists(words, min_size=1, max_size=3)),
+        min_size=1,
+        max_size=5,
+    )
+)
 def test_squad_takes_the_best_gold_and_missing_is_zero(rows):
-    preds = [{"id": str(n), "prediction_text": text} for n, (text, _) in enumerate(rows) if text is not None]
+    preds = [
+        {"id": str(n), "prediction_text": text}
+        for n, (text, _) in enumerate(rows)
+        if text is not None
+    ]
     golds = [answer(str(n), *gold) for n, (_, gold) in enumerate(rows)]
-    em = 100 * np.mean([text is not None and any(bag(text) == bag(g) for g in gold) for text, gold in rows])
-    f1 = 100 * np.mean([0 if text is None else max(overlap(text, g) for g in gold) for text, gold in rows])
+    em = 100 * np.mean(
+        [text is not None and any(bag(text) == bag(g) for g in gold) for text, gold in rows]
+    )
+    f1 = 100 * np.mean(
+        [0 if text is None else max(overlap(text, g) for g in gold) for text, gold in rows]
+    )
     want = {"exact_match": em, "f1": f1, "mean": (em + f1) / 2}
     assert SquadF1().score(preds, golds) == pytest.approx(want, abs=1e-9)
 
@@ -247,8 +303,13 @@ def test_mock_submission(data_dir, task, metric, want, through):
 
 
 def test_udpos_token_accuracy_of_the_mock(data_dir):
-    labels, preds = (data_dir / "xtreme_mock" / side / "udpos" for side in ("labels", "predictions"))
-    pairs = [(mock_rows(preds / gold.name, "tag_f1"), mock_rows(gold, "tag_f1")) for gold in sorted(labels.iterdir())]
+    labels, preds = (
+        data_dir / "xtreme_mock" / side / "udpos" for side in ("labels", "predictions")
+    )
+    pairs = [
+        (mock_rows(preds / gold.name, "tag_f1"), mock_rows(gold, "tag_f1"))
+        for gold in sorted(labels.iterdir())
+    ]
     scores = [TagF1().score(pred, gold) for pred, gold in pairs]
     assert np.mean([row["accuracy"] for row in scores]) == pytest.approx(74.19, abs=5e-3)
 
@@ -279,7 +340,12 @@ def said(qid):
         ("retrieval_accuracy", ["1"], ["1"], "an index is an integer"),
         ("masked_tokens", [], [], "nothing to score"),
         ("masked_tokens", [{"token": 1, "log_probability": 0.5}], [1], "at most 0, found 0.5"),
-        ("masked_tokens", [{"token": 1, "log_probability": -0.5}], [1, 2], "1 predictions for 2 references"),
+        (
+            "masked_tokens",
+            [{"token": 1, "log_probability": -0.5}],
+            [1, 2],
+            "1 predictions for 2 references",
+        ),
         ("tag_f1", [["O"]], [["O", "O"]], "row 0 has 1 predicted tags for 2"),
         ("tag_f1", [[""]], [["O"]], "is empty"),
         ("squad", [said("1"), said("1")], [answer("1", "x")], "'1' occurs more than once"),

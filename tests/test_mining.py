@@ -20,12 +20,17 @@ def nearest(cosines, k):
 
 
 def brute_margins(cosines, k):
-    """{(x, y): margin} of all pairs, and the k nearest of each row and of each column, by sorting and plain sums."""
+    """{(x, y): margin} of all pairs, and the k nearest of each row and of each column, by sorting
+    and plain sums."""
     rows, columns = cosines.tolist(), cosines.T.tolist()
-    near = [[sorted(range(len(line)), key=lambda at, line=line: -line[at])[:k] for line in side]
-            for side in (rows, columns)]
-    means = [[sum(line[at] for at in best) / len(best) for line, best in zip(side, there, strict=True)]
-             for side, there in ((rows, near[0]), (columns, near[1]))]
+    near = [
+        [sorted(range(len(line)), key=lambda at, line=line: -line[at])[:k] for line in side]
+        for side in (rows, columns)
+    ]
+    means = [
+        [sum(line[at] for at in best) / len(best) for line, best in zip(side, there, strict=True)]
+        for side, there in ((rows, near[0]), (columns, near[1]))
+    ]
     scores = {}
     for x, line in enumerate(rows):
         for y, cosine in enumerate(line):
@@ -35,7 +40,8 @@ def brute_margins(cosines, k):
 
 
 def brute(cosines, k):
-    """[(x, y, margin)]: the greatest margin of the pool, again and again, among pairs with two free sentences."""
+    """[(x, y, margin)]: the greatest margin of the pool, again and again, among pairs with two free
+    sentences."""
     scores, near = brute_margins(cosines, k)
     pool = [(x, max(ys, key=lambda y, x=x: scores[x, y])) for x, ys in enumerate(near[0])]
     pool += [(max(xs, key=lambda x, y=y: scores[x, y]), y) for y, xs in enumerate(near[1])]
@@ -84,12 +90,15 @@ def test_nothing_stands_out():
     assert scores.shape == (0,)
 
 
-@pytest.mark.parametrize(("cosines", "indices", "message"), [
-    (np.zeros((0, 4)), np.zeros((0, 4), int), "no sentence with a neighbour"),
-    (np.array([[np.nan]]), np.array([[0]]), "not a finite number"),
-    (np.array([[0.5]]), np.array([[-1]]), r"a neighbour outside 0\.\.0"),
-    (np.array([[0.5]]), np.array([[1]]), r"a neighbour outside 0\.\.0"),
-])
+@pytest.mark.parametrize(
+    ("cosines", "indices", "message"),
+    [
+        (np.zeros((0, 4)), np.zeros((0, 4), int), "no sentence with a neighbour"),
+        (np.array([[np.nan]]), np.array([[0]]), "not a finite number"),
+        (np.array([[0.5]]), np.array([[-1]]), r"a neighbour outside 0\.\.0"),
+        (np.array([[0.5]]), np.array([[1]]), r"a neighbour outside 0\.\.0"),
+    ],
+)
 def test_refused(cosines, indices, message):
     with pytest.raises(XittError, match=message):
         mine(Neighbours(cosines, indices), Neighbours(np.ones((1, 1)), np.zeros((1, 1), int)))
@@ -97,8 +106,12 @@ def test_refused(cosines, indices, message):
 
 # -- the threshold
 
-scored = st.dictionaries(st.tuples(st.integers(0, 4), st.integers(0, 4)), st.integers(1, 40).map(lambda n: n / 8),
-                         min_size=1, max_size=12)
+scored = st.dictionaries(
+    st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    st.integers(1, 40).map(lambda n: n / 8),
+    min_size=1,
+    max_size=12,
+)
 truth = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=8)
 
 
@@ -112,7 +125,9 @@ def f1_of(pairs, gold):
 def test_threshold_is_half_way_after_the_best_prefix(found, gold):
     pairs, scores = list(found), list(found.values())
     ranked = sorted(found.items(), key=lambda item: -item[1])
-    prefixes = [f1_of([pair for pair, _ in ranked[:size]], gold) for size in range(1, len(ranked) + 1)]
+    prefixes = [
+        f1_of([pair for pair, _ in ranked[:size]], gold) for size in range(1, len(ranked) + 1)
+    ]
     threshold = fit_threshold(pairs, scores, gold)
     if not max(prefixes):
         assert threshold == 0
@@ -129,11 +144,16 @@ def test_no_threshold_is_better_on_dev(found, gold):
     pairs = list(found)
     scores = [score + n / 1000 for n, score in enumerate(found.values())]  # no ties
     best = max(f1_of(above(pairs, scores, at), gold) for at in scores)
-    assert f1_of(above(pairs, scores, fit_threshold(pairs, scores, gold)), gold) == pytest.approx(best, abs=1e-9)
+    assert f1_of(above(pairs, scores, fit_threshold(pairs, scores, gold)), gold) == pytest.approx(
+        best, abs=1e-9
+    )
 
 
 def test_threshold_takes_ids_and_needs_gold():
-    pairs, scores = [("de-1", "en-7"), ("de-2", "en-8"), ("de-3", "en-9")], np.array([1.5, 1.25, 0.75])
+    pairs, scores = (
+        [("de-1", "en-7"), ("de-2", "en-8"), ("de-3", "en-9")],
+        np.array([1.5, 1.25, 0.75]),
+    )
     assert fit_threshold(pairs, scores, [["de-1", "en-7"], ["de-2", "en-8"]]) == 1.0
     with pytest.raises(XittError, match="no gold pair"):
         fit_threshold(pairs, scores, [])

@@ -1,9 +1,10 @@
 """Mining of sentences that are repeated, against XTREME's own code.
 
-`golden/bucc_worlds.json` holds, for every world of `mining_worlds`, what google-research/xtreme 838c13b makes of it
-with faiss 1.15.1: `mine_bitext`, `read_candidate2score`, `bucc_optimize` on dev and `bucc_extract` on test of
-third_party/utils_retrieve.py, run as they are, and their F1 against the gold pairs. `threshold` and `kept` are
-null where `bucc_optimize` stops with an IndexError: its best prefix is the whole list."""
+`golden/bucc_worlds.json` holds, for every world of `mining_worlds`, what google-research/xtreme
+838c13b makes of it with faiss 1.15.1: `mine_bitext`, `read_candidate2score`, `bucc_optimize` on dev
+and `bucc_extract` on test of third_party/utils_retrieve.py, run as they are, and their F1 against
+the gold pairs. `threshold` and `kept` are null where `bucc_optimize` stops with an IndexError: its
+best prefix is the whole list."""
 
 from __future__ import annotations
 
@@ -45,7 +46,9 @@ def test_the_pairs_and_scores_are_those_of_the_official_code() -> None:
     for golden in GOLDEN:
         splits = world(golden["seed"])
         test = said(splits["test"], said(splits["dev"]))
-        repeated += any(len({text for _, text, _ in side}) < len(side) for side in splits["test"].sides)
+        repeated += any(
+            len({text for _, text, _ in side}) < len(side) for side in splits["test"].sides
+        )
         mined, _, _ = _mined(test)
         assert sorted(map(numbers, mined)) == sorted(golden["mined"]), golden["seed"]
         if golden["threshold"] is None:

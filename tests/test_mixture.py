@@ -17,17 +17,29 @@ from adapters_xitt.errors import XittError
 from adapters_xitt.tasks import TASKS
 from adapters_xitt.training import loop
 
-SHARES = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=8).map(lambda raw: [one / sum(raw) for one in raw])
+SHARES = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=8).map(
+    lambda raw: [one / sum(raw) for one in raw]
+)
 
 
-@pytest.mark.parametrize("text", ["squad", "squad@es", "xnli@de+ru+sw", "squad:permuted", "squad@es:text"])
+@pytest.mark.parametrize(
+    "text", ["squad", "squad@es", "xnli@de+ru+sw", "squad:permuted", "squad@es:text"]
+)
 def test_a_portion_reads_what_it_writes(text: str) -> None:
     assert portion(text).text == text
 
 
-@pytest.mark.parametrize(("text", "part"), [
-    ("sqad", "Did you mean 'squad'?"), ("squad@xx", "unknown language 'xx'"), ("squad@es+es", "stands there twice"),
-    ("squad:permutd", "Did you mean 'permuted'?"), ("tatoeba", "trains nothing"), ("", "write a task")])
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("sqad", "Did you mean 'squad'?"),
+        ("squad@xx", "unknown language 'xx'"),
+        ("squad@es+es", "stands there twice"),
+        ("squad:permutd", "Did you mean 'permuted'?"),
+        ("tatoeba", "trains nothing"),
+        ("", "write a task"),
+    ],
+)
 def test_a_wrong_portion_is_told(text: str, part: str) -> None:
     with pytest.raises(XittError, match=part.replace("?", r"\?")):
         portion(text)
@@ -43,7 +55,9 @@ def test_every_task_has_its_share_at_every_step(shares: list[float], steps: int)
 
 
 @given(SHARES, st.integers(1, 200), st.integers(0, 199))
-def test_a_schedule_does_not_depend_on_its_length(shares: list[float], steps: int, more: int) -> None:
+def test_a_schedule_does_not_depend_on_its_length(
+    shares: list[float], steps: int, more: int
+) -> None:
     assert (mixture.schedule(shares, steps + more)[:steps] == mixture.schedule(shares, steps)).all()
 
 
@@ -57,9 +71,12 @@ def test_shares_are_those_of_the_definitions() -> None:
     assert mixed(sampling="even").probabilities(sizes) == pytest.approx([1 / 3] * 3)
     roots = np.sqrt(sizes)
     assert mixed(sampling="temperature", temperature=2.0).probabilities(sizes) == pytest.approx(
-        list(roots / roots.sum()))
+        list(roots / roots.sum())
+    )
     assert mixed(cap=200).probabilities(sizes) == pytest.approx([0.5, 0.25, 0.25])
-    assert mixed(shares=(("squad", 0.25),)).probabilities(sizes) == pytest.approx([0.25, 0.375, 0.375])
+    assert mixed(shares=(("squad", 0.25),)).probabilities(sizes) == pytest.approx(
+        [0.25, 0.375, 0.375]
+    )
 
 
 def test_an_epoch_is_that_of_every_task_and_a_fixed_share_comes_on_top() -> None:
@@ -68,7 +85,9 @@ def test_an_epoch_is_that_of_every_task_and_a_fixed_share_comes_on_top() -> None
 
 
 def test_a_name_decides_nothing() -> None:
-    assert Mixture("one", (Portion("squad"),)).record() == Mixture("two", (Portion("squad"),)).record()
+    assert (
+        Mixture("one", (Portion("squad"),)).record() == Mixture("two", (Portion("squad"),)).record()
+    )
 
 
 def test_permuting_moves_labels_and_nothing_else() -> None:
@@ -83,22 +102,37 @@ def test_permuting_moves_labels_and_nothing_else() -> None:
 
 def test_permuted_spans_lie_in_their_context_and_have_the_answers_length() -> None:
     context = "one two three four five six seven eight nine ten"
-    rows = [{"id": str(n), "question": "?", "context": context, "answers": [{"text": "two three", "start": 4}]}
-            for n in range(50)]
+    rows = [
+        {
+            "id": str(n),
+            "question": "?",
+            "context": context,
+            "answers": [{"text": "two three", "start": 4}],
+        }
+        for n in range(50)
+    ]
     answers = [row["answers"][0] for row in mixture.permuted(rows, "qa", seed=3)]
-    assert all(context[one["start"]:].startswith(one["text"]) and len(one["text"].split()) == 2 for one in answers)
+    assert all(
+        context[one["start"] :].startswith(one["text"]) and len(one["text"].split()) == 2
+        for one in answers
+    )
     assert len({one["start"] for one in answers}) > 4
 
 
 def test_permuted_tags_keep_their_numbers() -> None:
-    rows = [{"id": "1", "words": ["a", "b"], "tags": [0, 1]}, {"id": "2", "words": ["c"] * 5, "tags": [2] * 5}]
+    rows = [
+        {"id": "1", "words": ["a", "b"], "tags": [0, 1]},
+        {"id": "2", "words": ["c"] * 5, "tags": [2] * 5},
+    ]
     found = mixture.permuted(rows, "tagging", seed=0)
     assert Counter(tag for row in found for tag in row["tags"]) == {0: 1, 1: 1, 2: 5}
     assert [len(row["tags"]) for row in found] == [2, 5]
 
 
 def test_tasks_with_the_same_labels_share_a_head_and_others_do_not() -> None:
-    assert mixture.space(TASKS["mnli"]) == mixture.space(TASKS["xnli"]) == mixture.space(TASKS["sick"])
+    assert (
+        mixture.space(TASKS["mnli"]) == mixture.space(TASKS["xnli"]) == mixture.space(TASKS["sick"])
+    )
     spaces = {mixture.space(TASKS[name]) for name in ("mnli", "pawsx", "udpos", "panx", "squad")}
     assert len(spaces) == 5
 
@@ -110,20 +144,41 @@ KINDS = {"pair": 0.5, "tagging": 0.2, "mlm": 0.3}
 
 
 def trained(pico_files, pico_tokenizer, keeper, *, stop: int | None = None):
-    """A module on three kinds of task, 20 steps; gives what came out and how many steps each head was trained."""
+    """A module on three kinds of task, 20 steps; gives what came out and how many steps each head
+    was trained."""
     rig, counted = pico.rig(pico_files), dict.fromkeys(KINDS, 0)
     rig.mount("m", pico.CHOICES["seq_bn"], seed=1)
     heads = {kind: pico.head(kind, above=rig.encoder) for kind in KINDS}
     for kind, head in heads.items():
+
         def count(module, inputs, output, kind=kind) -> None:
             counted[kind] += module.training
 
         head.register_forward_hook(count)
-    row = loop.Row("m", "m", pico.lowered(rig, "m"), rig.trainable("m"),
-                    {pico.space(kind): head for kind, head in heads.items()}, 1e-2)
-    data = [replace(pico.data(kind, pico_tokenizer, batch_size=4), share=share) for kind, share in KINDS.items()]
-    found = loop.train([row], data, loop.Settings(evaluate_every=10, tokens=4096), rig=rig, fabric=pico.fabric(),
-                        seed=5, total=20, keeper=keeper, watch=pico.Watch(stop=stop), keep_every=0.0)
+    row = loop.Row(
+        "m",
+        "m",
+        pico.lowered(rig, "m"),
+        rig.trainable("m"),
+        {pico.space(kind): head for kind, head in heads.items()},
+        1e-2,
+    )
+    data = [
+        replace(pico.data(kind, pico_tokenizer, batch_size=4), share=share)
+        for kind, share in KINDS.items()
+    ]
+    found = loop.train(
+        [row],
+        data,
+        loop.Settings(evaluate_every=10, tokens=4096),
+        rig=rig,
+        fabric=pico.fabric(),
+        seed=5,
+        total=20,
+        keeper=keeper,
+        watch=pico.Watch(stop=stop),
+        keep_every=0.0,
+    )
     return found[0], counted
 
 
@@ -134,8 +189,11 @@ def test_every_kind_gets_its_share_of_the_steps(pico_files, pico_tokenizer) -> N
 
 
 @pytest.mark.parametrize("stops", [[1], [3, 11], [10, 19]], ids=str)
-def test_a_stopped_mixture_goes_on_where_it_was(stops, pico_files, pico_tokenizer, monkeypatch) -> None:
-    """Heads whose turn had not come yet among them: the same tensors, history and shares as without a stop."""
+def test_a_stopped_mixture_goes_on_where_it_was(
+    stops, pico_files, pico_tokenizer, monkeypatch
+) -> None:
+    """Heads whose turn had not come yet among them: the same tensors, history and shares as without
+    a stop."""
     monkeypatch.setattr(loop, "time", pico.Clock)
     want, _ = trained(pico_files, pico_tokenizer, pico.Keeper())
     keeper, taken = pico.Keeper(), dict.fromkeys(KINDS, 0)

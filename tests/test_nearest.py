@@ -18,9 +18,16 @@ def whole(one, other, k):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 6), st.integers(4, 2000), st.integers(0, 10**6))
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(1, 6),
+    st.integers(4, 2000),
+    st.integers(0, 10**6),
+)
 def test_blocks_of_any_size_find_what_one_sort_finds(left, right, k, memory, seed):
-    """Whole numbers, so that products are exact and ties are many: of equals the earlier comes first."""
+    """Whole numbers, so that products are exact and ties are many: of equals the earlier comes
+    first."""
     draw = np.random.default_rng(seed)
     one, other = (draw.integers(-2, 3, (size, 3)).astype(np.float32) for size in (left, right))
     forward, backward = both_ways(torch.from_numpy(one), torch.from_numpy(other), k, memory=memory)

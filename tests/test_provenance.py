@@ -1,4 +1,5 @@
-"""A small run, looked at: what made its results, what the report says of that, and what looking costs."""
+"""A small run, looked at: what made its results, what the report says of that, and what looking
+costs."""
 
 from __future__ import annotations
 
@@ -39,11 +40,15 @@ def xitt(*words: object) -> str:
 def run(tmp_path, pico_dir, pico_world):
     recipe = tmp_path / "small.yaml"
     recipe.write_text(RECIPE.format(encoder=pico_dir, root=pico_world), encoding="utf-8")
-    return lambda *more: xitt("run", recipe, "--store", tmp_path / "store", "--device", "cpu", *more)
+    return lambda *more: xitt(
+        "run", recipe, "--store", tmp_path / "store", "--device", "cpu", *more
+    )
 
 
 def grid(folder: Path) -> dict:
-    return json.loads((folder / "store" / "runs" / "small" / "grid.json").read_text(encoding="utf-8"))
+    return json.loads(
+        (folder / "store" / "runs" / "small" / "grid.json").read_text(encoding="utf-8")
+    )
 
 
 def test_results_and_manifests_say_what_decided_their_bits(run, tmp_path) -> None:
@@ -53,13 +58,19 @@ def test_results_and_manifests_say_what_decided_their_bits(run, tmp_path) -> Non
     finally:
         torch.set_num_threads(threads)
     store = Store(tmp_path / "store")
-    machine = {"device": "cpu", "threads": 2, "kernels": torch.backends.cpu.get_cpu_capability(),
-               "deterministic": False}
+    machine = {
+        "device": "cpu",
+        "threads": 2,
+        "kernels": torch.backends.cpu.get_cpu_capability(),
+        "deterministic": False,
+    }
     results, manifests = store.results(), store.manifests()
     assert len(results) == 2 and len(manifests) == 1
     for result in results:
         assert {name: result.provenance[name] for name in machine} == machine
-        assert result.provenance["versions"] == records.versions() and result.provenance["tokens"] > 0
+        assert (
+            result.provenance["versions"] == records.versions() and result.provenance["tokens"] > 0
+        )
     assert manifests[0].training["machine"] == machine
 
 
@@ -74,15 +85,22 @@ def test_the_report_names_the_versions_that_made_its_cells(run, tmp_path, monkey
     printed = run("languages=[de, fi]")
     sets = grid(tmp_path)["made_with"]
     assert [(made["versions"]["torch"], made["cells"], made["modules"]) for made in sets] == [
-        ("0.0.7", 2, 1), (records.version("torch"), 2, 0)]
+        ("0.0.7", 2, 1),
+        (records.version("torch"), 2, 0),
+    ]
     assert "2 different sets of versions" in printed and "--fresh-versions" in printed
     printed = run("languages=[de, fi]", "--fresh-versions")
     assert "2 of 4 cells were scored by other versions and are scored again" in printed
-    found = {result.provenance["versions"]["torch"] for result in Store(tmp_path / "store").results()}
+    found = {
+        result.provenance["versions"]["torch"] for result in Store(tmp_path / "store").results()
+    }
     assert found == {records.version("torch")}
     vectors = list((tmp_path / "store" / "embeddings").glob("*.safetensors"))
     assert len(vectors) == 3, "kept sentence vectors of other versions are not those of these"
-    assert [(made["cells"], made["modules"]) for made in grid(tmp_path)["made_with"]] == [(4, 0), (0, 1)]
+    assert [(made["cells"], made["modules"]) for made in grid(tmp_path)["made_with"]] == [
+        (4, 0),
+        (0, 1),
+    ]
     assert "0 of 4 cells" in run("languages=[de, fi]", "--fresh-versions")
 
 
@@ -104,10 +122,21 @@ def test_tables_of_what_is_there_load_no_torch(run, tmp_path) -> None:
     run("languages=[de]")
     store = str(tmp_path / "store")
     (key,) = (manifest.key for manifest in Store(tmp_path / "store").manifests())
-    commands = [["--help"], ["tasks"], ["tasks", "xnli"], ["show", "--store", store],
-                ["show", "--results", "--store", store], ["show", key[:12], "--store", store],
-                ["report", "small", "--store", store]]
-    ran = subprocess.run([sys.executable, "-c", LOOK, json.dumps(commands)], capture_output=True, text=True, check=True)
+    commands = [
+        ["--help"],
+        ["tasks"],
+        ["tasks", "xnli"],
+        ["show", "--store", store],
+        ["show", "--results", "--store", store],
+        ["show", key[:12], "--store", store],
+        ["report", "small", "--store", store],
+    ]
+    ran = subprocess.run(
+        [sys.executable, "-c", LOOK, json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     loaded = json.loads(ran.stdout.splitlines()[-1])
     assert len(loaded) == len(commands) and not any(loaded.values()), loaded
     for shown in ("demo-pairs", key[:12], "modules in", "results in", "majority class"):

@@ -1,4 +1,5 @@
-"""The readers on the origins' own files, counted, and on broken ones, where the message must say what is wrong."""
+"""The readers on the origins' own files, counted, and on broken ones, where the message must say
+what is wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ from adapters_xitt.errors import DataError, XittError
 from adapters_xitt.languages import LANGUAGES, language
 
 NLI = ("entailment", "neutral", "contradiction")
-UPOS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())
+UPOS = tuple(
+    "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()
+)
 PANX = tuple("O B-PER I-PER B-ORG I-ORG B-LOC I-LOC".split())
 XTREME_PRECEDENCE = {
     "es": tuple("VERB AUX PRON ADP DET".split()),
@@ -61,14 +64,18 @@ def test_xnli(data_dir):
     assert [row["group"] for row in dev.rows[:4]] == ["dev/0"] * 3 + ["dev/1"]
     assert len({row["group"] for row in dev.rows}) == 830
     test = data_dir / "xtreme/xnli/test-de.tsv"
-    rows = pairs_tsv(test, split="test", labels=NLI, gold=data_dir / "xtreme_labels/xnli/test-de.tsv").rows
+    rows = pairs_tsv(
+        test, split="test", labels=NLI, gold=data_dir / "xtreme_labels/xnli/test-de.tsv"
+    ).rows
     assert len(rows) == 450
     assert [row["label"] for row in rows[:4]] == [2, 0, 1, 1]
     bare = pairs_tsv(test, split="test", labels=None).rows
     assert bare == [{**row, "label": None} for row in rows]
 
 
-@pytest.mark.parametrize(("name", "count"), [("dev-en", 2000), ("dev-de", 450), ("dev-ko", 450), ("dev-ja", 450)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("dev-en", 2000), ("dev-de", 450), ("dev-ko", 450), ("dev-ja", 450)]
+)
 def test_pawsx(data_dir, name, count):
     rows = pairs_tsv(data_dir / f"xtreme/pawsx/{name}.tsv", split="dev", labels=("0", "1")).rows
     assert len(rows) == count
@@ -106,7 +113,9 @@ def test_snli(data_dir):
 
 def test_snli_skips_rows_without_agreement(tmp_path):
     row = {"sentence1": "a", "sentence2": "b", "gold_label": "-"}
-    text = "\n".join(json.dumps({**row, "gold_label": label}) for label in ("neutral", "-", "entailment"))
+    text = "\n".join(
+        json.dumps({**row, "gold_label": label}) for label in ("neutral", "-", "entailment")
+    )
     path = write(tmp_path, text, "x.jsonl")
     reading = snli_jsonl(path, split="dev", labels=NLI)
     assert reading.skipped == {"no agreed label": 1}
@@ -138,7 +147,9 @@ def test_a_quote_is_a_token(data_dir):
 
 def test_every_treebank(data_dir):
     for path in sorted((data_dir / "ud").glob("UD_*/*.conllu")):
-        blocks = [block for block in path.read_text(encoding="utf-8").split("\n\n") if block.strip("\n")]
+        blocks = [
+            block for block in path.read_text(encoding="utf-8").split("\n\n") if block.strip("\n")
+        ]
         reading = conllu(path, split="x", labels=UPOS)
         assert (len(reading.rows), reading.skipped) == (len(blocks), {})
         assert distinct(reading.rows)
@@ -149,7 +160,8 @@ def test_every_treebank(data_dir):
 
 
 def test_fused_words_are_xtremes(data_dir):
-    """Its UDPOS files are the treebanks of a language one after another: the first one's sentences come first."""
+    """Its UDPOS files are the treebanks of a language one after another: the first one's sentences
+    come first."""
     seen = []
     for path in sorted((data_dir / "ud").glob("UD_*/*.conllu"), key=lambda p: p.name):
         split, code = path.stem.rpartition("-")[2], path.name.partition("_")[0]
@@ -158,7 +170,11 @@ def test_fused_words_are_xtremes(data_dir):
             continue
         seen.append((split, code))
         ours = conllu(
-            path, split=split, labels=UPOS, multiword="fused", precedence=XTREME_PRECEDENCE.get(code, PRECEDENCE)
+            path,
+            split=split,
+            labels=UPOS,
+            multiword="fused",
+            precedence=XTREME_PRECEDENCE.get(code, PRECEDENCE),
         )
         gold = data_dir / f"xtreme_labels/udpos/test-{code}.tsv" if split == "test" else None
         rows = tags_tsv(theirs, split=split, labels=UPOS, gold=gold).rows[: len(ours.rows)]
@@ -195,7 +211,9 @@ def test_xquad_and_tydiqa_take_their_answers_from_gold(data_dir):
 
 
 def test_repeated_ids_are_numbered(data_dir):
-    rows = squad_json(data_dir / "xtreme/tydiqa/tydiqa-goldp-v1.1-train/tydiqa.goldp.en.train.json", split="train").rows
+    rows = squad_json(
+        data_dir / "xtreme/tydiqa/tydiqa-goldp-v1.1-train/tydiqa.goldp.en.train.json", split="train"
+    ).rows
     assert [row["id"] for row in rows] == [f"train/{n}" for n in range(400)]
 
 
@@ -205,7 +223,15 @@ def test_questions_without_an_answer_are_counted(data_dir):
     assert reading.skipped == {"no answer": 217}
 
 
-LASER = [("deu", "de"), ("spa", "es"), ("fin", "fi"), ("swh", "sw"), ("tel", "te"), ("cmn", "zh"), ("ara", "ar")]
+LASER = [
+    ("deu", "de"),
+    ("spa", "es"),
+    ("fin", "fi"),
+    ("swh", "sw"),
+    ("tel", "te"),
+    ("cmn", "zh"),
+    ("ara", "ar"),
+]
 
 
 @pytest.mark.parametrize(("long", "short"), LASER)
@@ -219,7 +245,8 @@ def test_laser_and_xtreme_layouts_agree(data_dir, long, short):
         split="test",
         other=folder / f"{short}-en.en",
         gold=data_dir / f"xtreme_labels/tatoeba/test-{short}.tsv",
-        inverse=True,  # these label files were made the wrong way round; XTREME's own are not, as the mock shows
+        # these label files were made the wrong way round; XTREME's own are not, as the mock shows
+        inverse=True,
     )
     assert [row["candidate"] for row in laser.rows] == [row["candidate"] for row in xtreme.rows]
     pairs = [
@@ -237,7 +264,9 @@ def test_gold_of_the_queries_and_its_inverse(tmp_path):
     for text, inverse in (("1\n2\n0\n", False), ("2\n0\n1\n", True)):
         gold = write(tmp_path, text, "gold")
         rows = parallel_lines(candidates, split="x", other=queries, gold=gold, inverse=inverse).rows
-        assert [rows[row["gold"]]["candidate"].upper() for row in rows] == [row["query"] for row in rows]
+        assert [rows[row["gold"]]["candidate"].upper() for row in rows] == [
+            row["query"] for row in rows
+        ]
         assert [row["id"] for row in rows] == ["x/1", "x/2", "x/0"]
 
 
@@ -285,7 +314,11 @@ def test_cosmosqa(data_dir):
     with path.open(encoding="utf-8", newline="") as file:
         originals = list(csv.DictReader(file))
     assert (len(reading.rows), reading.skipped) == (1200, {})
-    assert len({row["group"] for row in reading.rows}) == len({row["context"] for row in originals}) == 989
+    assert (
+        len({row["group"] for row in reading.rows})
+        == len({row["context"] for row in originals})
+        == 989
+    )
     for row, original in zip(reading.rows, originals, strict=True):
         assert row["id"] == original["id"]
         assert row["prompt"] == f"{original['context']} {original['question']}"
@@ -312,8 +345,10 @@ def test_socialiqa(data_dir, tmp_path):
     assert (len(dev.rows), dev.skipped) == (1954, {})
     assert [labels_of(dev).count(n) for n in range(3)] == [643, 654, 657]
     assert len({row["group"] for row in dev.rows}) == 1930
-    assert dev.rows[0]["prompt"] == (
-        "Tracy didn't go home that evening and resisted Riley's attacks. What does Tracy need to do before this?"
+    assert (
+        dev.rows[0]["prompt"]
+        == "Tracy didn't go home that evening and resisted Riley's attacks. What does Tracy need to"
+        " do before this?"
     )
     # The archive of its authors has no `correct`, but a file of numbers from 1.
     bare = "\n".join(
@@ -321,14 +356,18 @@ def test_socialiqa(data_dir, tmp_path):
         for line in path.read_text(encoding="utf-8").splitlines()
     )
     gold = write(tmp_path, "".join(f"{label + 1}\n" for label in labels_of(dev)), "dev-labels.lst")
-    assert socialiqa_jsonl(write(tmp_path, bare, "dev.jsonl"), split="dev", gold=gold).rows == dev.rows
+    assert (
+        socialiqa_jsonl(write(tmp_path, bare, "dev.jsonl"), split="dev", gold=gold).rows == dev.rows
+    )
     assert labels_of(socialiqa_jsonl(tmp_path / "dev.jsonl", split="dev")) == [None] * 1954
 
 
 def test_copa_and_its_translations(data_dir, tmp_path):
     folder = data_dir / "xtreme/xcopa"
-    train, dev = (copa_jsonl(folder / f"{name}-en.jsonl", split=split)
-                  for name, split in (("train", "train"), ("val", "dev")))
+    train, dev = (
+        copa_jsonl(folder / f"{name}-en.jsonl", split=split)
+        for name, split in (("train", "train"), ("val", "dev"))
+    )
     assert (len(train.rows), len(dev.rows)) == (400, 100)
     assert train.rows[0]["prompt"] == "My body cast a shadow over the grass. What was the cause?"
     assert train.rows[0]["choices"] == ["The sun was rising.", "The grass was cut."]
@@ -341,12 +380,19 @@ def test_copa_and_its_translations(data_dir, tmp_path):
         assert labels_of(original) == labels_of(test)[:200], "a translation keeps its item's answer"
         assert labels_of(copa_jsonl(folder / f"val-{code}.jsonl", split="dev")) == labels_of(dev)
         blank = folder / f"test-{code}.jsonl"
-        with pytest.raises(DataError, match=rf"test-{code}\.jsonl:1: .*only 0, as XTREME leaves .*give its gold file"):
+        with pytest.raises(
+            DataError,
+            match=rf"test-{code}\.jsonl:1: .*only 0, as XTREME leaves .*give its gold file",
+        ):
             copa_jsonl(blank, split="test")
-        gold = write(tmp_path, "".join(f'{{"label": {label}}}\n' for label in labels_of(test)[:150]), "gold")
+        gold = write(
+            tmp_path, "".join(f'{{"label": {label}}}\n' for label in labels_of(test)[:150]), "gold"
+        )
         # The two copies spell some items differently; ids and labels are the same.
-        keys = [[(row["id"], row["label"]) for row in rows]
-                for rows in (copa_jsonl(blank, split="test", gold=gold).rows, original.rows[:150])]
+        keys = [
+            [(row["id"], row["label"]) for row in rows]
+            for rows in (copa_jsonl(blank, split="test", gold=gold).rows, original.rows[:150])
+        ]
         assert keys[0] == keys[1]
 
 
@@ -360,7 +406,9 @@ def test_plain_text(data_dir, tmp_path):
     path = write(tmp_path, "  one \n\n \ntwo\tb\r\n", "x.txt")
     reading = text_lines(path, split="x")
     assert [(row["id"], row["group"], row["text"]) for row in reading.rows] == [
-        ("x/0", "x/0", "one"), ("x/3", "x/3", "two\tb")]
+        ("x/0", "x/0", "one"),
+        ("x/3", "x/3", "two\tb"),
+    ]
     assert reading.skipped == {"blank line": 2}
 
 
@@ -406,7 +454,9 @@ def test_line_ends_marks_and_odd_characters(tmp_path):
     text = f"\ufeff{odd}\tb\tneutral\r\nx\ty\tentailment\r\n\r\n\n"
     for name, data in (("f.tsv", text.encode()), ("f.tsv.gz", gzip.compress(text.encode()))):
         for quoting in (True, False):
-            rows = pairs_tsv(write(tmp_path, data, name), split="x", labels=NLI, quoting=quoting).rows
+            rows = pairs_tsv(
+                write(tmp_path, data, name), split="x", labels=NLI, quoting=quoting
+            ).rows
             assert [(row["a"], row["label"]) for row in rows] == [(odd, 1), ("x", 0)]
 
 
@@ -421,7 +471,10 @@ def test_columns_header_quotes_and_aliases(tmp_path):
     path = write(tmp_path, 'id\ts1\ts2\tlabel\n7\t"a\tb"\tcontradictory\n8\tc\td\tneutral\n')
     kind = {"split": "x", "labels": NLI, "columns": (1, 2, 3), "header": True}
     rows = pairs_tsv(path, **kind, quoting=False, aliases={"contradictory": "contradiction"}).rows
-    assert [(row["id"], row["a"], row["label"]) for row in rows] == [("x/0", '"a', 2), ("x/1", "c", 1)]
+    assert [(row["id"], row["a"], row["label"]) for row in rows] == [
+        ("x/0", '"a', 2),
+        ("x/1", "c", 1),
+    ]
     with pytest.raises(XittError, match=r"'contradicton'. Did you mean 'contradiction'"):
         pairs_tsv(path, **kind, quoting=False, aliases={"c": "contradicton"})
 
@@ -437,11 +490,18 @@ def test_multiword_tokens_and_empty_nodes(tmp_path):
     path = write(tmp_path, text, "x.conllu")
     split = {"split": "x", "labels": UPOS}
     words = conllu(path, **split).rows
-    assert [(row["id"], row["words"]) for row in words] == [("x/0", ["f1", "f2", "f3"]), ("two", ["f1"])]
+    assert [(row["id"], row["words"]) for row in words] == [
+        ("x/0", ["f1", "f2", "f3"]),
+        ("two", ["f1"]),
+    ]
     fused = conllu(path, **split, multiword="fused").rows
     assert fused[0]["words"] == ["f12", "f3"]
     assert [UPOS[tag] for tag in fused[0]["tags"]] == ["ADP", "VERB"]
-    equals = write(tmp_path, RANGE + WORD.format(1, 1, 0).replace("NOUN", "ADP") + WORD.format(2, 2, 0), "y.conllu")
+    equals = write(
+        tmp_path,
+        RANGE + WORD.format(1, 1, 0).replace("NOUN", "ADP") + WORD.format(2, 2, 0),
+        "y.conllu",
+    )
     assert UPOS[conllu(equals, **split, multiword="fused").rows[0]["tags"][0]] == "NOUN"
     with pytest.raises(XittError, match=r"unknown multiword 'fuse'. Did you mean 'fused'"):
         conllu(path, **split, multiword="fuse")
@@ -449,7 +509,9 @@ def test_multiword_tokens_and_empty_nodes(tmp_path):
 
 def test_an_answer_off_its_place_is_counted(tmp_path):
     spots = [("cat", 4), ("cat", 0), ("", -1)]
-    path = write(tmp_path, squad(*[[{"text": text, "answer_start": at}] for text, at in spots]), "x.json")
+    path = write(
+        tmp_path, squad(*[[{"text": text, "answer_start": at}] for text, at in spots]), "x.json"
+    )
     reading = squad_json(path, split="x")
     assert [row["id"] for row in reading.rows] == ["q0"]
     assert reading.skipped == {"answer not at its offset": 1, "no answer": 1}
@@ -498,7 +560,11 @@ def jsonl(read):
     return reading
 
 
-hellaswag, cosmos, commonsense = jsonl(hellaswag_jsonl), jsonl(cosmosqa_csv), jsonl(commonsenseqa_jsonl)
+hellaswag, cosmos, commonsense = (
+    jsonl(hellaswag_jsonl),
+    jsonl(cosmosqa_csv),
+    jsonl(commonsenseqa_jsonl),
+)
 social, causes, plain = jsonl(socialiqa_jsonl), jsonl(copa_jsonl), jsonl(text_lines)
 
 
@@ -507,26 +573,48 @@ def row_of(base, changed):
 
 
 def swag(**changed):
-    base = {"ind": 4, "ctx_a": "a", "ctx_b": "b", "endings": ["x", "y"], "label": 1, "source_id": "s"}
+    base = {
+        "ind": 4,
+        "ctx_a": "a",
+        "ctx_b": "b",
+        "endings": ["x", "y"],
+        "label": 1,
+        "source_id": "s",
+    }
     return row_of(base, changed)
 
 
 def copa(**changed):
-    return row_of({"premise": "p", "choice1": "x", "choice2": "y", "question": "cause", "label": 0}, changed)
+    return row_of(
+        {"premise": "p", "choice1": "x", "choice2": "y", "question": "cause", "label": 0}, changed
+    )
 
 
 def siqa(**changed):
-    base = {"context": "c", "question": "q", "answerA": "x", "answerB": "y", "answerC": "z", "correct": "A"}
+    base = {
+        "context": "c",
+        "question": "q",
+        "answerA": "x",
+        "answerB": "y",
+        "answerC": "z",
+        "correct": "A",
+    }
     return row_of(base, changed)
 
 
 def csqa(answer, *choices, **changed):
-    nodes = [{"label": letter, "text": text} for letter, text in zip("ABCDE", choices, strict=False)]
-    return json.dumps({"id": "1", "answerKey": answer, "question": {"stem": "q", "choices": nodes}} | changed)
+    nodes = [
+        {"label": letter, "text": text} for letter, text in zip("ABCDE", choices, strict=False)
+    ]
+    return json.dumps(
+        {"id": "1", "answerKey": answer, "question": {"stem": "q", "choices": nodes}} | changed
+    )
 
 
 def flat(labels, texts):
-    return json.dumps({"id": "1", "answerKey": "A", "question": "q", "choices": {"label": labels, "text": texts}})
+    return json.dumps(
+        {"id": "1", "answerKey": "A", "question": "q", "choices": {"label": labels, "text": texts}}
+    )
 
 
 COSMOS = "id,context,question,answer0,answer1,answer2,answer3,label\r\n"
@@ -537,20 +625,40 @@ BROKEN = [
     (pairs, "a\tb\tneutral\na\tb\n", ["f:2: ", "expected 3 columns", "found 2", "stray tab"]),
     (pairs, "a\tb\tneutral\n\na\tb\tneutral\n", ["f:2: ", "found 0"]),
     (pairs, "a\tb\n", ["f:1: ", "expected 3 tab-separated columns, found 2", "gold file"]),
-    (pairs, "a\tb\tneutral\na\tb\tnetural\n", ["f:2: ", "unknown label 'netural'", "'neutral'", "entailment, neutral"]),
+    (
+        pairs,
+        "a\tb\tneutral\na\tb\tnetural\n",
+        ["f:2: ", "unknown label 'netural'", "'neutral'", "entailment, neutral"],
+    ),
     (pairs, b"a\tb\tneutral\na\t\xff\tneutral\n", ["f:2: ", "UTF-8", "0xff"]),
     (pairs, b"\xef\xbb\xbfa\tb\tneutral\n\n\xe4\n", ["f:3: ", "UTF-8", "0xe4"]),
-    (pairs, 'a\tb\tneutral\na\t"b\tneutral\na\tb\tneutral\n', ["f:2: ", "unexpected end of data", "quoting=False"]),
+    (
+        pairs,
+        'a\tb\tneutral\na\t"b\tneutral\na\tb\tneutral\n',
+        ["f:2: ", "unexpected end of data", "quoting=False"],
+    ),
     (pairs, 'a\t"b"c\tneutral\n', ["f:1: ", "quoting=False"]),
     (sick, "pair_ID\tA\tB\n", ["f:1: ", "sentence_A", "found pair_ID, A, B"]),
     (sick, SICK, ["f: ", "expected rows below the header"]),
     (sick, SICK + "1\ta\tb\t3\n", ["f:2: ", "expected 5 columns", "found 4"]),
     (sick, SICK + "1\ta\tb\t3\tNETURAL\n", ["f:2: ", "unknown label 'NETURAL'"]),
     (snli, '{"sentence1": "a"}\n', ["f:1: ", "sentence2: expected a string, found only sentence1"]),
-    (snli, '{"sentence1": "a", "sentence2": 3}\n', ["f:1: ", "sentence2: expected a string, found 3"]),
+    (
+        snli,
+        '{"sentence1": "a", "sentence2": 3}\n',
+        ["f:1: ", "sentence2: expected a string, found 3"],
+    ),
     (snli, "[]\n", ["f:1: ", "expected an object, found a list"]),
-    (snli, '{"sentence1": "a", "sentence2": "b", "gold_label": "?"}\n', ["f:1: ", "unknown label '?'"]),
-    (snli, '{"sentence1": "a", "sentence2": "b", "gold_label": "-"}\n{"sen', ["f:2: ", "column 2", "cut short"]),
+    (
+        snli,
+        '{"sentence1": "a", "sentence2": "b", "gold_label": "?"}\n',
+        ["f:1: ", "unknown label '?'"],
+    ),
+    (
+        snli,
+        '{"sentence1": "a", "sentence2": "b", "gold_label": "-"}\n{"sen',
+        ["f:2: ", "column 2", "cut short"],
+    ),
     (snli, "[" * 200_000, ["f:1: ", "expected JSON"]),
     (tags, "a\tNOUN\nb\n", ["f:2: ", "expected token<TAB>tag, found 1 columns", "gold file"]),
     (tags, "a\tNOUN\nb\tNUON\n", ["f:2: ", "unknown label 'NUON'", "'NOUN'"]),
@@ -558,7 +666,11 @@ BROKEN = [
     (tags, "", ["f:1: ", "empty file"]),
     (words, "1\tf\tNOUN\n", ["f:1: ", "10 columns, found 3"]),
     (words, WORD.format(1, 1, 0) + WORD.format(3, 3, 1), ["f:2: ", "expected word 2, found '3'"]),
-    (words, WORD.format(1, 1, 0) + WORD.format(1, 1, 0), ["f:2: ", "expected word 2", "blank line"]),
+    (
+        words,
+        WORD.format(1, 1, 0) + WORD.format(1, 1, 0),
+        ["f:2: ", "expected word 2", "blank line"],
+    ),
     (words, RANGE + WORD.format(1, 1, 0), ["f:1: ", "words 1 to 2", "found 1 words"]),
     (words, WORD.format(1, 1, 0).replace("NOUN", "NUON"), ["f:1: ", "unknown label 'NUON'"]),
     (words, "# only a comment\n", ["f: ", "found none"]),
@@ -567,11 +679,31 @@ BROKEN = [
     (questions, '{"data": [\n{"par', ["f:2: ", "column 2", "cut short"]),
     (questions, "[]", ["f: data: expected a list", "a list where an object should be"]),
     (questions, '{"data": []}', ["f: ", "expected questions, found none"]),
-    (questions, '{"data": [{}]}', ["f: data[0].paragraphs: expected a list, found only an empty object"]),
-    (questions, squad(None), ["f: data[0].paragraphs[0].qas[0].answers: expected a list, found None"]),
-    (questions, squad([{"text": "cat"}]), ["f: data[0].paragraphs[0].qas[0].answers[0].answer_start: ", "only text"]),
-    (questions, squad([{"text": "cat", "answer_start": 7}]), ["answers[0].answer_start: expected 0 to 6", "found 7"]),
-    (questions, squad([{"text": "cat", "answer_start": -1}]), ["answers[0].answer_start: ", "found -1"]),
+    (
+        questions,
+        '{"data": [{}]}',
+        ["f: data[0].paragraphs: expected a list, found only an empty object"],
+    ),
+    (
+        questions,
+        squad(None),
+        ["f: data[0].paragraphs[0].qas[0].answers: expected a list, found None"],
+    ),
+    (
+        questions,
+        squad([{"text": "cat"}]),
+        ["f: data[0].paragraphs[0].qas[0].answers[0].answer_start: ", "only text"],
+    ),
+    (
+        questions,
+        squad([{"text": "cat", "answer_start": 7}]),
+        ["answers[0].answer_start: expected 0 to 6", "found 7"],
+    ),
+    (
+        questions,
+        squad([{"text": "cat", "answer_start": -1}]),
+        ["answers[0].answer_start: ", "found -1"],
+    ),
     (questions, squad([], context=None), ["f: data[0].paragraphs[0].context: expected a string"]),
     (questions, "", ["f:1: ", "expected JSON"]),
     (hellaswag, "", ["f:1: ", "empty file"]),
@@ -581,20 +713,52 @@ BROKEN = [
     (hellaswag, swag(endings=["x"], label=0), ["f:1: ", "two choices or more, found 1"]),
     (hellaswag, swag(label=2), ["f:1: label: expected 0 to 1, found '2'"]),
     (hellaswag, swag(label="-1"), ["f:1: label: expected 0 to 1, found '-1'"]),
-    (hellaswag, swag() + "\n" + swag(), ["f:2: expected distinct ids, found 'x/4' of ", "f:1 again"]),
+    (
+        hellaswag,
+        swag() + "\n" + swag(),
+        ["f:2: expected distinct ids, found 'x/4' of ", "f:1 again"],
+    ),
     (hellaswag, swag() + '\n{"ind', ["f:2: ", "cut short"]),
-    (cosmos, "id,context,question,answer0,answer1,answer2,label\r\n", ["f:1: ", "answer3", "found id, context"]),
+    (
+        cosmos,
+        "id,context,question,answer0,answer1,answer2,label\r\n",
+        ["f:1: ", "answer3", "found id, context"],
+    ),
     (cosmos, COSMOS, ["f: ", "expected rows below the header"]),
-    (cosmos, COSMOS + "1,c,q,a,b,c,d\r\n", ["f:2: ", "expected 8 columns", "found 7", "stray comma"]),
+    (
+        cosmos,
+        COSMOS + "1,c,q,a,b,c,d\r\n",
+        ["f:2: ", "expected 8 columns", "found 7", "stray comma"],
+    ),
     (cosmos, COSMOS + "1,c,q,a,b,c,d,4\r\n", ["f:2: label: expected 0 to 3, found '4'"]),
-    (cosmos, COSMOS + '1,"c\r\nc",q,a,b,c,d,3\r\n2,c,q,a,b,c,d,x\r\n', ["f:4: label: expected 0 to 3, found 'x'"]),
+    (
+        cosmos,
+        COSMOS + '1,"c\r\nc",q,a,b,c,d,3\r\n2,c,q,a,b,c,d,x\r\n',
+        ["f:4: label: expected 0 to 3, found 'x'"],
+    ),
     (cosmos, COSMOS + '1,"c,q,a,b,c,d,3\r\n', ["f:2: ", "unexpected end of data"]),
     (commonsense, csqa("F", "x", "y"), ["f:1: answerKey: unknown label 'F'", "Choices: A, B"]),
     (commonsense, csqa("A", "x", "y", id=3), ["f:1: id: expected a string, found 3"]),
-    (commonsense, csqa("A", "x", "y", question={"stem": "q"}), ["f:1: question.choices: expected a list"]),
-    (commonsense, csqa("A", "x", None), ["f:1: question.choices[1].text: expected a string, found None"]),
-    (commonsense, flat(["A"], ["x", "y"]), ["f:1: choices: expected as many labels as texts, found 1 and 2"]),
-    (commonsense, json.dumps({"id": "1", "question": "q", "choices": []}), ["f:1: choices: expected an object"]),
+    (
+        commonsense,
+        csqa("A", "x", "y", question={"stem": "q"}),
+        ["f:1: question.choices: expected a list"],
+    ),
+    (
+        commonsense,
+        csqa("A", "x", None),
+        ["f:1: question.choices[1].text: expected a string, found None"],
+    ),
+    (
+        commonsense,
+        flat(["A"], ["x", "y"]),
+        ["f:1: choices: expected as many labels as texts, found 1 and 2"],
+    ),
+    (
+        commonsense,
+        json.dumps({"id": "1", "question": "q", "choices": []}),
+        ["f:1: choices: expected an object"],
+    ),
     (social, siqa(answerC="-"), ["f:1: answerC: expected a string"]),
     (social, siqa() + "\n" + siqa(correct="D"), ["f:2: correct: expected 1 to 3, found 'D'"]),
     (causes, copa(question="why"), ["f:1: question: unknown label 'why'", "cause, effect"]),
@@ -604,7 +768,11 @@ BROKEN = [
     (plain, "", ["f:1: ", "empty file"]),
     (plain, " \n\t\n", ["f: ", "found only blanks"]),
     (plain, b"a\n\xff\n", ["f:2: ", "UTF-8", "0xff"]),
-    (lambda path: plain(path, column=1), "a\tb\nc\n", ["f:2: ", "a column 1, counted from 0, found 1"]),
+    (
+        lambda path: plain(path, column=1),
+        "a\tb\nc\n",
+        ["f:2: ", "a column 1, counted from 0, found 1"],
+    ),
 ]
 
 
@@ -671,7 +839,21 @@ def test_broken_parallel_lines(tmp_path, other, gold, named, parts):
 
 
 @pytest.mark.parametrize(
-    "read", [pairs, sick, snli, tags, words, questions, hellaswag, cosmos, commonsense, social, causes, plain]
+    "read",
+    [
+        pairs,
+        sick,
+        snli,
+        tags,
+        words,
+        questions,
+        hellaswag,
+        cosmos,
+        commonsense,
+        social,
+        causes,
+        plain,
+    ],
 )
 def test_files_that_are_not_there(tmp_path, read):
     write(tmp_path, "x", "dev-en.tsv")
@@ -679,7 +861,9 @@ def test_files_that_are_not_there(tmp_path, read):
         read(tmp_path / "dev-em.tsv")
     with pytest.raises(DataError, match=r"f\.tsv: no such file, and no folder .*nowhere"):
         read(tmp_path / "nowhere" / "f.tsv")
-    with pytest.raises(DataError, match=r"expected a file, found a folder; name a file in it \(dev-en\.tsv\)"):
+    with pytest.raises(
+        DataError, match=r"expected a file, found a folder; name a file in it \(dev-en\.tsv\)"
+    ):
         read(tmp_path)
 
 

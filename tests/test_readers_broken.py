@@ -1,4 +1,5 @@
-"""Broken files, for every reader: a clear DataError that says which file and where, or the right rows."""
+"""Broken files, for every reader: a clear DataError that says which file and where, or the right
+rows."""
 
 from __future__ import annotations
 
@@ -37,7 +38,12 @@ def test_every_reader_has_a_case():
 def test_a_whole_file_is_read_whichever_way_its_lines_end(case, tmp_path):
     rows = case(tmp_path, case.text.encode()).rows
     assert len(rows) == case.rows
-    for text in (case.text.replace("\n", "\r\n"), "\ufeff" + case.text, case.text + "\n\n", case.text.rstrip("\n")):
+    for text in (
+        case.text.replace("\n", "\r\n"),
+        "\ufeff" + case.text,
+        case.text + "\n\n",
+        case.text.rstrip("\n"),
+    ):
         assert case(tmp_path, text.encode()).rows == rows, text
 
 
@@ -71,8 +77,11 @@ def test_a_folder_and_nothing_at_all_are_told(case, tmp_path):
     others = {key: tmp_path / key for key in case.beside}
     for key, other in others.items():
         other.write_text(case.beside[key])
-    for path, part in ((tmp_path, "expected a file, found a folder"), (tmp_path / "none", "no such file"),
-                       (tmp_path / "no" / "none", "no folder")):
+    for path, part in (
+        (tmp_path, "expected a file, found a folder"),
+        (tmp_path / "none", "no such file"),
+        (tmp_path / "no" / "none", "no folder"),
+    ):
         with pytest.raises(DataError, match=part):
             case.read(path, split="s", **others)
 
@@ -83,8 +92,11 @@ def test_a_line_of_ten_megabytes_is_read(case, tmp_path):
     assert len(rows) == case.rows
 
 
-@pytest.mark.parametrize("case", [case for case in CASES.values() if case.json],
-                         ids=[name for name, case in CASES.items() if case.json])
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES.values() if case.json],
+    ids=[name for name, case in CASES.items() if case.json],
+)
 def test_json_that_is_cut_short_is_told_with_its_line(case, tmp_path):
     cut = case.text.rstrip()[: -len(case.text) // 3]
     message = refused(case, tmp_path, cut.encode())
@@ -122,12 +134,53 @@ def test_numbers_of_thousands_of_digits_are_told(tmp_path):
 
 # -- any bytes at all
 
-MARKS = ("\t", "\n", "\r", "\n\n", '"', "{", "}", "[", "]", ":", ",", " ", "#", "-", "1-2", "1-", "0", "9" * 5000, "-1",
-         "\\ud800", "\\u00e9", "null", "true", "1e999", "NaN", "é", "\u2028", "\ufeff", "\0", "_", "(<L ", "ID=", "０",
-         "²", "[" * 3000)
+MARKS = (
+    "\t",
+    "\n",
+    "\r",
+    "\n\n",
+    '"',
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    " ",
+    "#",
+    "-",
+    "1-2",
+    "1-",
+    "0",
+    "9" * 5000,
+    "-1",
+    "\\ud800",
+    "\\u00e9",
+    "null",
+    "true",
+    "1e999",
+    "NaN",
+    "é",
+    "\u2028",
+    "\ufeff",
+    "\0",
+    "_",
+    "(<L ",
+    "ID=",
+    "０",
+    "²",
+    "[" * 3000,
+)
 places = st.floats(0, 1, allow_nan=False)
-edits = st.lists(st.tuples(st.sampled_from(("cut", "put", "copy")), places, places,
-                           st.one_of(st.sampled_from(MARKS).map(str.encode), st.binary(max_size=4))), max_size=4)
+edits = st.lists(
+    st.tuples(
+        st.sampled_from(("cut", "put", "copy")),
+        places,
+        places,
+        st.one_of(st.sampled_from(MARKS).map(str.encode), st.binary(max_size=4)),
+    ),
+    max_size=4,
+)
 
 
 def edited(data: bytes, changes) -> bytes:
@@ -137,7 +190,11 @@ def edited(data: bytes, changes) -> bytes:
         if what == "put":
             data = data[:start] + more + data[start:]
         else:
-            data = data[:start] + data[end:] if what == "cut" else data[:end] + data[start:end] + data[end:]
+            data = (
+                data[:start] + data[end:]
+                if what == "cut"
+                else data[:end] + data[start:end] + data[end:]
+            )
     return data
 
 
@@ -155,7 +212,9 @@ def read_or_refused(case: Case, folder: Path, data: bytes, **beside: bytes) -> N
     digest(reading.rows)
 
 
-quietly = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quietly = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @each
@@ -167,13 +226,21 @@ def test_a_file_with_anything_changed_is_read_or_refused(case, tmp_path, changes
 
 @each
 @quietly
-@given(data=st.one_of(st.binary(max_size=60), st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace"))))
+@given(
+    data=st.one_of(
+        st.binary(max_size=60),
+        st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace")),
+    )
+)
 def test_any_bytes_are_read_or_refused(case, tmp_path, data):
     read_or_refused(case, tmp_path, data)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES.values() if case.beside],
-                         ids=[name for name, case in CASES.items() if case.beside])
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES.values() if case.beside],
+    ids=[name for name, case in CASES.items() if case.beside],
+)
 @quietly
 @given(changes=edits)
 def test_files_beside_it_are_read_or_refused(case, tmp_path, changes):

@@ -1,4 +1,5 @@
-"""Every task with a real file: reader, encoding, a training step or an encoding pass, predictions, scores."""
+"""Every task with a real file: reader, encoding, a training step or an encoding pass, predictions,
+scores."""
 
 from __future__ import annotations
 
@@ -42,37 +43,66 @@ PLACES: dict[str, Place] = {
     "socialiqa": Place(split="dev"),
     "copa": Place(split="dev"),
     "sick": Place(),
-    "xnli": Place(language="sw"), "pawsx": Place(language="zh"), "udpos": Place(language="fi"),
-    "panx": Place(split="dev", language="he"), "xquad": Place(language="th"), "mlqa": Place(split="dev", language="hi"),
-    "tydiqa": Place(language="bn"), "xcopa": Place(language="qu"),
+    "xnli": Place(language="sw"),
+    "pawsx": Place(language="zh"),
+    "udpos": Place(language="fi"),
+    "panx": Place(split="dev", language="he"),
+    "xquad": Place(language="th"),
+    "mlqa": Place(split="dev", language="hi"),
+    "tydiqa": Place(language="bn"),
+    "xcopa": Place(language="qu"),
     "tatoeba": Place(language="ka", options={"inverse": True}),
     "conll2000": Place({"test": "allennlp_fixtures/tagging/conll2000.txt"}),
-    "ewt-xpos": Place(split="dev"), "masakhaner": Place(split="dev", language="sw"),
-    "masakhaner-nodate": Place(language="yo"), "uner": Place(language="pt"), "uner-pud": Place(language="ru"),
-    "pud": Place(language="fi"), "kornli": Place(split="dev", language="ko"),
-    "c-xnli": Place(split="dev", language="hr"), "myxnli": Place(split="dev", language="my"),
+    "ewt-xpos": Place(split="dev"),
+    "masakhaner": Place(split="dev", language="sw"),
+    "masakhaner-nodate": Place(language="yo"),
+    "uner": Place(language="pt"),
+    "uner-pud": Place(language="ru"),
+    "pud": Place(language="fi"),
+    "kornli": Place(split="dev", language="ko"),
+    "c-xnli": Place(split="dev", language="hr"),
+    "myxnli": Place(split="dev", language="my"),
     "squad-es": Place(split="dev", language="es"),
-    "americasnli": Place(language="qu"), "lareqa": Place(language="ar"),
+    "americasnli": Place(language="qu"),
+    "lareqa": Place(language="ar"),
     "snli": Place({"test": "allennlp_fixtures/pair_classification/snli.jsonl"}),
     "squad2": Place({"dev": "allennlp_fixtures/rc/squad2.json"}, "dev"),
     "bucc2018": Place(split="dev", language="zh"),
-    "anli": Place({"dev": " + ".join(f"dummy_data/anli_v0.1/R{n}/dev.jsonl" for n in (1, 2, 3))}, "dev",
-                  archive="hf_dummy/anli/dummy/plain_text/0.1.0/dummy_data.zip"),
-    "mnli": Place({"dev": "dummy_data/MNLI/dev_matched.tsv"}, "dev",
-                  archive="hf_dummy/glue/dummy/mnli/1.0.0/dummy_data.zip"),
-    "qqp": Place({"dev": "dummy_data/QQP/dev.tsv"}, "dev", archive="hf_dummy/glue/dummy/qqp/1.0.0/dummy_data.zip"),
+    "anli": Place(
+        {"dev": " + ".join(f"dummy_data/anli_v0.1/R{n}/dev.jsonl" for n in (1, 2, 3))},
+        "dev",
+        archive="hf_dummy/anli/dummy/plain_text/0.1.0/dummy_data.zip",
+    ),
+    "mnli": Place(
+        {"dev": "dummy_data/MNLI/dev_matched.tsv"},
+        "dev",
+        archive="hf_dummy/glue/dummy/mnli/1.0.0/dummy_data.zip",
+    ),
+    "qqp": Place(
+        {"dev": "dummy_data/QQP/dev.tsv"},
+        "dev",
+        archive="hf_dummy/glue/dummy/qqp/1.0.0/dummy_data.zip",
+    ),
     "ccg": Place({split: "allennlp_fixtures/tagging/ccgbank.txt" for split in ("train", "test")}),
 }
 
 
 def _some(task: Task, rows: Sequence[dict]) -> list[dict]:
-    """The first rows; of a search the first queries that have an answer, and their answers among the candidates."""
+    """The first rows; of a search the first queries that have an answer, and their answers among
+    the candidates."""
     if task.kind not in ("mining", "ranking"):
         return list(rows[:ROWS])
     queries = [row for row in rows if row["side"] == "query" and row["gold"]][:ROWS]
     gold = {name for row in queries for name in row["gold"]}
-    return [*queries, *(row for row in rows if row["side"] == "candidate" and row["id"].rpartition("/")[2] in {
-        name.rpartition("/")[2] for name in gold})]
+    return [
+        *queries,
+        *(
+            row
+            for row in rows
+            if row["side"] == "candidate"
+            and row["id"].rpartition("/")[2] in {name.rpartition("/")[2] for name in gold}
+        ),
+    ]
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -81,14 +111,21 @@ def test_a_real_file_goes_all_the_way(name, data_dir, pico_files, pico_tokenizer
     if place.archive:
         with zipfile.ZipFile(data_dir / place.archive) as found:
             found.extractall(root := tmp_path)
-    sources = Sources(root, {name: Override(files=place.files, test=place.split, options=place.options)})
+    sources = Sources(
+        root, {name: Override(files=place.files, test=place.split, options=place.options)}
+    )
     task = sources.labelled(TASKS[name])
     rows = _some(task, sources.test(task, place.language).rows)
     if task.kind == "retrieval":  # golds count among the rows that are read
         rows = [{**row, "gold": at} for at, row in enumerate(rows)]
     assert rows
-    units = features.encode(task.kind, rows, task.labels, tokenizer=pico_tokenizer,
-                           lengths=features.Lengths(pico_files.positions, 16, 12))
+    units = features.encode(
+        task.kind,
+        rows,
+        task.labels,
+        tokenizer=pico_tokenizer,
+        lengths=features.Lengths(pico_files.positions, 16, 12),
+    )
     assert max(units.lengths) <= pico_files.positions
     rig = pico.rig(pico_files)
     rig.mount("module", pico.CHOICES["seq_bn"], seed=1)
@@ -99,20 +136,35 @@ def test_a_real_file_goes_all_the_way(name, data_dir, pico_files, pico_tokenizer
         before = {key: value.clone() for key, value in head.state_dict().items()}
         data = Data(name, task, units, units, rows, batch_size=4, language=place.language)
         row = loop.Row(name, name, lowered, rig.trainable("module"), {data.space: head}, 1e-2)
-        (trained,) = loop.train([row], [data], loop.Settings(evaluate_every=1, warmup=0.0), rig=rig,
-                                 fabric=pico.fabric(), seed=1, total=1, keeper=pico.Keeper(), watch=watch)
-        assert trained.failed is None and any(not torch.equal(value, before[key])
-                                              for key, value in head.state_dict().items())
+        (trained,) = loop.train(
+            [row],
+            [data],
+            loop.Settings(evaluate_every=1, warmup=0.0),
+            rig=rig,
+            fabric=pico.fabric(),
+            seed=1,
+            total=1,
+            keeper=pico.Keeper(),
+            watch=watch,
+        )
+        assert trained.failed is None and any(
+            not torch.equal(value, before[key]) for key, value in head.state_dict().items()
+        )
     said = pico.said(rig, [Scored(lowered, head)], units, task.kind)[0]
     test = decode.Said(task, place.language, rows, units, said)
     found = decode.decode(replace(test, fit=test) if task.fitted else test)
-    assert (found.items if task.fitted else len(found.items) == sum(row.get("side") != "candidate" for row in rows))
+    assert (
+        found.items
+        if task.fitted
+        else len(found.items) == sum(row.get("side") != "candidate" for row in rows)
+    )
     assert all(0 <= score <= 100 for score in found.scores.values())
     assert task.headline in found.scores
     assert predict.convention(task, pico_files.layers)
 
 
 def test_every_task_has_its_place_here_or_none_anywhere() -> None:
-    """What no real file is at hand for is named: Mewsli-X's mentions, and rows that are other rows."""
+    """What no real file is at hand for is named: Mewsli-X's mentions, and rows that are other
+    rows."""
     without = {"mewslix", "text", "anli-plus"}
     assert {name for name in TASKS if not name.startswith("demo-")} == {*PLACES, *without}

@@ -26,9 +26,17 @@ HEADLINES = {"xnli": "accuracy", "xquad": "mean", "tatoeba": "accuracy"}
 HAS = {"seq_bn": ("none", "sequential", "stack"), "lora": ("none", "sequential", "sum")}
 
 
-def make_grid(*, methods=("seq_bn",), intermediates=("mnli", "squad"), modes=("none", "sequential", "stack"),
-              targets=("xnli", "xquad", "tatoeba"), languages=NINE, seeds=(1, 2, 3)):
-    """A grid with every cell done but those of modes that a method has not; scores depend on the cell only."""
+def make_grid(
+    *,
+    methods=("seq_bn",),
+    intermediates=("mnli", "squad"),
+    modes=("none", "sequential", "stack"),
+    targets=("xnli", "xquad", "tatoeba"),
+    languages=NINE,
+    seeds=(1, 2, 3),
+):
+    """A grid with every cell done but those of modes that a method has not; scores depend on the
+    cell only."""
     rows = [(name, mode) for mode in modes for name in ([""] if mode == "none" else intermediates)]
     entries = []
     for method in methods:
@@ -36,26 +44,53 @@ def make_grid(*, methods=("seq_bn",), intermediates=("mnli", "squad"), modes=("n
             for target in targets:
                 for code in languages:
                     for seed in seeds:
-                        score = random.Random(f"{method} {intermediate} {mode} {target} {code} {seed}").uniform(20, 90)
-                        if target == "tatoeba" and mode == "none":  # the raw encoder: one number for every seed
+                        score = random.Random(
+                            f"{method} {intermediate} {mode} {target} {code} {seed}"
+                        ).uniform(20, 90)
+                        # the raw encoder: one number for every seed
+                        if target == "tatoeba" and mode == "none":
                             score = random.Random(f"{target} {code}").uniform(20, 90)
-                        entry = {"method": method, "intermediate": intermediate, "mode": mode, "target": target,
-                                 "language": code, "seed": seed, "status": DONE, "reason": "",
-                                 "tag": "task+language-seen" if code == "en" else "zero-shot", "overlap": 0.0,
-                                 "key": "k" * 8, "scores": {HEADLINES[target]: score, "loss": score / 7},
-                                 "score": score, "examples": 500}
+                        entry = {
+                            "method": method,
+                            "intermediate": intermediate,
+                            "mode": mode,
+                            "target": target,
+                            "language": code,
+                            "seed": seed,
+                            "status": DONE,
+                            "reason": "",
+                            "tag": "task+language-seen" if code == "en" else "zero-shot",
+                            "overlap": 0.0,
+                            "key": "k" * 8,
+                            "scores": {HEADLINES[target]: score, "loss": score / 7},
+                            "score": score,
+                            "examples": 500,
+                        }
                         entries.append(entry)
                         if mode not in HAS[method]:
                             empty(entry, NOT_APPLICABLE, f"{method} has no mode {mode}", tag="")
-    return {"name": "small", "protocol_notes": ["rows not used: 3 [odd] | label"], "precision": "32",
-            "entries": entries,
-            "recipe": {"name": "small", "methods": list(methods), "intermediates": list(intermediates),
-                       "targets": list(targets)},
-            "encoder": {"name": "pico", "fingerprint": "0123456789abcdef" * 4},
-            "made_with": [{"versions": {"python": "3.11.9", "torch": "2.6.0"}, "cells": 1, "modules": 1}],
-            "headlines": {target: HEADLINES[target] for target in targets},
-            "majority": {"xnli": dict.fromkeys(languages, 33.25)} if "xnli" in targets else {},
-            "weak": ["squad [seq_bn s1]: 12.0 on its own selection split, 14.0 by always saying the commonest label"]}
+    return {
+        "name": "small",
+        "protocol_notes": ["rows not used: 3 [odd] | label"],
+        "precision": "32",
+        "entries": entries,
+        "recipe": {
+            "name": "small",
+            "methods": list(methods),
+            "intermediates": list(intermediates),
+            "targets": list(targets),
+        },
+        "encoder": {"name": "pico", "fingerprint": "0123456789abcdef" * 4},
+        "made_with": [
+            {"versions": {"python": "3.11.9", "torch": "2.6.0"}, "cells": 1, "modules": 1}
+        ],
+        "headlines": {target: HEADLINES[target] for target in targets},
+        "majority": {"xnli": dict.fromkeys(languages, 33.25)} if "xnli" in targets else {},
+        "weak": [
+            "squad [seq_bn s1]: 12.0 on its own selection split, 14.0 by always saying the"
+            " commonest label"
+        ],
+    }
 
 
 def empty(entry, status, reason, *, tag=None):
@@ -65,7 +100,11 @@ def empty(entry, status, reason, *, tag=None):
 
 
 def where(grid, **fixed):
-    return [entry for entry in grid["entries"] if all(entry[name] == value for name, value in fixed.items())]
+    return [
+        entry
+        for entry in grid["entries"]
+        if all(entry[name] == value for name, value in fixed.items())
+    ]
 
 
 def holed():
@@ -74,13 +113,19 @@ def holed():
     for entry in where(grid, target="xquad", intermediate="squad"):
         if entry["status"] == DONE:
             empty(entry, BLOCKED, "test items reached the row: 1190 in squad@en dev", tag="")
-    for entry in where(grid, target="xnli", intermediate="squad", mode="sequential", language="sw", seed=2):
+    for entry in where(
+        grid, target="xnli", intermediate="squad", mode="sequential", language="sw", seed=2
+    ):
         empty(entry, FAILED, "loss is not a number")
     return grid
 
 
 def row_of(table, intermediate, mode, method="seq_bn"):
-    return next(row for row in table.rows if (row.method, row.intermediate, row.mode) == (method, intermediate, mode))
+    return next(
+        row
+        for row in table.rows
+        if (row.method, row.intermediate, row.mode) == (method, intermediate, mode)
+    )
 
 
 def shuffled(grid, seed):
@@ -105,17 +150,39 @@ def test_differences_are_paired_by_seed(tags, target):
     codes = [code for code in NINE if tags == EVERY or code != "en"]
 
     def cube(intermediate, mode):  # seeds × languages
-        return np.array([[next(e["score"] for e in where(grid, target=target, intermediate=intermediate, mode=mode,
-                                                         language=code, seed=seed)) for code in codes]
-                         for seed in (1, 2, 3)])
+        return np.array(
+            [
+                [
+                    next(
+                        e["score"]
+                        for e in where(
+                            grid,
+                            target=target,
+                            intermediate=intermediate,
+                            mode=mode,
+                            language=code,
+                            seed=seed,
+                        )
+                    )
+                    for code in codes
+                ]
+                for seed in (1, 2, 3)
+            ]
+        )
 
     none, stack = cube("", "none").mean(axis=1), cube("mnli", "stack").mean(axis=1)
     place = row_of(analysis.table(grid, tags), "mnli", "stack").places[target]
-    assert place.status == DONE and place.seeds == (1, 2, 3) and sorted(place.languages) == sorted(codes)
+    assert (
+        place.status == DONE
+        and place.seeds == (1, 2, 3)
+        and sorted(place.languages) == sorted(codes)
+    )
     assert place.mean == pytest.approx(stack.mean(), abs=1e-12)
     assert place.spread == pytest.approx(stack.std(ddof=1), abs=1e-12)
     assert place.difference == pytest.approx(np.mean(stack - none), abs=1e-12)
-    assert place.difference_spread == pytest.approx(np.sqrt(np.sum((stack - none - np.mean(stack - none)) ** 2) / 2))
+    assert place.difference_spread == pytest.approx(
+        np.sqrt(np.sum((stack - none - np.mean(stack - none)) ** 2) / 2)
+    )
     base = row_of(analysis.table(grid, tags), "", "none").places[target]
     assert base.difference is None and base.mean == pytest.approx(none.mean(), abs=1e-12)
 
@@ -136,9 +203,16 @@ def test_a_language_that_one_row_has_seen_leaves_both_sides_of_the_difference():
     place = row_of(analysis.table(grid), "mnli", "stack").places["xnli"]
     codes = [code for code in NINE if code not in ("en", "de")]
     assert sorted(place.languages) == sorted(codes)
-    xnli = {(e["intermediate"], e["mode"], e["language"], e["seed"]): e["score"] for e in where(grid, target="xnli")}
-    changes = [np.mean([xnli["mnli", "stack", code, seed] - xnli["", "none", code, seed] for code in codes])
-               for seed in (1, 2, 3)]
+    xnli = {
+        (e["intermediate"], e["mode"], e["language"], e["seed"]): e["score"]
+        for e in where(grid, target="xnli")
+    }
+    changes = [
+        np.mean(
+            [xnli["mnli", "stack", code, seed] - xnli["", "none", code, seed] for code in codes]
+        )
+        for seed in (1, 2, 3)
+    ]
     assert place.difference == pytest.approx(np.mean(changes))
     assert place.difference_spread == pytest.approx(np.std(changes, ddof=1))
 
@@ -148,7 +222,10 @@ def test_by_language():
     table = analysis.by_language(grid, "xnli")
     assert list(table.columns) == sorted(NINE, key=lambda code: (LANGUAGES[code].family, code))
     place = row_of(table, "squad", "sequential").places["fi"]
-    own = [e["score"] for e in where(grid, target="xnli", intermediate="squad", mode="sequential", language="fi")]
+    own = [
+        e["score"]
+        for e in where(grid, target="xnli", intermediate="squad", mode="sequential", language="fi")
+    ]
     none = [e["score"] for e in where(grid, target="xnli", mode="none", language="fi")]
     assert place.mean == pytest.approx(np.mean(own)) and place.tag == "zero-shot"
     assert place.difference == pytest.approx(np.mean(np.subtract(own, none)))
@@ -175,11 +252,31 @@ def test_a_failed_cell_takes_the_difference_and_the_average_away():
     row = row_of(analysis.table(grid), "squad", "sequential")
     place = row.places["xnli"]
     assert place.status == INCOMPLETE and place.starred and place.difference is None
-    assert place.missing == ("sw failed (seed 2)",) and "sw" not in place.languages and place.seeds == (1, 2, 3)
-    left = [np.mean([e["score"] for e in where(grid, method="seq_bn", target="xnli", intermediate="squad",
-                                               mode="sequential", seed=seed) if e["language"] not in ("en", "sw")])
-            for seed in (1, 2, 3)]
-    assert place.mean == pytest.approx(np.mean(left)) and place.spread == pytest.approx(np.std(left, ddof=1))
+    assert (
+        place.missing == ("sw failed (seed 2)",)
+        and "sw" not in place.languages
+        and place.seeds == (1, 2, 3)
+    )
+    left = [
+        np.mean(
+            [
+                e["score"]
+                for e in where(
+                    grid,
+                    method="seq_bn",
+                    target="xnli",
+                    intermediate="squad",
+                    mode="sequential",
+                    seed=seed,
+                )
+                if e["language"] not in ("en", "sw")
+            ]
+        )
+        for seed in (1, 2, 3)
+    ]
+    assert place.mean == pytest.approx(np.mean(left)) and place.spread == pytest.approx(
+        np.std(left, ddof=1)
+    )
     assert row.average.status == INCOMPLETE and row.average.mean is None
     assert row.average.missing == ("xnli incomplete", "xquad blocked")
 
@@ -207,15 +304,20 @@ def test_whole_places_without_numbers():
     table = analysis.table(holed())
     assert row_of(table, "squad", "stack").places["xquad"] == analysis.Place(status=BLOCKED)
     row = row_of(table, "squad", "stack", "lora")
-    assert {place.status for place in row.places.values()} == {NOT_APPLICABLE} == {row.average.status}
+    assert (
+        {place.status for place in row.places.values()} == {NOT_APPLICABLE} == {row.average.status}
+    )
     grid = make_grid()
-    grid["entries"] = [e for e in grid["entries"] if not (e["target"] == "xquad" and e["mode"] == "stack")]
+    grid["entries"] = [
+        e for e in grid["entries"] if not (e["target"] == "xquad" and e["mode"] == "stack")
+    ]
     assert row_of(analysis.table(grid), "mnli", "stack").places["xquad"].status == NOT_ASKED
     assert analysis.counts(holed()) == {DONE: 700, BLOCKED: 108, NOT_APPLICABLE: 324, FAILED: 2}
 
 
 def test_blocked_english_is_outside_the_zero_shot_mean():
-    """A blocked cell has no tag of its own; English is never zero-shot, even where every row of it is blocked."""
+    """A blocked cell has no tag of its own; English is never zero-shot, even where every row of it
+    is blocked."""
     grid = make_grid()
     for entry in where(grid, target="xnli", language="en"):
         empty(entry, BLOCKED, "12% of the test items share a text with training, over 10%", tag="")
@@ -230,7 +332,10 @@ def test_blocked_english_is_outside_the_zero_shot_mean():
 def test_majority_row():
     grid = make_grid()
     majority = analysis.table(grid).majority
-    assert majority.places["xnli"].mean == pytest.approx(33.25) and majority.places["xquad"].status == NOT_ASKED
+    assert (
+        majority.places["xnli"].mean == pytest.approx(33.25)
+        and majority.places["xquad"].status == NOT_ASKED
+    )
     del grid["majority"]["xnli"]["de"]
     assert analysis.table(grid).majority.places["xnli"].status == INCOMPLETE
     assert analysis.table(make_grid(targets=("xquad",))).majority is None
@@ -276,7 +381,9 @@ def test_a_constant_on_every_score_leaves_the_differences(constant):
             if before.mean is not None:
                 assert after.mean == pytest.approx(before.mean + constant, abs=1e-9)
             for field in ("spread", "difference", "difference_spread"):
-                assert getattr(after, field) == pytest.approx(getattr(before, field), abs=1e-9), field
+                assert getattr(after, field) == pytest.approx(getattr(before, field), abs=1e-9), (
+                    field
+                )
 
 
 # -- the forms
@@ -292,9 +399,16 @@ def test_csv_reads_back_to_the_same_bits():
     for row in rows:
         entry = by_place[tuple(row[name] for name in place)]
         assert (float(row["score"]) if row["score"] else None) == entry["score"]
-        assert {name[6:]: float(value) for name, value in row.items()
-                if name.startswith("score.") and value} == entry["scores"]
-        assert (row["status"], row["reason"], row["tag"]) == (entry["status"], entry["reason"], entry["tag"])
+        assert {
+            name[6:]: float(value)
+            for name, value in row.items()
+            if name.startswith("score.") and value
+        } == entry["scores"]
+        assert (row["status"], row["reason"], row["tag"]) == (
+            entry["status"],
+            entry["reason"],
+            entry["tag"],
+        )
         assert row["family"] == LANGUAGES[entry["language"]].family
 
 
@@ -306,25 +420,45 @@ def test_markdown_has_every_row_and_note():
         assert f"| {row.method} | {row.intermediate} | {row.mode} |" in main
     place = row_of(analysis.table(grid), "mnli", "stack").places["xnli"]
     assert f"{place.mean:.1f} ±{place.spread:.1f}" in main and f"{place.difference:+.1f}" in main
-    for part in ("# small", "encoder pico (0123456789ab), precision 32, seeds 1, 2, 3", "torch 2.6.0", "majority class",
-                 "blocked", "n/a", r"rows not used: 3 \[odd\] \| label", "squad \\[seq_bn s1\\]: 12.0",
-                 "1190 in squad@en dev (108 cells: squad → xquad)", "loss is not a number (2 cells",
-                 "xnli, sw failed (seed 2)", "700 done, 108 blocked, 324 not applicable, 2 failed",
-                 "| fi | Finnish | Uralic | Latn |"):
+    for part in (
+        "# small",
+        "encoder pico (0123456789ab), precision 32, seeds 1, 2, 3",
+        "torch 2.6.0",
+        "majority class",
+        "blocked",
+        "n/a",
+        r"rows not used: 3 \[odd\] \| label",
+        "squad \\[seq_bn s1\\]: 12.0",
+        "1190 in squad@en dev (108 cells: squad → xquad)",
+        "loss is not a number (2 cells",
+        "xnli, sw failed (seed 2)",
+        "700 done, 108 blocked, 324 not applicable, 2 failed",
+        "| fi | Finnish | Uralic | Latn |",
+    ):
         assert part in text, part
-    widths = [line.replace(r"\|", "").count("|") for line in main.splitlines() if line.startswith("|")]
+    widths = [
+        line.replace(r"\|", "").count("|") for line in main.splitlines() if line.startswith("|")
+    ]
     assert len(set(widths)) == 1
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 @pytest.mark.parametrize("colour", [None, "truecolor"])
 def test_terminal_keeps_to_its_width(width, colour):
-    grid = make_grid(methods=("seq_bn", "lora"), languages=tuple(LANGUAGES)[:40]) if width == 100 else holed()
-    console = Console(file=io.StringIO(), width=width, force_terminal=colour is not None, color_system=colour)
+    grid = (
+        make_grid(methods=("seq_bn", "lora"), languages=tuple(LANGUAGES)[:40])
+        if width == 100
+        else holed()
+    )
+    console = Console(
+        file=io.StringIO(), width=width, force_terminal=colour is not None, color_system=colour
+    )
     report.terminal(grid, console)
     text = console.file.getvalue()
     assert ("\x1b[1m" in text) == (colour is not None)
-    plain = printed(grid, width).replace("\x1b[1m", "").replace("\x1b[2m", "").replace("\x1b[0m", "")
+    plain = (
+        printed(grid, width).replace("\x1b[1m", "").replace("\x1b[2m", "").replace("\x1b[0m", "")
+    )
     assert max(map(cell_len, plain.splitlines())) <= width
     assert "…" not in plain  # nothing is cut off
     place = row_of(analysis.table(grid), "mnli", "stack").places["xnli"]
@@ -333,7 +467,8 @@ def test_terminal_keeps_to_its_width(width, colour):
 
 
 def test_no_difference_is_marked_and_the_spread_is_named():
-    """A difference larger than its standard deviation over three seeds comes up by chance in 22.6 % of places."""
+    """A difference larger than its standard deviation over three seeds comes up by chance in 22.6 %
+    of places."""
     grid = make_grid(intermediates=("mnli",), modes=("none", "sequential"), targets=("xnli",))
     for entry in grid["entries"]:
         entry["score"] = 50.0 + entry["seed"] - 10.0 * (entry["mode"] == "sequential")
@@ -344,24 +479,40 @@ def test_no_difference_is_marked_and_the_spread_is_named():
     shown = console.file.getvalue()
     assert " (-10.0)" in shown and "\x1b[31m" not in shown and "\x1b[32m" not in shown
     for form in (text, " ".join(shown.split())):
-        assert "± is the sample standard deviation over seeds: no interval, and no test of a difference" in form
+        assert (
+            "± is the sample standard deviation over seeds: no interval, and no test of a"
+            " difference" in form
+        )
 
 
 def test_picture_grows_with_the_grid(tmp_path):
     report.heat_map(holed(), tmp_path / "small.png")
-    report.heat_map(make_grid(intermediates=("mnli", "squad", "pawsx"), languages=tuple(LANGUAGES)[:40]),
-                    tmp_path / "large.png")
-    small, large = (matplotlib.image.imread(tmp_path / f"{name}.png") for name in ("small", "large"))
+    report.heat_map(
+        make_grid(intermediates=("mnli", "squad", "pawsx"), languages=tuple(LANGUAGES)[:40]),
+        tmp_path / "large.png",
+    )
+    small, large = (
+        matplotlib.image.imread(tmp_path / f"{name}.png") for name in ("small", "large")
+    )
     for picture in (small, large):
         assert 800 < min(picture.shape[:2]) and max(picture.shape[:2]) <= 12_000
         assert 0.02 < (picture[..., :3].min(axis=2) < 0.9).mean() < 0.9  # neither blank nor black
-        assert (picture[:20] == 1).all() and (picture[:, -20:] == 1).all()  # nothing runs off the edge
+        # nothing runs off the edge
+        assert (picture[:20] == 1).all() and (picture[:, -20:] == 1).all()
     assert large.shape[1] > small.shape[1]
 
 
-@pytest.mark.parametrize("change", [{"modes": ("none",)}, {"modes": ("sequential",)}, {"seeds": (1,)},
-                                    {"languages": ("en",)}, {"targets": ("xquad",)},
-                                    {"intermediates": (), "modes": ("stack",)}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"modes": ("none",)},
+        {"modes": ("sequential",)},
+        {"seeds": (1,)},
+        {"languages": ("en",)},
+        {"targets": ("xquad",)},
+        {"intermediates": (), "modes": ("stack",)},
+    ],
+)
 def test_lean_grids_have_every_form(tmp_path, change):
     grid = make_grid(**change)
     assert printed(grid, 80)

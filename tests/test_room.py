@@ -1,4 +1,5 @@
-"""What is mounted side by side is accounted for, and what fits is mounted; the numbers are the same."""
+"""What is mounted side by side is accounted for, and what fits is mounted; the numbers are the
+same."""
 
 from __future__ import annotations
 
@@ -34,9 +35,19 @@ training: {{batch_size: 8, max_steps: 2, selection_examples: 6, dropout: 0.1}}
 
 
 def test_items_are_grouped_by_what_they_hold_together() -> None:
-    held = {"a": {"x": 4, "y": 4}, "b": {"x": 4, "z": 4}, "c": {"z": 4}, "d": {"w": 99}, "e": {"x": 4}}
+    held = {
+        "a": {"x": 4, "y": 4},
+        "b": {"x": 4, "z": 4},
+        "c": {"z": 4},
+        "d": {"w": 99},
+        "e": {"x": 4},
+    }
     assert memory.fitting("abcde", held.__getitem__, 12) == [["a", "b", "c"], ["d"], ["e"]]
-    assert memory.fitting("abcde", held.__getitem__, None, most=2) == [["a", "b"], ["c", "d"], ["e"]]
+    assert memory.fitting("abcde", held.__getitem__, None, most=2) == [
+        ["a", "b"],
+        ["c", "d"],
+        ["e"],
+    ]
     assert memory.fitting("abcde", held.__getitem__, 1) == [["a"], ["b"], ["c"], ["d"], ["e"]]
 
 
@@ -46,7 +57,11 @@ def moments(trained: list[torch.Tensor]) -> int:
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    return sum(state[name].nbytes for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq"))
+    return sum(
+        state[name].nbytes
+        for state in optimizer.state.values()
+        for name in ("exp_avg", "exp_avg_sq")
+    )
 
 
 @pytest.mark.parametrize("method", ["seq_bn", "lora"])
@@ -59,7 +74,9 @@ def test_the_account_of_a_fusion_is_what_is_alive(method: str, pico_files) -> No
     rig.mount("f", fusion_of(choice, 3), over=("a", "b", "c"))
     head = heads.build("pair", rig.encoder, 3, seed=0)
     trained = [*rig.trainable("f").values(), *head.parameters()]
-    assert taken.beside == sum(value.nbytes for part in "abc" for value in rig.parameters(part).values())
+    assert taken.beside == sum(
+        value.nbytes for part in "abc" for value in rig.parameters(part).values()
+    )
     assert taken.module == taken.gradients == sum(parameter.nbytes for parameter in trained)
     assert taken.moments == moments(trained)
     plain = account(pico_files, choice, Means(tokens=480), length=40, step_tokens=480)
@@ -69,8 +86,9 @@ def test_the_account_of_a_fusion_is_what_is_alive(method: str, pico_files) -> No
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
-    """A recipe run with all the room there is, and with as much as the largest cell needs: the plans, the stores, and
-    the most bytes of modules that were mounted at once while training and while scoring."""
+    """A recipe run with all the room there is, and with as much as the largest cell needs: the
+    plans, the stores, and the most bytes of modules that were mounted at once while training and
+    while scoring."""
     folder = tmp_path_factory.mktemp("room")
     recipe = folder / "grid.yaml"
     recipe.write_text(RECIPE.format(encoder=pico_dir, root=pico_world))
@@ -82,7 +100,9 @@ def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
 
     def watched(rig: Rig, *words, **options) -> None:
         mount(rig, *words, **options)
-        held[stage[0]].append(sum(value.nbytes for name in rig.methods for value in rig.parameters(name).values()))
+        held[stage[0]].append(
+            sum(value.nbytes for name in rig.methods for value in rig.parameters(name).values())
+        )
 
     def scored(runner: Runner, *words) -> None:
         stage[0] = "score"
@@ -100,14 +120,23 @@ def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
     patch.setattr(memory_plan, "decide", lambda *words: (replace(decide(*words)[0], room=room), []))
     narrow, plan = run("narrow"), desk.open_recipe(recipe, (), folder / "none").plan
     patch.undo()
-    return {"folder": folder, "room": room, "wide": wide, "narrow": narrow, "plan": plan, "whole": whole}
+    return {
+        "folder": folder,
+        "room": room,
+        "wide": wide,
+        "narrow": narrow,
+        "plan": plan,
+        "whole": whole,
+    }
 
 
 def test_no_more_is_mounted_than_fits(runs) -> None:
     assert runs["narrow"]["score"] <= runs["room"] < runs["wide"]["score"]
     assert runs["narrow"]["train"] < runs["wide"]["train"]
     cohorts, wider = runs["plan"].train_cohorts(), runs["whole"].train_cohorts()
-    assert len(cohorts) > len(wider) and {job.key for one in cohorts for job in one.jobs} == set(runs["whole"].train)
+    assert len(cohorts) > len(wider) and {job.key for one in cohorts for job in one.jobs} == set(
+        runs["whole"].train
+    )
     for cohort in cohorts:
         held: dict[str, int] = {}
         for job in cohort.jobs:
@@ -122,7 +151,9 @@ def test_the_numbers_are_the_same_however_much_is_mounted(runs) -> None:
 
 def test_memory_leaves_room_for_what_trains_side_by_side(runs, pico_files) -> None:
     recipe = runs["folder"] / "grid.yaml"
-    budget = account(pico_files, CHOICES["seq_bn"], Means(tokens=4096), length=40, parts=3).total + 2**20
+    budget = (
+        account(pico_files, CHOICES["seq_bn"], Means(tokens=4096), length=40, parts=3).total + 2**20
+    )
     plan = desk.open_recipe(recipe, [f"memory={budget / 1000:.0f}KB"], runs["folder"] / "none").plan
     room = plan.material.means.room
     assert room is not None and 0 < room < budget

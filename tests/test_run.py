@@ -26,9 +26,12 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 
 
 def xitt(*words: object, code: int = 0, apart: bool = False) -> str:
-    """What the console script prints, both streams; its exit status must be `code`. `apart`: in its own process."""
+    """What the console script prints, both streams; its exit status must be `code`. `apart`: in its
+    own process."""
     if apart:
-        ran = subprocess.run([*XITT, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+        ran = subprocess.run(
+            [*XITT, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT, timeout=300
+        )
         status, printed = ran.returncode, ran.stdout + ran.stderr
     else:
         result = CliRunner().invoke(main, [str(word) for word in words])
@@ -42,11 +45,21 @@ def xitt(*words: object, code: int = 0, apart: bool = False) -> str:
 def outcome(store: Path) -> dict[str, object]:
     """What a finished store says: digests of modules, predictions and scores of cells."""
     found = Store(store)
-    modules = {manifest.key: (manifest.digest, serialization.read_module(found.module_folder(manifest.key)).manifest.digest)
-               for manifest in found.manifests()}
-    results = {result.cell.key: (result.scores, result.predictions,
-                                 (store / "results" / result.cell.key / "predictions.jsonl").read_bytes())
-               for result in found.results()}
+    modules = {
+        manifest.key: (
+            manifest.digest,
+            serialization.read_module(found.module_folder(manifest.key)).manifest.digest,
+        )
+        for manifest in found.manifests()
+    }
+    results = {
+        result.cell.key: (
+            result.scores,
+            result.predictions,
+            (store / "results" / result.cell.key / "predictions.jsonl").read_bytes(),
+        )
+        for result in found.results()
+    }
     return {"modules": modules, "results": results}
 
 
@@ -62,10 +75,18 @@ def finished(tmp_path_factory, pico_dir, pico_world) -> tuple[Path, Path, str]:
 def test_a_run_finishes_and_leaves_whole_files(finished) -> None:
     _, store, printed = finished
     grid = json.loads((store / "runs" / "grid" / "grid.json").read_text())
-    counted = {status: sum(entry["status"] == status for entry in grid["entries"])
-               for status in ("done", "not applicable", "blocked", "failed")}
-    # 2 methods × 2 seeds × (none, sequential and one of stack and sum) × 8 languages of three targets
-    assert counted == {"done": 2 * 2 * 3 * 8, "not applicable": 2 * 2 * 8, "blocked": 0, "failed": 0}
+    counted = {
+        status: sum(entry["status"] == status for entry in grid["entries"])
+        for status in ("done", "not applicable", "blocked", "failed")
+    }
+    # 2 methods × 2 seeds × (none, sequential and one of stack and sum) × 8 languages of three
+    # targets
+    assert counted == {
+        "done": 2 * 2 * 3 * 8,
+        "not applicable": 2 * 2 * 8,
+        "blocked": 0,
+        "failed": 0,
+    }
     written = {path.name for path in (store / "runs" / "grid").iterdir()}
     assert written == {"grid.json", "report.md", "grid.csv", "grid.png"}
     assert not list((store / "progress").glob("*")), "a finished module has no progress left"
@@ -75,7 +96,10 @@ def test_a_run_finishes_and_leaves_whole_files(finished) -> None:
 
 def test_a_second_run_does_nothing_and_says_the_same(finished) -> None:
     recipe, store, _ = finished
-    before, seen = outcome(store), {path: path.stat().st_mtime_ns for path in store.glob("*/*/*.safetensors")}
+    before, seen = (
+        outcome(store),
+        {path: path.stat().st_mtime_ns for path in store.glob("*/*/*.safetensors")},
+    )
     xitt("run", recipe, "--store", store, "--device", "cpu")
     assert outcome(store) == before
     assert {path: path.stat().st_mtime_ns for path in store.glob("*/*/*.safetensors")} == seen
@@ -87,7 +111,9 @@ def test_predictions_are_kept_with_probabilities(finished) -> None:
     _, store, _ = finished
     for result in Store(store).results():
         folder = store / "results" / result.cell.key
-        items = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+        items = [
+            json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()
+        ]
         arrays = load_file(folder / "predictions.safetensors")
         assert len(items) == result.examples
         if result.cell.task == "demo-pairs":
@@ -96,10 +122,15 @@ def test_predictions_are_kept_with_probabilities(finished) -> None:
             right = sum(item["label"] == item["gold"] for item in items)
             assert abs(100 * right / len(items) - result.scores["accuracy"]) < 1e-9
         if result.cell.task == "demo-pos":
-            assert arrays["words"].sum() == len(arrays["probabilities"]) == sum(len(item["tags"]) for item in items)
+            assert (
+                arrays["words"].sum()
+                == len(arrays["probabilities"])
+                == sum(len(item["tags"]) for item in items)
+            )
 
 
-# The child imports everything once and forks; each fork runs the recipe and is killed after its delay.
+# The child imports everything once and forks; each fork runs the recipe and is killed after its
+# delay.
 KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
@@ -112,7 +143,8 @@ from adapters_xitt.model import encoder, setup
 from adapters_xitt.study import runner
 from adapters_xitt.training import loop
 import adapters, peft, transformers, matplotlib.figure
-recipe, store, seed, whole = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+recipe, store = Path(sys.argv[1]), Path(sys.argv[2])
+seed, whole = int(sys.argv[3]), float(sys.argv[4])
 draw, kills, attempts = random.Random(seed), 0, 0
 while True:
     attempts += 1
@@ -140,12 +172,20 @@ def test_killed_ten_times_the_end_is_the_same(finished, tmp_path: Path) -> None:
     code.write_text(KILLED)
     began = time.monotonic()
     seed = random.SystemRandom().randrange(10**6)
-    found = subprocess.run([sys.executable, code, recipe, tmp_path / "store", str(seed), "8"], capture_output=True,
-                           text=True, env=ENVIRONMENT, timeout=400)
+    found = subprocess.run(
+        [sys.executable, code, recipe, tmp_path / "store", str(seed), "8"],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=400,
+    )
     assert found.returncode == 0, found.stderr[-3000:]
     status, kills, attempts = map(int, found.stdout.split())
     assert status == 0
-    print(f"seed {seed}: killed {kills} times in {attempts} attempts, {time.monotonic() - began:.0f} s")
+    print(
+        f"seed {seed}: killed {kills} times in {attempts} attempts,"
+        f" {time.monotonic() - began:.0f} s"
+    )
     assert kills == 10, "the run ended before it was killed ten times; make it longer"
     assert outcome(tmp_path / "store") == outcome(store)
 
@@ -153,8 +193,12 @@ def test_killed_ten_times_the_end_is_the_same(finished, tmp_path: Path) -> None:
 def test_two_processes_on_one_store_share_the_work(finished, tmp_path: Path) -> None:
     recipe, store, _ = finished
     words = [*XITT, "run", str(recipe), "--store", str(tmp_path / "store"), "--device", "cpu"]
-    both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
-            for _ in range(2)]
+    both = [
+        subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT
+        )
+        for _ in range(2)
+    ]
     for process in both:
         printed, _ = process.communicate(timeout=300)
         assert process.returncode == 0, printed[-3000:]
@@ -164,19 +208,35 @@ def test_two_processes_on_one_store_share_the_work(finished, tmp_path: Path) -> 
 
 
 def test_children_stand_on_the_stored_parent_not_on_its_last_step(finished) -> None:
-    """The parent's best step is not its last here; a child trained in the same process must not see the last."""
+    """The parent's best step is not its last here; a child trained in the same process must not see
+    the last."""
     _, store, _ = finished
     found = Store(store)
-    parents = [manifest for manifest in found.manifests() if manifest.metrics["step"] < manifest.metrics["steps"]]
-    assert any(parent.key in manifest.training["below"] for parent in parents for manifest in found.manifests())
+    parents = [
+        manifest
+        for manifest in found.manifests()
+        if manifest.metrics["step"] < manifest.metrics["steps"]
+    ]
+    assert any(
+        parent.key in manifest.training["below"]
+        for parent in parents
+        for manifest in found.manifests()
+    )
 
 
 def test_ctrl_c_keeps_what_is_finished(finished, tmp_path: Path) -> None:
     recipe, store, _ = finished
     words = [*XITT, "run", str(recipe), "--store", str(tmp_path / "store"), "--device", "cpu"]
-    # Where the tests run in the background, a shell has them ignore the signal, and a child inherits that.
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT,
-                               preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL))
+    # Where the tests run in the background, a shell has them ignore the signal, and a child
+    # inherits that.
+    process = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=ENVIRONMENT,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     modules = tmp_path / "store" / "modules"
     while process.poll() is None and not list(modules.glob("*/manifest.json")):
         time.sleep(0.05)
@@ -193,7 +253,9 @@ def test_plan_trains_nothing_and_counts(finished, tmp_path: Path) -> None:
     printed = xitt("plan", recipe, "--store", tmp_path / "none")
     assert "To do: 28 of 28 modules, 82 of 82 cells" in " ".join(printed.split())
     assert not (tmp_path / "none").exists()
-    assert "To do: 0 of 28 modules, 0 of 82 cells" in " ".join(xitt("plan", recipe, "--store", store).split())
+    assert "To do: 0 of 28 modules, 0 of 82 cells" in " ".join(
+        xitt("plan", recipe, "--store", store).split()
+    )
     assert "To do: 28 of 28" in xitt("run", recipe, "--dry-run", "--store", tmp_path / "none")
 
 
@@ -220,28 +282,88 @@ def test_train_evaluate_show_without_a_recipe(tmp_path: Path, pico_dir, pico_wor
     where = ("--store", tmp_path / "s", "--data", pico_world)
     short = ("training.max_steps=3", "training.batch_size=8", "lengths.max_length=40")
     for task, name in (("demo-nli", "nli"), ("demo-pairs", "pairs")):
-        printed = xitt("train", task, *short, "--encoder", pico_dir, "--method", "seq_bn(reduction=4)", "--name", name,
-                       "--device", "cpu", *where)
+        printed = xitt(
+            "train",
+            task,
+            *short,
+            "--encoder",
+            pico_dir,
+            "--method",
+            "seq_bn(reduction=4)",
+            "--name",
+            name,
+            "--device",
+            "cpu",
+            *where,
+        )
         assert name in printed
-    xitt("train", "demo-pairs", *short, "--encoder", pico_dir, "--after", "nli", "--mode", "stack", "--name", "above",
-         "--device", "cpu", *where)
+    xitt(
+        "train",
+        "demo-pairs",
+        *short,
+        "--encoder",
+        pico_dir,
+        "--after",
+        "nli",
+        "--mode",
+        "stack",
+        "--name",
+        "above",
+        "--device",
+        "cpu",
+        *where,
+    )
     listed = xitt("show", "--store", tmp_path / "s")
     assert all(name in listed for name in ("nli", "pairs", "above"))
     assert "Exposure: trained on" in xitt("show", "above", "--store", tmp_path / "s")
-    alone = xitt("evaluate", "above", "demo-pairs", "--language", "de", "--device", "cpu", "--set",
-                 "lengths.max_length=40", *where)
+    alone = xitt(
+        "evaluate",
+        "above",
+        "demo-pairs",
+        "--language",
+        "de",
+        "--device",
+        "cpu",
+        "--set",
+        "lengths.max_length=40",
+        *where,
+    )
     assert "accuracy" in alone
-    assert "zero-shot" in xitt("evaluate", "nli > pairs", "demo-pairs", "--language", "de", "--device", "cpu", "--set",
-                               "lengths.max_length=40", *where)
-    assert "accuracy" in xitt("evaluate", "none", "demo-retrieval", "--encoder", pico_dir, "--language", "de", "--set",
-                              "lengths.max_length=40", "--device", "cpu", *where)
+    assert "zero-shot" in xitt(
+        "evaluate",
+        "nli > pairs",
+        "demo-pairs",
+        "--language",
+        "de",
+        "--device",
+        "cpu",
+        "--set",
+        "lengths.max_length=40",
+        *where,
+    )
+    assert "accuracy" in xitt(
+        "evaluate",
+        "none",
+        "demo-retrieval",
+        "--encoder",
+        pico_dir,
+        "--language",
+        "de",
+        "--set",
+        "lengths.max_length=40",
+        "--device",
+        "cpu",
+        *where,
+    )
     wrong = xitt("evaluate", "nli > pears", "demo-pairs", *where, code=2)
     assert "did you mean" in wrong.lower() and "Traceback" not in wrong
     assert "character 7" in xitt("evaluate", "nli > > pairs", "demo-pairs", *where, code=2)
     assert "head" in xitt("evaluate", "nli", "demo-pairs", "--encoder", pico_dir, *where, code=2)
 
 
-def test_wrong_words_end_with_status_two_and_write_nothing(tmp_path: Path, pico_dir, pico_world) -> None:
+def test_wrong_words_end_with_status_two_and_write_nothing(
+    tmp_path: Path, pico_dir, pico_world
+) -> None:
     recipe = world.recipe(tmp_path / "grid.yaml", pico_dir, pico_world)
     for words, part in (
         (("run", tmp_path / "grud.yaml"), "Did you mean 'grid.yaml'"),
@@ -270,16 +392,38 @@ def test_broken_data_stops_before_anything_runs(tmp_path: Path, pico_dir) -> Non
 
 def test_bf16_runs_and_stays_near(finished, tmp_path: Path) -> None:
     recipe, *_ = finished
-    xitt("run", recipe, "seeds=[1]", "targets=[demo-retrieval]", "--precision", "bf16", "--store", tmp_path / "s",
-         "--device", "cpu")
+    xitt(
+        "run",
+        recipe,
+        "seeds=[1]",
+        "targets=[demo-retrieval]",
+        "--precision",
+        "bf16",
+        "--store",
+        tmp_path / "s",
+        "--device",
+        "cpu",
+    )
     results = Store(tmp_path / "s").results()
     assert results and {result.cell.precision for result in results} == {"bf16"}
 
 
-def test_sentence_vectors_are_found_again(finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without its results a retrieval cell is scored again from the vectors that are kept, without the encoder."""
+def test_sentence_vectors_are_found_again(
+    finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its results a retrieval cell is scored again from the vectors that are kept, without
+    the encoder."""
     recipe, *_ = finished
-    words = ("run", recipe, "seeds=[1]", "targets=[demo-retrieval]", "--store", tmp_path / "s", "--device", "cpu")
+    words = (
+        "run",
+        recipe,
+        "seeds=[1]",
+        "targets=[demo-retrieval]",
+        "--store",
+        tmp_path / "s",
+        "--device",
+        "cpu",
+    )
     xitt(*words)
     before = outcome(tmp_path / "s")
     with monkeypatch.context() as short:  # room for the vectors of one composition at a time
@@ -304,7 +448,9 @@ def test_tasks_lists_and_shows(pico_dir, pico_world) -> None:
     assert "<s>" in shown and "as the encoder sees it" in shown
 
 
-def test_large_splits_are_tokenised_once(tmp_path: Path, pico_dir, pico_world, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_splits_are_tokenised_once(
+    tmp_path: Path, pico_dir, pico_world, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The Arrow cache gives back what encoding gave, for every kind."""
     from adapters_xitt.data import features
     from adapters_xitt.study import inputs
@@ -328,7 +474,8 @@ def _same(one, two) -> bool:
         return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
     return one.examples == two.examples and {n: plain(v) for n, v in one.columns.items()} == {
-        n: plain(v) for n, v in two.columns.items()}
+        n: plain(v) for n, v in two.columns.items()
+    }
 
 
 SMALL_LIMIT = """
@@ -343,11 +490,30 @@ def test_more_cells_of_one_target_than_open_files(tmp_path: Path, pico_dir, pico
     """A claim holds a part of a target's cells, and no lock is left."""
     recipe = world.recipe(tmp_path / "grid.yaml", pico_dir, pico_world)
     seeds = ",".join(map(str, range(1, 44)))
-    words = ["run", recipe, "methods=[head]", "intermediates=[]", "targets=[demo-pairs]", "modes=[none]",
-             f"seeds=[{seeds}]", "training.max_steps=1", "training.evaluate_every=1", "--store", tmp_path / "store",
-             "--device", "cpu", "--log", "none"]
-    ran = subprocess.run([sys.executable, "-c", SMALL_LIMIT, *map(str, words)], capture_output=True, text=True,
-                         env=ENVIRONMENT, timeout=300)
+    words = [
+        "run",
+        recipe,
+        "methods=[head]",
+        "intermediates=[]",
+        "targets=[demo-pairs]",
+        "modes=[none]",
+        f"seeds=[{seeds}]",
+        "training.max_steps=1",
+        "training.evaluate_every=1",
+        "--store",
+        tmp_path / "store",
+        "--device",
+        "cpu",
+        "--log",
+        "none",
+    ]
+    ran = subprocess.run(
+        [sys.executable, "-c", SMALL_LIMIT, *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=300,
+    )
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert len(list((tmp_path / "store" / "results").iterdir())) == 129
     assert not list((tmp_path / "store" / "locks").iterdir())
@@ -377,8 +543,13 @@ main(sys.argv[1:])
 def test_an_interrupt_that_a_library_swallows_stops_the_run(finished, tmp_path: Path) -> None:
     recipe, _, _ = finished
     words = ["run", recipe, "--store", tmp_path / "store", "--device", "cpu", "--log", "none"]
-    ran = subprocess.run([sys.executable, "-c", SWALLOWED, *map(str, words)], capture_output=True, text=True,
-                         env=ENVIRONMENT, timeout=300)
+    ran = subprocess.run(
+        [sys.executable, "-c", SWALLOWED, *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=300,
+    )
     assert ran.returncode == 130, ran.stderr[-2000:]
     assert "Exception ignored" in ran.stderr, "it was not swallowed"
     assert ran.stderr.rstrip().endswith("goes on from the last checkpoint")
@@ -396,8 +567,13 @@ def wait_for(found, seconds: float = 60.0):
 
 def test_sigterm_stops_as_ctrl_c_does(finished, tmp_path: Path) -> None:
     recipe, _, _ = finished
-    process = subprocess.Popen([*XITT, "run", str(recipe), "--store", str(tmp_path / "store"), "--device", "cpu"],
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
+    process = subprocess.Popen(
+        [*XITT, "run", str(recipe), "--store", str(tmp_path / "store"), "--device", "cpu"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=ENVIRONMENT,
+    )
     wait_for(lambda: list((tmp_path / "store" / "locks").glob("*.lock")))
     process.terminate()
     printed, _ = process.communicate(timeout=120)
@@ -422,11 +598,26 @@ def living(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are looked up in /proc")
-def test_workers_end_with_a_parent_that_is_killed_and_what_they_say_is_kept(finished, tmp_path: Path) -> None:
+def test_workers_end_with_a_parent_that_is_killed_and_what_they_say_is_kept(
+    finished, tmp_path: Path
+) -> None:
     recipe, _, _ = finished
-    process = subprocess.Popen([*XITT, "run", str(recipe), "--store", str(tmp_path / "store"), "--device", "cpu",
-                                "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               env=ENVIRONMENT)
+    process = subprocess.Popen(
+        [
+            *XITT,
+            "run",
+            str(recipe),
+            "--store",
+            str(tmp_path / "store"),
+            "--device",
+            "cpu",
+            "--workers",
+            "2",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+    )
     try:
         (worker,) = wait_for(lambda: workers_of(process.pid))
         log = tmp_path / "store" / "logs" / "worker-2.log"
@@ -439,10 +630,14 @@ def test_workers_end_with_a_parent_that_is_killed_and_what_they_say_is_kept(fini
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are looked up in /proc")
-def test_the_end_of_a_failed_workers_words_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_end_of_a_failed_workers_words_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     from adapters_xitt.cli import runs
 
-    with runs.others(["show", "no-such-module", "--store", tmp_path / "store"], 1, tmp_path / "logs"):
+    with runs.others(
+        ["show", "no-such-module", "--store", tmp_path / "store"], 1, tmp_path / "logs"
+    ):
         wait_for(lambda: "no-such-module" in (tmp_path / "logs" / "worker-2.log").read_text())
         wait_for(lambda: not any(map(living, workers_of(os.getpid()))))
     told = capsys.readouterr().err

@@ -21,8 +21,16 @@ from adapters_xitt.hub import Found
 from adapters_xitt.study.store import Store
 from adapters_xitt.text import printable
 
-HOSTILE = ("[/]", "[/x]", "[link=a://b]c[/link]", ":smile:", "[bold", "a\x1b[2Jb", "x\u202egnp",
-           "\x9b31m\x7f")
+HOSTILE = (
+    "[/]",
+    "[/x]",
+    "[link=a://b]c[/link]",
+    ":smile:",
+    "[bold",
+    "a\x1b[2Jb",
+    "x\u202egnp",
+    "\x9b31m\x7f",
+)
 
 
 def test_printable_leaves_words_and_escapes_what_acts() -> None:
@@ -34,12 +42,19 @@ def test_printable_leaves_words_and_escapes_what_acts() -> None:
 @pytest.mark.parametrize("word", HOSTILE)
 @pytest.mark.parametrize("form", ["line", "text", "cell", "title", "branch"])
 def test_nothing_printed_acts(word: str, form: str) -> None:
-    out = progress.console(file=io.StringIO(), force_terminal=True, color_system="truecolor", highlight=False)
+    out = progress.console(
+        file=io.StringIO(), force_terminal=True, color_system="truecolor", highlight=False
+    )
     table = Table("column", title=word if form == "title" else None)
     table.add_row(Text(word) if form == "text" else word)
     out.print({"line": word, "branch": Tree(word)}.get(form, table))
     printed = out.file.getvalue()
-    assert "\x1b]8" not in printed and "\u202e" not in printed and "\x9b" not in printed and "\x1b[2J" not in printed
+    assert (
+        "\x1b]8" not in printed
+        and "\u202e" not in printed
+        and "\x9b" not in printed
+        and "\x1b[2J" not in printed
+    )
     if form != "text":  # measured by rich before it is made printable, so that it may be folded
         assert printable(word) in "".join(printed.split("\n"))
 
@@ -57,17 +72,22 @@ def test_a_module_of_any_role_is_shown(word: str, tmp_path: Path) -> None:
     assert found.exit_code == 0 and word in found.output
 
 
-@pytest.mark.parametrize("word", [word for word in HOSTILE if ":" not in word])  # colons are the hub's own tags
-def test_a_repository_of_any_tag_is_listed(word: str, monkeypatch: pytest.MonkeyPatch,
-                                           capsys: pytest.CaptureFixture) -> None:
+# colons are the hub's own tags
+@pytest.mark.parametrize("word", [word for word in HOSTILE if ":" not in word])
+def test_a_repository_of_any_tag_is_listed(
+    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     found = Found("ana/m", "c" * 40, ("xitt", word), 7, "2026-01-01")
-    monkeypatch.setattr(sharing, "hub", SimpleNamespace(PREFIX="hub:", search=lambda *words, **more: [found]))
+    monkeypatch.setattr(
+        sharing, "hub", SimpleNamespace(PREFIX="hub:", search=lambda *words, **more: [found])
+    )
     sharing.search((), tags=(), every=False, limit=5)
     assert printable(word) in capsys.readouterr().out
 
 
-def test_an_error_and_a_told_line_are_printable(monkeypatch: pytest.MonkeyPatch,
-                                                capsys: pytest.CaptureFixture) -> None:
+def test_an_error_and_a_told_line_are_printable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     progress.say("a\x1b[2Jb")
     assert capsys.readouterr().err == "a\\x1b[2Jb\n"
     found = CliRunner().invoke(main, ["show", "a\x1b[2J\u202e", "--store", "nowhere"])

@@ -1,4 +1,5 @@
-"""Where rows come from: slices, samples, the two layouts of a data folder, gold, overrides, ids, and the real files."""
+"""Where rows come from: slices, samples, the two layouts of a data folder, gold, overrides, ids,
+and the real files."""
 
 from __future__ import annotations
 
@@ -31,15 +32,24 @@ def lines(path: Path, found: list[str]) -> Path:
     return path
 
 
-NLI = [(f"premise {n // 3}", f"hypothesis {n}", ("entailment", "neutral", "contradiction")[n % 3]) for n in range(12)]
+NLI = [
+    (f"premise {n // 3}", f"hypothesis {n}", ("entailment", "neutral", "contradiction")[n % 3])
+    for n in range(12)
+]
 
 
 # -- slices
 
-runs = st.lists(st.integers(1, 6), max_size=12).map(lambda sizes: [
-    {"id": f"{group}/{n}", "group": str(group)} for group, size in enumerate(sizes) for n in range(size)])
-scattered = st.lists(st.integers(0, 4), max_size=30).map(lambda groups: [
-    {"id": str(n), "group": str(group)} for n, group in enumerate(groups)])
+runs = st.lists(st.integers(1, 6), max_size=12).map(
+    lambda sizes: [
+        {"id": f"{group}/{n}", "group": str(group)}
+        for group, size in enumerate(sizes)
+        for n in range(size)
+    ]
+)
+scattered = st.lists(st.integers(0, 4), max_size=30).map(
+    lambda groups: [{"id": str(n), "group": str(group)} for n, group in enumerate(groups)]
+)
 bounds = st.one_of(st.integers(0, 120).map(lambda n: f"{n}%"), st.integers(0, 60).map(str))
 
 
@@ -78,15 +88,24 @@ def test_two_slices_part_no_group_that_recurs(rows, bound):
     assert not {row["group"] for row in low} & {row["group"] for row in high}
 
 
-@pytest.mark.parametrize(("text", "found"), [
-    ("dev", ("dev", None, None)), ("dev[:80%]", ("dev", None, "80%")), ("dev[80%:]", ("dev", "80%", None)),
-    ("train[:500]", ("train", None, "500")), ("train[10%:20]", ("train", "10%", "20")),
-    ("dev[:]", ("dev", None, None))])
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("dev", ("dev", None, None)),
+        ("dev[:80%]", ("dev", None, "80%")),
+        ("dev[80%:]", ("dev", "80%", None)),
+        ("train[:500]", ("train", None, "500")),
+        ("train[10%:20]", ("train", "10%", "20")),
+        ("dev[:]", ("dev", None, None)),
+    ],
+)
 def test_a_reference_is_read(text, found):
     assert parse_slice(text) == found
 
 
-@pytest.mark.parametrize("text", ["", "dev[", "dev[80%]", "dev[-5:]", "dev[:5.5%]", "dev[:5] ", "Dev", "dev[5:1:2]"])
+@pytest.mark.parametrize(
+    "text", ["", "dev[", "dev[80%]", "dev[-5:]", "dev[:5.5%]", "dev[:5] ", "Dev", "dev[5:1:2]"]
+)
 def test_a_reference_that_is_none_is_refused_with_examples(text):
     with pytest.raises(XittError, match=r"write 'dev', 'dev\[:80%\]'"):
         parse_slice(text)
@@ -95,7 +114,12 @@ def test_a_reference_that_is_none_is_refused_with_examples(text):
 # -- samples
 
 
-@given(st.sets(st.text(max_size=5), max_size=30).map(sorted), st.integers(0, 30), st.integers(0, 30), st.randoms())
+@given(
+    st.sets(st.text(max_size=5), max_size=30).map(sorted),
+    st.integers(0, 30),
+    st.integers(0, 30),
+    st.randoms(),
+)
 def test_samples_are_nested_and_blind_to_order(ids, a, b, random):
     small, large = sorted((a, b))
     rows: list[Row] = [{"id": name} for name in ids]
@@ -109,7 +133,12 @@ def test_samples_are_nested_and_blind_to_order(ids, a, b, random):
 
 def test_a_sample_is_the_same_in_every_version():
     rows = [{"id": f"train/{n}"} for n in range(100)]
-    assert [row["id"] for row in sample(rows, 4)] == ["train/15", "train/39", "train/42", "train/92"]
+    assert [row["id"] for row in sample(rows, 4)] == [
+        "train/15",
+        "train/39",
+        "train/42",
+        "train/92",
+    ]
 
 
 # -- files
@@ -120,8 +149,10 @@ def test_the_tree_of_xtreme_is_found_in_a_folder_or_is_the_folder(tmp_path):
         pairs(tmp_path / "a" / "xtreme" / "xnli" / f"{split}-de.tsv", NLI)
         pairs(tmp_path / "b" / "xnli" / f"{split}-de.tsv", NLI)
     inside, itself = (Sources(tmp_path / name) for name in "ab")
-    for read in (lambda sources: sources.select(TASKS["xnli"], "de", most=None),
-                 lambda sources: sources.test(TASKS["xnli"], "de")):
+    for read in (
+        lambda sources: sources.select(TASKS["xnli"], "de", most=None),
+        lambda sources: sources.test(TASKS["xnli"], "de"),
+    ):
         one, two = read(inside), read(itself)
         assert (one.rows, one.digest, len(one.rows)) == (two.rows, two.digest, len(NLI))
     assert inside.test(TASKS["xnli"], "de").file == tmp_path / "a/xtreme/xnli/test-de.tsv"
@@ -141,7 +172,9 @@ def test_labels_kept_apart_are_found(tmp_path):
     mine = lines(tmp_path / "mine.tsv", ["neutral"] * len(NLI))
     for pattern in ("mine.tsv", str(mine)):
         sources = Sources(tmp_path, {"xnli": Override(gold={"test": pattern})})
-        assert {row["label"] for row in sources.test(TASKS["xnli"], "de").rows} == {order.index("neutral")}
+        assert {row["label"] for row in sources.test(TASKS["xnli"], "de").rows} == {
+            order.index("neutral")
+        }
     missing = Sources(tmp_path, {"xnli": Override(gold={"test": "none-{lang}.tsv"})})
     with pytest.raises(DataError, match=r"none-de\.tsv: no such file; xnli test in 'de'"):
         missing.test(TASKS["xnli"], "de")
@@ -173,7 +206,9 @@ def test_every_task_has_a_reader_and_another_is_told_by_name():
 def test_a_slice_without_rows_is_told(tmp_path):
     path = pairs(tmp_path / "xtreme/xnli/dev-en.tsv", NLI)
     with pytest.raises(DataError, match=rf"{path}: no row is left in xnli dev\[100%:\] \(en\)"):
-        Sources(tmp_path, {"xnli": Override(selection="dev[100%:]")}).select(TASKS["xnli"], "en", most=None)
+        Sources(tmp_path, {"xnli": Override(selection="dev[100%:]")}).select(
+            TASKS["xnli"], "en", most=None
+        )
 
 
 # -- what a recipe overrides
@@ -182,8 +217,11 @@ def test_a_slice_without_rows_is_told(tmp_path):
 def test_a_recipe_names_files_splits_and_options(tmp_path):
     pairs(tmp_path / "data/xtreme/xnli/dev-en.tsv", NLI)
     own = pairs(tmp_path / "own/de.tsv", [("x", label, "a b", "c d") for *_, label in NLI])
-    override = Override(files={"test": str(own.with_name("{lang}.tsv"))}, train="dev[:6]",
-                        options={"columns": (2, 3, 1), "quoting": False})
+    override = Override(
+        files={"test": str(own.with_name("{lang}.tsv"))},
+        train="dev[:6]",
+        options={"columns": (2, 3, 1), "quoting": False},
+    )
     plain, sources = Sources(tmp_path / "data"), Sources(tmp_path / "data", {"xnli": override})
     test = sources.test(TASKS["xnli"], "de")
     assert (test.file, len(test.rows), test.rows[0]["a"]) == (own, len(NLI), "a b")
@@ -191,12 +229,23 @@ def test_a_recipe_names_files_splits_and_options(tmp_path):
     with pytest.raises(DataError, match="columns"):
         sources.train(TASKS["xnli"], "en")
     sliced = Sources(tmp_path / "data", {"xnli": Override(train="dev[:6]", selection="dev[6:]")})
-    train, select = (found.rows for found in (sliced.train(TASKS["xnli"], "en", most=4),
-                                              sliced.select(TASKS["xnli"], "en", most=None)))
+    train, select = (
+        found.rows
+        for found in (
+            sliced.train(TASKS["xnli"], "en", most=4),
+            sliced.select(TASKS["xnli"], "en", most=None),
+        )
+    )
     assert (len(train), len(select)) == (4, 6)
     assert not {row["id"] for row in train} & {row["id"] for row in select}
-    assert [plain.training_task(TASKS[name]) for name in ("xnli", "pawsx", "xquad")] == ["mnli", "pawsx", "squad"]
-    assert sliced.training_task(TASKS["xnli"]) == "xnli", "a recipe that names a training split trains the task itself"
+    assert [plain.training_task(TASKS[name]) for name in ("xnli", "pawsx", "xquad")] == [
+        "mnli",
+        "pawsx",
+        "squad",
+    ]
+    assert sliced.training_task(TASKS["xnli"]) == "xnli", (
+        "a recipe that names a training split trains the task itself"
+    )
     assert len(sliced.select(TASKS["xnli"], "en", most=2).rows) == 2
 
 
@@ -210,10 +259,18 @@ def test_a_test_split_can_be_another(tmp_path):
 def test_a_digest_is_of_the_rows(tmp_path):
     pairs(tmp_path / "xnli/dev-en.tsv", NLI)
     first = Sources(tmp_path).select(TASKS["xnli"], "en", most=None)
-    assert Sources(tmp_path, {"xnli": Override(selection="dev[:]")}).select(
-        TASKS["xnli"], "en", most=99).digest == first.digest
-    assert Sources(tmp_path, {"xnli": Override(selection="dev[:6]")}).select(
-        TASKS["xnli"], "en", most=None).digest != first.digest
+    assert (
+        Sources(tmp_path, {"xnli": Override(selection="dev[:]")})
+        .select(TASKS["xnli"], "en", most=99)
+        .digest
+        == first.digest
+    )
+    assert (
+        Sources(tmp_path, {"xnli": Override(selection="dev[:6]")})
+        .select(TASKS["xnli"], "en", most=None)
+        .digest
+        != first.digest
+    )
     pairs(tmp_path / "xnli/dev-en.tsv", [*NLI[:-1], (NLI[-1][0], NLI[-1][1] + "!", NLI[-1][2])])
     assert Sources(tmp_path).select(TASKS["xnli"], "en", most=None).digest != first.digest
 
@@ -225,7 +282,10 @@ def test_parallel_tasks_share_ids_over_languages_and_others_do_not(tmp_path):
     found: dict[str, list[set[str]]] = {}
     for language in ("de", "fr"):
         pairs(tmp_path / f"xnli/test-{language}.tsv", NLI)
-        pairs(tmp_path / f"pawsx/test-{language}.tsv", [(a, b, "01"[n % 2]) for n, (a, b, _) in enumerate(NLI)])
+        pairs(
+            tmp_path / f"pawsx/test-{language}.tsv",
+            [(a, b, "01"[n % 2]) for n, (a, b, _) in enumerate(NLI)],
+        )
         lines(tmp_path / f"udpos/test-{language}.tsv", ["the\tDET", "cat\tNOUN", "", "it\tPRON"])
         lines(tmp_path / f"tatoeba/{language}-en.{language}", ["x", "y"])
         lines(tmp_path / f"tatoeba/{language}-en.en", ["b", "a"])
@@ -234,9 +294,13 @@ def test_parallel_tasks_share_ids_over_languages_and_others_do_not(tmp_path):
             assert all(row["id"].startswith(f"{TASKS[name].origin}/") for row in rows)
             found.setdefault(name, []).append({row["id"] for row in rows})
     assert {name: one == two for name, (one, two) in found.items() if TASKS[name].parallel} == {
-        "xnli": True, "pawsx": True}
+        "xnli": True,
+        "pawsx": True,
+    }
     assert {name: one & two for name, (one, two) in found.items() if not TASKS[name].parallel} == {
-        "udpos": set(), "tatoeba": set()}
+        "udpos": set(),
+        "tatoeba": set(),
+    }
 
 
 def test_splits_of_a_task_share_no_id(tmp_path):
@@ -250,7 +314,8 @@ def test_splits_of_a_task_share_no_id(tmp_path):
 
 # -- the origins' files
 
-# Files of the shared folder that have no labels anywhere; every other one that is there must be read.
+# Files of the shared folder that have no labels anywhere; every other one that is there must be
+# read.
 UNLABELLED = {("pawsx", "test"), ("panx", "test")}
 
 
@@ -258,14 +323,19 @@ UNLABELLED = {("pawsx", "test"), ("panx", "test")}
 def test_every_language_that_has_files_is_read(data_dir, name):
     task, sources, read = TASKS[name], Sources(data_dir), 0
     for language in task.known:
-        for split, get in (("test", sources.test), (parse_slice(task.train)[0], sources.train),
-                           (parse_slice(task.selection)[0], lambda *words: sources.select(*words, most=None))):
+        for split, get in (
+            ("test", sources.test),
+            (parse_slice(task.train)[0], sources.train),
+            (parse_slice(task.selection)[0], lambda *words: sources.select(*words, most=None)),
+        ):
             try:
                 if sources.find(task, split, language) is None:
                     continue
             except DataError:
                 continue
-            if (name, split) in UNLABELLED and sources.find(task, split, language, gold=True) is None:
+            if (name, split) in UNLABELLED and sources.find(
+                task, split, language, gold=True
+            ) is None:
                 with pytest.raises(DataError, match="gold file"):
                     get(task, language)
                 continue
@@ -298,8 +368,18 @@ def _check(rows: Rows) -> None:
             assert 0 <= row["gold"] < len(rows.rows)
 
 
-@pytest.mark.parametrize(("language", "three"), [("de", "deu"), ("ar", "ara"), ("es", "spa"), ("fi", "fin"),
-                                                 ("sw", "swh"), ("te", "tel"), ("zh", "cmn")])
+@pytest.mark.parametrize(
+    ("language", "three"),
+    [
+        ("de", "deu"),
+        ("ar", "ara"),
+        ("es", "spa"),
+        ("fi", "fin"),
+        ("sw", "swh"),
+        ("te", "tel"),
+        ("zh", "cmn"),
+    ],
+)
 def test_tatoeba_pairs_are_those_of_the_originals(data_dir, language, three):
     originals = sorted(data_dir.glob(f"tatoeba/**/tatoeba.{three}-eng.{three}"))
     if not originals:
@@ -312,7 +392,15 @@ def test_tatoeba_pairs_are_those_of_the_originals(data_dir, language, three):
         return {row["id"]: (row["query"], rows[row["gold"]]["candidate"]) for row in rows}
 
     # the originals' folder is the root: XTREME's gold is not in it
-    want = gold(Sources(originals[0].parent, {"tatoeba": Override(
-        files={"test": originals[0].name}, options={"other": f"tatoeba.{three}-eng.eng"})}))
+    want = gold(
+        Sources(
+            originals[0].parent,
+            {
+                "tatoeba": Override(
+                    files={"test": originals[0].name}, options={"other": f"tatoeba.{three}-eng.eng"}
+                )
+            },
+        )
+    )
     assert gold(Sources(data_dir, {"tatoeba": Override(options={"inverse": True})})) == want
     assert gold(Sources(data_dir)) != want, "the labels of the shared folder are inverse"

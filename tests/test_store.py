@@ -1,4 +1,5 @@
-"""The store: whole files or none, locks that die with their holder, names, and what comes back out."""
+"""The store: whole files or none, locks that die with their holder, names, and what comes back
+out."""
 
 from __future__ import annotations
 
@@ -31,27 +32,70 @@ from adapters_xitt.study.results import Cell, Result
 from adapters_xitt.study.store import Store
 
 KEY, OTHER = digest("one"), digest("other")
-CELL = Cell(encoder=digest("encoder"), composition=f"{KEY} > {OTHER}", task="xnli", language="sw", split="test[:50%]",
-            data=digest("rows"), lengths={"max_length": 128, "stride": 0, "question": 64}, seed=3, precision="32-true",
-            convention="accuracy")
-RESULT = Result(cell=CELL, status=results.DONE, scores={"accuracy": 0.1 + 0.2, "tiny": 5e-324, "third": 1 / 3},
-                headline="accuracy", examples=7, skipped={"no agreed label": 2}, tag="zero-shot", overlap=1 / 7,
-                reason="", predictions=digest("said"), provenance={"versions": {"torch": "2"}, "seconds": [0.1, None]})
-ITEMS = [{"id": "xnli/test/0", "said": "neutral — 中文 ‏ و\u2028"}, {"id": "xnli/test/1", "said": None}]
-ARRAYS = {"probabilities": np.arange(12, dtype=np.float32).reshape(3, 4).T, "start": np.array([3, -1], dtype=np.int64)}
+CELL = Cell(
+    encoder=digest("encoder"),
+    composition=f"{KEY} > {OTHER}",
+    task="xnli",
+    language="sw",
+    split="test[:50%]",
+    data=digest("rows"),
+    lengths={"max_length": 128, "stride": 0, "question": 64},
+    seed=3,
+    precision="32-true",
+    convention="accuracy",
+)
+RESULT = Result(
+    cell=CELL,
+    status=results.DONE,
+    scores={"accuracy": 0.1 + 0.2, "tiny": 5e-324, "third": 1 / 3},
+    headline="accuracy",
+    examples=7,
+    skipped={"no agreed label": 2},
+    tag="zero-shot",
+    overlap=1 / 7,
+    reason="",
+    predictions=digest("said"),
+    provenance={"versions": {"torch": "2"}, "seconds": [0.1, None]},
+)
+ITEMS = [
+    {"id": "xnli/test/0", "said": "neutral — 中文 ‏ و\u2028"},
+    {"id": "xnli/test/1", "said": None},
+]
+ARRAYS = {
+    "probabilities": np.arange(12, dtype=np.float32).reshape(3, 4).T,
+    "start": np.array([3, -1], dtype=np.int64),
+}
 
 
 def module(key: str = KEY) -> Module:
-    tensors = {"encoder.a": torch.randn(3, 4).T, "encoder.b": torch.tensor(2.0),
-               "head.pair2_24cee6.out.bias": torch.zeros(2)}
-    return Module(Manifest(
-        key=key, digest=tensors_digest(tensors), encoder=digest("encoder"), encoder_name="pico",
-        method=choose("lora", {}).record(), trained_on="xnli", mixture=mixture.single("xnli").record(),
-        heads={"pair2_24cee6": {"kind": "pair", "labels": ["a", "ß"]}}, languages=["en"], seed=1, context=key,
-        role="xnli", exposure=[{"task": "xnli", "language": "en", "role": "trained", "data": digest("rows")}],
-        metrics={"score": 0.5, "headline": "accuracy"},
-        training={"learning_rate": 1e-4, "start": None, "below": [], "carry_pooler": False},
-        versions=results.versions()), tensors)
+    tensors = {
+        "encoder.a": torch.randn(3, 4).T,
+        "encoder.b": torch.tensor(2.0),
+        "head.pair2_24cee6.out.bias": torch.zeros(2),
+    }
+    return Module(
+        Manifest(
+            key=key,
+            digest=tensors_digest(tensors),
+            encoder=digest("encoder"),
+            encoder_name="pico",
+            method=choose("lora", {}).record(),
+            trained_on="xnli",
+            mixture=mixture.single("xnli").record(),
+            heads={"pair2_24cee6": {"kind": "pair", "labels": ["a", "ß"]}},
+            languages=["en"],
+            seed=1,
+            context=key,
+            role="xnli",
+            exposure=[
+                {"task": "xnli", "language": "en", "role": "trained", "data": digest("rows")}
+            ],
+            metrics={"score": 0.5, "headline": "accuracy"},
+            training={"learning_rate": 1e-4, "start": None, "below": [], "carry_pooler": False},
+            versions=results.versions(),
+        ),
+        tensors,
+    )
 
 
 def left(root: Path) -> set[str]:
@@ -64,10 +108,17 @@ def left(root: Path) -> set[str]:
 SAVES: dict[str, tuple[Callable[[Store], Any], str]] = {  # what is saved, and the final name
     "module": (lambda found: found.save_module(module()), f"modules/{KEY}"),
     "result": (lambda found: found.save_result(RESULT, ITEMS, ARRAYS), f"results/{CELL.key}"),
-    "progress": (lambda found: found.save(KEY, {"now": torch.ones(3)}, {"step": 1}), f"progress/{KEY}.safetensors"),
+    "progress": (
+        lambda found: found.save(KEY, {"now": torch.ones(3)}, {"step": 1}),
+        f"progress/{KEY}.safetensors",
+    ),
     "name": (lambda found: found.give_name("xnli-lora", KEY), "names/xnli-lora.json"),
-    "data set": (lambda found: found.save_data_set(DataSet("xnli", "en", "dev", OTHER, frozenset("a"), frozenset("b"))),
-                 f"data/{OTHER}.json"),
+    "data set": (
+        lambda found: found.save_data_set(
+            DataSet("xnli", "en", "dev", OTHER, frozenset("a"), frozenset("b"))
+        ),
+        f"data/{OTHER}.json",
+    ),
 }
 
 
@@ -91,7 +142,8 @@ def test_a_save_that_fails_leaves_nothing(monkeypatch, tmp_path, name, place):
     with pytest.raises(Broken):
         save(Store(tmp_path))
     monkeypatch.undo()
-    if place != "the second sync" or name in ("module", "result"):  # of a file, the second comes after the rename
+    # of a file, the second comes after the rename
+    if place != "the second sync" or name in ("module", "result"):
         assert left(tmp_path) == {final.split("/")[0]}
     save(Store(tmp_path))
     assert (tmp_path / final).exists()
@@ -135,7 +187,8 @@ if place == "renaming":
 elif place == "syncing":
     atomic._sync = die
 else:  # half a file is written
-    serialization.write_module = lambda module, folder: ((folder / "module.safetensors").write_bytes(b"half"), die())
+    serialization.write_module = lambda module, folder: (
+        (folder / "module.safetensors").write_bytes(b"half"), die())
     from adapters_xitt import integrity
     integrity.write_tensors = lambda path, tensors, metadata: (path.write_bytes(b"half"), die())
     Path.write_text = lambda path, text, **rest: (path.write_bytes(b"half"), die())
@@ -143,19 +196,37 @@ save(store.Store(Path(root)))
 """
 
 
-@pytest.mark.parametrize(("name", "place"), [("module", "writing"), ("result", "writing"), ("progress", "writing"),
-                                             ("name", "writing"), ("module", "syncing"), ("result", "renaming"),
-                                             ("progress", "renaming")])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("module", "writing"),
+        ("result", "writing"),
+        ("progress", "writing"),
+        ("name", "writing"),
+        ("module", "syncing"),
+        ("result", "renaming"),
+        ("progress", "renaming"),
+    ],
+)
 def test_a_killed_writer_leaves_no_final_name(tmp_path, name, place):
     save, final = SAVES[name]
-    ran = subprocess.run([sys.executable, "-c", KILLED, name, place, str(tmp_path), str(Path(__file__).parent)],
-                         capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(
+        [sys.executable, "-c", KILLED, name, place, str(tmp_path), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert ran.returncode == 9, ran.stderr[-2000:]
     found = Store(tmp_path)
     assert not (tmp_path / final).exists()
     assert all(path.name.startswith(".") for path in (tmp_path / final).parent.iterdir())
     # what it left is nothing to any reader
-    assert (found.manifests(), found.results(), found.names(), found.load(KEY)) == ([], [], {}, None)
+    assert (found.manifests(), found.results(), found.names(), found.load(KEY)) == (
+        [],
+        [],
+        {},
+        None,
+    )
     assert not found.has_module(KEY) and not found.has_result(CELL.key)
     with pytest.raises(XittError, match="unknown module"):
         found.resolve(KEY)
@@ -196,8 +267,13 @@ def test_old_leftovers_are_swept_and_nothing_else(tmp_path):
     Store(tmp_path).sweep()
     gone = {path.relative_to(tmp_path) for path in (folder, file)}
     assert {Path(name) for name in before} - {Path(name) for name in left(tmp_path)} == {
-        *gone, folder.relative_to(tmp_path) / "module.safetensors"}
-    assert Store(tmp_path).load_module(KEY).manifest.key == KEY and Store(tmp_path).resolve("a-b") == KEY
+        *gone,
+        folder.relative_to(tmp_path) / "module.safetensors",
+    }
+    assert (
+        Store(tmp_path).load_module(KEY).manifest.key == KEY
+        and Store(tmp_path).resolve("a-b") == KEY
+    )
     Store(tmp_path / "nowhere").sweep()
 
 
@@ -260,14 +336,20 @@ with Store(Path(sys.argv[1])).claim(sys.argv[2:]) as held:
 
 
 def test_a_killed_holder_lets_go_at_once(tmp_path):
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path), KEY], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path), KEY], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert holder.stdout.readline().split() == [KEY]
         with Store(tmp_path).claim([KEY, OTHER]) as held:
             assert held == [OTHER]
         brief = HOLDER.replace("time.sleep(600)", "pass")
-        ran = subprocess.run([sys.executable, "-c", brief, str(tmp_path), KEY, OTHER], capture_output=True, text=True,
-                             timeout=60)
+        ran = subprocess.run(
+            [sys.executable, "-c", brief, str(tmp_path), KEY, OTHER],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         assert (ran.returncode, ran.stdout.split()) == (0, [OTHER])
         holder.send_signal(signal.SIGKILL)
         holder.wait(timeout=30)
@@ -291,7 +373,9 @@ def test_names_are_given(tmp_path, name):
     assert found.resolve(name) == OTHER, "the last one given stands"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".a", "-x", "_", "A", "a b", "a/b", "../a", "a\n", "ä", "a\0", "a\\b"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".a", "-x", "_", "A", "a b", "a/b", "../a", "a\n", "ä", "a\0", "a\\b"]
+)
 def test_names_are_refused(tmp_path, name):
     with pytest.raises(XittError, match="a module's name is made of"):
         Store(tmp_path).give_name(name, KEY)
@@ -305,11 +389,14 @@ def test_names_keys_and_their_beginnings_are_resolved(tmp_path):
         (tmp_path / "modules" / key).mkdir(parents=True)
     found.give_name("xnli-lora", keys[0])
     found.give_name("123456", keys[1])
-    assert [found.resolve(word) for word in ("xnli-lora", keys[0], "abcdef02", "1234560", "123456")] == [
-        keys[0], keys[0], keys[1], keys[2], keys[1]], "a name goes before a key's beginning"
+    assert [
+        found.resolve(word) for word in ("xnli-lora", keys[0], "abcdef02", "1234560", "123456")
+    ] == [keys[0], keys[0], keys[1], keys[2], keys[1]], "a name goes before a key's beginning"
     with pytest.raises(XittError, match="'abcdef' stands for 2 keys; give more digits"):
         found.resolve("abcdef")
-    with pytest.raises(XittError, match=f"unknown module 'xnli-lroa'. Did you mean 'xnli-lora'.*Store: {tmp_path}"):
+    with pytest.raises(
+        XittError, match=f"unknown module 'xnli-lroa'. Did you mean 'xnli-lora'.*Store: {tmp_path}"
+    ):
         found.resolve("xnli-lroa")
     for word in ("abcde", "", "*", "../modules", "abcdef03"):  # too short, or no key begins so
         with pytest.raises(XittError, match="unknown module"):
@@ -329,14 +416,25 @@ def test_a_module_comes_back(tmp_path):
     assert found.has_module(KEY) and found.manifests() == [made.manifest] == [back.manifest]
     assert set(back.tensors) == set(made.tensors)
     assert all(torch.equal(back.tensors[name], value) for name, value in made.tensors.items())
-    assert {path.name for path in found.module_folder(KEY).iterdir()} == {serialization.TENSORS, serialization.MANIFEST}
+    assert {path.name for path in found.module_folder(KEY).iterdir()} == {
+        serialization.TENSORS,
+        serialization.MANIFEST,
+    }
 
 
-@pytest.mark.parametrize("result", [
-    RESULT,
-    Result(cell=CELL, status=results.BLOCKED, reason="test items reached the row: 3 in xnli@en train"),
-    Result(cell=Cell(**{**CELL.__dict__, "seed": None}), status=results.FAILED, overlap=1e-17),
-], ids=lambda result: result.status)
+@pytest.mark.parametrize(
+    "result",
+    [
+        RESULT,
+        Result(
+            cell=CELL,
+            status=results.BLOCKED,
+            reason="test items reached the row: 3 in xnli@en train",
+        ),
+        Result(cell=Cell(**{**CELL.__dict__, "seed": None}), status=results.FAILED, overlap=1e-17),
+    ],
+    ids=lambda result: result.status,
+)
 def test_a_result_comes_back(tmp_path, result):
     found = Store(tmp_path)
     assert not found.has_result(result.cell.key) and found.results() == []
@@ -354,7 +452,8 @@ def test_a_result_comes_back(tmp_path, result):
     for name, value in ARRAYS.items():
         assert arrays[name].dtype == value.dtype and np.array_equal(arrays[name], value)
     assert found.predictions_digest(ITEMS, ARRAYS) == found.predictions_digest(
-        [json.loads(line) for line in lines if line], arrays)
+        [json.loads(line) for line in lines if line], arrays
+    )
 
 
 def test_a_digest_of_predictions_sees_texts_and_numbers(tmp_path):
@@ -362,21 +461,34 @@ def test_a_digest_of_predictions_sees_texts_and_numbers(tmp_path):
     own = found.predictions_digest(ITEMS, ARRAYS)
     moved = {**ARRAYS, "probabilities": np.nextafter(ARRAYS["probabilities"], np.float32(99))}
     renamed = {name + "s": value for name, value in ARRAYS.items()}
-    assert len({own, found.predictions_digest(ITEMS[::-1], ARRAYS), found.predictions_digest(ITEMS, moved),
-                found.predictions_digest(ITEMS, renamed), found.predictions_digest(ITEMS, {})}) == 5
+    assert (
+        len(
+            {
+                own,
+                found.predictions_digest(ITEMS[::-1], ARRAYS),
+                found.predictions_digest(ITEMS, moved),
+                found.predictions_digest(ITEMS, renamed),
+                found.predictions_digest(ITEMS, {}),
+            }
+        )
+        == 5
+    )
 
 
 @pytest.mark.parametrize("kind", ["float32", "int64"])
 def test_a_digest_takes_an_empty_array(tmp_path, kind):
     empty = torch.zeros(0, dtype=getattr(torch, kind))
     assert Store(tmp_path).predictions_digest([], {"a": np.array([], dtype=kind)}) == digest(
-        [[], tensors_digest({"a": empty})])
+        [[], tensors_digest({"a": empty})]
+    )
 
 
 def test_results_come_in_order_of_their_keys(tmp_path):
     found = Store(tmp_path)
-    made = [Result(cell=Cell(**{**CELL.__dict__, "language": code}), status=results.DONE)
-            for code in ("de", "fr", "zh")]
+    made = [
+        Result(cell=Cell(**{**CELL.__dict__, "language": code}), status=results.DONE)
+        for code in ("de", "fr", "zh")
+    ]
     for result in made:
         found.save_result(result, [], {})
     assert found.results() == sorted(made, key=lambda result: result.cell.key)
@@ -384,7 +496,9 @@ def test_results_come_in_order_of_their_keys(tmp_path):
 
 def test_a_data_set_comes_back_and_a_missing_one_is_named(tmp_path):
     found = Store(tmp_path)
-    data = DataSet("xnli", "en", "dev[:5]", digest("rows"), frozenset({"b", "a"}), frozenset({"0f", "é"}))
+    data = DataSet(
+        "xnli", "en", "dev[:5]", digest("rows"), frozenset({"b", "a"}), frozenset({"0f", "é"})
+    )
     found.save_data_set(data)
     found.save_data_set(data)
     assert found.load_data_set(data.digest) == data
@@ -398,19 +512,38 @@ def bits(tensor: torch.Tensor) -> bytes:
 
 def test_progress_comes_back_bit_by_bit(tmp_path):
     odd = torch.tensor([float("nan"), -0.0, float("inf"), 5e-324, 1 / 3], dtype=torch.float64)
-    payload = torch.tensor([0x7FC12345, 0x7F800001], dtype=torch.int32).view(torch.float32)  # NaNs with a payload
-    tensors = {"now.a": odd, "now.b": payload, "exp_avg.a": torch.randn(4, 3).T, "step.a": torch.tensor(7.0),
-               "best.a": torch.randn(5).bfloat16(), "half": torch.randn(3, 2).half(), "count": torch.arange(3),
-               "flag": torch.tensor([True, False]), "none": torch.zeros(0, 3),
-               "grad": torch.ones(2, requires_grad=True)}
-    state = {"step": 7, "best": -float("inf"), "history": [[4, {"accuracy": 0.1 + 0.2}]], "looks": None, "said": "中文"}
+    # NaNs with a payload
+    payload = torch.tensor([0x7FC12345, 0x7F800001], dtype=torch.int32).view(torch.float32)
+    tensors = {
+        "now.a": odd,
+        "now.b": payload,
+        "exp_avg.a": torch.randn(4, 3).T,
+        "step.a": torch.tensor(7.0),
+        "best.a": torch.randn(5).bfloat16(),
+        "half": torch.randn(3, 2).half(),
+        "count": torch.arange(3),
+        "flag": torch.tensor([True, False]),
+        "none": torch.zeros(0, 3),
+        "grad": torch.ones(2, requires_grad=True),
+    }
+    state = {
+        "step": 7,
+        "best": -float("inf"),
+        "history": [[4, {"accuracy": 0.1 + 0.2}]],
+        "looks": None,
+        "said": "中文",
+    }
     found = Store(tmp_path)
     assert found.load(KEY) is None
     found.save(KEY, tensors, state)
     back, kept = found.load(KEY)
     assert kept == state and set(back) == set(tensors)
     for name, value in tensors.items():
-        assert (back[name].dtype, back[name].shape, bits(back[name])) == (value.dtype, value.shape, bits(value)), name
+        assert (back[name].dtype, back[name].shape, bits(back[name])) == (
+            value.dtype,
+            value.shape,
+            bits(value),
+        ), name
     assert not back["grad"].requires_grad
     found.save(KEY, {"now": torch.ones(1)}, {"step": 8})
     assert found.load(KEY)[1] == {"step": 8} and set(found.load(KEY)[0]) == {"now"}
@@ -426,9 +559,15 @@ def test_the_store_is_where_the_environment_says(monkeypatch, tmp_path):
     assert store.default_root() == Path("store")
 
 
-def test_embeddings_are_kept_within_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The vectors come back to the bit; the longest unused go first; what is larger than the room is not kept."""
-    found, vectors = Store(tmp_path), np.random.default_rng(1).standard_normal((50, 8), dtype=np.float32)
+def test_embeddings_are_kept_within_their_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vectors come back to the bit; the longest unused go first; what is larger than the room
+    is not kept."""
+    found, vectors = (
+        Store(tmp_path),
+        np.random.default_rng(1).standard_normal((50, 8), dtype=np.float32),
+    )
     monkeypatch.setattr("adapters_xitt.study.store.KEPT_EMBEDDINGS", 2 * (vectors.nbytes + 200))
     assert found.load_embeddings("aa") is None
     for age, key in ((30, "aa"), (20, "bb")):
@@ -437,7 +576,10 @@ def test_embeddings_are_kept_within_their_room(tmp_path: Path, monkeypatch: pyte
     assert np.array_equal(found.load_embeddings("aa"), vectors)  # used now, so younger than bb
     found.save_embeddings("cc", vectors + 1)
     assert found.load_embeddings("bb") is None
-    assert np.array_equal(found.load_embeddings("cc"), vectors + 1) and found.load_embeddings("aa") is not None
+    assert (
+        np.array_equal(found.load_embeddings("cc"), vectors + 1)
+        and found.load_embeddings("aa") is not None
+    )
     found.save_embeddings("dd", np.zeros((1000, 8), dtype=np.float32))
     assert found.load_embeddings("dd") is None and found.load_embeddings("cc") is not None
 
@@ -457,7 +599,9 @@ print(len(done))
 
 
 def test_hundreds_of_keys_are_claimed_with_a_hundred_open_files_and_leave_no_file(tmp_path):
-    ran = subprocess.run([sys.executable, "-c", OF_FILES, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(
+        [sys.executable, "-c", OF_FILES, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
     assert (ran.returncode, ran.stdout.strip()) == (0, "400"), ran.stderr[-2000:]
     assert left(tmp_path) == {"locks"}
 
@@ -471,7 +615,8 @@ def test_two_share_many_keys_and_never_hold_the_same(tmp_path):
 
 
 def test_a_lock_file_that_is_taken_away_is_no_lock(tmp_path):
-    """Threads claim and let go of one key as fast as they can; files come and go, and nobody is in twice."""
+    """Threads claim and let go of one key as fast as they can; files come and go, and nobody is in
+    twice."""
     inside, most, start = [], [0], Barrier(4)
 
     def work() -> None:
@@ -494,7 +639,9 @@ def test_a_lock_file_that_is_taken_away_is_no_lock(tmp_path):
 
 def test_the_lock_of_a_killed_process_is_swept(tmp_path):
     dying = "\n".join(["import os", HOLDER.replace("time.sleep(600)", "os._exit(9)")])
-    subprocess.run([sys.executable, "-c", dying, str(tmp_path), KEY], capture_output=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", dying, str(tmp_path), KEY], capture_output=True, timeout=60
+    )
     assert left(tmp_path) == {"locks", f"locks/{KEY}.lock"}
     with Store(tmp_path).claim([OTHER]):
         Store(tmp_path).sweep()

@@ -18,12 +18,38 @@ from adapters_xitt.study import recipe
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "adapters_xitt"
 
-# A room, a folder or a module at the top, imports from rooms before it in this list; a folder's own modules import
-# each other freely.
-ROOMS = ("errors", "languages", "hashing", "text", "progress", "sizes", "stopping", "atomic", "locks", "text_files",
-         "safe_files", "tensor_files", "integrity",  # ground
-         "metrics", "hub", "demo", "tasks", "data", "modules", "model", "kinds", "evaluation", "training", "study",
-         "analysis", "sharing", "report", "cli")
+# A room, a folder or a module at the top, imports from rooms before it in this list; a folder's own
+# modules import each other freely.
+ROOMS = (
+    "errors",
+    "languages",
+    "hashing",
+    "text",
+    "progress",
+    "sizes",
+    "stopping",
+    "atomic",
+    "locks",
+    "text_files",
+    "safe_files",
+    "tensor_files",
+    "integrity",  # ground
+    "metrics",
+    "hub",
+    "demo",
+    "tasks",
+    "data",
+    "modules",
+    "model",
+    "kinds",
+    "evaluation",
+    "training",
+    "study",
+    "analysis",
+    "sharing",
+    "report",
+    "cli",
+)
 
 
 def _modules() -> list[Path]:
@@ -37,11 +63,19 @@ def _room(path: Path) -> str:
 def _imported_rooms(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "adapters_xitt":
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.split(".")[0] == "adapters_xitt"
+        ):
             parts = node.module.split(".")
             found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("adapters_xitt.")}
+            found |= {
+                alias.name.split(".")[1]
+                for alias in node.names
+                if alias.name.startswith("adapters_xitt.")
+            }
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
     return found - {"__version__"}
 
@@ -50,11 +84,17 @@ def _imported_rooms(path: Path) -> set[str]:
 def test_imports_go_up_the_floors_only(path: Path) -> None:
     room = _room(path)
     assert room in ROOMS, f"{room} has no place in the order of rooms"
-    above = {other for other in _imported_rooms(path) if other != room and ROOMS.index(other) >= ROOMS.index(room)}
+    above = {
+        other
+        for other in _imported_rooms(path)
+        if other != room and ROOMS.index(other) >= ROOMS.index(room)
+    }
     assert not above, f"{path.name} imports {above}, which come later"
 
 
-@pytest.mark.parametrize("path", [PACKAGE / "__init__.py", *_modules()], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [PACKAGE / "__init__.py", *_modules()], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree), f"{path} has no docstring"
@@ -73,21 +113,31 @@ def test_every_public_name_has_a_docstring() -> None:
 
 
 def test_help_is_quick_because_heavy_imports_wait() -> None:
-    code = ("import sys, adapters_xitt.cli; "
-            "print([name for name in ('torch', 'transformers', 'rich', 'yaml') if name in sys.modules])")
+    code = (
+        "import sys, adapters_xitt.cli; "
+        "print([name for name in ('torch', 'transformers', 'rich', 'yaml') if name in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name
+)
 def test_every_recipe_says_what_it_answers_and_how_to_run_it(path: Path) -> None:
-    head = [line for line in path.read_text(encoding="utf-8").splitlines()[:6] if line.startswith("#")]
+    head = [
+        line for line in path.read_text(encoding="utf-8").splitlines()[:6] if line.startswith("#")
+    ]
     assert "?" in " ".join(head)
     assert f"xitt run recipes/{path.name}" in " ".join(head)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_recipe_validates(path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name
+)
+def test_every_recipe_validates(
+    path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     if "XITT_DATA" in path.read_text(encoding="utf-8"):
         monkeypatch.setenv("XITT_DATA", str(request.getfixturevalue("data_dir")))
     assert recipe.load(path).targets
@@ -103,16 +153,23 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_readme_has_the_methods_and_modes_of_the_code() -> None:
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in README.splitlines()
-             if line.startswith("|")]
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in README.splitlines()
+        if line.startswith("|")
+    ]
     at = next(n for n, cells in enumerate(lines) if cells[:2] == ["method", "none"])
     assert lines[at][1:] == list(methods.MODES)
     told = {}
     for first, *marks in lines[at + 2 :]:
         if len(marks) != len(methods.MODES) or not set(marks) <= {"✓", "–"}:
             break
-        told |= {name: tuple(mode for mode, mark in zip(methods.MODES, marks, strict=True) if mark == "✓")
-                 for name in re.findall("`([a-z0-9_]+)`", first)}
+        told |= {
+            name: tuple(
+                mode for mode, mark in zip(methods.MODES, marks, strict=True) if mark == "✓"
+            )
+            for name in re.findall("`([a-z0-9_]+)`", first)
+        }
     assert told == {name: row.modes for name, row in methods.METHODS.items()}
 
 
@@ -147,7 +204,9 @@ def test_the_readme_recipes_are_recipes(tmp_path: Path) -> None:
     assert recipe.load(tmp_path / "whole.yaml").targets == ["udpos", "xnli", "tatoeba"]
     for n, part in enumerate(parts):
         path = tmp_path / f"part{n}.yaml"
-        path.write_text("encoder: demo\nmethods: [seq_bn]\ntargets: [tydiqa]\nmodes: [none, stack]\n" + part)
+        path.write_text(
+            "encoder: demo\nmethods: [seq_bn]\ntargets: [tydiqa]\nmodes: [none, stack]\n" + part
+        )
         assert recipe.load(path).mixtures()
 
 
@@ -169,14 +228,21 @@ data: {root: "${XITT_NOT_SET}"}
     with pytest.raises(XittError) as told:
         recipe.load(path, ["training.clip=high"])
     text = str(told.value)
-    for part in ("line 2: unknown method 'seq_bm'. Did you mean 'seq_bn'?",
-                 "unknown option 'rnk'. Did you mean 'rank'?",
-                 "line 3: unknown task 'demo-nly'. Did you mean 'demo-nli'?", "demo-retrieval trains nothing",
-                 "line 5: unknown mode 'stak'. Did you mean 'stack'?", "line 6: unknown language 'xx'",
-                 "line 7: seeds.1",
-                 "line 8: training.learning_rate", "line 8: unknown key in training 'epochz'. Did you mean 'epochs'?",
-                 "line 10: task demo-pos: unknown language 'fr'", "line 10: tasks.demo-pos.training.batch_size",
-                 "line 11: task demo-nli: selection never reads a test", "line 12: data.root: the environment variable",
-                 "command line, training.clip=high: training.clip"):
+    for part in (
+        "line 2: unknown method 'seq_bm'. Did you mean 'seq_bn'?",
+        "unknown option 'rnk'. Did you mean 'rank'?",
+        "line 3: unknown task 'demo-nly'. Did you mean 'demo-nli'?",
+        "demo-retrieval trains nothing",
+        "line 5: unknown mode 'stak'. Did you mean 'stack'?",
+        "line 6: unknown language 'xx'",
+        "line 7: seeds.1",
+        "line 8: training.learning_rate",
+        "line 8: unknown key in training 'epochz'. Did you mean 'epochs'?",
+        "line 10: task demo-pos: unknown language 'fr'",
+        "line 10: tasks.demo-pos.training.batch_size",
+        "line 11: task demo-nli: selection never reads a test",
+        "line 12: data.root: the environment variable",
+        "command line, training.clip=high: training.clip",
+    ):
         assert part in text, part
     assert sorted(os.listdir(tmp_path)) == ["wrong.yaml"], "nothing may be written"

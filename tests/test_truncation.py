@@ -1,4 +1,5 @@
-"""What the caps on lengths cut off is counted and told: in the plan, in the result, in the report."""
+"""What the caps on lengths cut off is counted and told: in the plan, in the result, in the
+report."""
 
 from __future__ import annotations
 
@@ -34,30 +35,58 @@ def test_the_pairs_of_xnli_that_lose_their_end(encoders_dir, data_dir) -> None:
 LONG = "the red cat sees a dog " * 9
 
 
-@pytest.mark.parametrize(("kind", "short", "cut", "count"), [
-    ("pair", {"a": "the cat", "b": "a dog", "label": 0}, {"a": LONG, "b": "a dog", "label": 0}, 1),
-    ("choice", {"prompt": "the cat", "choices": ["a", "b"], "label": 0},
-     {"prompt": LONG, "choices": ["a", "b"], "label": 0}, 1),
-    ("mlm", {"text": "the cat"}, {"text": LONG}, 1),
-    ("retrieval", {"query": "the cat", "candidate": "a dog"}, {"query": LONG, "candidate": LONG}, 1),
-    ("ranking", {"side": "query", "text": "the cat"}, {"side": "candidate", "text": LONG}, 1),
-    ("tagging", {"words": ["the", "cat"] * 20, "tags": None}, {"words": ["q" * 300, "the", "zx" * 200], "tags": None},
-     2),
-    ("qa", {"question": "a dog ?", "context": LONG, "answers": [{"text": "red cat", "start": 4}]},
-     {"question": LONG, "context": LONG, "answers": [{"text": "red cat", "start": 4}]}, 1),
-])
+@pytest.mark.parametrize(
+    ("kind", "short", "cut", "count"),
+    [
+        (
+            "pair",
+            {"a": "the cat", "b": "a dog", "label": 0},
+            {"a": LONG, "b": "a dog", "label": 0},
+            1,
+        ),
+        (
+            "choice",
+            {"prompt": "the cat", "choices": ["a", "b"], "label": 0},
+            {"prompt": LONG, "choices": ["a", "b"], "label": 0},
+            1,
+        ),
+        ("mlm", {"text": "the cat"}, {"text": LONG}, 1),
+        (
+            "retrieval",
+            {"query": "the cat", "candidate": "a dog"},
+            {"query": LONG, "candidate": LONG},
+            1,
+        ),
+        ("ranking", {"side": "query", "text": "the cat"}, {"side": "candidate", "text": LONG}, 1),
+        (
+            "tagging",
+            {"words": ["the", "cat"] * 20, "tags": None},
+            {"words": ["q" * 300, "the", "zx" * 200], "tags": None},
+            2,
+        ),
+        (
+            "qa",
+            {"question": "a dog ?", "context": LONG, "answers": [{"text": "red cat", "start": 4}]},
+            {"question": LONG, "context": LONG, "answers": [{"text": "red cat", "start": 4}]},
+            1,
+        ),
+    ],
+)
 def test_every_kind_counts_what_it_loses(pico_tokenizer, kind, short, cut, count) -> None:
     lengths = Lengths(24, stride=6, question=8)
     for rows, lost in (([short], 0), ([short, cut], count)):
         units = features.encode(kind, rows, (), tokenizer=pico_tokenizer, lengths=lengths)
-        assert truncation.losses(kind, rows, units) == ({truncation.LOST.get(kind, truncation.END): lost} if lost
-                                                        else {})
+        assert truncation.losses(kind, rows, units) == (
+            {truncation.LOST.get(kind, truncation.END): lost} if lost else {}
+        )
 
 
 def test_an_answer_that_no_window_holds_is_counted(pico_tokenizer) -> None:
     answers = [{"text": LONG[:160], "start": 0}]
     rows = [{"question": "a dog ?", "context": LONG, "answers": answers}]
-    units = features.encode("qa", rows, (), tokenizer=pico_tokenizer, lengths=Lengths(24, stride=6, question=8))
+    units = features.encode(
+        "qa", rows, (), tokenizer=pico_tokenizer, lengths=Lengths(24, stride=6, question=8)
+    )
     assert truncation.losses("qa", rows, units) == {truncation.UNREACHABLE: 1}
 
 
@@ -80,6 +109,9 @@ training: {{batch_size: 8, max_steps: 1, selection_examples: 4}}
     printed = " ".join(xitt("run", tmp_path / "cut.yaml", *own, "--device", "cpu").split())
     (result,) = Store(tmp_path / "store").results()
     count = result.truncated[truncation.END]
-    assert 0 < count <= 12 and f"demo-pairs: {count} items lost their end, of 12 examples (de {count})" in printed
+    assert (
+        0 < count <= 12
+        and f"demo-pairs: {count} items lost their end, of 12 examples (de {count})" in printed
+    )
     whole = xitt("plan", tmp_path / "cut.yaml", "lengths.max_length=60", *own)
     assert "lost their end" not in whole

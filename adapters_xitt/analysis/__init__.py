@@ -1,4 +1,5 @@
-"""What a finished grid says: its entries as a frame, paired differences to `none`, averages that never hide a gap.
+"""What a finished grid says: its entries as a frame, paired differences to `none`, averages that
+never hide a gap.
 
 Pure functions of the grid's JSON value (`run.grid`); nothing here reads or writes a file."""
 
@@ -9,5 +10,21 @@ from adapters_xitt.analysis.fusions import Fusion, fused, fusions
 from adapters_xitt.analysis.places import INCOMPLETE, NOT_ASKED, Place
 from adapters_xitt.analysis.tables import EVERY, Reading, Row, Table, by_language, table
 
-__all__ = ["EVERY", "INCOMPLETE", "NOT_ASKED", "Fusion", "Place", "Reading", "Row", "Table", "by_language", "counts",
-           "frame", "fused", "fusions", "ordered", "score_names", "table"]
+__all__ = [
+    "EVERY",
+    "INCOMPLETE",
+    "NOT_ASKED",
+    "Fusion",
+    "Place",
+    "Reading",
+    "Row",
+    "Table",
+    "by_language",
+    "counts",
+    "frame",
+    "fused",
+    "fusions",
+    "ordered",
+    "score_names",
+    "table",
+]

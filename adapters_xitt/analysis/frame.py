@@ -13,32 +13,49 @@ from adapters_xitt.languages import language
 from adapters_xitt.modules.methods import MODES
 from adapters_xitt.study.results import STATUSES
 
-PLACE = ("method", "intermediate", "mode", "target", "language", "seed")  # what makes an entry the only one
-# Of a row's last module: the time to make it, a merge's distance from its sum, and from itself before it was cut.
+# what makes an entry the only one
+PLACE = ("method", "intermediate", "mode", "target", "language", "seed")
+# Of a row's last module: the time to make it, a merge's distance from its sum, and from itself
+# before it was cut.
 MAKING = ("seconds", "merge_error", "merge_lost")
 COLUMNS = (*PLACE, "status", "reason", "tag", "overlap", "key", "score", "examples")
 
 
 def ordered(grid: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries: methods, intermediates and targets as the recipe lists them, languages by family, then seeds.
+    """The entries: methods, intermediates and targets as the recipe lists them, languages by
+    family, then seeds.
 
     Raises a `XittError` where two entries claim one place."""
     recipe = grid["recipe"]
-    method = _rank([part if isinstance(part, str) else part["name"] for part in recipe.get("methods", ())])
-    named = [entry if isinstance(entry, str) else entry["name"] for entry in recipe.get("intermediates", ())]
+    method = _rank(
+        [part if isinstance(part, str) else part["name"] for part in recipe.get("methods", ())]
+    )
+    named = [
+        entry if isinstance(entry, str) else entry["name"]
+        for entry in recipe.get("intermediates", ())
+    ]
     named += recipe.get("compositions", ())
     intermediate, target = _rank(["", *named]), _rank(list(grid["headlines"]))
     mode = _rank(list(MODES))
 
     def order(entry: dict[str, Any]) -> tuple:
-        return (method(entry["method"].partition("(")[0]), entry["method"], intermediate(entry["intermediate"]),
-                mode(entry["mode"]), target(entry["target"]), family_first(entry["language"]), entry["seed"])
+        return (
+            method(entry["method"].partition("(")[0]),
+            entry["method"],
+            intermediate(entry["intermediate"]),
+            mode(entry["mode"]),
+            target(entry["target"]),
+            family_first(entry["language"]),
+            entry["seed"],
+        )
 
     entries = sorted(grid["entries"], key=order)
     for one, other in zip(entries, entries[1:], strict=False):
         if order(one) == order(other):
-            raise XittError("the grid has two entries for one place: "
-                            + ", ".join(f"{name} {one[name]!r}" for name in PLACE))
+            raise XittError(
+                "the grid has two entries for one place: "
+                + ", ".join(f"{name} {one[name]!r}" for name in PLACE)
+            )
     return entries
 
 
@@ -59,17 +76,24 @@ def score_names(grid: dict[str, Any]) -> tuple[str, ...]:
 
 
 def frame(grid: dict[str, Any]) -> pd.DataFrame:
-    """One row per entry in the fixed order: its fields, `score.NAME` of every score, the language's family and script.
+    """One row per entry in the fixed order: its fields, `score.NAME` of every score, the language's
+    family and script.
 
     A score that is not there is NaN."""
     names = score_names(grid)
-    rows = [{**{name: entry[name] for name in COLUMNS},
-             **{f"score.{name}": entry["scores"].get(name) for name in names},
-             **{name: entry.get(name) for name in MAKING},
-             "family": language(entry["language"]).family, "script": language(entry["language"]).script}
-            for entry in ordered(grid)]
-    found = pd.DataFrame(rows, columns=[*COLUMNS, *(f"score.{name}" for name in names), *MAKING, "family",
-                                        "script"])
+    rows = [
+        {
+            **{name: entry[name] for name in COLUMNS},
+            **{f"score.{name}": entry["scores"].get(name) for name in names},
+            **{name: entry.get(name) for name in MAKING},
+            "family": language(entry["language"]).family,
+            "script": language(entry["language"]).script,
+        }
+        for entry in ordered(grid)
+    ]
+    found = pd.DataFrame(
+        rows, columns=[*COLUMNS, *(f"score.{name}" for name in names), *MAKING, "family", "script"]
+    )
     numbers = ["score", "overlap", *MAKING, *(f"score.{name}" for name in names)]
     return found.astype({**dict.fromkeys(numbers, "float64"), "seed": "int64", "examples": "int64"})
 

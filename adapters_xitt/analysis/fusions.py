@@ -1,4 +1,5 @@
-"""How trained fusions weight their parts: attention over layers and languages, or learned weights."""
+"""How trained fusions weight their parts: attention over layers and languages, or learned
+weights."""
 
 from __future__ import annotations
 
@@ -14,8 +15,9 @@ from adapters_xitt.analysis.frame import ordered
 
 @dataclass(frozen=True)
 class Fusion:
-    """One fusion row on one target. `weights` is [seeds, languages, places, parts], places from the lowest up: a
-    bottleneck of a layer, or a projection that low-rank updates change. Attention sums to one over the parts."""
+    """One fusion row on one target. `weights` is [seeds, languages, places, parts], places from the
+    lowest up: a bottleneck of a layer, or a projection that low-rank updates change. Attention sums
+    to one over the parts."""
 
     method: str
     intermediate: str
@@ -27,11 +29,14 @@ class Fusion:
 
     @property
     def by_part(self) -> list[tuple[str, float, float | None]]:
-        """Each part, its mean weight over languages and places, and the spread of that mean over seeds."""
+        """Each part, its mean weight over languages and places, and the spread of that mean over
+        seeds."""
         each = self.weights.mean(axis=(1, 2))  # [seeds, parts]
         spread = each.std(axis=0, ddof=1) if len(each) > 1 else [None] * len(self.parts)
-        return [(part, float(mean), None if one is None else float(one))
-                for part, mean, one in zip(self.parts, each.mean(axis=0), spread, strict=True)]
+        return [
+            (part, float(mean), None if one is None else float(one))
+            for part, mean, one in zip(self.parts, each.mean(axis=0), spread, strict=True)
+        ]
 
 
 def fused(grid: dict[str, Any]) -> list[dict[str, Any]]:
@@ -43,15 +48,30 @@ def fusions(grid: dict[str, Any]) -> list[Fusion]:
     """Every fusion row on every target, over the languages that each of its seeds has."""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for entry in fused(grid):
-        groups.setdefault((entry["method"], entry["intermediate"], entry["target"]), []).append(entry)
+        groups.setdefault((entry["method"], entry["intermediate"], entry["target"]), []).append(
+            entry
+        )
     found = [_fusion(*place, entries) for place, entries in groups.items()]
     return [one for one in found if one.languages]
 
 
-def _fusion(method: str, intermediate: str, target: str, entries: Sequence[dict[str, Any]]) -> Fusion:
+def _fusion(
+    method: str, intermediate: str, target: str, entries: Sequence[dict[str, Any]]
+) -> Fusion:
     found = {(entry["seed"], entry["language"]): entry["fusion"] for entry in entries}
     seeds = tuple(sorted({seed for seed, _ in found}))
-    languages = tuple(code for code in dict.fromkeys(code for _, code in found)
-                      if all((seed, code) in found for seed in seeds))
+    languages = tuple(
+        code
+        for code in dict.fromkeys(code for _, code in found)
+        if all((seed, code) in found for seed in seeds)
+    )
     weights = np.array([[found[seed, code]["weights"] for code in languages] for seed in seeds])
-    return Fusion(method, intermediate, target, seeds, languages, tuple(entries[0]["fusion"]["parts"]), weights)
+    return Fusion(
+        method,
+        intermediate,
+        target,
+        seeds,
+        languages,
+        tuple(entries[0]["fusion"]["parts"]),
+        weights,
+    )

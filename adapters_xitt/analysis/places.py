@@ -1,4 +1,5 @@
-"""One place of a table: the arithmetic over seeds and languages, and what is said where something is missing."""
+"""One place of a table: the arithmetic over seeds and languages, and what is said where something
+is missing."""
 
 from __future__ import annotations
 
@@ -18,13 +19,16 @@ class Place:
     """One row on one column, over seeds. Scores and differences are in the metric's own points."""
 
     status: str  # done | incomplete | blocked | not applicable | failed | not asked
-    mean: float | None = None  # over seeds, of the unweighted mean over languages (or targets, in an average)
+    # over seeds, of the unweighted mean over languages (or targets, in an average)
+    mean: float | None = None
     spread: float | None = None  # sample standard deviation over seeds; None for one seed
-    difference: float | None = None  # to `none`, seed by seed over the same languages; None unless both are complete
+    # to `none`, seed by seed over the same languages; None unless both are complete
+    difference: float | None = None
     difference_spread: float | None = None  # sample standard deviation of the seeds' differences
     seeds: tuple[int, ...] = ()  # counted
     languages: tuple[str, ...] = ()  # counted
-    missing: tuple[str, ...] = ()  # what an incomplete place lacks: "sw blocked", "de failed (seed 2)"
+    # what an incomplete place lacks: "sw blocked", "de failed (seed 2)"
+    missing: tuple[str, ...] = ()
     tag: str = ""  # where the place is one language: zero-shot | language-seen | task+language-seen
 
     @property
@@ -46,7 +50,9 @@ class Block:
     def only(self, languages: Sequence[str]) -> Block:
         """The block over some of its languages."""
         at = [self.languages.index(code) for code in languages]
-        return Block(self.seeds, tuple(languages), self.scores[:, at], self.status[:, at], self.tags[:, at])
+        return Block(
+            self.seeds, tuple(languages), self.scores[:, at], self.status[:, at], self.tags[:, at]
+        )
 
     @property
     def complete(self) -> bool:
@@ -62,9 +68,17 @@ class Block:
         found = []
         for at, code in enumerate(self.languages):
             for status in _WORST_FIRST:
-                seeds = [seed for seed, one in zip(self.seeds, self.status[:, at], strict=True) if one == status]
+                seeds = [
+                    seed
+                    for seed, one in zip(self.seeds, self.status[:, at], strict=True)
+                    if one == status
+                ]
                 if seeds:
-                    which = f" (seed {', '.join(map(str, seeds))})" if len(seeds) < len(self.seeds) else ""
+                    which = (
+                        f" (seed {', '.join(map(str, seeds))})"
+                        if len(seeds) < len(self.seeds)
+                        else ""
+                    )
                     found.append(f"{code} {status}{which}")
         return tuple(found)
 
@@ -75,7 +89,8 @@ def spread(values: np.ndarray) -> float | None:
 
 
 def place(block: Block, base: Block | None, *, tag: str = "") -> Place:
-    """A block as one place; `base` is the `none` row's block, None where there is nothing to compare with."""
+    """A block as one place; `base` is the `none` row's block, None where there is nothing to
+    compare with."""
     if not block.languages:
         return Place(status=NOT_ASKED, tag=tag)
     if not block.complete:
@@ -89,34 +104,52 @@ def place(block: Block, base: Block | None, *, tag: str = "") -> Place:
 
 
 def _done(per_seed: np.ndarray, change: np.ndarray | None, **where) -> Place:
-    return Place(status=DONE, mean=float(per_seed.mean()), spread=spread(per_seed),
-                 difference=None if change is None else float(change.mean()),
-                 difference_spread=None if change is None else spread(change), **where)
+    return Place(
+        status=DONE,
+        mean=float(per_seed.mean()),
+        spread=spread(per_seed),
+        difference=None if change is None else float(change.mean()),
+        difference_spread=None if change is None else spread(change),
+        **where,
+    )
 
 
 def _incomplete(block: Block, tag: str) -> Place:
-    """What is there: the seeds that have anything, over the languages that all of those seeds have."""
+    """What is there: the seeds that have anything, over the languages that all of those seeds
+    have."""
     there = block.status == DONE
     seeds = there.any(axis=1)
-    languages = there[seeds].all(axis=0) if seeds.any() else np.zeros(len(block.languages), dtype=bool)
+    languages = (
+        there[seeds].all(axis=0) if seeds.any() else np.zeros(len(block.languages), dtype=bool)
+    )
     if not seeds.any():
         found = [status for status in _WORST_FIRST if (block.status == status).any()]
         return Place(status=found[0], missing=block.gaps() if len(found) > 1 else (), tag=tag)
     if not languages.any():
         return Place(status=INCOMPLETE, missing=block.gaps(), tag=tag)
     per_seed = block.scores[seeds][:, languages].mean(axis=1)
-    return Place(status=INCOMPLETE, mean=float(per_seed.mean()), spread=spread(per_seed), missing=block.gaps(), tag=tag,
-                 seeds=tuple(seed for seed, use in zip(block.seeds, seeds, strict=True) if use),
-                 languages=tuple(code for code, use in zip(block.languages, languages, strict=True) if use))
+    return Place(
+        status=INCOMPLETE,
+        mean=float(per_seed.mean()),
+        spread=spread(per_seed),
+        missing=block.gaps(),
+        tag=tag,
+        seeds=tuple(seed for seed, use in zip(block.seeds, seeds, strict=True) if use),
+        languages=tuple(code for code, use in zip(block.languages, languages, strict=True) if use),
+    )
 
 
-def average(places: Mapping[str, Place], blocks: Mapping[str, Block], bases: Mapping[str, Block | None]) -> Place:
+def average(
+    places: Mapping[str, Place], blocks: Mapping[str, Block], bases: Mapping[str, Block | None]
+) -> Place:
     """The unweighted mean over targets, a number only where every target is complete."""
     open_ = {name: one.status for name, one in places.items() if one.status != DONE}
     if open_:
         same = len(open_) == len(places) and len(set(open_.values())) == 1
         status = next(iter(open_.values())) if same else INCOMPLETE
-        return Place(status=status, missing=tuple(f"{name} {state}" for name, state in open_.items()))
+        return Place(
+            status=status, missing=tuple(f"{name} {state}" for name, state in open_.items())
+        )
     per_seed = np.mean([blocks[name].by_seed for name in places], axis=0)
     change = None
     if all(one.difference is not None for one in places.values()):

@@ -1,4 +1,5 @@
-"""The grid as tables: rows are (method, intermediate, mode), columns are targets or the languages of one target."""
+"""The grid as tables: rows are (method, intermediate, mode), columns are targets or the languages
+of one target."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ class Table:
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    majority: Row | None = None  # always saying the training data's commonest label, where there are labels
+    # always saying the training data's commonest label, where there are labels
+    majority: Row | None = None
 
 
 class Reading:
@@ -55,31 +57,58 @@ class Reading:
         self.grid = grid
         self.frame = frame(grid)
         self.seeds = tuple(sorted(int(seed) for seed in self.frame["seed"].unique()))
-        self.targets = tuple(dict.fromkeys([name for name in grid["headlines"] if name in set(self.frame["target"])]
-                                           + list(self.frame["target"])))
-        self.rows: tuple[Name, ...] = tuple(dict.fromkeys(
-            zip(self.frame["method"], self.frame["intermediate"], self.frame["mode"], strict=True)))
+        self.targets = tuple(
+            dict.fromkeys(
+                [name for name in grid["headlines"] if name in set(self.frame["target"])]
+                + list(self.frame["target"])
+            )
+        )
+        self.rows: tuple[Name, ...] = tuple(
+            dict.fromkeys(
+                zip(
+                    self.frame["method"],
+                    self.frame["intermediate"],
+                    self.frame["mode"],
+                    strict=True,
+                )
+            )
+        )
 
     @cached_property
     def languages(self) -> dict[str, tuple[str, ...]]:
         """The tested languages of each target, by family, then code."""
-        return {target: tuple(sorted(part["language"].unique(), key=family_first))
-                for target, part in self.frame.groupby("target", sort=False)}
+        return {
+            target: tuple(sorted(part["language"].unique(), key=family_first))
+            for target, part in self.frame.groupby("target", sort=False)
+        }
 
     @cached_property
     def blocks(self) -> dict[tuple[Name, str], Block]:
-        groups = {name: part for name, part in self.frame.groupby(["method", "intermediate", "mode", "target"],
-                                                                  sort=False)}
-        return {(row, target): self._block(groups.get((*row, target)), target)
-                for row in self.rows for target in self.targets}
+        groups = {
+            name: part
+            for name, part in self.frame.groupby(
+                ["method", "intermediate", "mode", "target"], sort=False
+            )
+        }
+        return {
+            (row, target): self._block(groups.get((*row, target)), target)
+            for row in self.rows
+            for target in self.targets
+        }
 
     def _block(self, part: pd.DataFrame | None, target: str) -> Block:
         languages = self.languages[target]
         shape = (len(self.seeds), len(languages))
-        scores, status, tags = np.full(shape, np.nan), np.full(shape, NOT_ASKED, object), np.full(shape, "", object)
+        scores, status, tags = (
+            np.full(shape, np.nan),
+            np.full(shape, NOT_ASKED, object),
+            np.full(shape, "", object),
+        )
         if part is not None:
-            at = ([self.seeds.index(seed) for seed in part["seed"]],
-                  [languages.index(code) for code in part["language"]])
+            at = (
+                [self.seeds.index(seed) for seed in part["seed"]],
+                [languages.index(code) for code in part["language"]],
+            )
             scores[at], status[at], tags[at] = part["score"], part["status"], part["tag"]
             scores[status != DONE] = np.nan
         return Block(self.seeds, languages, scores, status, tags)
@@ -90,19 +119,24 @@ class Reading:
         return None if row[1:] == ("", "none") else blocks.get(((row[0], "", "none"), target))
 
     def tag(self, row: Name, target: str, code: str) -> str:
-        """The tag of a row on a language. A place that was not scored has none of its own: it takes that of the
-        method's `none` row, or else of the first row that has one."""
+        """The tag of a row on a language. A place that was not scored has none of its own: it takes
+        that of the method's `none` row, or else of the first row that has one."""
         for one in dict.fromkeys([row, (row[0], "", "none"), *self.rows]):
             block = self.blocks.get((one, target))
-            found = [tag for tag in block.tags[:, block.languages.index(code)] if tag] if block else []
+            found = (
+                [tag for tag in block.tags[:, block.languages.index(code)] if tag] if block else []
+            )
             if found:
                 return next((tag for tag in found if tag != ZERO_SHOT), ZERO_SHOT)
         return "" if code == TRAINED_IN else ZERO_SHOT
 
     @cached_property
     def _zero_shot(self) -> dict[tuple[Name, str], tuple[str, ...]]:
-        return {(row, target): tuple(code for code in codes if self.tag(row, target, code) == ZERO_SHOT)
-                for row in self.rows for target, codes in self.languages.items()}
+        return {
+            (row, target): tuple(code for code in codes if self.tag(row, target, code) == ZERO_SHOT)
+            for row in self.rows
+            for target, codes in self.languages.items()
+        }
 
     def table(self, tags: str = ZERO_SHOT) -> Table:
         """Rows × targets, each place over the zero-shot languages only, or over all of them."""
@@ -116,7 +150,9 @@ class Reading:
             own = {target: blocks[row, target] for target in self.targets}
             bases = {target: self._base(blocks, row, target) for target in self.targets}
             places = {target: place(own[target], bases[target]) for target in self.targets}
-            rows.append(Row(*row, places, average(places, own, bases) if len(self.targets) > 1 else None))
+            rows.append(
+                Row(*row, places, average(places, own, bases) if len(self.targets) > 1 else None)
+            )
         return Table(self.targets, tuple(rows), self._majority(blocks))
 
     def by_language(self, target: str) -> Table:
@@ -126,25 +162,50 @@ class Reading:
         rows = []
         for row in self.rows:
             block, base = self.blocks[row, target], self._base(self.blocks, row, target)
-            rows.append(Row(*row, {
-                code: place(block.only([code]), base.only([code]) if base else None, tag=self.tag(row, target, code))
-                for code in block.languages}))
+            rows.append(
+                Row(
+                    *row,
+                    {
+                        code: place(
+                            block.only([code]),
+                            base.only([code]) if base else None,
+                            tag=self.tag(row, target, code),
+                        )
+                        for code in block.languages
+                    },
+                )
+            )
         given = self.grid["majority"].get(target)
-        majority = _named({code: _sum([given[code]] if code in given else [], [code]) for code in
-                           self.languages[target]}) if given else None
+        majority = (
+            _named(
+                {
+                    code: _sum([given[code]] if code in given else [], [code])
+                    for code in self.languages[target]
+                }
+            )
+            if given
+            else None
+        )
         return Table(self.languages[target], tuple(rows), majority)
 
     def _majority(self, blocks: Mapping[tuple[Name, str], Block]) -> Row | None:
-        """The commonest label's scores over the languages that the rows of each target are averaged over."""
+        """The commonest label's scores over the languages that the rows of each target are averaged
+        over."""
         if not self.grid["majority"]:
             return None
         places = {}
         for target in self.targets:
             given = self.grid["majority"].get(target)
-            codes = [code for code in self.languages[target]
-                     if any(code in blocks[row, target].languages for row in self.rows)]
-            places[target] = (_sum([given[code] for code in codes if code in given], codes) if given
-                              else Place(status=NOT_ASKED))
+            codes = [
+                code
+                for code in self.languages[target]
+                if any(code in blocks[row, target].languages for row in self.rows)
+            ]
+            places[target] = (
+                _sum([given[code] for code in codes if code in given], codes)
+                if given
+                else Place(status=NOT_ASKED)
+            )
         return _named(places)
 
 
@@ -153,8 +214,12 @@ def _sum(scores: list[float], codes: list[str]) -> Place:
     if not scores:
         return Place(status=NOT_ASKED)
     whole = len(scores) == len(codes)
-    return Place(status=DONE if whole else INCOMPLETE, mean=float(np.mean(scores)), languages=tuple(codes) if whole
-                 else (), missing=() if whole else (f"{len(codes) - len(scores)} of {len(codes)} languages",))
+    return Place(
+        status=DONE if whole else INCOMPLETE,
+        mean=float(np.mean(scores)),
+        languages=tuple(codes) if whole else (),
+        missing=() if whole else (f"{len(codes) - len(scores)} of {len(codes)} languages",),
+    )
 
 
 def _named(places: Mapping[str, Place]) -> Row:

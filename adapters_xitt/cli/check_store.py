@@ -1,4 +1,5 @@
-"""What `xitt check-store` does: everything in a store read whole, counted, and what is damaged listed."""
+"""What `xitt check-store` does: everything in a store read whole, counted, and what is damaged
+listed."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from adapters_xitt.study.store_check import check as findings_of
 
 
 def check(root: Path | None) -> int:
-    """Prints what a store holds, kind by kind, and everything damaged with its remedy; the exit status."""
+    """Prints what a store holds, kind by kind, and everything damaged with its remedy; the exit
+    status."""
     store, out = Store(root or default_root()), console()
     if not store.root.is_dir():
         raise XittError(f"{store.root}: no such store")
@@ -33,9 +35,18 @@ def check(root: Path | None) -> int:
         # Paths stay whole: people copy them.
         out.print(Text(f"damaged: {finding.problem}\n  {finding.remedy}"), soft_wrap=True)
     if any(finding.state == OLDER for finding in findings):
-        out.print(Text("An older format carries no digests: it is read, and can't be compared with anything."))
+        out.print(
+            Text(
+                "An older format carries no digests: it is read, and can't be compared with"
+                " anything."
+            )
+        )
     if aside := sorted(path for path in (store.root / "damaged").glob("*/*")):
-        out.print(Text(f"{len(aside)} damaged results were set aside before, in {store.root / 'damaged'}; delete them "
-                       "when you have no more use for them."))
+        out.print(
+            Text(
+                f"{len(aside)} damaged results were set aside before, in {store.root / 'damaged'};"
+                " delete them when you have no more use for them."
+            )
+        )
     out.print("Everything is as it was written." if not damaged else f"{len(damaged)} damaged.")
     return int(bool(damaged))

@@ -20,16 +20,29 @@ EVERY = 5.0  # seconds between lines where there is no terminal
 PROBLEMS = (BROKEN, UNLABELLED, UNREAD)  # of files that are there
 
 
-# -- check -----------------------------------------------------------------------------------------------------------
+# -- check -----------------------------------------------------------------------------------------
 def check(folder: Path, names: Sequence[str], *, out: Path | None) -> int:
     """Prints what a folder holds; the exit status."""
-    rows = [tasks.task(name) for name in dict.fromkeys(names)] if names else list(tasks.TASKS.values())
+    rows = (
+        [tasks.task(name) for name in dict.fromkeys(names)] if names else list(tasks.TASKS.values())
+    )
     findings = list(_watched(audit.each(folder, rows), len(audit.places(rows))))
     if out:
-        out.write_text(json.dumps({"folder": str(folder), "findings": [one.record() for one in findings]}, indent=1,
-                                  ensure_ascii=False) + "\n", encoding="utf-8")
+        out.write_text(
+            json.dumps(
+                {"folder": str(folder), "findings": [one.record() for one in findings]},
+                indent=1,
+                ensure_ascii=False,
+            )
+            + "\n",
+            encoding="utf-8",
+        )
     by_task = {row.name: [one for one in findings if one.task == row.name] for row in rows}
-    absent = [] if names else [name for name, found in by_task.items() if all(one.state == MISSING for one in found)]
+    absent = (
+        []
+        if names
+        else [name for name, found in by_task.items() if all(one.state == MISSING for one in found)]
+    )
     shown = {name: found for name, found in by_task.items() if name not in absent}
     _print_table(folder, shown)
     _print_findings(folder, shown)
@@ -43,7 +56,9 @@ def _watched(found: Iterator[Finding], count: int) -> Iterator[Finding]:
     if sys.stderr.isatty():
         from rich.progress import track
 
-        yield from track(found, total=count, description="reading", console=console(stderr=True), transient=True)
+        yield from track(
+            found, total=count, description="reading", console=console(stderr=True), transient=True
+        )
         return
     told = time.monotonic()
     for n, one in enumerate(found, 1):
@@ -66,9 +81,14 @@ def _print_table(folder: Path, shown: dict[str, list[Finding]]) -> None:
                 skipped[reason] = skipped.get(reason, 0) + count
         bad = sum(one.state in PROBLEMS for one in found)
         missing = sum(one.state == MISSING and one.needed for one in found)
-        table.add_row(name, f"{len(have)} of {len(asked)}", "\n".join(_rows(found)),
-                      "\n".join(f"{count:,} {reason}" for reason, count in skipped.items()),
-                      str(bad or ""), str(missing or ""))
+        table.add_row(
+            name,
+            f"{len(have)} of {len(asked)}",
+            "\n".join(_rows(found)),
+            "\n".join(f"{count:,} {reason}" for reason, count in skipped.items()),
+            str(bad or ""),
+            str(missing or ""),
+        )
     console().print(table)
 
 
@@ -77,7 +97,9 @@ def _rows(found: Sequence[Finding]) -> Iterator[str]:
     for split in _distinct(one.split for one in found):
         read = [one for one in found if one.split == split and one.state == READ]
         if read:
-            yield f"{split} {sum(one.rows for one in read):,}" + (f" in {len(read)}" if len(read) > 1 else "")
+            yield f"{split} {sum(one.rows for one in read):,}" + (
+                f" in {len(read)}" if len(read) > 1 else ""
+            )
 
 
 def _print_findings(folder: Path, shown: dict[str, list[Finding]]) -> None:
@@ -90,29 +112,48 @@ def _print_findings(folder: Path, shown: dict[str, list[Finding]]) -> None:
     for name, found in shown.items():
         for one in found:
             if one.state in (BROKEN, UNREAD):
-                say(f"{one.state}: {name} {one.split} {one.language}: "
-                    + (one.problem if str(folder) in one.problem else f"{one.file}: {one.problem}"))
-    for what, state, needed in (("without labels", UNLABELLED, None), ("missing", MISSING, True),
-                                ("missing, and needed only where a recipe names it", MISSING, False)):
+                say(
+                    f"{one.state}: {name} {one.split} {one.language}: "
+                    + (one.problem if str(folder) in one.problem else f"{one.file}: {one.problem}")
+                )
+    for what, state, needed in (
+        ("without labels", UNLABELLED, None),
+        ("missing", MISSING, True),
+        ("missing, and needed only where a recipe names it", MISSING, False),
+    ):
         for name, found in shown.items():
             for split in _distinct(one.split for one in found):
-                some = [one for one in found if one.split == split and one.state == state
-                        and needed in (None, one.needed)]
+                some = [
+                    one
+                    for one in found
+                    if one.split == split and one.state == state and needed in (None, one.needed)
+                ]
                 if some:
                     looked = " | ".join(some[0].looked_for) or some[0].problem
-                    say(f"{what}: {name} {split} in {' '.join(one.language for one in some)} "
-                        f"({looked}{' …' if len(some) > 1 else ''})")
+                    say(
+                        f"{what}: {name} {split} in {' '.join(one.language for one in some)} "
+                        f"({looked}{' …' if len(some) > 1 else ''})"
+                    )
 
 
 def _distinct(words: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-# -- fetch -----------------------------------------------------------------------------------------------------------
+# -- fetch -----------------------------------------------------------------------------------------
 
-def fetch(references: Sequence[str], folder: Path | None, *, revisions: Sequence[str], languages: Sequence[str],
-          training: Sequence[str], most: str) -> None:
-    """Fills a folder from the hub and says what was written; without tasks it lists those there are."""
+
+def fetch(
+    references: Sequence[str],
+    folder: Path | None,
+    *,
+    revisions: Sequence[str],
+    languages: Sequence[str],
+    training: Sequence[str],
+    most: str,
+) -> None:
+    """Fills a folder from the hub and says what was written; without tasks it lists those there
+    are."""
     if not references:
         print_mirrors()
         return
@@ -125,11 +166,22 @@ def fetch(references: Sequence[str], folder: Path | None, *, revisions: Sequence
             raise XittError(f"--revision {text!r}: write REPOSITORY=COMMIT")
         pinned[repo] = commit
 
-    done = hub_datasets.fetch(references, folder, revisions=pinned, languages=languages, training=training,
-                        most=hub_datasets.parse_size(most), tell=progress.say)
+    done = hub_datasets.fetch(
+        references,
+        folder,
+        revisions=pinned,
+        languages=languages,
+        training=training,
+        most=hub_datasets.parse_size(most),
+        tell=progress.say,
+    )
     out = console()
-    out.print(f"{len(done.new)} files written, {len(done.kept)} were there; their commits and digests stand in "
-              f"{folder / hub_datasets.RECORD}", highlight=False, soft_wrap=True)
+    out.print(
+        f"{len(done.new)} files written, {len(done.kept)} were there; their commits and digests"
+        f" stand in {folder / hub_datasets.RECORD}",
+        highlight=False,
+        soft_wrap=True,
+    )
     for note in done.notes:
         out.print(f"Note: {note}", highlight=False, soft_wrap=True)
 

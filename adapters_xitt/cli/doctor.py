@@ -16,7 +16,8 @@ from adapters_xitt.study.store import default_root
 
 GOOD, BAD, NOTE = ("ok  ", "green"), ("bad ", "red"), ("note", "yellow")
 Mark = tuple[str, str]  # a word and its colour
-EXACT, CLOSE = 0.0, 1e-5  # the same operations in the same order; the same sum in another order, fp32
+# the same operations in the same order; the same sum in another order, fp32
+EXACT, CLOSE = 0.0, 1e-5
 
 
 def examine(store: Path | None) -> bool:
@@ -29,22 +30,32 @@ def examine(store: Path | None) -> bool:
     for name, found in versions().items():
         missing = found == "not installed"
         well &= not missing
-        line(BAD if missing else GOOD, f"{name} {found}" + (": pip install adapters-xitt" if missing else ""))
+        line(
+            BAD if missing else GOOD,
+            f"{name} {found}" + (": pip install adapters-xitt" if missing else ""),
+        )
     for mark, text in (*_devices(), *_places(store), *_risks()):
         well &= mark != BAD
         line(mark, text)
     for name, check in LAWS.items():
         try:
             error, bound = check()
-        except Exception as broken:  # whatever a library's new version throws is what the user came to hear
+        # whatever a library's new version throws is what the user came to hear
+        except Exception as broken:
             line(BAD, f"law: {name}: {type(broken).__name__}: {broken}")
             well = False
             continue
         holds = error <= bound
         well &= holds
         line(GOOD if holds else BAD, f"law: {name} (off by {error:.1e}, at most {bound:.0e})")
-    out.print("All is well." if well else "Something is wrong: see the lines marked bad. The versions that the "
-              "project was tested with stand in scripts/locks.")
+    out.print(
+        "All is well."
+        if well
+        else (
+            "Something is wrong: see the lines marked bad. The versions that the "
+            "project was tested with stand in scripts/locks."
+        )
+    )
     return well
 
 
@@ -55,11 +66,21 @@ def _devices() -> Iterator[tuple[Mark, str]]:
     if torch.cuda.is_available():
         for at in range(torch.cuda.device_count()):
             free, whole = torch.cuda.mem_get_info(at)
-            yield GOOD, (f"cuda {at}: {torch.cuda.get_device_name(at)}, {free / 2**30:.1f} of {whole / 2**30:.1f} GiB "
-                         "free")
+            yield (
+                GOOD,
+                (
+                    f"cuda {at}: {torch.cuda.get_device_name(at)}, {free / 2**30:.1f} of"
+                    f" {whole / 2**30:.1f} GiB free"
+                ),
+            )
     elif shutil.which("nvidia-smi"):
-        yield BAD, (f"an NVIDIA driver is there, but torch {torch.__version__} can't use it: install a CUDA build of "
-                    "torch that fits the driver (pytorch.org/get-started)")
+        yield (
+            BAD,
+            (
+                f"an NVIDIA driver is there, but torch {torch.__version__} can't use it: install a"
+                " CUDA build of torch that fits the driver (pytorch.org/get-started)"
+            ),
+        )
     if torch.backends.mps.is_available():
         yield GOOD, "mps: an Apple GPU"
 
@@ -71,7 +92,10 @@ def _places(store: Path | None) -> Iterator[tuple[Mark, str]]:
         yield BAD, f"store {root}: {there} can't be written; set XITT_STORE or give --store"
     free = shutil.disk_usage(there).free / 2**30
     yield (BAD if free < 0.5 else NOTE if free < 5 else GOOD), f"store {root}: {free:.1f} GiB free"
-    for variable, use in (("XITT_DATA", "the data folder"), ("XITT_ENCODERS", "folders of encoders")):
+    for variable, use in (
+        ("XITT_DATA", "the data folder"),
+        ("XITT_ENCODERS", "folders of encoders"),
+    ):
         value = os.environ.get(variable)
         if value and not Path(value).is_dir():
             yield BAD, f"{variable}={value}: no such folder"
@@ -82,11 +106,18 @@ def _places(store: Path | None) -> Iterator[tuple[Mark, str]]:
 
 def _risks() -> Iterator[tuple[Mark, str]]:
     if find_spec("kernels"):
-        yield BAD, "the package 'kernels' lets a checkpoint's configuration load code: pip uninstall kernels"
+        yield (
+            BAD,
+            (
+                "the package 'kernels' lets a checkpoint's configuration load code: pip uninstall"
+                " kernels"
+            ),
+        )
 
 
 def _rig() -> tuple:
-    """A random encoder of 3 layers × 32, two bottlenecks and two low-rank updates in it, and a batch."""
+    """A random encoder of 3 layers × 32, two bottlenecks and two low-rank updates in it, and a
+    batch."""
     import torch
 
     from adapters_xitt.model import encoder
@@ -95,10 +126,20 @@ def _rig() -> tuple:
     from adapters_xitt.modules.methods import choose
 
     torch.manual_seed(0)
-    shape = dict(vocab_size=50, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64,
-                 max_position_embeddings=40, pad_token_id=1, type_vocab_size=1)
+    shape = dict(
+        vocab_size=50,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=40,
+        pad_token_id=1,
+        type_vocab_size=1,
+    )
     rig = Rig(encoder.random(EncoderFiles(Path(), "random", "", shape, 0)))
-    for seed, (name, method) in enumerate((("ba", "seq_bn"), ("bb", "seq_bn"), ("ua", "lora"), ("ub", "lora"))):
+    for seed, (name, method) in enumerate(
+        (("ba", "seq_bn"), ("bb", "seq_bn"), ("ua", "lora"), ("ub", "lora"))
+    ):
         rig.mount(name, choose(method, {"reduction": 4} if method == "seq_bn" else {}), seed=seed)
         for parameter in rig.parameters(name).values():
             torch.nn.init.normal_(parameter, std=0.2)
@@ -166,7 +207,9 @@ def _sum() -> tuple[float, float]:
         for place, update in rig.parameters(name).items():
             if "lora_A" in place:
                 up = rig.parameters(name)[place.replace("lora_A", "lora_B")]
-                named[place.replace("lora_A.weight", "base_layer.weight")].data += up.data @ update.data
+                named[place.replace("lora_A.weight", "base_layer.weight")].data += (
+                    up.data @ update.data
+                )
     return _off(ours, _say(rig, ids, mask, "none")), CLOSE * 10
 
 
@@ -189,7 +232,8 @@ def _trunk() -> tuple[float, float]:
 
 
 def _frozen() -> tuple[float, float]:
-    """The encoder's bits after a step that trains one module of a stack, and the gradients of the others."""
+    """The encoder's bits after a step that trains one module of a stack, and the gradients of the
+    others."""
     import torch
 
     rig, ids, mask = _rig()
@@ -202,8 +246,12 @@ def _frozen() -> tuple[float, float]:
     rig.activate(Lowered(("ba", "bb"), (), None, 0))
     rig.encoder.run(rig.encoder.embed(ids), mask, 0, 3).square().mean().backward()
     torch.optim.AdamW(trained, lr=0.1).step()
-    strays = sum(parameter.grad is not None for parameter in rig.encoder.model.parameters()) - len(trained)
-    changed = sum(not torch.equal(before[name], value) for name, value in rig.encoder.weights().items())
+    strays = sum(parameter.grad is not None for parameter in rig.encoder.model.parameters()) - len(
+        trained
+    )
+    changed = sum(
+        not torch.equal(before[name], value) for name, value in rig.encoder.weights().items()
+    )
     return float(abs(strays) + changed), EXACT
 
 

@@ -24,12 +24,18 @@ from adapters_xitt.study.store import Store, default_root
 from adapters_xitt.study.store_files import read_data_set
 from adapters_xitt.text import printable
 
-CONFIGS = ("adapter_config.json", "head_config.json", "adapter_fusion_config.json", "adapter_setup.json")
+CONFIGS = (
+    "adapter_config.json",
+    "head_config.json",
+    "adapter_fusion_config.json",
+    "adapter_setup.json",
+)
 
 
 def inspect(word: str, *, store: Path | None) -> int:
-    """Prints what lies in a module's folder, or in a safetensors file, and everything wrong with it; builds no model.
-    `word` is a path, or a module's name or key in the store. The exit status: 1 where there are problems."""
+    """Prints what lies in a module's folder, or in a safetensors file, and everything wrong with
+    it; builds no model. `word` is a path, or a module's name or key in the store. The exit status:
+    1 where there are problems."""
     path, out = Path(word), console()
     if path.is_file():
         problems = _one_file(path, out)
@@ -37,7 +43,11 @@ def inspect(word: str, *, store: Path | None) -> int:
         problems = _folder(path if path.is_dir() else _stored(word, store), out)
     for problem in problems:
         out.print(Text(f"problem: {printable(problem)}"))
-    out.print("No problem found." if not problems else f"{len(problems)} problem{'s' * (len(problems) > 1)}.")
+    out.print(
+        "No problem found."
+        if not problems
+        else f"{len(problems)} problem{'s' * (len(problems) > 1)}."
+    )
     return int(bool(problems))
 
 
@@ -84,7 +94,10 @@ def _folder(folder: Path, out: Console) -> list[str]:
         except XittError as error:
             problems.append(str(error))
     if not forms and not any(name in CONFIGS for name in names):
-        problems.append(f"{folder}: no module: neither {serialization.MANIFEST} (ours) nor {CONFIGS[0]} (adapters, peft)")
+        problems.append(
+            f"{folder}: no module: neither {serialization.MANIFEST} (ours) nor {CONFIGS[0]}"
+            " (adapters, peft)"
+        )
     _print_files(folder, names, out)
     return problems
 
@@ -119,21 +132,31 @@ def exposure_in_words(manifest: serialization.Manifest) -> str:
         tasks = found.setdefault(said[row["role"]], {})
         languages = tasks.setdefault(row["task"] or "anything", [])
         languages += [row["language"]] if row["language"] not in ("", *languages) else []
-    words = [f"{role} " + ", ".join(task + (f" in {', '.join(codes)}" if codes else "")
-                                    for task, codes in tasks.items()) for role, tasks in found.items()]
+    words = [
+        f"{role} "
+        + ", ".join(
+            task + (f" in {', '.join(codes)}" if codes else "") for task, codes in tasks.items()
+        )
+        for role, tasks in found.items()
+    ]
     unsure = any(not row["data"] for row in manifest.exposure)
     return printable("; ".join(words) or "nothing: it was trained on no data") + (
-        "; which items is not known, so that its cells carry a star" if unsure else "")
+        "; which items is not known, so that its cells carry a star" if unsure else ""
+    )
 
 
 def manifest_table(manifest: serialization.Manifest, *, title: str = "") -> Table:
-    """A manifest in lines; what is empty is left out, and the long lists: scores over the steps, weights that a search
-    tried, errors and losses by layer."""
+    """A manifest in lines; what is empty is left out, and the long lists: scores over the steps,
+    weights that a search tried, errors and losses by layer."""
     table = _lines(title or manifest.role)
     for what, value in asdict(manifest).items():
         if isinstance(value, dict):
-            value = {key: item for key, item in value.items()
-                     if key not in ("history", "tried", "errors") and not (key == "lost" and isinstance(item, dict))}
+            value = {
+                key: item
+                for key, item in value.items()
+                if key not in ("history", "tried", "errors")
+                and not (key == "lost" and isinstance(item, dict))
+            }
         if value not in (None, "", [], {}) and what != "exposure":
             _row(table, what, value)
     return table
@@ -145,7 +168,9 @@ def _lines(title: str) -> Table:
 
 def _row(table: Table, what: str, value: Any) -> None:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    table.add_row(Text(printable(what)), Text(printable(text[:2000]) + ("…" if len(text) > 2000 else "")))
+    table.add_row(
+        Text(printable(what)), Text(printable(text[:2000]) + ("…" if len(text) > 2000 else ""))
+    )
 
 
 def _print_values(values: Mapping[str, Any], title: str, out: Console) -> None:
@@ -167,8 +192,13 @@ def _print_tensors(tensors: Mapping[str, TensorInfo], name: str, out: Console) -
     rows = list(parts.items())[:20]
     for part, infos in [*rows, *([("all", list(tensors.values()))] if len(parts) != 1 else [])]:
         kinds = Counter(info.dtype for info in infos)
-        table.add_row(Text(printable(part)), f"{len(infos):,}", f"{sum(info.count for info in infos):,}",
-                      f"{sum(info.size for info in infos) / safe_files.MIB:.2f}", ", ".join(kinds))
+        table.add_row(
+            Text(printable(part)),
+            f"{len(infos):,}",
+            f"{sum(info.count for info in infos):,}",
+            f"{sum(info.size for info in infos) / safe_files.MIB:.2f}",
+            ", ".join(kinds),
+        )
     out.print(table)
 
 
@@ -180,5 +210,9 @@ def _print_files(folder: Path, names: list[str], out: Console) -> None:
     for name in names[:100]:
         path = folder / name
         size = "" if path.is_symlink() or not path.is_file() else f"{path.stat().st_size:,}"
-        table.add_row(Text(printable(name)), size, "" if name in read or name.endswith(".safetensors") else "not read")
+        table.add_row(
+            Text(printable(name)),
+            size,
+            "" if name in read or name.endswith(".safetensors") else "not read",
+        )
     out.print(table)

@@ -1,5 +1,5 @@
-"""What the commands print of plans, tasks, stores and submissions. Tables of what is there need no torch: what does is
-imported where it is used."""
+"""What the commands print of plans, tasks, stores and submissions. Tables of what is there need no
+torch: what does is imported where it is used."""
 
 from __future__ import annotations
 
@@ -40,7 +40,14 @@ def print_tasks(*, markdown: bool) -> None:
         table.add_column(column)
     for row in tasks.TASKS.values():
         trained = "nothing" if not row.trains else row.trained_on or "its own English data"
-        table.add_row(row.name, row.kind, str(len(row.languages)), f"{row.metric}: {row.headline}", trained, row.about)
+        table.add_row(
+            row.name,
+            row.kind,
+            str(len(row.languages)),
+            f"{row.metric}: {row.headline}",
+            trained,
+            row.about,
+        )
     console().print(table)
 
 
@@ -52,28 +59,44 @@ def tasks_table() -> str:
     for row in tasks.TASKS.values():
         if row.demo:
             continue
-        hub = [part.repo for parts in MIRRORS[row.name].splits.values() for part in parts] \
-            if row.name in MIRRORS else []
+        hub = (
+            [part.repo for parts in MIRRORS[row.name].splits.values() for part in parts]
+            if row.name in MIRRORS
+            else []
+        )
         told = predict.convention(row, 24)
         if row.readings[1:]:
             told += f" ({row.reading().name})" if row.reading().name not in told else ""
             told += "; also " + ", ".join(one.name for one in row.readings[1:])
-        languages = " ".join(row.languages) + (f"; XTREME-R: {' '.join(row.more)}" if row.more else "")
-        cells = (f"`{row.name}`", row.kind, "any" if row.languages == tuple(LANGUAGES) else languages, row.source,
-                 "<br>".join(dict.fromkeys(hub)), f"{row.metric}: {row.headline}", "" if told == "plain" else told)
+        languages = " ".join(row.languages) + (
+            f"; XTREME-R: {' '.join(row.more)}" if row.more else ""
+        )
+        cells = (
+            f"`{row.name}`",
+            row.kind,
+            "any" if row.languages == tuple(LANGUAGES) else languages,
+            row.source,
+            "<br>".join(dict.fromkeys(hub)),
+            f"{row.metric}: {row.headline}",
+            "" if told == "plain" else told,
+        )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 
 def print_ceiling(name: str, *, encoder: str | None, data: str | None, store: Path | None) -> None:
-    """What gold spans score on a question answering task, in each language whose files are at hand."""
+    """What gold spans score on a question answering task, in each language whose files are at
+    hand."""
     from adapters_xitt.evaluation import upper_bound
 
     row, out = tasks.task(name), console()
     if row.kind != "qa":
         raise XittError(f"--ceiling is of question answering; {name} is of kind {row.kind}")
     material = _material(name, encoder=encoder, data=data, store=store)
-    table = Table(title=f"{name}: gold spans, encoded by {material.files.name} and decoded again", title_justify="left")
+    table = Table(
+        title=f"{name}: gold spans, encoded by {material.files.name} and decoded again",
+        title_justify="left",
+    )
     for column in ("language", "questions", *upper_bound.REASONS, "exact match", "F1"):
         table.add_column(column, justify="left" if column == "language" else "right")
     missing = []
@@ -83,9 +106,16 @@ def print_ceiling(name: str, *, encoder: str | None, data: str | None, store: Pa
         except DataError as error:
             missing.append(str(error))
             continue
-        found = upper_bound.ceiling(row, language, rows.rows, material.units(rows), material.lengths(name))
-        table.add_row(language, f"{len(rows.rows):,}", *(f"{found.counts[reason]:,}" for reason in upper_bound.REASONS),
-                      f"{found.scores['exact_match']:.1f}", f"{found.scores['f1']:.1f}")
+        found = upper_bound.ceiling(
+            row, language, rows.rows, material.units(rows), material.lengths(name)
+        )
+        table.add_row(
+            language,
+            f"{len(rows.rows):,}",
+            *(f"{found.counts[reason]:,}" for reason in upper_bound.REASONS),
+            f"{found.scores['exact_match']:.1f}",
+            f"{found.scores['f1']:.1f}",
+        )
     if not table.row_count:
         raise XittError(f"no file of {name} is at hand; the first that is missing: {missing[0]}")
     out.print(table)
@@ -94,19 +124,32 @@ def print_ceiling(name: str, *, encoder: str | None, data: str | None, store: Pa
 
 
 def print_task(name: str, *, encoder: str | None, data: str | None, store: Path | None) -> None:
-    """One task whole, with its first English example as the encoder sees it, where data and encoder are at hand."""
+    """One task whole, with its first English example as the encoder sees it, where data and encoder
+    are at hand."""
     row, out = tasks.task(name), console()
     table = Table(show_header=False, title=f"{row.name}: {row.about}", title_justify="left")
     trained = row.name if not row.trained_on else row.trained_on
-    facts = {"kind": f"{row.kind}: {tasks.KINDS[row.kind]}", "group": row.group,
-             "languages": _codes(row, row.languages),
-             "labels": " ".join(row.labels), "scored by": f"{row.metric}, headline {row.headline}",
-             "trained on": f"{trained} {tasks.task(trained).train}" if row.trains else "nothing",
-             "selected on": tasks.task(trained).selection if row.trains else "nothing", "items": row.origin,
-             "derived from": " ".join(row.derived_from), "source": row.source,
-             "files": "\n".join(f"{split}: {' | '.join(found)}" for split, found in row.files.items() if found),
-             "joins": " ".join(row.joins), "languages of XTREME-R": _codes(row, row.more), "files missing": row.hint,
-             "labels apart": "\n".join(f"{split}: {' | '.join(found)}" for split, found in row.gold.items())}
+    facts = {
+        "kind": f"{row.kind}: {tasks.KINDS[row.kind]}",
+        "group": row.group,
+        "languages": _codes(row, row.languages),
+        "labels": " ".join(row.labels),
+        "scored by": f"{row.metric}, headline {row.headline}",
+        "trained on": f"{trained} {tasks.task(trained).train}" if row.trains else "nothing",
+        "selected on": tasks.task(trained).selection if row.trains else "nothing",
+        "items": row.origin,
+        "derived from": " ".join(row.derived_from),
+        "source": row.source,
+        "files": "\n".join(
+            f"{split}: {' | '.join(found)}" for split, found in row.files.items() if found
+        ),
+        "joins": " ".join(row.joins),
+        "languages of XTREME-R": _codes(row, row.more),
+        "files missing": row.hint,
+        "labels apart": "\n".join(
+            f"{split}: {' | '.join(found)}" for split, found in row.gold.items()
+        ),
+    }
     for what, text in facts.items():
         if text:
             table.add_row(what, text)
@@ -121,21 +164,33 @@ def _material(name: str, *, encoder: str | None, data: str | None, store: Path |
     """What a recipe of one target would read."""
     from adapters_xitt.cli import runs as desk
 
-    values = {"name": "tasks", "encoder": encoder or "demo", "methods": ["seq_bn"], "intermediates": [],
-              "targets": [name]}
-    return desk.empty(desk.recipe_of(values, (), data), Store(store or default_root())).plan.material
+    values = {
+        "name": "tasks",
+        "encoder": encoder or "demo",
+        "methods": ["seq_bn"],
+        "intermediates": [],
+        "targets": [name],
+    }
+    return desk.empty(
+        desk.recipe_of(values, (), data), Store(store or default_root())
+    ).plan.material
 
 
 def _codes(row: tasks.Task, codes: Sequence[str]) -> str:
     """Language codes, with what files call a language where that is something else."""
-    return " ".join(code + (f" ({row.codes[code]})" if row.codes.get(code, code) != code else "") for code in codes)
+    return " ".join(
+        code + (f" ({row.codes[code]})" if row.codes.get(code, code) != code else "")
+        for code in codes
+    )
 
 
 def _print_example(out: Console, material: Material, row: tasks.Task) -> None:
     language = "en" if "en" in row.languages else row.languages[0]
     rows = material.test(row.name, language)
     units = material.units(rows)
-    out.print(f"\nThe first of {len(rows.rows):,} {rows.split} examples in {language}, from {rows.file}:")
+    out.print(
+        f"\nThe first of {len(rows.rows):,} {rows.split} examples in {language}, from {rows.file}:"
+    )
     out.print_json(json.dumps(rows.rows[0], ensure_ascii=False))
     out.print("as the encoder sees it:")
     first = units.columns["ids"][units.of_examples()[0][0]]
@@ -155,9 +210,16 @@ def print_expression(told: Explained) -> None:
     out.print(_tree(told, told.composition, Tree(told.found.text)))
     table = Table(show_header=False)
     files = told.work.plan.material.files
-    facts = {"encoder": f"{files.name} ({files.fingerprint[:12]}), {files.layers} layers of {files.width}",
-             "runs as": "\n".join(told.runs), "head": "\n".join(told.heads) or "none",
-             "to be made": "\n".join(told.open), "memory": "\n".join(told.memory), "note": "\n".join(told.warnings)}
+    facts = {
+        "encoder": (
+            f"{files.name} ({files.fingerprint[:12]}), {files.layers} layers of {files.width}"
+        ),
+        "runs as": "\n".join(told.runs),
+        "head": "\n".join(told.heads) or "none",
+        "to be made": "\n".join(told.open),
+        "memory": "\n".join(told.memory),
+        "note": "\n".join(told.warnings),
+    }
     for what, text in facts.items():
         if text:
             table.add_row(what, text)
@@ -170,8 +232,12 @@ def _tree(told: Explained, node: Composition, tree: Tree) -> Tree:
         case composition.Part(name) if name != composition.LANG:
             manifest, word = told.found.manifests.get(name), told.found.called(node)
             job = told.work.plan.train[name]
-            score = f", {manifest.metrics['score']:.1f} {manifest.metrics['headline']} on its selection split" if (
-                manifest and manifest.metrics["score"] is not None) else ""
+            score = (
+                f", {manifest.metrics['score']:.1f} {manifest.metrics['headline']} on its selection"
+                " split"
+                if (manifest and manifest.metrics["score"] is not None)
+                else ""
+            )
             branch = tree.add(f"{word}: {job.title}{score}")
             seen = dict.fromkeys(f"{one.task}@{one.language} {one.role}" for one in job.exposure)
             branch.add(f"key {name[:12]}; has seen {', '.join(seen) or 'nothing'}")
@@ -180,11 +246,14 @@ def _tree(told: Explained, node: Composition, tree: Tree) -> Tree:
             text = f"{how}: {composition.MERGES[how].about}"
             if errors := told.errors.get(told.found.called(node)):
                 each = [value for at, value in errors.items() if at != "all"]
-                text += (f"; off the weighted sum by {errors['all']:.2g} of its norm ({min(each):.2g} to "
-                         f"{max(each):.2g} over {len(each)} matrices)")
+                text += (
+                    f"; off the weighted sum by {errors['all']:.2g} of its norm ({min(each):.2g} to"
+                    f" {max(each):.2g} over {len(each)} matrices)"
+                )
             if lost := told.lost.get(told.found.called(node)):
-                text += (f"; cut to its rank it lost {lost['all']:.2g} of what the merge is"
-                         + (" (rank=full loses nothing)" if lost["all"] > 1e-6 else ""))
+                text += f"; cut to its rank it lost {lost['all']:.2g} of what the merge is" + (
+                    " (rank=full loses nothing)" if lost["all"] > 1e-6 else ""
+                )
             branch = tree.add(text)
         case composition.Stack():
             branch = tree.add("stack, bottom first")
@@ -193,11 +262,17 @@ def _tree(told: Explained, node: Composition, tree: Tree) -> Tree:
         case composition.Scaled(_, weight):
             branch = tree.add(f"times {weight:g}")
         case composition.Fuse(_, by):
-            branch = tree.add(f"fusion {told.found.called(composition.Part(by))}" if by
-                              else "fusion, still to be trained")
+            branch = tree.add(
+                f"fusion {told.found.called(composition.Part(by))}"
+                if by
+                else "fusion, still to be trained"
+            )
         case _:
-            tree.add(f"{composition.LANG}: the module of the language under evaluation" if composition.names(node)
-                     else "none: the encoder as it is")
+            tree.add(
+                f"{composition.LANG}: the module of the language under evaluation"
+                if composition.names(node)
+                else "none: the encoder as it is"
+            )
             return tree
     for part in node.parts:
         _tree(told, part, branch)
@@ -217,9 +292,15 @@ def print_store(root: Path | None, *, name: str | None, results: bool) -> None:
         short = re.compile(r"[0-9a-f]{64}")
         for result in store.results():
             cell = result.cell
-            table.add_row(cell.key[:12], cell.task, cell.language,
-                          short.sub(lambda found: found[0][:12], cell.composition), str(cell.seed or ""),
-                          f"{result.scores[result.headline]:.2f} {result.headline}", result.tag)
+            table.add_row(
+                cell.key[:12],
+                cell.task,
+                cell.language,
+                short.sub(lambda found: found[0][:12], cell.composition),
+                str(cell.seed or ""),
+                f"{result.scores[result.headline]:.2f} {result.headline}",
+                result.tag,
+            )
         out.print(table)
         return
     named = {key: word for word, key in store.names().items()}
@@ -228,9 +309,15 @@ def print_store(root: Path | None, *, name: str | None, results: bool) -> None:
         table.add_column(column, justify="right" if column in ("chance", "MiB") else "left")
     for manifest in store.manifests():
         size = (store.module_folder(manifest.key) / serialization.TENSORS).stat().st_size / 2**20
-        table.add_row(manifest.key[:12], named.get(manifest.key, ""), manifest.role, manifest.encoder_name,
-                      _selected(manifest),
-                      "" if manifest.chance is None else f"{manifest.chance:.2f}", f"{size:.2f}")
+        table.add_row(
+            manifest.key[:12],
+            named.get(manifest.key, ""),
+            manifest.role,
+            manifest.encoder_name,
+            _selected(manifest),
+            "" if manifest.chance is None else f"{manifest.chance:.2f}",
+            f"{size:.2f}",
+        )
     out.print(table)
 
 
@@ -250,13 +337,20 @@ def print_scores(grids: Sequence[dict[str, Any]]) -> None:
         table.add_column(column)
     for entry in (entry for grid in grids for entry in grid["entries"]):
         scores = "  ".join(f"{name} {value:.2f}" for name, value in entry["scores"].items())
-        table.add_row(entry["target"], entry["language"], scores or f"{entry['status']}: {entry['reason']}",
-                      str(entry["examples"] or ""), entry["tag"], entry.get("convention", ""))
+        table.add_row(
+            entry["target"],
+            entry["language"],
+            scores or f"{entry['status']}: {entry['reason']}",
+            str(entry["examples"] or ""),
+            entry["tag"],
+            entry.get("convention", ""),
+        )
     console().print(table)
 
 
-def print_standing(predictions: Path, labels: Path, *, benchmark: str, out: Path | None, lenient: bool = False
-                   ) -> None:
+def print_standing(
+    predictions: Path, labels: Path, *, benchmark: str, out: Path | None, lenient: bool = False
+) -> None:
     """Prints what a submission folder scores."""
     from adapters_xitt.report import submission
 
@@ -266,13 +360,19 @@ def print_standing(predictions: Path, labels: Path, *, benchmark: str, out: Path
         table.add_column(column, justify="right" if column == "score" else "left")
     for row in found.benchmark.rows:
         languages = found.scores.get(row.name, {})
-        means = {name: sum(one[name] for one in languages.values()) / len(languages)
-                 for name in next(iter(languages.values()), {})
-                 if all(name in scores for scores in languages.values())}
+        means = {
+            name: sum(one[name] for one in languages.values()) / len(languages)
+            for name in next(iter(languages.values()), {})
+            if all(name in scores for scores in languages.values())
+        }
         asked = len(found.benchmark.languages[row.name])
-        table.add_row(row.name, _average(found.tasks[row.name]), f"{len(languages)} of {asked} languages",
-                      ", ".join(f"{name} {value:.2f}" for name, value in means.items()),
-                      _missing(found.tasks[row.name]))
+        table.add_row(
+            row.name,
+            _average(found.tasks[row.name]),
+            f"{len(languages)} of {asked} languages",
+            ", ".join(f"{name} {value:.2f}" for name, value in means.items()),
+            _missing(found.tasks[row.name]),
+        )
     table.add_section()
     for name, one in {**found.groups, "all tasks": found.whole}.items():
         table.add_row(name, _average(one), "tasks", "", _missing(one))
@@ -286,7 +386,9 @@ def print_standing(predictions: Path, labels: Path, *, benchmark: str, out: Path
     console().print(each)
     _print_remarks(found)
     if out:
-        out.write_text(json.dumps(found.record(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        out.write_text(
+            json.dumps(found.record(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def _print_remarks(found: submission.Standing) -> None:
@@ -295,15 +397,22 @@ def _print_remarks(found: submission.Standing) -> None:
         return
     if not found.lenient:
         files = {one.path for one in found.remarks}
-        print(f"{len(found.remarks):,} lines of {len(files)} files, as {found.remarks[0].path}:"
-              f"{found.remarks[0].line}: {found.remarks[0].what}, are taken literally, as evaluate.py takes them; "
-              "--lenient reads them as people do, and says which")
+        print(
+            f"{len(found.remarks):,} lines of {len(files)} files, as"
+            f" {found.remarks[0].path}:{found.remarks[0].line}: {found.remarks[0].what}, are taken"
+            " literally, as evaluate.py takes them; --lenient reads them as people do, and says"
+            " which"
+        )
         return
     by_kind: dict[tuple[Path, str], list[int]] = {}
     for one in found.remarks:
         by_kind.setdefault((one.path, one.what), []).append(one.line)
     for (path, what), lines in by_kind.items():
-        print(f"forgiven: {path}:{_runs(lines)}: {what}" if lines != [0] else f"forgiven: {path}: {what}")
+        print(
+            f"forgiven: {path}:{_runs(lines)}: {what}"
+            if lines != [0]
+            else f"forgiven: {path}: {what}"
+        )
 
 
 def _runs(numbers: Sequence[int]) -> str:

@@ -1,5 +1,5 @@
-"""What `xitt plan` prints: the summary first, then a table of what is trained and one of what is scored; every module
-by itself on request."""
+"""What `xitt plan` prints: the summary first, then a table of what is trained and one of what is
+scored; every module by itself on request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ STATUSES = (FAILED, BLOCKED, NOT_APPLICABLE)  # that the plan decides, the worst
 
 
 def print_plan(work: Work, *, details: bool = False) -> None:
-    """The summary of a plan, its tables, and with `details` every module and every place that is not scored."""
+    """The summary of a plan, its tables, and with `details` every module and every place that is
+    not scored."""
     out, plan = console(), work.plan
     _print_summary(out, work)
     for status in STATUSES:
@@ -42,23 +43,37 @@ def _print_summary(out: Console, work: Work) -> None:
     modules, cells = plan.missing(store.has_module, store.has_result)
     size = 4 * sum(map(plan.module_parameters, modules))
     tokens = sum(map(plan.train_tokens, modules)) + sum(map(plan.score_tokens, cells))
-    out.print(f"To do: {len(modules):,} of {len(plan.train):,} modules, {len(cells):,} of "
-              f"{len(plan.score):,} cells, {tokens:,} tokens; the new modules take {size / 2**20:,.1f} MiB in "
-              f"{store.root}.", highlight=False)
-    out.print(f"Recipe {recipe.name}: encoder {files.name}, {files.layers} layers of width "
-              f"{files.width}, {files.parameters / 1e6:,.1f} million parameters; methods "
-              f"{', '.join(choice.label for choice, _ in recipe.choices())}; seeds "
-              f"{' '.join(map(str, recipe.seeds))}.", highlight=False)
+    out.print(
+        f"To do: {len(modules):,} of {len(plan.train):,} modules, {len(cells):,} of"
+        f" {len(plan.score):,} cells, {tokens:,} tokens; the new modules take {size / 2**20:,.1f}"
+        f" MiB in {store.root}.",
+        highlight=False,
+    )
+    out.print(
+        f"Recipe {recipe.name}: encoder {files.name}, {files.layers} layers of width "
+        f"{files.width}, {files.parameters / 1e6:,.1f} million parameters; methods "
+        f"{', '.join(choice.label for choice, _ in recipe.choices())}; seeds "
+        f"{' '.join(map(str, recipe.seeds))}.",
+        highlight=False,
+    )
     if not files.weights:
-        out.print("Planned without the encoder's weights, from its configuration and tokenizer: keys need "
-                  "the weights' fingerprint, so nothing that the store has is counted.", highlight=False)
+        out.print(
+            "Planned without the encoder's weights, from its configuration and tokenizer: keys need"
+            " the weights' fingerprint, so nothing that the store has is counted.",
+            highlight=False,
+        )
     counted = Counter(entry.status or "to score" for entry in plan.entries)
-    out.print("Places of the grid: " + ", ".join(f"{count:,} {status}" for status, count in counted.items()) + ".",
-              highlight=False)
+    out.print(
+        "Places of the grid: "
+        + ", ".join(f"{count:,} {status}" for status, count in counted.items())
+        + ".",
+        highlight=False,
+    )
 
 
 def _print_reasons(out: Console, plan: Plan, status: str, details: bool) -> None:
-    """A line for every reason: how many places it decides, and which, where it is not all of them."""
+    """A line for every reason: how many places it decides, and which, where it is not all of
+    them."""
     grouped: dict[str, list[Entry]] = {}
     for entry in plan.entries:
         if entry.status == status:
@@ -69,12 +84,27 @@ def _print_reasons(out: Console, plan: Plan, status: str, details: bool) -> None
         targets = dict.fromkeys(entry.target for entry in group)
         languages = dict.fromkeys(entry.language for entry in group)
         tested = {code for name in targets for code in plan.recipe.tested(tasks.task(name))}
-        words = [_some((f"{entry.method.partition('(')[0]} {entry.mode}" for entry in group), 4, details),
-                 f"after {_some(after, 4, details)}" if after and (details or intermediates - set(after)) else "",
-                 f"on {_some(targets, 6, details)}" if details or set(plan.recipe.targets) - set(targets) else "",
-                 f"in {_some(languages, 9, details)}" if details or tested - set(languages) else ""]
-        out.print(f"{status.capitalize()}, {len(group):,} places: {reason} "
-                  f"({'; '.join(filter(None, words))})", highlight=False)
+        words = [
+            _some(
+                (f"{entry.method.partition('(')[0]} {entry.mode}" for entry in group), 4, details
+            ),
+            (
+                f"after {_some(after, 4, details)}"
+                if after and (details or intermediates - set(after))
+                else ""
+            ),
+            (
+                f"on {_some(targets, 6, details)}"
+                if details or set(plan.recipe.targets) - set(targets)
+                else ""
+            ),
+            f"in {_some(languages, 9, details)}" if details or tested - set(languages) else "",
+        ]
+        out.print(
+            f"{status.capitalize()}, {len(group):,} places: {reason} "
+            f"({'; '.join(filter(None, words))})",
+            highlight=False,
+        )
 
 
 def _some(words: Iterable[str], most: int, every: bool) -> str:
@@ -88,18 +118,30 @@ def _some(words: Iterable[str], most: int, every: bool) -> str:
 def _training(work: Work) -> Table:
     """A row for every task that trains and every method."""
     plan, store = work.plan, work.store
-    table = _table("training, the modules of a task and a method", ("task", "method"),
-                   ("modules", "in store", "examples", "steps", "tokens", "trained"))
+    table = _table(
+        "training, the modules of a task and a method",
+        ("task", "method"),
+        ("modules", "in store", "examples", "steps", "tokens", "trained"),
+    )
     groups: dict[tuple[str, str], list[TrainJob]] = {}
     for cohort in plan.train_cohorts():
         for job in cohort.jobs:
             groups.setdefault((cohort.mixture.name, job.method.name), []).append(job)
     for (name, method), jobs in groups.items():
-        examples = {sum(data.train.examples for data in plan.material.data(job.mixture)) for job in jobs}
+        examples = {
+            sum(data.train.examples for data in plan.material.data(job.mixture)) for job in jobs
+        }
         todo = [job for job in jobs if not store.has_module(job.key)]
-        table.add_row(name, method, f"{len(jobs):,}", f"{len(jobs) - len(todo):,}", _range(examples),
-                      _range(map(plan.steps, jobs)), _short(sum(map(plan.train_tokens, todo))),
-                      _range(map(plan.module_parameters, jobs)))
+        table.add_row(
+            name,
+            method,
+            f"{len(jobs):,}",
+            f"{len(jobs) - len(todo):,}",
+            _range(examples),
+            _range(map(plan.steps, jobs)),
+            _short(sum(map(plan.train_tokens, todo))),
+            _range(map(plan.module_parameters, jobs)),
+        )
     return table
 
 
@@ -119,14 +161,23 @@ def _short(number: int) -> str:
 def _scoring(work: Work) -> Table:
     """A row for every target."""
     plan, store = work.plan, work.store
-    table = _table("scoring, all rows of a target", ("task",), ("languages", "cells", "in store", "examples", "tokens"))
+    table = _table(
+        "scoring, all rows of a target",
+        ("task",),
+        ("languages", "cells", "in store", "examples", "tokens"),
+    )
     for name in plan.recipe.targets:
         jobs = [job for job in plan.score.values() if job.task.name == name]
         languages = plan.recipe.tested(tasks.task(name))
         examples = sum(len(plan.material.test(name, language).rows) for language in languages)
-        table.add_row(name, str(len(languages)), f"{len(jobs):,}",
-                      f"{sum(store.has_result(job.cell.key) for job in jobs):,}", f"{examples:,}",
-                      _short(sum(map(plan.score_tokens, jobs))))
+        table.add_row(
+            name,
+            str(len(languages)),
+            f"{len(jobs):,}",
+            f"{sum(store.has_result(job.cell.key) for job in jobs):,}",
+            f"{examples:,}",
+            _short(sum(map(plan.score_tokens, jobs))),
+        )
     return table
 
 
@@ -135,13 +186,22 @@ def _modules(work: Work) -> Table:
     plan, store = work.plan, work.store
     modules, _ = plan.missing(store.has_module, store.has_result)
     missing = {job.key for job in modules}
-    table = _table("modules", ("task", "module", "store"), ("seed", "examples", "steps", "tokens", "trained"))
+    table = _table(
+        "modules", ("task", "module", "store"), ("seed", "examples", "steps", "tokens", "trained")
+    )
     for cohort in plan.train_cohorts():
         examples = sum(data.train.examples for data in plan.material.data(cohort.mixture))
         for job in cohort.jobs:
-            table.add_row(cohort.mixture.name, job.title, _standing(job, missing, store.has_module),
-                          str(cohort.seed), f"{examples:,}", f"{plan.steps(job):,}", f"{plan.train_tokens(job):,}",
-                          f"{plan.module_parameters(job):,}")
+            table.add_row(
+                cohort.mixture.name,
+                job.title,
+                _standing(job, missing, store.has_module),
+                str(cohort.seed),
+                f"{examples:,}",
+                f"{plan.steps(job):,}",
+                f"{plan.train_tokens(job):,}",
+                f"{plan.module_parameters(job):,}",
+            )
         table.add_section()
     return table
 
@@ -153,7 +213,13 @@ def _standing(job: TrainJob, missing: set[str], has_module: Callable[[str], bool
 
 
 def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for column in words:
         table.add_column(column, overflow="fold")
     for column in numbers:

@@ -1,4 +1,5 @@
-"""What the commands do: opens recipes and stores, runs, and prints tables. The console script only translates."""
+"""What the commands do: opens recipes and stores, runs, and prints tables. The console script only
+translates."""
 
 from __future__ import annotations
 
@@ -41,9 +42,12 @@ class Work:
     store: Store
 
 
-def open_recipe(path: Path, overrides: Sequence[str], store: Path | None, *, weights: bool = True) -> Work:
-    """The plan of a recipe file; a `XittError` with every problem, of its text, its names, its encoder and its data.
-    Without `weights` an encoder that lacks them is planned with, against an empty store."""
+def open_recipe(
+    path: Path, overrides: Sequence[str], store: Path | None, *, weights: bool = True
+) -> Work:
+    """The plan of a recipe file; a `XittError` with every problem, of its text, its names, its
+    encoder and its data. Without `weights` an encoder that lacks them is planned with, against an
+    empty store."""
     draft, where = recipe.read(path, overrides), Store(store or default_root())
     material = None
     if draft.recipe is not None and not (draft.problems.found and draft.recipe.data.root == "demo"):
@@ -57,13 +61,16 @@ def open_recipe(path: Path, overrides: Sequence[str], store: Path | None, *, wei
                 draft.problems.add(f"command line, {line.strip()}")
     draft.problems.raise_if_any()
     assert draft.recipe is not None and material is not None
-    return Work(planner.make(draft.recipe, material, resolve=bundle.resolver(where, tell=say)), where)
+    return Work(
+        planner.make(draft.recipe, material, resolve=bundle.resolver(where, tell=say)), where
+    )
 
 
 @contextmanager
 def others(words: Sequence[Any], count: int, logs: Path) -> Iterator[None]:
-    """`count` more processes of the same command; the store shares out the work. They end with the block, or with this
-    process; what they say stands in `logs`, and the end of it is told of one that fails."""
+    """`count` more processes of the same command; the store shares out the work. They end with the
+    block, or with this process; what they say stands in `logs`, and the end of it is told of one
+    that fails."""
     command = [sys.executable, "-m", "adapters_xitt.cli", *map(str, words)]
     environment = {**os.environ, stopping.PARENT: str(os.getpid())}
     paths = [logs / f"worker-{number}.log" for number in range(2, count + 2)]
@@ -72,8 +79,12 @@ def others(words: Sequence[Any], count: int, logs: Path) -> Iterator[None]:
             with writing(logs):
                 logs.mkdir(parents=True, exist_ok=True)
                 files = [stack.enter_context(path.open("wb")) for path in paths]
-        started = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment)
-                   for file in (files if paths else ())]
+        started = [
+            subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
+            )
+            for file in (files if paths else ())
+        ]
         try:
             yield
         finally:
@@ -81,9 +92,20 @@ def others(words: Sequence[Any], count: int, logs: Path) -> Iterator[None]:
             _end(started)
             for path, process, wrong in zip(paths, started, failed, strict=True):
                 if wrong and not stopping.asked():
-                    last = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
-                    say("\n  ".join([f"{path.stem} ended with exit status {process.returncode}; the others did its "
-                                     f"work. The end of {path}:", *last]))
+                    last = (
+                        path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
+                    )
+                    say(
+                        "\n  ".join(
+                            [
+                                (
+                                    f"{path.stem} ended with exit status {process.returncode}; the"
+                                    f" others did its work. The end of {path}:"
+                                ),
+                                *last,
+                            ]
+                        )
+                    )
 
 
 def _end(started: Sequence[subprocess.Popen]) -> None:
@@ -102,7 +124,9 @@ def share(work: Work, *, device: str, threads: int | None, log: str, keep_every:
     runner_of(work, device=device, threads=threads, log=log, keep_every=keep_every).run()
 
 
-def run(work: Work, *, device: str, threads: int | None, log: str, keep_every: float) -> dict[str, Any]:
+def run(
+    work: Work, *, device: str, threads: int | None, log: str, keep_every: float
+) -> dict[str, Any]:
     """Runs what is missing and stores the grid of the run; also where it was cut off."""
     runner = runner_of(work, device=device, threads=threads, log=log, keep_every=keep_every)
     try:
@@ -114,16 +138,22 @@ def run(work: Work, *, device: str, threads: int | None, log: str, keep_every: f
 
 
 def discard_other_versions(work: Work) -> int:
-    """Takes the results of a plan that other versions scored out of the store; how many there were."""
+    """Takes the results of a plan that other versions scored out of the store; how many there
+    were."""
     store, now = work.store, versions()
-    others = [key for key in work.plan.score
-              if store.has_result(key) and store.load_result(key).provenance.get("versions") != now]
+    others = [
+        key
+        for key in work.plan.score
+        if store.has_result(key) and store.load_result(key).provenance.get("versions") != now
+    ]
     for key in others:
         store.discard_result(key)
     return len(others)
 
 
-def runner_of(work: Work, *, device: str, threads: int | None, log: str = "none", keep_every: float = 60.0) -> Runner:
+def runner_of(
+    work: Work, *, device: str, threads: int | None, log: str = "none", keep_every: float = 60.0
+) -> Runner:
     """What runs a plan, on a device, with its progress on the terminal."""
     if threads:
         torch.set_num_threads(threads)
@@ -135,7 +165,9 @@ def runner_of(work: Work, *, device: str, threads: int | None, log: str = "none"
 def failures(grid: dict[str, Any]) -> list[str]:
     """A line for every reason for which places of a grid have failed, and how many it cost."""
     counted = Counter(entry["reason"] for entry in grid["entries"] if entry["status"] == FAILED)
-    return [f"failed: {count} place{'s' * (count > 1)}: {reason}" for reason, count in counted.items()]
+    return [
+        f"failed: {count} place{'s' * (count > 1)}: {reason}" for reason, count in counted.items()
+    ]
 
 
 def exit_status(grid: dict[str, Any]) -> int:
@@ -144,19 +176,36 @@ def exit_status(grid: dict[str, Any]) -> int:
     return 0 if all(entry["status"] in good for entry in grid["entries"]) else 1
 
 
-# -- submissions -------------------------------------------------------------------------------------------------------
+# -- submissions -----------------------------------------------------------------------------------
 
-def submit(run: str, folder: Path, store: Path | None, *, benchmark: str, method: str | None, row: str | None,
-           seed: int | None) -> int:
+
+def submit(
+    run: str,
+    folder: Path,
+    store: Path | None,
+    *,
+    benchmark: str,
+    method: str | None,
+    row: str | None,
+    seed: int | None,
+) -> int:
     """Writes one row of a run as a submission folder; the exit status."""
     grid, where = runs.load_run(run, store)
     of = submission.benchmark(benchmark)
     found = submission.systems(grid, of, method=method, row=row, seed=seed)
     if len(found) != 1:
         every = found or submission.systems(grid, of, method=None, row=None, seed=None)
-        what = "which of them?" if found else f"{run} has no such row with scores in {benchmark}; it has"
-        raise XittError("a submission is one row with one seed: " + what + "".join(f"\n  {one}" for one in every[:40])
-                        + (f"\n  and {len(every) - 40} more" if len(every) > 40 else ""))
+        what = (
+            "which of them?"
+            if found
+            else f"{run} has no such row with scores in {benchmark}; it has"
+        )
+        raise XittError(
+            "a submission is one row with one seed: "
+            + what
+            + "".join(f"\n  {one}" for one in every[:40])
+            + (f"\n  and {len(every) - 40} more" if len(every) > 40 else "")
+        )
     missing = submission.submit(grid, Store(store or where.parent.parent), found[0], of, folder)
     out = console()
     out.print(f"{found[0]}: written to {folder}")
@@ -165,23 +214,51 @@ def submit(run: str, folder: Path, store: Path | None, *, benchmark: str, method
     return int(bool(missing))
 
 
-# -- one module, one composition -------------------------------------------------------------------------------------
+# -- one module, one composition -------------------------------------------------------------------
 
-def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str | None, store: Path | None,
-          method: str, seed: int, after: str | None, mode: str, name: str | None, device: str,
-          threads: int | None, log: str, keep_every: float) -> serialization.Manifest:
+
+def train(
+    task: str,
+    overrides: Sequence[str],
+    *,
+    encoder: str | None,
+    data: str | None,
+    store: Path | None,
+    method: str,
+    seed: int,
+    after: str | None,
+    mode: str,
+    name: str | None,
+    device: str,
+    threads: int | None,
+    log: str,
+    keep_every: float,
+) -> serialization.Manifest:
     """Trains one module and gives it a name."""
     check_name(name)
     check_device(device)
     where = Store(store or default_root())
     parent = where.load_module(bundle.resolver(where, tell=say)(after)).manifest if after else None
     choice, rate = method_of(method) if not parent else (methods.recorded(parent.method), None)
-    values = {"name": "train", "encoder": encoder_of(parent, encoder),
-              "methods": [{"name": choice.name, **_plain(choice), **({"learning_rate": rate} if rate else {})}],
-              "intermediates": [], "targets": [mixture.portion(task).task], "modes": ["none"], "seeds": [seed]}
+    values = {
+        "name": "train",
+        "encoder": encoder_of(parent, encoder),
+        "methods": [
+            {"name": choice.name, **_plain(choice), **({"learning_rate": rate} if rate else {})}
+        ],
+        "intermediates": [],
+        "targets": [mixture.portion(task).task],
+        "modes": ["none"],
+        "seeds": [seed],
+    }
     found = recipe_of(values, overrides, data, recipe.Reads.module(task))
     work = empty(found, where)
-    job = planner.one_module(work.plan, task, parent=stored_modules.known(work.plan, parent.key) if parent else None, mode=mode)
+    job = planner.one_module(
+        work.plan,
+        task,
+        parent=stored_modules.known(work.plan, parent.key) if parent else None,
+        mode=mode,
+    )
     runner = runner_of(work, device=device, threads=threads, log=log, keep_every=keep_every)
     runner.train_only([job.key])
     if job.key in runner.failed:
@@ -191,9 +268,14 @@ def train(task: str, overrides: Sequence[str], *, encoder: str | None, data: str
     return where.manifest(job.key)
 
 
-def recipe_of(values: dict[str, Any], overrides: Sequence[str], data: str | None, reads: recipe.Reads | None = None
-              ) -> recipe.Recipe:
-    """The recipe that a command's options stand for; refused where the command doesn't read an override."""
+def recipe_of(
+    values: dict[str, Any],
+    overrides: Sequence[str],
+    data: str | None,
+    reads: recipe.Reads | None = None,
+) -> recipe.Recipe:
+    """The recipe that a command's options stand for; refused where the command doesn't read an
+    override."""
     if data or values["encoder"] == "demo":
         values["data"] = {"root": data or "demo"}
     lines: dict[tuple, str] = {}
@@ -218,8 +300,11 @@ def encoder_of(manifest: serialization.Manifest | None, given: str | None) -> st
         say("no --encoder is named: the project's own small one is taken, --encoder demo")
         return "demo"
     if not manifest.encoder_is_ours:
-        raise XittError(f"module {manifest.key[:12]} ({manifest.role}) was taken in from elsewhere, and chooses no "
-                        f"encoder to be loaded; it says {manifest.encoder_name!a}: name yours with --encoder")
+        raise XittError(
+            f"module {manifest.key[:12]} ({manifest.role}) was taken in from elsewhere, and chooses"
+            f" no encoder to be loaded; it says {manifest.encoder_name!a}: name yours with"
+            " --encoder"
+        )
     return manifest.encoder_name
 
 

@@ -1,4 +1,5 @@
-"""What the commands that share modules do: push one to a hub, pull one, search, verify what one states."""
+"""What the commands that share modules do: push one to a hub, pull one, search, verify what one
+states."""
 
 from __future__ import annotations
 
@@ -29,15 +30,28 @@ from adapters_xitt.text import printable
 
 SAME = 1e-6  # percent points: the same number, written and read
 MOST_SPREAD = 5.0  # percent points that a card may state as the spread of its seeds and be believed
-WITHIN = 0.5  # percent points, where no spread over seeds is stated: what other machines and versions may move
+# percent points, where no spread over seeds is stated: what other machines and versions may move
+WITHIN = 0.5
 
 
-def push(module: str, name: str, *, store: Path | None, base: str | None = None, run: str | None = None,
-         revision: str | None = None, private: bool = False, create_pr: bool = False, licence: str | None = None,
-         message: str | None = None, dry_run: bool = False, forms: Writer = exchange.forms) -> None:
-    """Pushes a stored module with its context, its results and its card, and prints where it lies; with `dry_run`
-    prints what would go, and asks nothing of the hub. `run` names the run whose other seeds, row `none` and controls
-    the card shows beside it."""
+def push(
+    module: str,
+    name: str,
+    *,
+    store: Path | None,
+    base: str | None = None,
+    run: str | None = None,
+    revision: str | None = None,
+    private: bool = False,
+    create_pr: bool = False,
+    licence: str | None = None,
+    message: str | None = None,
+    dry_run: bool = False,
+    forms: Writer = exchange.forms,
+) -> None:
+    """Pushes a stored module with its context, its results and its card, and prints where it lies;
+    with `dry_run` prints what would go, and asks nothing of the hub. `run` names the run whose
+    other seeds, row `none` and controls the card shows beside it."""
     _quiet()
     where, wanted = Store(store or default_root()), hub.reference(name)
     if wanted.revision:
@@ -45,13 +59,25 @@ def push(module: str, name: str, *, store: Path | None, base: str | None = None,
     key = bundle.resolver(where, tell=say)(module)
     encoder = hub.reference(base) if base else None
     if encoder and not hub.is_commit(encoder.revision):
-        raise XittError(f"--base {base}: name the encoder's commit too, owner/name@40 digits, because a branch moves")
+        raise XittError(
+            f"--base {base}: name the encoder's commit too, owner/name@40 digits, because a branch"
+            " moves"
+        )
     own, beside = _results(where, key, run)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "parcel"
         folder.mkdir()
-        notes = bundle.pack(where, key, folder, repo=wanted.repo, base=encoder, results=own, beside=beside,
-                            licence=licence, forms=forms)
+        notes = bundle.pack(
+            where,
+            key,
+            folder,
+            repo=wanted.repo,
+            base=encoder,
+            results=own,
+            beside=beside,
+            licence=licence,
+            forms=forms,
+        )
         for note in notes:
             say(note)
         if dry_run:
@@ -59,17 +85,29 @@ def push(module: str, name: str, *, store: Path | None, base: str | None = None,
                 print(f"{path.stat().st_size:>13,}  {path.relative_to(folder)}")
             print(printable(f"\n{(folder / 'README.md').read_text(encoding='utf-8')}"))
             return
-        made = hub.push_folder(folder, wanted.repo, message=message or f"{serialization.read_manifest(folder).role}",
-                               revision=revision, private=private or None, create_pr=create_pr,
-                               owned=(*bundle.OURS, *bundle.FOREIGN), tell=say)
+        made = hub.push_folder(
+            folder,
+            wanted.repo,
+            message=message or f"{serialization.read_manifest(folder).role}",
+            revision=revision,
+            private=private or None,
+            create_pr=create_pr,
+            owned=(*bundle.OURS, *bundle.FOREIGN),
+            tell=say,
+        )
     print(printable(made.request or made.url))
     print(f"xitt pull {hub.Reference(wanted.repo, made.commit)}")
 
 
-def _results(store: Store, key: str, run: str | None) -> tuple[list[Result], dict[str, list[Result]]]:
-    """A module's results, with those of its row's other seeds, and of the rows that it is to be compared with."""
+def _results(
+    store: Store, key: str, run: str | None
+) -> tuple[list[Result], dict[str, list[Result]]]:
+    """A module's results, with those of its row's other seeds, and of the rows that it is to be
+    compared with."""
     composition = store.manifest(key).context
-    own = [one for one in store.results() if one.cell.composition == composition and not one.cell.head]
+    own = [
+        one for one in store.results() if one.cell.composition == composition and not one.cell.head
+    ]
     if run is None:
         return own, {}
     entries = [one for one in runs.load_run(run, store.root)[0]["entries"] if one["status"] == DONE]
@@ -77,11 +115,14 @@ def _results(store: Store, key: str, run: str | None) -> tuple[list[Result], dic
     mine = {_row(one) for one in entries if one["key"] in keys}
     if not mine:
         raise XittError(f"run {run}: none of its rows is this module's")
-    targets = {one["target"] for one in entries if one["key"] in keys}  # other targets are other modules' of the row
+    # other targets are other modules' of the row
+    targets = {one["target"] for one in entries if one["key"] in keys}
     entries = [one for one in entries if one["target"] in targets]
     (method, intermediate, mode), *_ = mine
-    compared = {"none": ("", "none")} | {f"{what} {mode}": (what, mode) for what in (
-        "random", f"{intermediate}:permuted", f"{intermediate}:text")}
+    compared = {"none": ("", "none")} | {
+        f"{what} {mode}": (what, mode)
+        for what in ("random", f"{intermediate}:permuted", f"{intermediate}:text")
+    }
     beside: dict[str, list[Result]] = {}
     for label, place in compared.items():
         found = [one["key"] for one in entries if _row(one) == (method, *place)]
@@ -98,7 +139,9 @@ def _row(entry: Mapping[str, Any]) -> tuple[str, str, str]:
 def pull(text: str, *, store: Path | None) -> Path:
     """Brings a module from a hub below the store, checked, and prints what it is; its folder."""
     found = _pulled(text, Store(store or default_root()))
-    print_manifest(serialization.read_manifest(found.folder), name=str(hub.Reference(found.repo, found.commit)))
+    print_manifest(
+        serialization.read_manifest(found.folder), name=str(hub.Reference(found.repo, found.commit))
+    )
     print(found.folder)
     return found.folder
 
@@ -108,42 +151,66 @@ def _pulled(text: str, store: Store) -> hub.Pulled:
     return bundle.fetch(text, store, tell=say)
 
 
-def search(words: Sequence[str], *, every: bool = False, tags: Sequence[str] = (), limit: int = 20) -> None:
+def search(
+    words: Sequence[str], *, every: bool = False, tags: Sequence[str] = (), limit: int = 20
+) -> None:
     """Prints the modules on the hub that match; with `every` other programs' too."""
     rows = hub.search(words, filters=[*([] if every else [card.TAG]), *tags], limit=limit)
     table = Table(title=f"{len(rows)} found", title_justify="left")
     for column in ("module", "changed", "downloads", "tags"):
         table.add_column(column, overflow="fold")
     for one in rows:
-        table.add_row(f"{hub.PREFIX}{one.repo}", one.changed, str(one.downloads), ", ".join(
-            tag for tag in one.tags if tag != card.TAG and ":" not in tag))
+        table.add_row(
+            f"{hub.PREFIX}{one.repo}",
+            one.changed,
+            str(one.downloads),
+            ", ".join(tag for tag in one.tags if tag != card.TAG and ":" not in tag),
+        )
     console().print(table)
 
 
 # -- verify
 
-def verify(text: str, *, encoder: str | None, data: str | None, store: Path | None, device: str = "auto",
-           threads: int | None = None) -> int:
-    """Pulls a module, scores the cells that it states again on the data at hand, and says of every number whether it
-    holds; the exit status."""
+
+def verify(
+    text: str,
+    *,
+    encoder: str | None,
+    data: str | None,
+    store: Path | None,
+    device: str = "auto",
+    threads: int | None = None,
+) -> int:
+    """Pulls a module, scores the cells that it states again on the data at hand, and says of every
+    number whether it holds; the exit status."""
     if not encoder:
-        raise XittError("verify: name the encoder with --encoder; a module pulled from a hub does not choose what is "
-                        "loaded")
+        raise XittError(
+            "verify: name the encoder with --encoder; a module pulled from a hub does not choose"
+            " what is loaded"
+        )
     found = _pulled(text, Store(store or default_root()))
     stated, manifest = bundle.stated(found.folder), serialization.read_manifest(found.folder)
     files = pretrained.inspect(encoder)
     if files.fingerprint != manifest.encoder:
-        raise XittError(f"{text}: it belongs to another encoder than {encoder}: its manifest says fingerprint "
-                        f"{manifest.encoder[:12]} ({hub.plain(manifest.encoder_name, 80)}), this one has "
-                        f"{files.fingerprint[:12]}")
+        raise XittError(
+            f"{text}: it belongs to another encoder than {encoder}: its manifest says fingerprint "
+            f"{manifest.encoder[:12]} ({hub.plain(manifest.encoder_name, 80)}), this one has "
+            f"{files.fingerprint[:12]}"
+        )
     if not stated:
         print(printable(f"{text}: states no results"))
         return 0
-    with tempfile.TemporaryDirectory() as scratch:  # of its own: a key is only what the manifest claims
+    # of its own: a key is only what the manifest claims
+    with tempfile.TemporaryDirectory() as scratch:
         place = Store(Path(scratch))
         key = bundle.unpack(found.folder, place)
-        lines = [line for group in _groups(stated) for line in _again(group, key, place, files.folder, data,
-                                                                      device, threads, _spreads(found.folder))]
+        lines = [
+            line
+            for group in _groups(stated)
+            for line in _again(
+                group, key, place, files.folder, data, device, threads, _spreads(found.folder)
+            )
+        ]
     table = Table(title=str(hub.Reference(found.repo, found.commit)), title_justify="left")
     for column in ("task", "language", "stated", "here", "difference", "verdict"):
         table.add_column(column)
@@ -152,7 +219,10 @@ def verify(text: str, *, encoder: str | None, data: str | None, store: Path | No
     console().print(table)
     off = sum(line[-1].startswith("does not hold") for line in lines)
     held = sum(line[-1].startswith("holds") for line in lines)
-    print(f"{held} of {len(lines)} stated numbers hold, {off} do not, {len(lines) - held - off} could not be checked")
+    print(
+        f"{held} of {len(lines)} stated numbers hold, {off} do not, {len(lines) - held - off} could"
+        " not be checked"
+    )
     return 1 if off or not held else 0
 
 
@@ -166,33 +236,65 @@ def _groups(stated: Sequence[Result]) -> list[list[Result]]:
 
 def _reading(one: Result) -> str:
     cell = one.cell
-    return json.dumps([cell.task, cell.split, cell.lengths, cell.precision, cell.convention], sort_keys=True)
+    return json.dumps(
+        [cell.task, cell.split, cell.lengths, cell.precision, cell.convention], sort_keys=True
+    )
 
 
-def _again(group: Sequence[Result], key: str, store: Store, encoder: Path, data: str | None, device: str,
-           threads: int | None, spreads: Mapping[tuple[str, str], float]) -> list[tuple[str, ...]]:
+def _again(
+    group: Sequence[Result],
+    key: str,
+    store: Store,
+    encoder: Path,
+    data: str | None,
+    device: str,
+    threads: int | None,
+    spreads: Mapping[tuple[str, str], float],
+) -> list[tuple[str, ...]]:
     """The lines of one group of cells: what was stated, what comes out here."""
     cell = group[0].cell
     at = f"tasks.{cell.task}"
-    said = [f"{at}.lengths={json.dumps(cell.lengths)}", f"{at}.test={json.dumps(cell.split)}",
-            f"precision={json.dumps(cell.precision)}"]
+    said = [
+        f"{at}.lengths={json.dumps(cell.lengths)}",
+        f"{at}.test={json.dumps(cell.split)}",
+        f"precision={json.dumps(cell.precision)}",
+    ]
     row, layers = tasks.task(cell.task), pretrained.inspect(str(encoder)).layers
-    said += [f"{at}.convention={one.name}" for one in row.readings[1:]
-             if predict.convention(row, layers, name=one.name) == cell.convention]
+    said += [
+        f"{at}.convention={one.name}"
+        for one in row.readings[1:]
+        if predict.convention(row, layers, name=one.name) == cell.convention
+    ]
     reasons: dict[str, str] = {}
     try:
-        grids = compositions.evaluate(key, [cell.task], store=store.root, options=Options(
-            encoder=str(encoder), data=data, overrides=said, languages=[one.cell.language for one in group],
-            machine={"device": device, "threads": threads}))
+        grids = compositions.evaluate(
+            key,
+            [cell.task],
+            store=store.root,
+            options=Options(
+                encoder=str(encoder),
+                data=data,
+                overrides=said,
+                languages=[one.cell.language for one in group],
+                machine={"device": device, "threads": threads},
+            ),
+        )
         reasons = {one["language"]: one["reason"] for grid in grids for one in grid["entries"]}
-    except XittError as error:  # a table's majority row wants training data too; what was scored before is there
-        reasons = dict.fromkeys((one.cell.language for one in group), str(error).splitlines()[0][:160])
-    scored = {one.cell.language: one for one in store.results() if _reading(one) == _reading(group[0])}
+    # a table's majority row wants training data too; what was scored before is there
+    except XittError as error:
+        reasons = dict.fromkeys(
+            (one.cell.language for one in group), str(error).splitlines()[0][:160]
+        )
+    scored = {
+        one.cell.language: one for one in store.results() if _reading(one) == _reading(group[0])
+    }
     lines = []
     for one in group:
         here = scored.get(one.cell.language)
         if here is None:
-            lines.append(_line(one, None, f"not checked: {reasons.get(one.cell.language) or 'not there'}"))
+            lines.append(
+                _line(one, None, f"not checked: {reasons.get(one.cell.language) or 'not there'}")
+            )
             continue
         if here.cell.data != one.cell.data:
             lines.append(_line(one, None, "not checked: other rows here"))
@@ -200,16 +302,29 @@ def _again(group: Sequence[Result], key: str, store: Store, encoder: Path, data:
         value = here.scores.get(one.headline, float("nan"))
         difference = abs(value - one.scores[one.headline])
         spread = spreads.get((one.cell.task, one.cell.language), WITHIN)
-        verdict = ("holds: the same" if difference <= SAME else f"holds: within {spread:.2f}" if difference <= spread
-                   else f"does not hold: more than {spread:.2f} apart")
+        verdict = (
+            "holds: the same"
+            if difference <= SAME
+            else (
+                f"holds: within {spread:.2f}"
+                if difference <= spread
+                else f"does not hold: more than {spread:.2f} apart"
+            )
+        )
         lines.append(_line(one, value, verdict))
     return lines
 
 
 def _line(one: Result, value: float | None, verdict: str) -> tuple[str, ...]:
     stated = one.scores[one.headline]
-    return (one.cell.task, one.cell.language, f"{stated:.2f}", "–" if value is None else f"{value:.2f}",
-            "–" if value is None else f"{value - stated:+.2f}", verdict)
+    return (
+        one.cell.task,
+        one.cell.language,
+        f"{stated:.2f}",
+        "–" if value is None else f"{value:.2f}",
+        "–" if value is None else f"{value - stated:+.2f}",
+        verdict,
+    )
 
 
 def _spreads(folder: Path) -> dict[tuple[str, str], float]:
@@ -221,7 +336,15 @@ def _spreads(folder: Path) -> dict[tuple[str, str], float]:
     try:
         safe_files.checked_size(path)
         stated = ModelCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=True).data
-    except (XittError, ValueError, TypeError, KeyError, AttributeError, RecursionError, yaml.YAMLError):
+    except (
+        XittError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        yaml.YAMLError,
+    ):
         return {}  # no card, or none that states a spread
     found = {}
     for one in stated.eval_results or ():
@@ -230,7 +353,12 @@ def _spreads(folder: Path) -> dict[tuple[str, str], float]:
             continue
         spread, seeds = metric.get("spread"), metric.get("seeds")
         # Whoever wrote the card chose the spread: a wide one, or one of two seeds, excuses nothing.
-        if isinstance(spread, float) and 0 < spread <= MOST_SPREAD and isinstance(seeds, int) and seeds > 2:
+        if (
+            isinstance(spread, float)
+            and 0 < spread <= MOST_SPREAD
+            and isinstance(seeds, int)
+            and seeds > 2
+        ):
             found[str(one.dataset_name), str(place.get("language"))] = max(spread, WITHIN)
     return found
 

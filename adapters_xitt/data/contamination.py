@@ -1,4 +1,5 @@
-"""What training data holds of a test's items: by their ids, and by their texts in every language that is at hand."""
+"""What training data holds of a test's items: by their ids, and by their texts in every language
+that is at hand."""
 
 from __future__ import annotations
 
@@ -11,9 +12,11 @@ from adapters_xitt.data.exposure import DataSet, Index
 from adapters_xitt.errors import XittError
 from adapters_xitt.tasks import TASKS, Task
 
-Read = Callable[[Task, str, str | None], Rows]  # a task's test in a language; or its split of the name, if one is given
+# a task's test in a language; or its split of the name, if one is given
+Read = Callable[[Task, str, str | None], Rows]
 
-# An id that says no more than the place in a file: what trained may be any item under another number.
+# An id that says no more than the place in a file: what trained may be any item under another
+# number.
 _NUMBER = re.compile(r"/[a-z]+(\+\d+)?/\d+$")
 
 
@@ -21,9 +24,11 @@ _NUMBER = re.compile(r"/[a-z]+(\+\d+)?/\d+$")
 class Shared:
     """What one data set and one test in one language have in common."""
 
-    items: frozenset[str] = frozenset()  # test items that stand in it, under their own ids or others, in any language
+    # test items that stand in it, under their own ids or others, in any language
+    items: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()  # test items with a text that stands in it, in any language
-    unsure: bool = False  # the same corpus under row numbers, in a language in which the test isn't at hand
+    # the same corpus under row numbers, in a language in which the test isn't at hand
+    unsure: bool = False
 
 
 class Contamination:
@@ -45,10 +50,11 @@ class Contamination:
     def shared(self, test: Rows, data: DataSet) -> Shared:
         """What `data` holds of `test`.
 
-        Its texts are looked up in the test itself and, as translations share their ids, in the test's file in the
-        language of `data`; where the task has none, in that of a task with the same items (COPA's for XCOPA, KorNLI's
-        for XNLI). Items of another corpus that the task contains (PUD's, of which UDPOS is partly made) are found by
-        way of it: the sentence in one language, its number, its translation, the test's row."""
+        Its texts are looked up in the test itself and, as translations share their ids, in the
+        test's file in the language of `data`; where the task has none, in that of a task with the
+        same items (COPA's for XCOPA, KorNLI's for XNLI). Items of another corpus that the task
+        contains (PUD's, of which UDPOS is partly made) are found by way of it: the sentence in one
+        language, its number, its translation, the test's row."""
         at = (test.task.name, test.language, test.digest, data.digest)
         if at not in self._shared:
             self._shared[at] = self._compare(test, data)
@@ -66,15 +72,18 @@ class Contamination:
             break
         else:
             if task.parallel and not items:
-                self.notes[f"{task.name}: its test in {data.language} is not at hand, so what trained in "
-                           f"{data.language} is compared with it by ids alone"] = None
+                self.notes[
+                    f"{task.name}: its test in {data.language} is not at hand, so what trained in "
+                    f"{data.language} is compared with it by ids alone"
+                ] = None
                 return Shared(items, texts, unsure=_same_corpus(task, data))
         for parent in _parents(task, data.language, test.language):
             items |= self._by_way_of(parent, test, data)
         return Shared(items, texts)
 
     def _in_language(self, test: Rows, language: str) -> Iterator[Index]:
-        """The test's items in another language, from the task's own file or that of a task with the same items."""
+        """The test's items in another language, from the task's own file or that of a task with the
+        same items."""
         if not test.task.parallel:
             return
         split = re.match("[a-z]*", test.split)[0]
@@ -84,39 +93,59 @@ class Contamination:
                 yield self.index(rows)
 
     def _by_way_of(self, parent: Task, test: Rows, data: DataSet) -> frozenset[str]:
-        """The items of `test` that are translations of what `data` holds of a corpus of parallel sentences."""
+        """The items of `test` that are translations of what `data` holds of a corpus of parallel
+        sentences."""
         there = self._test(parent, data.language, None)
         reached = self.index(there).items_with_rows(data) if there is not None else frozenset()
         here = self._test(parent, test.language, None) if reached else None
         if here is None:
             return frozenset()
         translated = [row for row in here.rows if row["id"] in reached]
-        return self.index(test).items_with_rows(DataSet.of(parent.name, test.language, here.split, "", translated))
+        return self.index(test).items_with_rows(
+            DataSet.of(parent.name, test.language, here.split, "", translated)
+        )
 
     def _test(self, task: Task, language: str, split: str | None) -> Rows | None:
         """The test of a task in a language, or a split of it; None where it is not at hand."""
         at = (task.name, language, split)
         if at not in self._rows:
             try:
-                self._rows[at] = self._read(task, language, split) if language in task.known else None
-            except XittError:  # it is compared with where it is there; the recipe asks for no score of it
+                self._rows[at] = (
+                    self._read(task, language, split) if language in task.known else None
+                )
+            # it is compared with where it is there; the recipe asks for no score of it
+            except XittError:
                 self._rows[at] = None
         return self._rows[at]
 
 
 def _siblings(task: Task) -> list[Task]:
     """The other tasks whose parallel rows are the same items."""
-    return [row for row in TASKS.values() if row.origin == task.origin and row.parallel and row.name != task.name]
+    return [
+        row
+        for row in TASKS.values()
+        if row.origin == task.origin and row.parallel and row.name != task.name
+    ]
 
 
 def _parents(task: Task, *languages: str) -> list[Task]:
     """The tasks of parallel rows in these languages from which a task's own rows were taken."""
-    return [row for row in TASKS.values() if row.parallel and row.origin in task.derived_from
-            and row.origin != task.origin and set(languages) <= set(row.known)]
+    return [
+        row
+        for row in TASKS.values()
+        if row.parallel
+        and row.origin in task.derived_from
+        and row.origin != task.origin
+        and set(languages) <= set(row.known)
+    ]
 
 
 def _same_corpus(task: Task, data: DataSet) -> bool:
-    """Whether `data` is of the corpus of a test, and says no more of its items than their row numbers."""
+    """Whether `data` is of the corpus of a test, and says no more of its items than their row
+    numbers."""
     row = TASKS.get(data.task)
-    return (row is not None and row.origin in (task.origin, *task.derived_from)
-            and any(_NUMBER.search(item) for item in data.ids))
+    return (
+        row is not None
+        and row.origin in (task.origin, *task.derived_from)
+        and any(_NUMBER.search(item) for item in data.ids)
+    )

@@ -124,7 +124,8 @@ class Sources:
         return self._read(task, task.fitted, language)
 
     def labelled(self, task: Task) -> Task:
-        """The task with its labels; those that only the data knows are in a file of their own or the training split."""
+        """The task with its labels; those that only the data knows are in a file of their own or
+        the training split."""
         if not task.open or task.labels:
             return task
         for path in map(self._place, task.label_files):
@@ -134,17 +135,23 @@ class Sources:
         rows = self._reading(task, split, "en").rows
         return replace(task, labels=tuple(sorted({tag for row in rows for tag in row["tags"]})))
 
-    def find(self, task: Task, split: str, language: str, *, gold: bool = False) -> tuple[Path, ...] | None:
-        """The files of a split, or of the labels kept apart from it; None where the task has none to look for."""
+    def find(
+        self, task: Task, split: str, language: str, *, gold: bool = False
+    ) -> tuple[Path, ...] | None:
+        """The files of a split, or of the labels kept apart from it; None where the task has none
+        to look for."""
         override = self.overrides.get(task.name, Override())
         named = override.gold if gold else override.files
         own = _named(named, split, language)
         patterns = (own,) if own else (task.gold if gold else task.files).get(split, ())
         if not patterns or (gold and not own and _named(override.files, split, language)):
-            return None  # labels kept apart belong to the task's own file, not to one that a recipe names
+            # labels kept apart belong to the task's own file, not to one that a recipe names
+            return None
         if task.demo and not own and not (self.root and (self.root / task.name).is_dir()):
-            raise DataError(f"{self.root or 'no data folder'}: the small world that demo- tasks are of is not there; "
-                            "write data: {root: demo} in a recipe, or --data demo")
+            raise DataError(
+                f"{self.root or 'no data folder'}: the small world that demo- tasks are of is not"
+                " there; write data: {root: demo} in a recipe, or --data demo"
+            )
         if own and "{lang}" not in own and f"{split}@{language}" not in named:
             self._check_language(task, split + ", gold" * gold, language, own)
         if not own:
@@ -159,16 +166,22 @@ class Sources:
         meant = next((paths for paths in tried if any(path.exists() for path in paths)), tried[0])
         missing = next(path for path in meant if not path.exists())
         others = [" + ".join(map(str, paths)) for paths in tried if paths != meant]
-        raise DataError(f"{missing}: no such file; {task.name} {split} in {language!r} is read from "
-                        + ("it" if len(meant) == 1 else " + ".join(path.name for path in meant))
-                        + "".join(f", or from {other}" for other in others) + (task.hint and f". {task.hint}"))
+        raise DataError(
+            f"{missing}: no such file; {task.name} {split} in {language!r} is read from "
+            + ("it" if len(meant) == 1 else " + ".join(path.name for path in meant))
+            + "".join(f", or from {other}" for other in others)
+            + (task.hint and f". {task.hint}")
+        )
 
     def _check_language(self, task: Task, split: str, language: str, pattern: str) -> None:
         """Refuses one file of a recipe as two languages."""
         first = self._spoken.setdefault((task.name, split), language)
         if first != language:
-            raise DataError(f"{pattern}: {task.name} {split} would be read from it in {first!r} and in {language!r}; "
-                            f"write {{lang}} into its name, or name a file for each: {split}@{language}")
+            raise DataError(
+                f"{pattern}: {task.name} {split} would be read from it in {first!r} and in"
+                f" {language!r}; write {{lang}} into its name, or name a file for each:"
+                f" {split}@{language}"
+            )
 
     def places(self, task: Task, pattern: str, language: str) -> tuple[Path, ...]:
         """The files of a pattern, which are all read."""
@@ -180,27 +193,38 @@ class Sources:
         if path.is_absolute():
             return path
         if self.root is None:
-            raise XittError(f"where is {relative}? Set data.root in the recipe or the environment variable XITT_DATA")
+            raise XittError(
+                f"where is {relative}? Set data.root in the recipe or the environment variable"
+                " XITT_DATA"
+            )
         return self.root / path
 
     def _read(self, task: Task, reference: str, language: str, *, most: int | None = None) -> Rows:
         split, start, stop = parse_slice(reference)
-        joined = task.joins and not _named(self.overrides.get(task.name, Override()).files, split, language)
+        joined = task.joins and not _named(
+            self.overrides.get(task.name, Override()).files, split, language
+        )
         if joined:
             reading, file = self._joined(task, split, language)
         else:
             task = self.labelled(task)
-            reading, file = self._reading(task, split, language), self.find(task, split, language)[0]
+            reading, file = (
+                self._reading(task, split, language),
+                self.find(task, split, language)[0],
+            )
         kept = cut(reading.rows, start, stop)
         if most is not None and len(kept) > most:
             kept = sample(kept, most)
         if not kept:
             raise DataError(f"{file}: no row is left in {task.name} {reference} ({language})")
-        rows = tuple(kept if joined else ({**row, "id": item_id(task, language, row["id"])} for row in kept))
+        rows = tuple(
+            kept if joined else ({**row, "id": item_id(task, language, row["id"])} for row in kept)
+        )
         return Rows(task, language, reference, rows, _digest(task, rows), reading.skipped, file)
 
     def _joined(self, task: Task, split: str, language: str) -> tuple[readers.Reading, Path]:
-        """The rows of a split of the tasks that one joins, items under their own origins; every missing one is told."""
+        """The rows of a split of the tasks that one joins, items under their own origins; every
+        missing one is told."""
         problems, found = Problems(f"{task.name} {split} is {', '.join(task.joins)} together"), []
         for name in task.joins:
             try:
@@ -208,21 +232,34 @@ class Sources:
             except XittError as error:
                 problems.add(str(error))
         problems.raise_if_any()
-        rows = [{**row, "group": f"{name}/{row['group']}"} for name, part in found for row in part.rows]
-        skipped = {f"{name}: {reason}": count for name, part in found for reason, count in part.skipped.items()}
+        rows = [
+            {**row, "group": f"{name}/{row['group']}"} for name, part in found for row in part.rows
+        ]
+        skipped = {
+            f"{name}: {reason}": count
+            for name, part in found
+            for reason, count in part.skipped.items()
+        }
         return readers.Reading(rows, skipped), found[0][1].file
 
     def _reading(self, task: Task, split: str, language: str) -> readers.Reading:
-        """The rows of a split under their raw ids; those of a second file count in a split of their own."""
+        """The rows of a split under their raw ids; those of a second file count in a split of their
+        own."""
         if task.reader not in READERS:
-            raise XittError(f"task {task.name}: this version has no reader {task.reader!r} for its files yet")
+            raise XittError(
+                f"task {task.name}: this version has no reader {task.reader!r} for its files yet"
+            )
         paths = self.find(task, split, language)
         if paths is None:
-            raise XittError(f"task {task.name} has no split {split!r}; it has {', '.join(task.files)}")
+            raise XittError(
+                f"task {task.name} has no split {split!r}; it has {', '.join(task.files)}"
+            )
         golds = self.find(task, split, language, gold=True) or (None,) * len(paths)
         if len(golds) != len(paths):
-            raise XittError(f"task {task.name} {split}: expected a file of labels for each of its {len(paths)} files, "
-                            f"found {len(golds)}")
+            raise XittError(
+                f"task {task.name} {split}: expected a file of labels for each of its {len(paths)}"
+                f" files, found {len(golds)}"
+            )
         rows, skipped = [], Counter()
         for n, (path, gold) in enumerate(zip(paths, golds, strict=True)):
             reading = self._call(task, split + (f"+{n}" if n else ""), language, path, gold)
@@ -230,23 +267,30 @@ class Sources:
             skipped.update(reading.skipped)
         return readers.Reading(rows, dict(skipped))
 
-    def _call(self, task: Task, split: str, language: str, path: Path, gold: Path | None) -> readers.Reading:
+    def _call(
+        self, task: Task, split: str, language: str, path: Path, gold: Path | None
+    ) -> readers.Reading:
         override = self.overrides.get(task.name, Override())
         options = {**task.options, **override.options}
         if "other" in options:  # the second file of a pair, beside the first
-            options["other"] = path.parent / in_language(str(options["other"]).replace("{split}", split), language)
+            options["other"] = path.parent / in_language(
+                str(options["other"]).replace("{split}", split), language
+            )
         if gold is not None:
             options["gold"] = gold
         if task.labels:
             options["labels"] = task.labels
         if task.open:  # what a test has beyond the labels of training is wrong, not an error
             options.setdefault("labels", None)
-            options["unseen"] = split.partition("+")[0] != parse_slice(override.train or task.train)[0]
+            options["unseen"] = (
+                split.partition("+")[0] != parse_slice(override.train or task.train)[0]
+            )
         return READERS[task.reader](path, split=split, **options)
 
 
 def _digest(task: Task, rows: Sequence[dict[str, Any]]) -> str:
-    """The digest of a task's rows; labels that only the data knows are what the numbers in them stand for."""
+    """The digest of a task's rows; labels that only the data knows are what the numbers in them
+    stand for."""
     return digest([task.name, list(rows), *([task.labels] if task.open else [])])
 
 
@@ -256,11 +300,14 @@ def _named(files: Mapping[str, str], split: str, language: str) -> str | None:
 
 
 def _of_language(task: Task, split: str, language: str, patterns: Sequence[str]) -> tuple[str, ...]:
-    """The patterns of a task's own files that are of a language: those that name it, or all of a task that has it."""
+    """The patterns of a task's own files that are of a language: those that name it, or all of a
+    task that has it."""
     found = tuple(pattern for pattern in patterns if "{lang}" in pattern or language in task.known)
     if patterns and not found:
-        raise DataError(f"{task.name} has files in {' '.join(task.known)}, none in {language}; name one in a recipe: "
-                        f"tasks.{task.name}.files: {{{split}@{language}: FILE}}")
+        raise DataError(
+            f"{task.name} has files in {' '.join(task.known)}, none in {language}; name one in a"
+            f" recipe: tasks.{task.name}.files: {{{split}@{language}: FILE}}"
+        )
     return found
 
 
@@ -269,20 +316,25 @@ def in_language(pattern: str, language: str) -> str:
     try:
         return pattern.format(lang=language)
     except (KeyError, IndexError, ValueError):
-        raise XittError(f"file pattern {pattern!r}: {{lang}} is the one thing that stands in braces") from None
+        raise XittError(
+            f"file pattern {pattern!r}: {{lang}} is the one thing that stands in braces"
+        ) from None
 
 
 def parse_slice(reference: str) -> tuple[str, str | None, str | None]:
     """`dev`, `dev[:80%]`, `train[100:600]` as split, start and stop."""
     found = _SLICE.fullmatch(reference)
     if not found:
-        raise XittError(f"split {reference!r}: write 'dev', 'dev[:80%]', 'dev[80%:]' or 'train[:500]'")
+        raise XittError(
+            f"split {reference!r}: write 'dev', 'dev[:80%]', 'dev[80%:]' or 'train[:500]'"
+        )
     return found["split"], found["start"], found["stop"]
 
 
 def cut(rows: list[dict], start: str | None, stop: str | None) -> list[dict]:
-    """The rows of a slice; a group stands where its first row does, so that no premise, paragraph or article
-    stands on both sides of a bound."""
+    """The rows of a slice; a group stands where its first row does, so that no premise, paragraph
+    or article stands on both sides of a bound."""
+
     def bound(text: str | None, default: int) -> int:
         if text is None:
             return default
@@ -295,7 +347,10 @@ def cut(rows: list[dict], start: str | None, stop: str | None) -> list[dict]:
 
 
 def sample(rows: list[dict], most: int) -> list[dict]:
-    """`most` rows chosen by the hash of their id, in file order: stable, and a smaller sample lies in a larger one."""
-    by_hash = sorted(range(len(rows)), key=lambda at: hashlib.sha256(rows[at]["id"].encode()).digest())
+    """`most` rows chosen by the hash of their id, in file order: stable, and a smaller sample lies
+    in a larger one."""
+    by_hash = sorted(
+        range(len(rows)), key=lambda at: hashlib.sha256(rows[at]["id"].encode()).digest()
+    )
     chosen = sorted(by_hash[:most])
     return [rows[at] for at in chosen]

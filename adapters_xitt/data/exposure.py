@@ -15,13 +15,18 @@ ZERO_SHOT, LANGUAGE_SEEN, TASK_SEEN = "zero-shot", "language-seen", "task+langua
 STAR = "*"  # on the tag of a cell that a module reached of which nobody knows what it has seen
 UNKNOWN = "unknown"  # the role of what a module taken in from elsewhere may have seen
 FEWEST_WORDS = 5  # of a text that counts; shorter ones recur by chance
-# Shares of the smaller of two sets from which the rows that they have in common are no chance. Splits of one corpus
-# repeat single sentences (23 % of WikiANN's in Hindi), whole pairs and questions hardly (1.4 % of SICK's); a set that
-# was drawn from a test repeats all of its own.
+# Shares of the smaller of two sets from which the rows that they have in common are no chance.
+# Splits of one corpus repeat single sentences (23 % of WikiANN's in Hindi), whole pairs and
+# questions hardly (1.4 % of SICK's); a set that was drawn from a test repeats all of its own.
 SAME_SENTENCES, SAME_PAIRS = 0.5, 0.1
-OVERLAP = 0.5  # share of a test's items with a text in training above which a cell is blocked, if a recipe says nothing
-# Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Han. Two of their characters count as a word.
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+# share of a test's items with a text in training above which a cell is blocked, if a recipe says
+# nothing
+OVERLAP = 0.5
+# Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Han. Two of their
+# characters count as a word.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+)
 
 
 @dataclass(frozen=True)
@@ -34,19 +39,35 @@ class DataSet:
     digest: str
     ids: frozenset[str]
     texts: frozenset[str]  # hashes of the single texts that are long enough to count
-    rows: frozenset[str] = frozenset()  # hashes of the whole rows; none in what an older version stored
+    # hashes of the whole rows; none in what an older version stored
+    rows: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, task: str, language: str, split: str, digest: str, rows: Sequence[dict[str, Any]]) -> DataSet:
+    def of(
+        cls, task: str, language: str, split: str, digest: str, rows: Sequence[dict[str, Any]]
+    ) -> DataSet:
         """The data set of `rows`, whose ids are namespaced."""
         hashed = [hashed_row(row) for row in rows]
-        return cls(task, language, split, digest, frozenset(row["id"] for row in rows),
-                   frozenset(text for row in hashed for text in row.long),
-                   frozenset(row.whole for row in hashed if row.whole))
+        return cls(
+            task,
+            language,
+            split,
+            digest,
+            frozenset(row["id"] for row in rows),
+            frozenset(text for row in hashed for text in row.long),
+            frozenset(row.whole for row in hashed if row.whole),
+        )
 
     def record(self) -> dict:
-        return {"task": self.task, "language": self.language, "split": self.split, "digest": self.digest,
-                "ids": sorted(self.ids), "texts": sorted(self.texts), "rows": sorted(self.rows)}
+        return {
+            "task": self.task,
+            "language": self.language,
+            "split": self.split,
+            "digest": self.digest,
+            "ids": sorted(self.ids),
+            "texts": sorted(self.texts),
+            "rows": sorted(self.rows),
+        }
 
     @classmethod
     def from_record(cls, record: dict) -> DataSet:
@@ -60,17 +81,21 @@ class HashedRow:
 
     texts: tuple[str, ...]
     long: tuple[str, ...]  # those of five words or more
-    whole: str  # of all of them, whatever their order; empty where they have fewer than five words together
+    # of all of them, whatever their order; empty where they have fewer than five words together
+    whole: str
 
 
 @dataclass(frozen=True)
 class Index:
-    """The items of a test in one language by the hashes of their texts, in which training texts are looked up."""
+    """The items of a test in one language by the hashes of their texts, in which training texts are
+    looked up."""
 
     ids: frozenset[str]
-    texts: Mapping[str, frozenset[str]] = field(repr=False)  # of a long text -> the items that have it
+    # of a long text -> the items that have it
+    texts: Mapping[str, frozenset[str]] = field(repr=False)
     rows: Mapping[str, frozenset[str]] = field(repr=False)  # of a whole row -> its items
-    parts: Mapping[str, frozenset[str]] = field(repr=False)  # an item -> its texts, where it has several
+    # an item -> its texts, where it has several
+    parts: Mapping[str, frozenset[str]] = field(repr=False)
 
     @classmethod
     def of(cls, rows: Iterable[dict[str, Any]]) -> Index:
@@ -88,24 +113,33 @@ class Index:
                 by_row.setdefault(hashed.whole, set()).add(item)
                 if len(hashed.texts) > 1:
                     parts[item] = frozenset(hashed.texts)
-        return cls(frozenset(ids), {text: frozenset(items) for text, items in by_text.items()},
-                   {text: frozenset(items) for text, items in by_row.items()}, parts)
+        return cls(
+            frozenset(ids),
+            {text: frozenset(items) for text, items in by_text.items()},
+            {text: frozenset(items) for text, items in by_row.items()},
+            parts,
+        )
 
     def items_with_texts(self, data: DataSet) -> frozenset[str]:
-        """The items one of whose texts, long enough to count, stands in `data`: a premise, a paragraph, a sentence."""
+        """The items one of whose texts, long enough to count, stands in `data`: a premise, a
+        paragraph, a sentence."""
         return _union(self.texts, data.texts)
 
     def items_with_rows(self, data: DataSet) -> frozenset[str]:
         """The items whose whole row stands in `data`, by its texts: the same items under other ids.
 
-        A row of several texts is whole where one row of `data` has them all, or each is a row of `data` by itself
-        (plain text made of pairs); two texts that stand in two different pairs are not. A row of one text, a sentence,
-        is whole where any row has it. Corpora repeat rows by chance, so that they count only from a share of the
-        smaller of the two sets on (`SAME_SENTENCES`, `SAME_PAIRS`); fewer are left to the share of texts in common."""
+        A row of several texts is whole where one row of `data` has them all, or each is a row of
+        `data` by itself (plain text made of pairs); two texts that stand in two different pairs are
+        not. A row of one text, a sentence, is whole where any row has it. Corpora repeat rows by
+        chance, so that they count only from a share of the smaller of the two sets on
+        (`SAME_SENTENCES`, `SAME_PAIRS`); fewer are left to the share of texts in common."""
         items = _union(self.rows, data.rows) | {
-            item for item in _union(self.rows, data.texts) if item not in self.parts}
+            item for item in _union(self.rows, data.texts) if item not in self.parts
+        }
         if candidates := _union(self.texts, data.rows):
-            items |= {item for item in candidates if item in self.parts and self.parts[item] <= data.rows}
+            items |= {
+                item for item in candidates if item in self.parts and self.parts[item] <= data.rows
+            }
         least = (SAME_PAIRS if self.parts else SAME_SENTENCES) * min(len(self.rows), len(data.rows))
         return frozenset(items) if items and len(items) >= least else frozenset()
 
@@ -124,7 +158,8 @@ class Exposure:
 
 
 def item_id(task: Task, language: str, raw: str) -> str:
-    """The origin-namespaced id of an item; translations of one item share it where the task's rows are parallel."""
+    """The origin-namespaced id of an item; translations of one item share it where the task's rows
+    are parallel."""
     return f"{task.origin}/{raw}" if task.parallel else f"{task.origin}/{language}/{raw}"
 
 
@@ -152,7 +187,13 @@ def hashed_row(row: dict[str, Any]) -> HashedRow:
     hashes = tuple(map(_hash, normalised))
     counts = [_words(text) for text in normalised]
     long = tuple(text for text, count in zip(hashes, counts, strict=True) if count >= FEWEST_WORDS)
-    whole = "" if sum(counts) < FEWEST_WORDS else hashes[0] if len(hashes) == 1 else _hash(" ".join(sorted(hashes)))
+    whole = (
+        ""
+        if sum(counts) < FEWEST_WORDS
+        else hashes[0]
+        if len(hashes) == 1
+        else _hash(" ".join(sorted(hashes)))
+    )
     return HashedRow(hashes, long, whole)
 
 
@@ -179,13 +220,20 @@ def merged(exposures: Iterable[Iterable[Exposure]]) -> tuple[Exposure, ...]:
     return tuple(dict.fromkeys(exposure for part in exposures for exposure in part))
 
 
-def tag(task: Task, language: str, exposures: Iterable[Exposure], *, same_task: Iterable[str],
-        unsure: bool = False) -> str:
-    """The tag of a cell: which of its language and task the parts have seen, in training or selection.
+def tag(
+    task: Task,
+    language: str,
+    exposures: Iterable[Exposure],
+    *,
+    same_task: Iterable[str],
+    unsure: bool = False,
+) -> str:
+    """The tag of a cell: which of its language and task the parts have seen, in training or
+    selection.
 
-    `same_task` are the names under which the task's own training goes (XQuAD's is SQuAD). `unsure`: what was seen
-    can't be told from the test, or was scored in spite of what they share; the tag then carries a star, as it does
-    where nobody knows what a part has seen."""
+    `same_task` are the names under which the task's own training goes (XQuAD's is SQuAD). `unsure`:
+    what was seen can't be told from the test, or was scored in spite of what they share; the tag
+    then carries a star, as it does where nobody knows what a part has seen."""
     same, exposures = {task.name, *same_task}, list(exposures)
     seen = [exposure for exposure in exposures if exposure.language == language]
     found = LANGUAGE_SEEN if seen else ZERO_SHOT

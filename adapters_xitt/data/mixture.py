@@ -1,6 +1,8 @@
-"""What a module is trained on: portions of tasks in languages, and how several are mixed, one per optimiser step.
+"""What a module is trained on: portions of tasks in languages, and how several are mixed, one per
+optimiser step.
 
-`squad` · `squad@es` · `xnli@de+ru+sw` · `squad:permuted` (a control) · `squad:text` (its texts, masked words)."""
+`squad` · `squad@es` · `xnli@de+ru+sw` · `squad:permuted` (a control) · `squad:text` (its texts,
+masked words)."""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ from adapters_xitt.tasks import TASKS, Task, task
 
 ENGLISH = "en"  # the language of training where nothing else is said
 VARIANTS = {
-    "permuted": "its labels permuted among its examples: the same text and steps, nothing to learn from labels",
+    "permuted": (
+        "its labels permuted among its examples: the same text and steps, nothing to learn from"
+        " labels"
+    ),
     "text": "masked words of its texts: the same text, no labels",
 }
 SAMPLING = {
@@ -34,7 +39,8 @@ _PORTION = re.compile(r"(?P<task>[^@:]+)(?:@(?P<languages>[^:]+))?(?::(?P<varian
 
 @dataclass(frozen=True)
 class Portion:
-    """Training data of one task: in which languages, at most how many examples, and what was done to them."""
+    """Training data of one task: in which languages, at most how many examples, and what was done
+    to them."""
 
     task: str
     languages: tuple[str, ...] = (ENGLISH,)
@@ -54,21 +60,28 @@ class Portion:
         own = task(self.task)
         if self.variant != "text":
             return replace(own, labels=self.labels) if self.labels else own
-        return replace(task("text"), name=f"{own.name}:text", origin=own.origin, parallel=own.parallel,
-                       derived_from=own.derived_from)
+        return replace(
+            task("text"),
+            name=f"{own.name}:text",
+            origin=own.origin,
+            parallel=own.parallel,
+            derived_from=own.derived_from,
+        )
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Portions trained as one module. `shares` fixes the share of steps of some (masked words, say); the others share
-    the rest by `sampling`. No portion at all is the random module of the capacity control."""
+    """Portions trained as one module. `shares` fixes the share of steps of some (masked words,
+    say); the others share the rest by `sampling`. No portion at all is the random module of the
+    capacity control."""
 
     name: str
     portions: tuple[Portion, ...]
     sampling: str = "proportional"
     temperature: float = 1.0
     cap: int | None = None  # examples that a task counts as, at most
-    languages: str = "proportional"  # within a portion: all examples, or "even": each language cut to the smallest
+    # within a portion: all examples, or "even": each language cut to the smallest
+    languages: str = "proportional"
     shares: tuple[tuple[str, float], ...] = ()  # a portion's text form and its share
 
     @property
@@ -78,7 +91,8 @@ class Mixture:
 
     @property
     def text(self) -> str:
-        """The text forms of its portions: what first values are drawn for. The name is people's and decides nothing."""
+        """The text forms of its portions: what first values are drawn for. The name is people's and
+        decides nothing."""
         return "+".join(part.text for part in self.portions) or RANDOM
 
     def record(self) -> dict[str, Any]:
@@ -91,22 +105,33 @@ class Mixture:
         return json.loads(json.dumps(found))  # lists, as a file gives them back
 
     def epoch(self, sizes: Sequence[int], batches: Sequence[int]) -> float:
-        """Optimiser steps of one pass: every task's own, of `sizes` examples in batches of `batches`, added up; what
-        has a fixed share comes on top (jiant's rule)."""
+        """Optimiser steps of one pass: every task's own, of `sizes` examples in batches of
+        `batches`, added up; what has a fixed share comes on top (jiant's rule)."""
         fixed = dict(self.shares)
-        free = sum(math.ceil((min(size, self.cap) if self.cap else size) / batch)
-                   for part, size, batch in zip(self.portions, sizes, batches, strict=True) if part.text not in fixed)
+        free = sum(
+            math.ceil((min(size, self.cap) if self.cap else size) / batch)
+            for part, size, batch in zip(self.portions, sizes, batches, strict=True)
+            if part.text not in fixed
+        )
         return free / (1 - sum(fixed.values()))
 
     def probabilities(self, sizes: Sequence[int]) -> list[float]:
-        """The share of optimiser steps of every portion, from its number of examples; they sum to one."""
+        """The share of optimiser steps of every portion, from its number of examples; they sum to
+        one."""
         fixed = dict(self.shares)
         capped = [min(size, self.cap) if self.cap else size for size in sizes]
-        power = {"proportional": 1.0, "even": 0.0, "temperature": 1 / self.temperature}[self.sampling]
-        free = [0.0 if part.text in fixed else float(size) ** power
-                for part, size in zip(self.portions, capped, strict=True)]
+        power = {"proportional": 1.0, "even": 0.0, "temperature": 1 / self.temperature}[
+            self.sampling
+        ]
+        free = [
+            0.0 if part.text in fixed else float(size) ** power
+            for part, size in zip(self.portions, capped, strict=True)
+        ]
         rest = (1 - sum(fixed.values())) / sum(free) if any(free) else 0.0
-        return [fixed.get(part.text, weight * rest) for part, weight in zip(self.portions, free, strict=True)]
+        return [
+            fixed.get(part.text, weight * rest)
+            for part, weight in zip(self.portions, free, strict=True)
+        ]
 
 
 def single(text: str, *, examples: int | None = None) -> Mixture:
@@ -117,37 +142,85 @@ def single(text: str, *, examples: int | None = None) -> Mixture:
 
 
 def recorded(name: str, record: Any) -> Mixture:
-    """The mixture whose `record()` this is, under the name people gave it; a `XittError` where it is none."""
-    known, part_of = {row.name for row in fields(Mixture)} - {"name"}, {row.name for row in fields(Portion)}
-    if not isinstance(record, dict) or set(record) != known or not isinstance(record["portions"], list):
+    """The mixture whose `record()` this is, under the name people gave it; a `XittError` where it
+    is none."""
+    known, part_of = (
+        {row.name for row in fields(Mixture)} - {"name"},
+        {row.name for row in fields(Portion)},
+    )
+    if (
+        not isinstance(record, dict)
+        or set(record) != known
+        or not isinstance(record["portions"], list)
+    ):
         raise XittError(f"mixture: an object with {', '.join(sorted(known))} is needed")
     portions = []
     for part in record["portions"]:
         if not isinstance(part, dict) or set(part) - part_of or part_of - {"labels"} - set(part):
-            raise XittError("mixture: a portion has task, languages, variant, examples, and labels where only its "
-                            "data knows them")
+            raise XittError(
+                "mixture: a portion has task, languages, variant, examples, and labels where only"
+                " its data knows them"
+            )
         lists = [part["languages"], part.get("labels", [])]
-        if not (all(isinstance(one, list) and all(isinstance(word, str) for word in one) for one in lists)
-                and isinstance(part["task"], str) and isinstance(part["variant"], str)
-                and _counts(part["examples"])):
-            raise XittError("mixture: a portion's task and variant are words, its languages and labels lists of them, "
-                            f"its examples a whole number or null, not {str(part)[:200]}")
-        made = Portion(part["task"], tuple(part["languages"]), part["variant"], part["examples"], tuple(lists[1]))
-        if portion(made.text) != replace(made, examples=None, labels=()):  # unknown words are refused by name
+        if not (
+            all(
+                isinstance(one, list) and all(isinstance(word, str) for word in one)
+                for one in lists
+            )
+            and isinstance(part["task"], str)
+            and isinstance(part["variant"], str)
+            and _counts(part["examples"])
+        ):
+            raise XittError(
+                "mixture: a portion's task and variant are words, its languages and labels lists"
+                f" of them, its examples a whole number or null, not {str(part)[:200]}"
+            )
+        made = Portion(
+            part["task"],
+            tuple(part["languages"]),
+            part["variant"],
+            part["examples"],
+            tuple(lists[1]),
+        )
+        # unknown words are refused by name
+        if portion(made.text) != replace(made, examples=None, labels=()):
             raise XittError(f"mixture: {part['task'][:80]!r} is no task's name")
         portions.append(made)
     shares, temperature = record["shares"], record["temperature"]
-    if not (isinstance(shares, list) and all(
-            isinstance(one, list) and len(one) == 2 and isinstance(one[0], str) and _share(one[1]) for one in shares)):
+    if not (
+        isinstance(shares, list)
+        and all(
+            isinstance(one, list) and len(one) == 2 and isinstance(one[0], str) and _share(one[1])
+            for one in shares
+        )
+    ):
         raise XittError("mixture: shares are pairs of a portion and a share from 0 to below 1")
-    if record["sampling"] not in tuple(SAMPLING) or record["languages"] not in ("proportional", "even"):
-        raise XittError(f"mixture: sampling is one of {', '.join(SAMPLING)}, languages proportional or even")
-    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not 0 < temperature <= 1000:
-        raise XittError(f"mixture: a temperature is above 0 and at most 1000, not {str(temperature)[:40]}")
+    if record["sampling"] not in tuple(SAMPLING) or record["languages"] not in (
+        "proportional",
+        "even",
+    ):
+        raise XittError(
+            f"mixture: sampling is one of {', '.join(SAMPLING)}, languages proportional or even"
+        )
+    if (
+        isinstance(temperature, bool)
+        or not isinstance(temperature, (int, float))
+        or not 0 < temperature <= 1000
+    ):
+        raise XittError(
+            f"mixture: a temperature is above 0 and at most 1000, not {str(temperature)[:40]}"
+        )
     if not _counts(record["cap"]):
         raise XittError(f"mixture: a cap is a whole number or null, not {str(record['cap'])[:40]}")
-    return Mixture(name, tuple(portions), record["sampling"], float(temperature), record["cap"], record["languages"],
-                   tuple((text, share) for text, share in shares))
+    return Mixture(
+        name,
+        tuple(portions),
+        record["sampling"],
+        float(temperature),
+        record["cap"],
+        record["languages"],
+        tuple((text, share) for text, share in shares),
+    )
 
 
 def _counts(value: Any) -> bool:
@@ -163,8 +236,10 @@ def portion(text: str) -> Portion:
     """The portion written in `text`; a `XittError` that names what is unknown."""
     found = _PORTION.fullmatch(text)
     if not found:
-        raise XittError(f"{text!r}: write a task, with languages and a variant where wanted: squad, squad@es, "
-                        "xnli@de+ru, squad:permuted")
+        raise XittError(
+            f"{text!r}: write a task, with languages and a variant where wanted: squad, squad@es, "
+            "xnli@de+ru, squad:permuted"
+        )
     name, variant = found["task"], found["variant"] or ""
     languages = tuple(found["languages"].split("+")) if found["languages"] else (ENGLISH,)
     if name not in TASKS:
@@ -192,9 +267,11 @@ def space_of(kind: str, labels: Sequence[str]) -> str:
 
 
 def schedule(probabilities: Sequence[float], steps: int) -> np.ndarray:
-    """Which portion each step trains [steps]: after every step, each has had its share to within a step and a half.
+    """Which portion each step trains [steps]: after every step, each has had its share to within a
+    step and a half.
 
-    The portion furthest behind its share comes next, so that a resumed run needs nothing but the step's number."""
+    The portion furthest behind its share comes next, so that a resumed run needs nothing but the
+    step's number."""
     shares, taken = np.asarray(probabilities), np.zeros(len(probabilities))
     found = np.zeros(steps, dtype=np.int64)
     for step in range(steps):
@@ -204,8 +281,8 @@ def schedule(probabilities: Sequence[float], steps: int) -> np.ndarray:
 
 
 def permuted(rows: Sequence[dict[str, Any]], kind: str, *, seed: int) -> list[dict[str, Any]]:
-    """The rows with their labels permuted among them; a question gets a span of its answer's length anywhere in its
-    context, a sentence a tag sequence drawn from all words' tags."""
+    """The rows with their labels permuted among them; a question gets a span of its answer's length
+    anywhere in its context, a sentence a tag sequence drawn from all words' tags."""
     draw, changed = np.random.default_rng(seed), [dict(row) for row in rows]
     if kind in ("pair", "choice"):
         labels = [row["label"] for row in rows]
@@ -234,12 +311,22 @@ def _elsewhere(context: str, answer: dict[str, Any], draw: np.random.Generator) 
 
 
 def texts_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every text of the rows once, as rows of masked language modelling that keep the ids they came from."""
+    """Every text of the rows once, as rows of masked language modelling that keep the ids they came
+    from."""
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
-        parts = [" ".join(row["words"])] if "words" in row else [
-            row[name] for name in ("a", "b", "question", "context", "prompt", "text") if row.get(name)]
+        parts = (
+            [" ".join(row["words"])]
+            if "words" in row
+            else [
+                row[name]
+                for name in ("a", "b", "question", "context", "prompt", "text")
+                if row.get(name)
+            ]
+        )
         parts += [choice for choice in row.get("choices", ())]
         for text in parts:
-            found.setdefault(text, {"id": row["id"], "group": row.get("group", row["id"]), "text": text})
+            found.setdefault(
+                text, {"id": row["id"], "group": row.get("group", row["id"]), "text": text}
+            )
     return list(found.values())

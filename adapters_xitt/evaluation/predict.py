@@ -1,4 +1,5 @@
-"""A cohort of compositions scored on the same units: batch by batch over a shared trunk, then decoded and measured."""
+"""A cohort of compositions scored on the same units: batch by batch over a shared trunk, then
+decoded and measured."""
 
 from __future__ import annotations
 
@@ -21,27 +22,38 @@ from adapters_xitt.tasks import Task
 
 
 class Attention:
-    """What a fusion gives each of its parts: the mean over tokens of every layer, bottleneck by bottleneck."""
+    """What a fusion gives each of its parts: the mean over tokens of every layer, bottleneck by
+    bottleneck."""
 
     def __init__(self) -> None:
         self.total: dict[int, list[NDArray]] = {}
         self.tokens = 0
 
     def add(self, found: Mapping[int, Sequence[Any]], mask: NDArray) -> None:
-        """Adds a batch: layer → arrays [units, tokens, parts], one for each bottleneck of the layer."""
+        """Adds a batch: layer → arrays [units, tokens, parts], one for each bottleneck of the
+        layer."""
         self.tokens += int(mask.sum())
         for layer, arrays in found.items():
-            sums = [np.einsum("utp,ut->p", np.asarray(one, dtype=np.float64), mask) for one in arrays]
-            self.total[layer] = [a + b for a, b in zip(self.total.get(layer, [0.0] * len(sums)), sums, strict=True)]
+            sums = [
+                np.einsum("utp,ut->p", np.asarray(one, dtype=np.float64), mask) for one in arrays
+            ]
+            self.total[layer] = [
+                a + b for a, b in zip(self.total.get(layer, [0.0] * len(sums)), sums, strict=True)
+            ]
 
     def mean(self) -> list[list[float]]:
         """[bottlenecks from the lowest layer up, parts]; each sums to one."""
-        return [(total / self.tokens).tolist() for layer in sorted(self.total) for total in self.total[layer]]
+        return [
+            (total / self.tokens).tolist()
+            for layer in sorted(self.total)
+            for total in self.total[layer]
+        ]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One composition of a cohort and the head above it; `attention` collects what a fusion attends to."""
+    """One composition of a cohort and the head above it; `attention` collects what a fusion attends
+    to."""
 
     lowered: Lowered
     head: nn.Module
@@ -49,41 +61,67 @@ class Scored:
 
 
 def layer_of(task: Task, layers: int, *, name: str | None = None, layer: int | None = None) -> int:
-    """The depth a task reads: the top, or for retrieval that of its convention, in proportion to 24 layers."""
+    """The depth a task reads: the top, or for retrieval that of its convention, in proportion to 24
+    layers."""
     if task.trains:
         return layers
     return layer if layer is not None else round(layers * task.reading(name).layer)
 
 
-def convention(task: Task, layers: int, *, name: str | None = None, layer: int | None = None) -> str:
-    """The name of the choices a score depends on where sources disagree; part of the cell's identity."""
+def convention(
+    task: Task, layers: int, *, name: str | None = None, layer: int | None = None
+) -> str:
+    """The name of the choices a score depends on where sources disagree; part of the cell's
+    identity."""
     reading = task.reading(name)
-    how = {"retrieval": "cosine", "ranking": "cosine", "mining": "ratio to 4 neighbours, threshold of dev"}
+    how = {
+        "retrieval": "cosine",
+        "ranking": "cosine",
+        "mining": "ratio to 4 neighbours, threshold of dev",
+    }
     if task.kind in how:
         pooled = "first token" if reading.pooling == "first" else "mean over tokens"
-        return (f"{pooled} at layer {layer_of(task, layers, name=name, layer=layer)} of {layers}, {how[task.kind]}"
-                + (", sentence and paragraph" if reading.context else ""))
-    by_metric = {"mlqa": "MLQA's own normalisation, spans on characters",
-                 "tag_accuracy": "first sub-token",
-                 "squad2": "SQuAD v2.0, null at threshold 0, spans on characters"}
+        return (
+            f"{pooled} at layer {layer_of(task, layers, name=name, layer=layer)} of {layers},"
+            f" {how[task.kind]}" + (", sentence and paragraph" if reading.context else "")
+        )
+    by_metric = {
+        "mlqa": "MLQA's own normalisation, spans on characters",
+        "tag_accuracy": "first sub-token",
+        "squad2": "SQuAD v2.0, null at threshold 0, spans on characters",
+    }
     scored = by_metric.get(task.metric) or {
-        "tagging": "first sub-token, spans of equal tags", "qa": "SQuAD v1.1 on characters",
-        "mlm": "15 % of the tokens, one drawing"}.get(task.kind, "plain")
+        "tagging": "first sub-token, spans of equal tags",
+        "qa": "SQuAD v1.1 on characters",
+        "mlm": "15 % of the tokens, one drawing",
+    }.get(task.kind, "plain")
     read = {"tagging": f", {reading.name}", "qa": f", spans {reading.name}"}
     return scored + read.get(task.kind, "")
 
 
 def trunk_depth(rows: Sequence[Scored], stop: int) -> int:
-    """Layers that all compositions share; a fully fine-tuned encoder shares none, its embeddings included."""
+    """Layers that all compositions share; a fully fine-tuned encoder shares none, its embeddings
+    included."""
     return min([stop, *(row.lowered.depth for row in rows)])
 
 
 @torch.no_grad()
-def say(rig: Rig, rows: Sequence[Scored], units: Units, kind: str, *, fabric: Fabric, tokens: int, stop: int,
-        tick: Callable[[int], None] = lambda n: None) -> list[list[NDArray]]:
-    """What each composition's head says of each unit, [rows][units]; the trunk runs once per batch, longest first.
+def say(
+    rig: Rig,
+    rows: Sequence[Scored],
+    units: Units,
+    kind: str,
+    *,
+    fabric: Fabric,
+    tokens: int,
+    stop: int,
+    tick: Callable[[int], None] = lambda n: None,
+) -> list[list[NDArray]]:
+    """What each composition's head says of each unit, [rows][units]; the trunk runs once per batch,
+    longest first.
 
-    `stop` is the depth that is read, `tick` is told the tokens of every batch, once for each row."""
+    `stop` is the depth that is read, `tick` is told the tokens of every batch, once for each
+    row."""
     found: list[list[Any]] = [[None] * len(units) for _ in rows]
     for row in rows:
         row.head.eval()
@@ -91,7 +129,9 @@ def say(rig: Rig, rows: Sequence[Scored], units: Units, kind: str, *, fabric: Fa
     below = trunk_depth(shared, stop)
     for chosen in micro_batches(units.lengths, range(len(units)), tokens, bundles=units.bundles()):
         arrays = collate(units, chosen, pad=rig.encoder.files.config["pad_token_id"])
-        batch = {name: torch.from_numpy(value).to(rig.encoder.device) for name, value in arrays.items()}
+        batch = {
+            name: torch.from_numpy(value).to(rig.encoder.device) for name, value in arrays.items()
+        }
         trunk = None
         if shared:
             rig.activate(Lowered((), (), None, below))
@@ -126,13 +166,23 @@ class Asked:
 
 
 @torch.no_grad()
-def mixed(rig: Rig, asked: Sequence[Asked], *, fabric: Fabric, tokens: int, stop: int,
-          tick: Callable[[int], None] = lambda n: None) -> list[list[NDArray]]:
-    """What is said of each unit of each of `asked`, in batches that hold units of several, each row under its own
-    composition and head. The trunk runs once for a batch; so do the layers above it where `Rig.activate_rows` has an
-    exact form for the compositions, and once for each composition where it has none."""
+def mixed(
+    rig: Rig,
+    asked: Sequence[Asked],
+    *,
+    fabric: Fabric,
+    tokens: int,
+    stop: int,
+    tick: Callable[[int], None] = lambda n: None,
+) -> list[list[NDArray]]:
+    """What is said of each unit of each of `asked`, in batches that hold units of several, each row
+    under its own composition and head. The trunk runs once for a batch; so do the layers above it
+    where `Rig.activate_rows` has an exact form for the compositions, and once for each composition
+    where it has none."""
     if any(one.scored.lowered.full or one.scored.attention for one in asked):
-        raise ValueError("a fully fine-tuned encoder shares no batch, and attention is collected by `say`")
+        raise ValueError(
+            "a fully fine-tuned encoder shares no batch, and attention is collected by `say`"
+        )
     found: list[list[Any]] = [[None] * len(one.units) for one in asked]
     below = trunk_depth([one.scored for one in asked], stop)
     firsts = np.cumsum([0, *(len(one.units) for one in asked)])
@@ -142,20 +192,47 @@ def mixed(rig: Rig, asked: Sequence[Asked], *, fabric: Fabric, tokens: int, stop
         own = one.units.bundles()
         bundles.append(own + (1 + max((int(part.max()) for part in bundles), default=-1)))
     pad = rig.encoder.files.config["pad_token_id"]
-    for chosen in micro_batches(lengths, range(len(lengths)), tokens, bundles=np.concatenate(bundles)):
-        groups = {at: [unit - int(firsts[at]) for unit in chosen if firsts[at] <= unit < firsts[at + 1]]
-                  for at in range(len(asked))}
+    for chosen in micro_batches(
+        lengths, range(len(lengths)), tokens, bundles=np.concatenate(bundles)
+    ):
+        groups = {
+            at: [unit - int(firsts[at]) for unit in chosen if firsts[at] <= unit < firsts[at + 1]]
+            for at in range(len(asked))
+        }
         groups = {at: units for at, units in groups.items() if units}
-        batches = {at: {name: torch.from_numpy(value).to(rig.encoder.device) for name, value in
-                        collate(asked[at].units, units, pad=pad).items()} for at, units in groups.items()}
-        ids = nn.utils.rnn.pad_sequence([row for batch in batches.values() for row in batch["ids"]], True, pad)
-        mask = nn.utils.rnn.pad_sequence([row for batch in batches.values() for row in batch["mask"]], True, 0)
+        batches = {
+            at: {
+                name: torch.from_numpy(value).to(rig.encoder.device)
+                for name, value in collate(asked[at].units, units, pad=pad).items()
+            }
+            for at, units in groups.items()
+        }
+        ids = nn.utils.rnn.pad_sequence(
+            [row for batch in batches.values() for row in batch["ids"]], True, pad
+        )
+        mask = nn.utils.rnn.pad_sequence(
+            [row for batch in batches.values() for row in batch["mask"]], True, 0
+        )
         sizes = [len(units) for units in groups.values()]
-        for (at, units), hidden in zip(groups.items(), _upper(rig, [asked[at].scored.lowered for at in groups], sizes,
-                                                               ids, mask, below, stop, fabric), strict=True):
+        for (at, units), hidden in zip(
+            groups.items(),
+            _upper(
+                rig,
+                [asked[at].scored.lowered for at in groups],
+                sizes,
+                ids,
+                mask,
+                below,
+                stop,
+                fabric,
+            ),
+            strict=True,
+        ):
             with fabric.autocast():
                 own = hidden[:, : batches[at]["ids"].shape[1]]
-                said = HEADS[asked[at].kind].say(asked[at].scored.head(own, batches[at]), batches[at])
+                said = HEADS[asked[at].kind].say(
+                    asked[at].scored.head(own, batches[at]), batches[at]
+                )
             for unit, value in zip(units, said, strict=True):
                 found[at][unit] = value
         stopping.check()
@@ -163,8 +240,16 @@ def mixed(rig: Rig, asked: Sequence[Asked], *, fabric: Fabric, tokens: int, stop
     return found
 
 
-def _upper(rig: Rig, forms: Sequence[Lowered], sizes: Sequence[int], ids: Tensor, mask: Tensor, below: int, stop: int,
-           fabric: Fabric) -> list[Tensor]:
+def _upper(
+    rig: Rig,
+    forms: Sequence[Lowered],
+    sizes: Sequence[int],
+    ids: Tensor,
+    mask: Tensor,
+    below: int,
+    stop: int,
+    fabric: Fabric,
+) -> list[Tensor]:
     """The hidden states [rows, tokens, width] of each run of rows under its own form."""
     with fabric.autocast():
         rig.activate(Lowered((), (), None, below))
@@ -172,7 +257,9 @@ def _upper(rig: Rig, forms: Sequence[Lowered], sizes: Sequence[int], ids: Tensor
         if rig.activate_rows(forms, sizes):
             return list(rig.encoder.run(trunk, mask, below, stop).split(list(sizes)))
         found = []
-        for form, rows, seen in zip(forms, trunk.split(list(sizes)), mask.split(list(sizes)), strict=True):
+        for form, rows, seen in zip(
+            forms, trunk.split(list(sizes)), mask.split(list(sizes)), strict=True
+        ):
             rig.activate(form)
             found.append(rig.encoder.run(rows, seen, below, stop))
         return found

@@ -1,4 +1,5 @@
-"""What question answering can score at best: gold spans encoded and decoded again, and why some do not come back."""
+"""What question answering can score at best: gold spans encoded and decoded again, and why some do
+not come back."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ REASONS = (BACK, NORMALISED, INSIDE, LONG, CUT)
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Questions of a test by what becomes of their first gold answer, and the scores of gold spans in percent."""
+    """Questions of a test by what becomes of their first gold answer, and the scores of gold spans
+    in percent."""
 
     counts: Mapping[str, int]
     scores: Mapping[str, float]
@@ -35,16 +37,20 @@ class Ceiling:
 def golden(units: Units) -> list[NDArray]:
     """The logits [2, tokens] of a head that points at the gold span of every window."""
     said = []
-    for ids, start, end in zip(*(units.columns[name] for name in ("ids", "start", "end")), strict=True):
+    for ids, start, end in zip(
+        *(units.columns[name] for name in ("ids", "start", "end")), strict=True
+    ):
         logits = np.zeros((2, len(ids)), dtype=np.float32)
         logits[0, start] = logits[1, end] = 50.0
         said.append(logits)
     return said
 
 
-def ceiling(task: Task, language: str, rows: Sequence[Mapping[str, Any]], units: Units, lengths: Lengths) -> Ceiling:
-    """The ceiling of a test in one language. A span that comes back for none of the known reasons is a ValueError: the
-    encoding or the decoding would be wrong."""
+def ceiling(
+    task: Task, language: str, rows: Sequence[Mapping[str, Any]], units: Units, lengths: Lengths
+) -> Ceiling:
+    """The ceiling of a test in one language. A span that comes back for none of the known reasons
+    is a ValueError: the encoding or the decoding would be wrong."""
     found = decode.decode(decode.Said(task, language, rows, units, golden(units)))
     counts: Counter[str] = Counter()
     for row, item, own in zip(rows, found.items, units.of_examples(), strict=True):
@@ -52,7 +58,9 @@ def ceiling(task: Task, language: str, rows: Sequence[Mapping[str, Any]], units:
     return Ceiling({reason: counts[reason] for reason in REASONS}, found.scores)
 
 
-def _fate(row: Mapping[str, Any], text: str, units: Units, own: Sequence[int], lengths: Lengths) -> str:
+def _fate(
+    row: Mapping[str, Any], text: str, units: Units, own: Sequence[int], lengths: Lengths
+) -> str:
     if not row["answers"]:
         return BACK  # nothing to point at
     answer = row["answers"][0]
@@ -61,17 +69,24 @@ def _fate(row: Mapping[str, Any], text: str, units: Units, own: Sequence[int], l
     if normalize(text) == normalize(answer["text"]):
         return NORMALISED
     first, last = answer["start"], answer["start"] + len(answer["text"])
-    spans = {span for unit in own for span in map(tuple, units.columns["offsets"][unit]) if span[0] >= 0}
+    spans = {
+        span for unit in own for span in map(tuple, units.columns["offsets"][unit]) if span[0] >= 0
+    }
     if not any(left == first for left, _ in spans) or not any(right == last for _, right in spans):
         return INSIDE
     whole = [unit for unit in own if units.columns["end"][unit] > 0]
-    size = max((units.columns["end"][unit] - units.columns["start"][unit] + 1 for unit in whole), default=LONGEST + 1)
+    size = max(
+        (units.columns["end"][unit] - units.columns["start"][unit] + 1 for unit in whole),
+        default=LONGEST + 1,
+    )
     if size > LONGEST:
         return LONG
-    # A start counts only in the window that gives it most context. That window may cut the answer where the answer is
-    # longer than half of what two windows share.
+    # A start counts only in the window that gives it most context. That window may cut the answer
+    # where the answer is longer than half of what two windows share.
     opened = [units.columns["open"][unit][units.columns["start"][unit]] for unit in whole]
     overlap = lengths.max_length - 4 - lengths.question - lengths.stride  # at the longest question
     if size > overlap // 2 and not any(opened):
         return CUT
-    raise ValueError(f"question {row['id']}: {answer['text']!r} came back as {text!r}, for no known reason")
+    raise ValueError(
+        f"question {row['id']}: {answer['text']!r} came back as {text!r}, for no known reason"
+    )

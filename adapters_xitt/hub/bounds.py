@@ -1,4 +1,5 @@
-"""What a hub may answer: so many bytes, in so much time. A server that sends for ever ends here, not on a full disk."""
+"""What a hub may answer: so many bytes, in so much time. A server that sends for ever ends here,
+not on a full disk."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from requests.adapters import HTTPAdapter
 from adapters_xitt.errors import XittError
 
 MIB = 2**20
-MOST_ANSWER = 64 * MIB  # bytes of an answer that is no file, or of a file whose length nobody states
+# bytes of an answer that is no file, or of a file whose length nobody states
+MOST_ANSWER = 64 * MIB
 MOST_FILE = 64 * 2**30  # bytes of a file; XLM-R XXL has 43 GB
 LONGEST_ANSWER = 60.0  # seconds
 SLOWEST = 20_000.0  # bytes a second that a file must come with, on top of them
@@ -40,7 +42,8 @@ def install() -> None:
     from huggingface_hub.utils import _http
 
     def session() -> Any:
-        made = _http._default_backend_factory()  # its ids of requests, its refusal to ask while offline
+        # its ids of requests, its refusal to ask while offline
+        made = _http._default_backend_factory()
         if not constants.HF_HUB_OFFLINE:
             for scheme in ("http://", "https://"):
                 made.mount(scheme, _Bounded(made.get_adapter(scheme)))
@@ -68,7 +71,10 @@ class _Bounded(HTTPAdapter):
             most = _most_file.get() if stated else min(_most_file.get(), MOST_ANSWER)
         if size is not None and size > most:
             response.close()
-            raise XittError(f"{_host(request)} sends {size:,} bytes where at most {most:,} were expected; not read")
+            raise XittError(
+                f"{_host(request)} sends {size:,} bytes where at most {most:,} were expected; not"
+                " read"
+            )
         _bound(response, request, most, LONGEST_ANSWER + (size or 0) / SLOWEST)
         if not stream:
             response._content = b"".join(response.iter_content(2**16))  # as `Response.content` does
@@ -96,7 +102,9 @@ def _bound(response: Response, request: PreparedRequest, most: int, seconds: flo
             for block in read(*words, **options):
                 count += len(block)
                 if count > most:
-                    raise XittError(f"{_host(request)} sends more than the {most:,} bytes that were expected")
+                    raise XittError(
+                        f"{_host(request)} sends more than the {most:,} bytes that were expected"
+                    )
                 yield block
         except RequestException:
             if not late:
@@ -104,8 +112,10 @@ def _bound(response: Response, request: PreparedRequest, most: int, seconds: flo
         finally:
             timer.cancel()
         if late:
-            raise XittError(f"{_host(request)} took longer than {seconds:.0f} seconds for an answer; try again when it "
-                            "is quicker")
+            raise XittError(
+                f"{_host(request)} took longer than {seconds:.0f} seconds for an answer; try again"
+                " when it is quicker"
+            )
 
     response.iter_content = bounded  # type: ignore[method-assign]
 

@@ -1,4 +1,5 @@
-"""Brings a repository's files here: by an allow-list of names, within caps, checked, into a folder of its own."""
+"""Brings a repository's files here: by an allow-list of names, within caps, checked, into a folder
+of its own."""
 
 from __future__ import annotations
 
@@ -41,23 +42,35 @@ class _Capped(io.BufferedWriter):
 
     def write(self, data: bytes) -> int:
         if self.tell() + len(data) > self.most:
-            raise XittError(f"{self.raw.name}: more than the {self.most:,} bytes that the hub announced")
+            raise XittError(
+                f"{self.raw.name}: more than the {self.most:,} bytes that the hub announced"
+            )
         return super().write(data)
 
 
-def pull(wanted: Reference, into: Path, *, patterns: Sequence[str], needed: Sequence[str] = (),
-         most_files: int = 64, most_bytes: int = 2_000_000_000, check: Callable[[Path], None] = lambda folder: None,
-         tell: Tell = lambda line: None) -> Pulled:
+def pull(
+    wanted: Reference,
+    into: Path,
+    *,
+    patterns: Sequence[str],
+    needed: Sequence[str] = (),
+    most_files: int = 64,
+    most_bytes: int = 2_000_000_000,
+    check: Callable[[Path], None] = lambda folder: None,
+    tell: Tell = lambda line: None,
+) -> Pulled:
     """The files of a commit that `patterns` allow, as a folder of `into`.
 
-    A branch, or none, is resolved to its commit and told. Count, sizes and room on the disk are checked against the
-    listing before anything is downloaded; the folder takes its name when every file has the size and the digest that
-    the listing gives and `check` does not refuse it. What is here already is not asked for again. `*` in a pattern
-    stays within one folder."""
+    A branch, or none, is resolved to its commit and told. Count, sizes and room on the disk are
+    checked against the listing before anything is downloaded; the folder takes its name when every
+    file has the size and the digest that the listing gives and `check` does not refuse it. What is
+    here already is not asked for again. `*` in a pattern stays within one folder."""
     repo, revision = wanted.repo, wanted.revision
     commit = revision if is_commit(revision) else commit_of(repo, revision)
     if commit != revision:
-        tell(f"{repo}: {revision or 'main'} is commit {commit}; pin it as {Reference(repo, commit)}")
+        tell(
+            f"{repo}: {revision or 'main'} is commit {commit}; pin it as {Reference(repo, commit)}"
+        )
     final = into / f"{repo.replace('/', '--')}@{commit}"
     if final.is_dir() and _whole(final, tell):
         return Pulled(final, repo, commit)
@@ -69,7 +82,10 @@ def pull(wanted: Reference, into: Path, *, patterns: Sequence[str], needed: Sequ
         final.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(final.parent).free
         if (size := sum(one.size for one in chosen)) > free:
-            raise XittError(f"{repo}@{commit[:12]}: {size:,} bytes, but the disk of {final.parent} has {free:,} left")
+            raise XittError(
+                f"{repo}@{commit[:12]}: {size:,} bytes, but the disk of {final.parent} has {free:,}"
+                " left"
+            )
         with whole_folder(final) as work:
             for one in chosen:
                 _download(repo, commit, one, work / one.path)
@@ -93,11 +109,21 @@ def _whole(folder: Path, tell: Tell) -> bool:
 
 def _allows(pattern: str, path: str) -> bool:
     parts, names = pattern.split("/"), path.split("/")
-    return len(parts) == len(names) and all(fnmatchcase(name, part) for name, part in zip(names, parts, strict=True))
+    return len(parts) == len(names) and all(
+        fnmatchcase(name, part) for name, part in zip(names, parts, strict=True)
+    )
 
 
-def _refuse(repo: str, commit: str, chosen: Sequence[Remote], left: Sequence[str], *, needed: Sequence[str],
-            most_files: int, most_bytes: int) -> None:
+def _refuse(
+    repo: str,
+    commit: str,
+    chosen: Sequence[Remote],
+    left: Sequence[str],
+    *,
+    needed: Sequence[str],
+    most_files: int,
+    most_bytes: int,
+) -> None:
     """Raises where a listing holds too much, or lacks what is needed."""
     at = f"{repo}@{commit[:12]}"
     there = {one.path for one in chosen}
@@ -105,12 +131,16 @@ def _refuse(repo: str, commit: str, chosen: Sequence[Remote], left: Sequence[str
         has = plain(", ".join([*there, *left]) or "nothing", 300)
         raise XittError(f"{at}: not a module of ours: {', '.join(missing)} missing; it has {has}")
     if len(chosen) > most_files:
-        raise XittError(f"{at}: refused: {len(chosen):,} files, over {most_files:,}; nothing was downloaded")
+        raise XittError(
+            f"{at}: refused: {len(chosen):,} files, over {most_files:,}; nothing was downloaded"
+        )
     size = sum(one.size for one in chosen)
     if size > most_bytes:
         large = max(chosen, key=lambda one: one.size)
-        raise XittError(f"{at}: refused: {size:,} bytes, over {most_bytes:,} (the largest is {large.path}, "
-                        f"{large.size:,}); nothing was downloaded")
+        raise XittError(
+            f"{at}: refused: {size:,} bytes, over {most_bytes:,} (the largest is {large.path}, "
+            f"{large.size:,}); nothing was downloaded"
+        )
 
 
 def _download(repo: str, commit: str, remote: Remote, path: Path) -> None:
@@ -122,13 +152,25 @@ def _download(repo: str, commit: str, remote: Remote, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     url = hf_hub_url(repo, remote.path, revision=commit)
     with _Capped(path, remote.size) as file:
-        # The library tries again itself at 5xx and where no answer comes, but not where an answer breaks off.
-        again(lambda: http_get(url, file, headers=build_hf_headers(), resume_size=file.tell(),
-                               expected_size=remote.size, displayed_filename=remote.path),
-              statuses=(429,), breaks=(exceptions.ChunkedEncodingError,))
+        # The library tries again itself at 5xx and where no answer comes, but not where an answer
+        # breaks off.
+        again(
+            lambda: http_get(
+                url,
+                file,
+                headers=build_hf_headers(),
+                resume_size=file.tell(),
+                expected_size=remote.size,
+                displayed_filename=remote.path,
+            ),
+            statuses=(429,),
+            breaks=(exceptions.ChunkedEncodingError,),
+        )
     if not _same(path, remote):
-        raise XittError(f"{repo}@{commit[:12]} {remote.path}: its {remote.size:,} bytes have not the digest that the "
-                        "hub lists: changed or damaged; nothing is kept, pull again")
+        raise XittError(
+            f"{repo}@{commit[:12]} {remote.path}: its {remote.size:,} bytes have not the digest"
+            " that the hub lists: changed or damaged; nothing is kept, pull again"
+        )
 
 
 def _same(path: Path, remote: Remote) -> bool:

@@ -24,14 +24,25 @@ class Pushed:
     request: str = ""  # the address of the pull request, where one was made
 
 
-def push_folder(folder: Path, repo: str, *, message: str, revision: str | None = None, private: bool | None = None,
-                create_pr: bool = False, owned: Sequence[str] = (), tell: Tell = lambda line: None) -> Pushed:
-    """Uploads a folder's files and commits them at once; the repository is made where there is none.
+def push_folder(
+    folder: Path,
+    repo: str,
+    *,
+    message: str,
+    revision: str | None = None,
+    private: bool | None = None,
+    create_pr: bool = False,
+    owned: Sequence[str] = (),
+    tell: Tell = lambda line: None,
+) -> Pushed:
+    """Uploads a folder's files and commits them at once; the repository is made where there is
+    none.
 
-    `revision` is a branch, made where there is none; with `create_pr` the commit becomes a pull request, which needs
-    no right to write. `owned` are patterns of names that an earlier push of ours may have left: those that the folder
-    lacks now go in the same commit; nothing else is touched. The token is the hub's own tools'. What was uploaded
-    before a break is not uploaded again."""
+    `revision` is a branch, made where there is none; with `create_pr` the commit becomes a pull
+    request, which needs no right to write. `owned` are patterns of names that an earlier push of
+    ours may have left: those that the folder lacks now go in the same commit; nothing else is
+    touched. The token is the hub's own tools'. What was uploaded before a break is not uploaded
+    again."""
     from huggingface_hub import HfApi, get_token
 
     if is_commit(revision):
@@ -39,24 +50,37 @@ def push_folder(folder: Path, repo: str, *, message: str, revision: str | None =
     if not any(path.is_file() for path in folder.rglob("*")):
         raise XittError(f"{folder}: nothing to push")
     if get_token() is None:
-        raise XittError(f"{repo}: pushing needs a token; log in with `hf auth login`, or set HF_TOKEN")
+        raise XittError(
+            f"{repo}: pushing needs a token; log in with `hf auth login`, or set HF_TOKEN"
+        )
     api = HfApi()
     with spoken(repo, revision):
         if not create_pr:
             again(lambda: api.create_repo(repo, private=private, exist_ok=True))
         there = again(lambda: api.model_info(repo))
         if private and there.private is False:
-            raise XittError(f"{repo}: it exists and is public, so what is pushed would be public; change it on the "
-                            "hub's page, or push to another name")
+            raise XittError(
+                f"{repo}: it exists and is public, so what is pushed would be public; change it on"
+                " the hub's page, or push to another name"
+            )
         if revision and not create_pr:
             again(lambda: api.create_branch(repo, branch=revision, exist_ok=True))
             there = again(lambda: api.model_info(repo, revision=revision))
-        # A second try finds what the first one has committed and adds nothing to it; a pull request would be made
-        # twice, so it is asked for again only where the hub says that it took nothing.
+        # A second try finds what the first one has committed and adds nothing to it; a pull request
+        # would be made twice, so it is asked for again only where the hub says that it took
+        # nothing.
         once: dict[str, Any] = {"statuses": (429,), "breaks": ()} if create_pr else {}
-        made = again(lambda: api.upload_folder(
-            repo_id=repo, folder_path=folder, commit_message=message, revision=revision, create_pr=create_pr,
-            delete_patterns=list(owned) or None), **once)
+        made = again(
+            lambda: api.upload_folder(
+                repo_id=repo,
+                folder_path=folder,
+                commit_message=message,
+                revision=revision,
+                create_pr=create_pr,
+                delete_patterns=list(owned) or None,
+            ),
+            **once,
+        )
     if made.oid == there.sha:
         tell(f"{repo}: has all of it already, nothing to commit")
     return Pushed(repo, made.oid, made.commit_url, made.pr_url or "")

@@ -15,7 +15,8 @@ _REVISION = re.compile(r"[A-Za-z0-9](?:[\w./-]{0,254}\w)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Reference:
-    """A repository and, where one was named, a revision of it: a commit, or a branch or tag, which move."""
+    """A repository and, where one was named, a revision of it: a commit, or a branch or tag, which
+    move."""
 
     repo: str
     revision: str | None = None
@@ -30,13 +31,21 @@ def is_commit(revision: str | None) -> bool:
 
 
 def reference(text: str) -> Reference:
-    """`hub:owner/name`, with `@revision` or without; the prefix may be left out where nothing else can be meant."""
+    """`hub:owner/name`, with `@revision` or without; the prefix may be left out where nothing else
+    can be meant."""
     repo, at, revision = text.removeprefix(PREFIX).partition("@")
     owner, _, name = repo.partition("/")
-    bad = [part for part in (owner, name) if not _NAME.fullmatch(part) or "--" in part or ".." in part]
+    bad = [
+        part for part in (owner, name) if not _NAME.fullmatch(part) or "--" in part or ".." in part
+    ]
     if bad or name.endswith(".git"):
-        raise XittError(f"{text!r}: not a repository of a hub; write {PREFIX}owner/name or "
-                        f"{PREFIX}owner/name@revision, names of letters, digits, '.', '_' and '-'")
+        raise XittError(
+            f"{text!r}: not a repository of a hub; write {PREFIX}owner/name or "
+            f"{PREFIX}owner/name@revision, names of letters, digits, '.', '_' and '-'"
+        )
     if at and (not _REVISION.fullmatch(revision) or ".." in revision or "//" in revision):
-        raise XittError(f"{text!r}: {revision!r} is no revision; write a branch, a tag, or all 40 digits of a commit")
+        raise XittError(
+            f"{text!r}: {revision!r} is no revision; write a branch, a tag, or all 40 digits of a"
+            " commit"
+        )
     return Reference(repo, revision or None)

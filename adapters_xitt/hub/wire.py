@@ -1,4 +1,5 @@
-"""The hub's errors as sentences, and asking again where that helps: one place for every room that speaks to a hub."""
+"""The hub's errors as sentences, and asking again where that helps: one place for every room that
+speaks to a hub."""
 
 from __future__ import annotations
 
@@ -16,7 +17,12 @@ from adapters_xitt.hub import bounds
 PAUSES = (0.2, 0.8, 2.0)  # seconds between the tries of one request
 LONGEST = 30.0  # seconds; who asks to wait longer is told about, not waited for
 BUSY = (429, 500, 502, 503, 504)
-BROKEN = (exceptions.ConnectionError, exceptions.Timeout, exceptions.ChunkedEncodingError, exceptions.JSONDecodeError)
+BROKEN = (
+    exceptions.ConnectionError,
+    exceptions.Timeout,
+    exceptions.ChunkedEncodingError,
+    exceptions.JSONDecodeError,
+)
 Answer = TypeVar("Answer")
 _LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
 _SAME = "the same command goes on where this one stopped"
@@ -29,10 +35,15 @@ def plain(text: Any, most: int = 200) -> str:
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
-def again(ask: Callable[[], Answer], *, statuses: Collection[int] = BUSY,
-          breaks: tuple[type[Exception], ...] = BROKEN) -> Answer:
-    """What `ask` answers, asked four times at most: while the hub says that it is busy, or the line breaks. What the
-    library tries again by itself is left to it, by narrower `statuses` and `breaks`."""
+def again(
+    ask: Callable[[], Answer],
+    *,
+    statuses: Collection[int] = BUSY,
+    breaks: tuple[type[Exception], ...] = BROKEN,
+) -> Answer:
+    """What `ask` answers, asked four times at most: while the hub says that it is busy, or the line
+    breaks. What the library tries again by itself is left to it, by narrower `statuses` and
+    `breaks`."""
     for pause in PAUSES:
         try:
             return ask()
@@ -44,14 +55,19 @@ def again(ask: Callable[[], Answer], *, statuses: Collection[int] = BUSY,
     return ask()
 
 
-def _wait(error: BaseException, pause: float, statuses: Collection[int], breaks: tuple[type[Exception], ...]
-          ) -> float | None:
+def _wait(
+    error: BaseException,
+    pause: float,
+    statuses: Collection[int],
+    breaks: tuple[type[Exception], ...],
+) -> float | None:
     """Seconds after which to ask again; None where that would not help."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     if isinstance(error, RuntimeError):  # around what broke a file that was put up
         error = error.__cause__ or error
-        if getattr(getattr(error, "request", None), "method", "") == "PUT":  # tried five times, but not at 429
+        # tried five times, but not at 429
+        if getattr(getattr(error, "request", None), "method", "") == "PUT":
             statuses, breaks = (429,), ()
     status = _status(error)
     if status is None:
@@ -69,18 +85,22 @@ def _status(error: BaseException) -> int | None:
 
 @contextmanager
 def spoken(repo: str, revision: str | None = None, *, what: str = "repository") -> Iterator[None]:
-    """The hub's errors as `XittError`s that name the repository and what to do; what it may answer is bounded."""
+    """The hub's errors as `XittError`s that name the repository and what to do; what it may answer
+    is bounded."""
     bounds.install()
     try:
         yield
     except RecursionError:
-        raise XittError(f"{repo}: the hub sends from one address to the next in a circle, or answers in brackets "
-                        "without end") from None
+        raise XittError(
+            f"{repo}: the hub sends from one address to the next in a circle, or answers in"
+            " brackets without end"
+        ) from None
     except RuntimeError as error:  # how the library wraps what broke while it put a file up
         if not isinstance(error.__cause__, (OSError, ValueError)):
             raise
         raise XittError(_sentence(repo, revision, what, error.__cause__)) from None
-    except (OSError, ValueError) as error:  # every error of the hub's and of requests is one of the two
+    # every error of the hub's and of requests is one of the two
+    except (OSError, ValueError) as error:
         raise XittError(_sentence(repo, revision, what, error)) from None
 
 
@@ -89,32 +109,46 @@ def _sentence(repo: str, revision: str | None, what: str, error: OSError | Value
 
     at = f"{repo}@{revision}" if revision else repo
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return f"{at}: HF_HUB_OFFLINE is set, so the hub is not asked; unset it, or take what is here already"
+        return (
+            f"{at}: HF_HUB_OFFLINE is set, so the hub is not asked; unset it, or take what is here"
+            " already"
+        )
     if isinstance(error, errors.RevisionNotFoundError):
         return f"{repo}: the hub has no revision {revision or 'main'} of it"
     if isinstance(error, errors.GatedRepoError):
         return f"{repo}: its owner asks for an agreement; accept it on the hub's page and log in"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return (f"{repo}: the hub has no such {what}, or it is not public and the token may not see it; check the "
-                f"name, or {_LOGIN}")
+        return (
+            f"{repo}: the hub has no such {what}, or it is not public and the token may not see it;"
+            f" check the name, or {_LOGIN}"
+        )
     if isinstance(error, errors.HFValidationError):
         return f"{repo}: not a repository's name ({plain(error)})"
-    if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
+    if isinstance(error, errors.EntryNotFoundError) and not isinstance(
+        error, errors.LocalEntryNotFoundError
+    ):
         return f"{at}: the hub lacks a file that it listed ({plain(error)})"
     if status := _status(error):
         return _refused(at, status, error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{at}: the disk takes no more ({error.strerror}); make room and try again, nothing half-made is kept"
+        return (
+            f"{at}: the disk takes no more ({error.strerror}); make room and try again, nothing"
+            " half-made is kept"
+        )
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, exceptions.ProxyError):
-        return (f"{at}: the proxy can't be reached ({plain(error)}); HTTPS_PROXY, HTTP_PROXY and NO_PROXY say which "
-                "it is")
+        return (
+            f"{at}: the proxy can't be reached ({plain(error)}); HTTPS_PROXY, HTTP_PROXY and"
+            " NO_PROXY say which it is"
+        )
     if isinstance(error, exceptions.SSLError):
         return f"{at}: the hub's certificate is not accepted ({plain(error)})"
     if isinstance(error, OSError):
-        return (f"{at}: the hub at {constants.ENDPOINT} can't be reached or broke off ({type(error).__name__}: "
-                f"{plain(error) or 'no reason given'}); {_SAME}")
+        return (
+            f"{at}: the hub at {constants.ENDPOINT} can't be reached or broke off"
+            f" ({type(error).__name__}: {plain(error) or 'no reason given'}); {_SAME}"
+        )
     return f"{at}: the hub does not take this, or answers nonsense ({plain(error)})"
 
 
@@ -124,17 +158,29 @@ def _refused(at: str, status: int, error: OSError) -> str:
     if status == 401:
         return f"{at}: the hub does not accept the token, or asks for one ({own}); {_LOGIN}"
     if status == 403:
-        return f"{at}: you have no right to this ({own}); ask its owner, or {_LOGIN} with a token that may write"
+        return (
+            f"{at}: you have no right to this ({own}); ask its owner, or {_LOGIN} with a token that"
+            " may write"
+        )
     if status == 409:
-        return f"{at}: another change of the same thing is under way ({own}); try again when it is done"
+        return (
+            f"{at}: another change of the same thing is under way ({own}); try again when it is"
+            " done"
+        )
     if status == 412:
-        return f"{at}: it was changed by somebody else meanwhile ({own}); look at that change, then push again"
+        return (
+            f"{at}: it was changed by somebody else meanwhile ({own}); look at that change, then"
+            " push again"
+        )
     if status == 413:
         return f"{at}: too large for the hub ({own})"
     if status == 429:
         seconds = error.response.headers.get("Retry-After", "")
-        return (f"{at}: the hub is asked too often" + (f" and wants {plain(seconds, 20)} seconds' rest" if seconds
-                else "") + f" ({own}); wait, {_SAME}")
+        return (
+            f"{at}: the hub is asked too often"
+            + (f" and wants {plain(seconds, 20)} seconds' rest" if seconds else "")
+            + f" ({own}); wait, {_SAME}"
+        )
     if status >= 500:
         return f"{at}: the hub is in trouble ({status}: {own}); wait, {_SAME}"
     return f"{at}: the hub refuses ({status}: {own})"

@@ -25,7 +25,8 @@ Batch = Mapping[str, Tensor]
 
 
 class PairHead(nn.Module):
-    """`<s>` → dropout → pooler, tanh → dropout → labels. The pooler belongs to the head: the checkpoint has none."""
+    """`<s>` → dropout → pooler, tanh → dropout → labels. The pooler belongs to the head: the
+    checkpoint has none."""
 
     def __init__(self, width: int, labels: int, dropout: float = DROPOUT) -> None:
         super().__init__()
@@ -53,8 +54,8 @@ class TokenHead(nn.Module):
 
 
 class Pool(nn.Module):
-    """One vector of a sentence: the mean over the tokens, `<s>` and `</s>` among them (XTREME's Tatoeba), or the
-    first, `<s>`; nothing is trained."""
+    """One vector of a sentence: the mean over the tokens, `<s>` and `</s>` among them (XTREME's
+    Tatoeba), or the first, `<s>`; nothing is trained."""
 
     def __init__(self, pooling: str = "mean") -> None:
         super().__init__()
@@ -70,9 +71,9 @@ class Pool(nn.Module):
 
 
 class MaskedHead(nn.Module):
-    """XLM-R's own masked-language-model head, at the tokens that are guessed: dense → gelu → layer norm → the
-    encoder's embeddings as decoder, and its bias. Decoder and bias are the encoder's: frozen, and no part of the
-    module, which would otherwise carry a vocabulary."""
+    """XLM-R's own masked-language-model head, at the tokens that are guessed: dense → gelu → layer
+    norm → the encoder's embeddings as decoder, and its bias. Decoder and bias are the encoder's:
+    frozen, and no part of the module, which would otherwise carry a vocabulary."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -87,19 +88,30 @@ class MaskedHead(nn.Module):
 
 
 def _pair_loss(logits: Tensor, batch: Batch) -> Tensor:
-    return functional.cross_entropy(logits.float(), batch["label"], ignore_index=IGNORE, reduction="sum")
+    return functional.cross_entropy(
+        logits.float(), batch["label"], ignore_index=IGNORE, reduction="sum"
+    )
 
 
 def _tagging_loss(logits: Tensor, batch: Batch) -> Tensor:
-    return functional.cross_entropy(logits.float().flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORE,
-                                    reduction="sum")
+    return functional.cross_entropy(
+        logits.float().flatten(0, 1),
+        batch["labels"].flatten(),
+        ignore_index=IGNORE,
+        reduction="sum",
+    )
 
 
 def _qa_loss(logits: Tensor, batch: Batch) -> Tensor:
     """Mean of the start's and the end's cross-entropy, over the tokens of the window."""
     scores = logits.float().masked_fill(batch["mask"][..., None] == 0, float("-inf"))
-    return sum(functional.cross_entropy(scores[..., at], batch[name], reduction="sum")
-               for at, name in enumerate(("start", "end"))) / 2
+    return (
+        sum(
+            functional.cross_entropy(scores[..., at], batch[name], reduction="sum")
+            for at, name in enumerate(("start", "end"))
+        )
+        / 2
+    )
 
 
 def _choice_loss(logits: Tensor, batch: Batch) -> Tensor:
@@ -113,7 +125,9 @@ def _choice_loss(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def _mlm_loss(logits: Tensor, batch: Batch) -> Tensor:
-    return functional.cross_entropy(logits.float(), batch["labels"][batch["labels"] != IGNORE], reduction="sum")
+    return functional.cross_entropy(
+        logits.float(), batch["labels"][batch["labels"] != IGNORE], reduction="sum"
+    )
 
 
 def _pair_say(logits: Tensor, batch: Batch) -> list[NDArray]:
@@ -130,7 +144,9 @@ def _tagging_say(logits: Tensor, batch: Batch) -> list[NDArray]:
 def _qa_say(logits: Tensor, batch: Batch) -> list[NDArray]:
     """Per unit: start and end logits [2, tokens]."""
     scores, lengths = logits.float().cpu().numpy(), batch["mask"].sum(1).cpu().numpy()
-    return [np.ascontiguousarray(unit[:length].T) for unit, length in zip(scores, lengths, strict=True)]
+    return [
+        np.ascontiguousarray(unit[:length].T) for unit, length in zip(scores, lengths, strict=True)
+    ]
 
 
 def _retrieval_say(logits: Tensor, batch: Batch) -> list[NDArray]:
@@ -144,7 +160,8 @@ def _choice_say(logits: Tensor, batch: Batch) -> list[NDArray]:
 
 
 def _mlm_say(logits: Tensor, batch: Batch) -> list[NDArray]:
-    """Per unit: log-probability of the gold token, the likeliest token and the gold one [guessed tokens, 3]."""
+    """Per unit: log-probability of the gold token, the likeliest token and the gold one [guessed
+    tokens, 3]."""
     gold = batch["labels"][batch["labels"] != IGNORE]
     scores = logits.float()
     log = scores.gather(1, gold[:, None])[:, 0] - scores.logsumexp(1)
@@ -154,8 +171,9 @@ def _mlm_say(logits: Tensor, batch: Batch) -> list[NDArray]:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a kind of task needs above the encoder. `loss` is summed over units; the caller divides by the weight of
-    the whole effective batch. `size` counts the parameters of the head from width and number of labels."""
+    """What a kind of task needs above the encoder. `loss` is summed over units; the caller divides
+    by the weight of the whole effective batch. `size` counts the parameters of the head from width
+    and number of labels."""
 
     head: Callable[[Encoder, int], nn.Module]
     size: Callable[[int, int], int]
@@ -172,23 +190,42 @@ def _token_size(width: int, labels: int) -> int:
 
 
 HEADS: dict[str, Kind] = {
-    "pair": Kind(lambda encoder, labels: PairHead(encoder.width, labels), _pair_size, _pair_say, _pair_loss),
-    "tagging": Kind(lambda encoder, labels: TokenHead(encoder.width, labels), _token_size, _tagging_say, _tagging_loss),
-    "qa": Kind(lambda encoder, labels: TokenHead(encoder.width, 2), lambda width, labels: _token_size(width, 2),
-               _qa_say, _qa_loss),
+    "pair": Kind(
+        lambda encoder, labels: PairHead(encoder.width, labels), _pair_size, _pair_say, _pair_loss
+    ),
+    "tagging": Kind(
+        lambda encoder, labels: TokenHead(encoder.width, labels),
+        _token_size,
+        _tagging_say,
+        _tagging_loss,
+    ),
+    "qa": Kind(
+        lambda encoder, labels: TokenHead(encoder.width, 2),
+        lambda width, labels: _token_size(width, 2),
+        _qa_say,
+        _qa_loss,
+    ),
     "retrieval": Kind(lambda encoder, labels: Pool(), lambda width, labels: 0, _retrieval_say),
     "mining": Kind(lambda encoder, labels: Pool(), lambda width, labels: 0, _retrieval_say),
     "ranking": Kind(lambda encoder, labels: Pool(), lambda width, labels: 0, _retrieval_say),
-    "choice": Kind(lambda encoder, labels: PairHead(encoder.width, 1), lambda width, labels: _pair_size(width, 1),
-                   _choice_say, _choice_loss),
-    "mlm": Kind(lambda encoder, labels: MaskedHead(encoder), lambda width, labels: width * (width + 3), _mlm_say,
-                _mlm_loss),
+    "choice": Kind(
+        lambda encoder, labels: PairHead(encoder.width, 1),
+        lambda width, labels: _pair_size(width, 1),
+        _choice_say,
+        _choice_loss,
+    ),
+    "mlm": Kind(
+        lambda encoder, labels: MaskedHead(encoder),
+        lambda width, labels: width * (width + 3),
+        _mlm_say,
+        _mlm_loss,
+    ),
 }
 
 
 def build(kind: str, encoder: Encoder, labels: int, *, seed: int) -> nn.Module:
-    """A fresh head; weights N(0, 0.02) as the encoder's own, biases zero. That of masked language modelling starts
-    from the checkpoint's, where its file has one."""
+    """A fresh head; weights N(0, 0.02) as the encoder's own, biases zero. That of masked language
+    modelling starts from the checkpoint's, where its file has one."""
     torch.manual_seed(seed)
     head = HEADS[kind].head(encoder, labels)
     for module in head.modules():
@@ -197,22 +234,29 @@ def build(kind: str, encoder: Encoder, labels: int, *, seed: int) -> nn.Module:
             nn.init.zeros_(module.bias)
     if isinstance(head, MaskedHead):
         own = head.state_dict()
-        head.load_state_dict({name: encoder.lm_head.get(name, value) for name, value in own.items()})
+        head.load_state_dict(
+            {name: encoder.lm_head.get(name, value) for name, value in own.items()}
+        )
     return head
 
 
-def trained(task: Task, modules: Sequence[Module], session: Bench, *, seed: int = 0, pooling: str = "mean"
-            ) -> nn.Module:
-    """The head of a task's label space: that of the first module that has it, or a fresh one where there are no
-    modules; `pooling` where nothing is trained."""
+def trained(
+    task: Task, modules: Sequence[Module], session: Bench, *, seed: int = 0, pooling: str = "mean"
+) -> nn.Module:
+    """The head of a task's label space: that of the first module that has it, or a fresh one where
+    there are no modules; `pooling` where nothing is trained."""
     if not task.trains:
         return Pool(pooling)
     head = build(task.kind, session.rig.encoder, len(task.labels), seed=seed)
     if modules:
         module = next((one for one in modules if one.part(f"head.{space(task)}")), modules[0])
         stored, own = module.part(f"head.{space(task)}"), head.state_dict()
-        if {name: value.shape for name, value in stored.items()} != {name: own[name].shape for name in own}:
-            raise XittError(f"module {module.manifest.key[:12]} ({module.manifest.role}): it has no head that fits "
-                            f"kind {task.kind!r} with labels {' '.join(task.labels) or '(none)'}")
+        if {name: value.shape for name, value in stored.items()} != {
+            name: own[name].shape for name in own
+        }:
+            raise XittError(
+                f"module {module.manifest.key[:12]} ({module.manifest.role}): it has no head that"
+                f" fits kind {task.kind!r} with labels {' '.join(task.labels) or '(none)'}"
+            )
         head.load_state_dict(stored)
     return head.to(session.fabric.device)

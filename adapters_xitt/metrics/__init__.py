@@ -29,5 +29,19 @@ METRICS: dict[str, type[Metric]] = {
     "masked_tokens": MaskedTokens,
 }
 
-__all__ = ["METRICS", "Accuracy", "Bucc", "MaskedTokens", "MeanAveragePrecision", "Metric", "Mlqa", "Mrr", "Qqp",
-           "RetrievalAccuracy", "Squad2", "SquadF1", "TagAccuracy", "TagF1"]
+__all__ = [
+    "METRICS",
+    "Accuracy",
+    "Bucc",
+    "MaskedTokens",
+    "MeanAveragePrecision",
+    "Metric",
+    "Mlqa",
+    "Mrr",
+    "Qqp",
+    "RetrievalAccuracy",
+    "Squad2",
+    "SquadF1",
+    "TagAccuracy",
+    "TagF1",
+]

@@ -1,4 +1,5 @@
-"""Accuracy: of labels, with the F1 of paraphrases beside it, and of the nearest sentence in another language."""
+"""Accuracy: of labels, with the F1 of paraphrases beside it, and of the nearest sentence in another
+language."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from adapters_xitt.metrics.base import Metric, check_pairs, plain
 
 
 def share(predictions: Sequence[int | str], references: Sequence[int | str], *, what: str) -> float:
-    """Equal pairs in percent; integers beside strings are a XittError, because they could never be equal."""
+    """Equal pairs in percent; integers beside strings are a XittError, because they could never be
+    equal."""
     check_pairs(predictions, references, what=what)
     pairs = [(plain(what, p), plain(what, r)) for p, r in zip(predictions, references, strict=True)]
     kinds = sorted({type(value).__name__ for pair in pairs for value in pair})
@@ -26,7 +28,9 @@ class Accuracy(Metric):
     headline = "accuracy"
     about = "Right labels over all labels, in percent."
 
-    def score(self, predictions: Sequence[int | str], references: Sequence[int | str]) -> dict[str, float]:
+    def score(
+        self, predictions: Sequence[int | str], references: Sequence[int | str]
+    ) -> dict[str, float]:
         return {"accuracy": share(predictions, references, what=self.name)}
 
     def form(self) -> list[datasets.Features]:
@@ -34,18 +38,23 @@ class Accuracy(Metric):
 
 
 class Qqp(Metric):
-    """Accuracy, F1 of the positive class, and their mean: GLUE's two scores of QQP, and jiant's headline.
+    """Accuracy, F1 of the positive class, and their mean: GLUE's two scores of QQP, and jiant's
+    headline.
 
-    A prediction and a reference are labels 0 and 1, or "0" and "1" (1: the questions are duplicates). F1 is
-    2 tp / (2 tp + fp + fn), and 0 where neither side has a positive, as in scikit-learn.
-    """
+    A prediction and a reference are labels 0 and 1, or "0" and "1" (1: the questions are
+    duplicates). F1 is 2 tp / (2 tp + fp + fn), and 0 where neither side has a positive, as in
+    scikit-learn."""
 
     headline = "mean"
     about = "Accuracy, F1 of the positive class, and their mean, in percent (GLUE's QQP)."
 
-    def score(self, predictions: Sequence[int | str], references: Sequence[int | str]) -> dict[str, float]:
+    def score(
+        self, predictions: Sequence[int | str], references: Sequence[int | str]
+    ) -> dict[str, float]:
         accuracy = share(predictions, references, what=self.name)
-        said, gold = ([str(plain(self.name, label)) for label in side] for side in (predictions, references))
+        said, gold = (
+            [str(plain(self.name, label)) for label in side] for side in (predictions, references)
+        )
         odd = [label for label in said + gold if label not in ("0", "1")]
         if odd:
             raise XittError(f"{self.name}: a label is 0 or 1, found {odd[0]!r}")
@@ -61,7 +70,10 @@ class RetrievalAccuracy(Metric):
     """Share of queries whose nearest candidate is the gold one; indices count from 0."""
 
     headline = "accuracy"
-    about = "Queries whose first candidate is the gold one, over all queries, in percent (XTREME's Tatoeba)."
+    about = (
+        "Queries whose first candidate is the gold one, over all queries, in percent (XTREME's"
+        " Tatoeba)."
+    )
 
     def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
         accuracy = share(predictions, references, what=self.name)
@@ -74,4 +86,6 @@ class RetrievalAccuracy(Metric):
 
 
 def _both(kind: str) -> datasets.Features:
-    return datasets.Features({"predictions": datasets.Value(kind), "references": datasets.Value(kind)})
+    return datasets.Features(
+        {"predictions": datasets.Value(kind), "references": datasets.Value(kind)}
+    )

@@ -1,4 +1,5 @@
-"""Exact match and F1 of extracted answers, as MLQA's script has them: words are found by the rules of each language."""
+"""Exact match and F1 of extracted answers, as MLQA's script has them: words are found by the rules
+of each language."""
 
 from __future__ import annotations
 
@@ -28,10 +29,11 @@ def _is_punctuation(char: str) -> bool:
 
 
 def normalize_in(text: str, language: str) -> str:
-    """Lower case, no punctuation (Unicode's and ASCII's) or articles, single spaces; in zh a word per Han character.
+    """Lower case, no punctuation (Unicode's and ASCII's) or articles, single spaces; in zh a word
+    per Han character.
 
-    The rules of mlqa_evaluation_v1.py of facebookresearch/MLQA, which is third_party/evaluate_mlqa.py of XTREME.
-    """
+    The rules of mlqa_evaluation_v1.py of facebookresearch/MLQA, which is
+    third_party/evaluate_mlqa.py of XTREME."""
     text = "".join(char for char in text.lower() if not _is_punctuation(char))
     articles = _ARTICLES[language]
     if articles:
@@ -43,10 +45,11 @@ def normalize_in(text: str, language: str) -> str:
 
 
 class Mlqa(SquadF1):
-    """SQuAD v1.1's scores over words as MLQA's script finds them in `language`: ar, de, en, es, hi, vi or zh.
+    """SQuAD v1.1's scores over words as MLQA's script finds them in `language`: ar, de, en, es, hi,
+    vi or zh.
 
-    The language is that of the answers, so of the context. Rows and their errors are those of `SquadF1`.
-    """
+    The language is that of the answers, so of the context. Rows and their errors are those of
+    `SquadF1`."""
 
     headline = "mean"
     about = "Exact match and token F1 of MLQA in one language, and their mean, in percent."

@@ -1,4 +1,5 @@
-"""Exact match and F1 of extracted answers, as the SQuAD v1.1 script has them; XTREME uses it for every language."""
+"""Exact match and F1 of extracted answers, as the SQuAD v1.1 script has them; XTREME uses it for
+every language."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def token_f1(pred: str, gold: str, *, normal: Callable[[str], str] = normalize) 
 def by_id(
     predictions: Sequence[Mapping[str, Any]], references: Sequence[Mapping[str, Any]], *, what: str
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """The predicted text and the gold texts of every question id; ids given twice or unknown are XittErrors."""
+    """The predicted text and the gold texts of every question id; ids given twice or unknown are
+    XittErrors."""
     if len(references) == 0:
         raise XittError(f"{what}: nothing to score")
     said = {row["id"]: row["prediction_text"] for row in predictions}
@@ -51,12 +53,12 @@ def by_id(
 
 
 class SquadF1(Metric):
-    """Exact match and F1, each the best over a question's gold answers, and their mean, XTREME's headline.
+    """Exact match and F1, each the best over a question's gold answers, and their mean, XTREME's
+    headline.
 
-    A prediction is {"id", "prediction_text"}, a reference {"id", "answers": {"text": [...]}}. A question without a
-    prediction scores 0, as in the script. An id given twice, a prediction for an unknown id and a reference without an
-    answer are XittErrors.
-    """
+    A prediction is {"id", "prediction_text"}, a reference {"id", "answers": {"text": [...]}}. A
+    question without a prediction scores 0, as in the script. An id given twice, a prediction for an
+    unknown id and a reference without an answer are XittErrors."""
 
     headline = "mean"
     about = "Exact match and token F1 of SQuAD v1.1, and their mean, in percent."
@@ -67,9 +69,15 @@ class SquadF1(Metric):
         said, gold = by_id(predictions, references, what=self.name)
         bare = [qid for qid, answers in gold.items() if not answers]
         if bare:
-            raise XittError(f"{self.name}: {len(bare)} questions without a gold answer, the first {bare[0]!r}")
+            raise XittError(
+                f"{self.name}: {len(bare)} questions without a gold answer, the first {bare[0]!r}"
+            )
         hits, overlap = (
-            sum(max(rule(said[qid], answer, normal=self.normal) for answer in gold[qid]) for qid in gold if qid in said)
+            sum(
+                max(rule(said[qid], answer, normal=self.normal) for answer in gold[qid])
+                for qid in gold
+                if qid in said
+            )
             for rule in (exact, token_f1)
         )
         em, f1 = 100 * hits / len(gold), 100 * overlap / len(gold)
@@ -81,9 +89,15 @@ class SquadF1(Metric):
 
     def form(self) -> datasets.Features:
         text = datasets.Value("string")
-        answers = {"text": datasets.List(text), "answer_start": datasets.List(datasets.Value("int64"))}
+        answers = {
+            "text": datasets.List(text),
+            "answer_start": datasets.List(datasets.Value("int64")),
+        }
         return datasets.Features(
-            {"predictions": {"id": text, "prediction_text": text}, "references": {"id": text, "answers": answers}}
+            {
+                "predictions": {"id": text, "prediction_text": text},
+                "references": {"id": text, "answers": answers},
+            }
         )
 
 

@@ -18,10 +18,9 @@ CUT = 20  # ranks that count; XTREME-R's for both of its rankings
 class Bucc(Metric):
     """F1, precision and recall of mined pairs, as sets.
 
-    A prediction and a reference are pairs (source id, target id); the two lists may differ in length and order, and a
-    pair given twice counts once. Mining nothing scores 0; no gold pair is a XittError. As `bucc_f1` in evaluate.py of
-    XTREME.
-    """
+    A prediction and a reference are pairs (source id, target id); the two lists may differ in
+    length and order, and a pair given twice counts once. Mining nothing scores 0; no gold pair is a
+    XittError. As `bucc_f1` in evaluate.py of XTREME."""
 
     headline = "f1"
     about = "F1, precision and recall of mined sentence pairs, in percent (BUCC 2018)."
@@ -51,15 +50,18 @@ def pair_scores(mined: Set[tuple], gold: Set[tuple]) -> dict[str, float]:
 
 
 class Mrr(Metric):
-    """Mean over queries of 1 / rank of the first acceptable id, 0 where there is none among the first 20.
+    """Mean over queries of 1 / rank of the first acceptable id, 0 where there is none among the
+    first 20.
 
-    A prediction is a list of ids, the likeliest first, at most 20 of which are read; a reference the list of
-    acceptable ids, at least one, its order without meaning. As `evaluate` in third_party/utils_mewslix.py of XTREME,
-    which has one acceptable id and where a query that is missing scores 0: here its prediction is the empty list.
-    """
+    A prediction is a list of ids, the likeliest first, at most 20 of which are read; a reference
+    the list of acceptable ids, at least one, its order without meaning. As `evaluate` in
+    third_party/utils_mewslix.py of XTREME, which has one acceptable id and where a query that is
+    missing scores 0: here its prediction is the empty list."""
 
     headline = "mrr@20"
-    about = "Mean reciprocal rank at 20, in percent (XTREME-R's Mewsli-X, where it is called map@20)."
+    about = (
+        "Mean reciprocal rank at 20, in percent (XTREME-R's Mewsli-X, where it is called map@20)."
+    )
 
     def score(
         self, predictions: Sequence[Sequence[int | str]], references: Sequence[Sequence[int | str]]
@@ -67,7 +69,9 @@ class Mrr(Metric):
         _check_rankings(predictions, references, what=self.name)
         total = 0.0
         for ranking, wanted in zip(predictions, references, strict=True):
-            total += next((1 / rank for rank, found in enumerate(ranking[:CUT], 1) if found in wanted), 0.0)
+            total += next(
+                (1 / rank for rank, found in enumerate(ranking[:CUT], 1) if found in wanted), 0.0
+            )
         return {"mrr@20": 100 * total / len(references)}
 
     def form(self) -> datasets.Features:
@@ -77,11 +81,11 @@ class Mrr(Metric):
 class MeanAveragePrecision(Metric):
     """Mean over queries of average precision at 20.
 
-    That of one query is the sum of the precisions at the ranks, up to 20, where a relevant id stands, over the number
-    of relevant ids or 20, the lesser. An id that is ranked again takes a rank and is no hit. Predictions and
-    references are those of `Mrr`, the reference being all relevant ids. As `mean_avg_prec_at_k(k=20)` and
-    `average_precision_at_k` in third_party/utils_lareqa.py of XTREME.
-    """
+    That of one query is the sum of the precisions at the ranks, up to 20, where a relevant id
+    stands, over the number of relevant ids or 20, the lesser. An id that is ranked again takes a
+    rank and is no hit. Predictions and references are those of `Mrr`, the reference being all
+    relevant ids. As `mean_avg_prec_at_k(k=20)` and `average_precision_at_k` in
+    third_party/utils_lareqa.py of XTREME."""
 
     headline = "map@20"
     about = "Mean average precision at 20, in percent (XTREME-R's LAReQA)."
@@ -107,7 +111,9 @@ class MeanAveragePrecision(Metric):
         return _lists_of_ids()
 
 
-def _check_rankings(predictions: Sequence[Sequence], references: Sequence[Sequence], *, what: str) -> None:
+def _check_rankings(
+    predictions: Sequence[Sequence], references: Sequence[Sequence], *, what: str
+) -> None:
     check_pairs(predictions, references, what=what)
     bare = [row for row, wanted in enumerate(references) if len(wanted) == 0]
     if bare:

@@ -1,4 +1,5 @@
-"""Exact match and F1 of answers to questions that may have none, as the SQuAD v2.0 script has them."""
+"""Exact match and F1 of answers to questions that may have none, as the SQuAD v2.0 script has
+them."""
 
 from __future__ import annotations
 
@@ -15,23 +16,26 @@ _SCORES = ("exact", "f1")
 
 
 class Squad2(Metric):
-    """Exact match and F1, each the best over a question's gold answers; an unanswerable question wants an empty answer.
+    """Exact match and F1, each the best over a question's gold answers; an unanswerable question
+    wants an empty answer.
 
-    A prediction is {"id", "prediction_text"}, with "no_answer_probability" in 0..1 in all rows or in none; a reference
-    {"id", "answers": {"text": [...]}}, where no text means unanswerable. All in percent but the thresholds:
+    A prediction is {"id", "prediction_text"}, with "no_answer_probability" in 0..1 in all rows or
+    in none; a reference {"id", "answers": {"text": [...]}}, where no text means unanswerable. All
+    in percent but the thresholds:
 
     - exact, f1, and mean, the half of their sum;
-    - HasAns_exact, HasAns_f1, NoAns_exact, NoAns_f1: the same over the answerable and the unanswerable questions, for
-      each of the two kinds that occurs;
-    - best_exact, best_f1: the best that a threshold on the probability reaches, an answer counting as empty above it;
-      best_exact_thresh, best_f1_thresh: the first such threshold in 0..1; best_mean: half the sum of both, jiant's
-      headline. Without probabilities nothing is searched: best_exact is exact, best_f1 is f1, and no threshold is told.
+    - HasAns_exact, HasAns_f1, NoAns_exact, NoAns_f1: the same over the answerable and the
+      unanswerable questions, for each of the two kinds that occurs;
+    - best_exact, best_f1: the best that a threshold on the probability reaches, an answer counting
+      as empty above it; best_exact_thresh, best_f1_thresh: the first such threshold in 0..1;
+      best_mean: half the sum of both, jiant's headline. Without probabilities nothing is searched:
+      best_exact is exact, best_f1 is f1, and no threshold is told.
 
-    As in the script (evaluate-v2.0.py of rajpurkar.github.io/SQuAD-explorer), gold answers that normalise to nothing
-    are dropped, the last of them leaving one empty answer; the search may stop among equal probabilities, in the
-    order of the predictions, and counts an answer of white space as one. A question without a prediction is a
-    XittError: the script stops there too. So are an id given twice and a prediction for an unknown id.
-    """
+    As in the script (evaluate-v2.0.py of rajpurkar.github.io/SQuAD-explorer), gold answers that
+    normalise to nothing are dropped, the last of them leaving one empty answer; the search may stop
+    among equal probabilities, in the order of the predictions, and counts an answer of white space
+    as one. A question without a prediction is a XittError: the script stops there too. So are an id
+    given twice and a prediction for an unknown id."""
 
     headline = "mean"
     about = "Exact match and token F1 of SQuAD v2.0, and their mean, in percent."
@@ -42,15 +46,23 @@ class Squad2(Metric):
         said, gold = by_id(predictions, references, what=self.name)
         missing = [qid for qid in gold if qid not in said]
         if missing:
-            raise XittError(f"{self.name}: {len(missing)} questions without a prediction, the first {missing[0]!r}")
-        answers = {qid: [text for text in texts if normalize(text)] or [""] for qid, texts in gold.items()}
+            raise XittError(
+                f"{self.name}: {len(missing)} questions without a prediction, the first"
+                f" {missing[0]!r}"
+            )
+        answers = {
+            qid: [text for text in texts if normalize(text)] or [""] for qid, texts in gold.items()
+        }
         rows = {
             "exact": {qid: max(exact(said[qid], text) for text in answers[qid]) for qid in gold},
             "f1": {qid: max(_f1(said[qid], text) for text in answers[qid]) for qid in gold},
         }
         scores = {name: _mean(rows[name], list(gold)) for name in _SCORES}
         scores["mean"] = sum(scores.values()) / 2
-        for kind, group in (("HasAns", [q for q in gold if gold[q]]), ("NoAns", [q for q in gold if not gold[q]])):
+        for kind, group in (
+            ("HasAns", [q for q in gold if gold[q]]),
+            ("NoAns", [q for q in gold if not gold[q]]),
+        ):
             if group:
                 scores |= {f"{kind}_{name}": _mean(rows[name], group) for name in _SCORES}
         silence = _probabilities(predictions, what=self.name)
@@ -59,17 +71,30 @@ class Squad2(Metric):
             if silence:
                 answered = {qid: bool(text) for qid, text in said.items()}
                 scores[f"best_{name}"], scores[f"best_{name}_thresh"] = best_threshold(
-                    rows[name], silence, answered=answered, answerable={qid: bool(gold[qid]) for qid in gold})
+                    rows[name],
+                    silence,
+                    answered=answered,
+                    answerable={qid: bool(gold[qid]) for qid in gold},
+                )
         scores["best_mean"] = (scores["best_exact"] + scores["best_f1"]) / 2
         return scores
 
     def form(self) -> datasets.Features:
         text, number = datasets.Value("string"), datasets.Value("float64")
-        answers = {"text": datasets.List(text), "answer_start": datasets.List(datasets.Value("int64"))}
-        return datasets.Features({
-            "predictions": {"id": text, "prediction_text": text, "no_answer_probability": number},
-            "references": {"id": text, "answers": answers},
-        })
+        answers = {
+            "text": datasets.List(text),
+            "answer_start": datasets.List(datasets.Value("int64")),
+        }
+        return datasets.Features(
+            {
+                "predictions": {
+                    "id": text,
+                    "prediction_text": text,
+                    "no_answer_probability": number,
+                },
+                "references": {"id": text, "answers": answers},
+            }
+        )
 
 
 def best_threshold(
@@ -79,12 +104,12 @@ def best_threshold(
     answered: Mapping[str, bool],
     answerable: Mapping[str, bool],
 ) -> tuple[float, float]:
-    """The script's `find_best_thresh`: the best mean score, in percent, and the first threshold that reaches it.
+    """The script's `find_best_thresh`: the best mean score, in percent, and the first threshold
+    that reaches it.
 
-    All arguments are by question id: scores in 0..1, probabilities that there is no answer, whether one was predicted,
-    whether there is one. It starts with every answer withheld and threshold 0, and lets them out one by one, the
-    likeliest first.
-    """
+    All arguments are by question id: scores in 0..1, probabilities that there is no answer, whether
+    one was predicted, whether there is one. It starts with every answer withheld and threshold 0,
+    and lets them out one by one, the likeliest first."""
     now = best = float(sum(not there for there in answerable.values()))
     threshold = 0.0
     for qid in sorted(silence, key=silence.__getitem__):
@@ -110,8 +135,10 @@ def _probabilities(predictions: Sequence[Mapping[str, Any]], *, what: str) -> di
     if len(lacking) == len(found):
         return {}
     if lacking:
-        raise XittError(f"{what}: {len(lacking)} of {len(found)} predictions lack no_answer_probability, the first "
-                        f"{lacking[0]!r}")
+        raise XittError(
+            f"{what}: {len(lacking)} of {len(found)} predictions lack no_answer_probability, the"
+            f" first {lacking[0]!r}"
+        )
     odd = [value for value in found.values() if not 0 <= value <= 1]
     if odd:
         raise XittError(f"{what}: a no_answer_probability is between 0 and 1, found {odd[0]}")

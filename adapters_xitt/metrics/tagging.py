@@ -1,4 +1,5 @@
-"""Scores of tag sequences: span F1, as XTREME has it for PAN-X and UDPOS, and token accuracy, as jiant for CCG."""
+"""Scores of tag sequences: span F1, as XTREME has it for PAN-X and UDPOS, and token accuracy, as
+jiant for CCG."""
 
 from __future__ import annotations
 
@@ -18,10 +19,9 @@ _STARTS = frozenset({("E", "E"), ("E", "I"), ("S", "E"), ("S", "I"), ("O", "E"),
 def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     """Spans as (type, first, last), by the default rule of seqeval up to 0.0.12.
 
-    The first letter of a tag is its prefix, what follows its last "-" its type. So of tags without prefix (UPOS) a run
-    of the same tag is one span, except that tags in S- (SCONJ, SYM) never join. Later releases of seqeval cut the
-    first letter off the type, which changes UDPOS scores.
-    """
+    The first letter of a tag is its prefix, what follows its last "-" its type. So of tags without
+    prefix (UPOS) a run of the same tag is one span, except that tags in S- (SCONJ, SYM) never join.
+    Later releases of seqeval cut the first letter off the type, which changes UDPOS scores."""
     found, before, kind_before, first = [], "O", "", 0
     for here, tag in enumerate([*tags, "O"]):
         if not tag:
@@ -36,24 +36,35 @@ def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     return found
 
 
-def span_scores(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    """F1, precision and recall of the spans, in percent. As seqeval reads them: one long sequence with an O after
-    every sentence, so that rows of unequal length shift what follows."""
-    flat_pred, flat_gold = ([tag for row in side for tag in (*row, "O")] for side in (predictions, references))
+def span_scores(
+    predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
+) -> dict[str, float]:
+    """F1, precision and recall of the spans, in percent. As seqeval reads them: one long sequence
+    with an O after every sentence, so that rows of unequal length shift what follows."""
+    flat_pred, flat_gold = (
+        [tag for row in side for tag in (*row, "O")] for side in (predictions, references)
+    )
     found, gold = set(spans(flat_pred)), set(spans(flat_gold))
     hits = len(found & gold)
     precision, recall = _ratio(hits, len(found)), _ratio(hits, len(gold))
-    return {"f1": 100 * _ratio(2 * precision * recall, precision + recall), "precision": 100 * precision,
-            "recall": 100 * recall}
+    return {
+        "f1": 100 * _ratio(2 * precision * recall, precision + recall),
+        "precision": 100 * precision,
+        "recall": 100 * recall,
+    }
 
 
 class TagF1(Metric):
     """Micro F1 over spans; precision or recall without a span to divide by is 0, as in seqeval."""
 
     headline = "f1"
-    about = "Span F1 (seqeval's old default rule), precision, recall and token accuracy, in percent."
+    about = (
+        "Span F1 (seqeval's old default rule), precision, recall and token accuracy, in percent."
+    )
 
-    def score(self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, float]:
+    def score(
+        self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
+    ) -> dict[str, float]:
         accuracy = _token_accuracy(predictions, references, what=self.name)
         return {**span_scores(predictions, references), "accuracy": accuracy}
 
@@ -70,19 +81,29 @@ class TagAccuracy(Metric):
     headline = "accuracy"
     about = "Right tags over all tokens, in percent."
 
-    def score(self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, float]:
+    def score(
+        self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
+    ) -> dict[str, float]:
         return {"accuracy": _token_accuracy(predictions, references, what=self.name)}
 
     def form(self) -> datasets.Features:
         return _rows_of_tags()
 
 
-def _token_accuracy(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]], *, what: str) -> float:
+def _token_accuracy(
+    predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]], *, what: str
+) -> float:
     check_pairs(predictions, references, what=what)
     for row, (pred, gold) in enumerate(zip(predictions, references, strict=True)):
         if len(pred) != len(gold):
-            raise XittError(f"{what}: row {row} has {len(pred)} predicted tags for {len(gold)} gold tags")
-    return share([tag for row in predictions for tag in row], [tag for row in references for tag in row], what=what)
+            raise XittError(
+                f"{what}: row {row} has {len(pred)} predicted tags for {len(gold)} gold tags"
+            )
+    return share(
+        [tag for row in predictions for tag in row],
+        [tag for row in references for tag in row],
+        what=what,
+    )
 
 
 def _rows_of_tags() -> datasets.Features:

@@ -18,58 +18,70 @@ from adapters_xitt.errors import XittError
 from adapters_xitt.model.pretrained import EncoderFiles, read_lm_head, stored
 from adapters_xitt.model.quantization import CutTable, HostTable, Packed, pack
 
-# Where the word table is: on the device whole, there with the rows of some ids only, or on the host.
+# Where the word table is: on the device whole, there with the rows of some ids only, or on the
+# host.
 EMBEDDINGS = ("whole", "cut", "host")
 SPECIAL = 4  # XLM-R's special tokens: <s>, <pad>, </s>, <unk> are the first ids, <mask> is the last
 
 
-
 class Encoder:
-    """An XLM-R with room for modules in its layers. Its own weights never need a gradient outside `full`.
+    """An XLM-R with room for modules in its layers. Its own weights never need a gradient outside
+    `full`.
 
-    With `checkpointing` n, every n-th layer keeps only its input for the backward pass and runs once more in it. The
-    modules active then must be those of the forward pass: one forward, its backward, then the next setup."""
+    With `checkpointing` n, every n-th layer keeps only its input for the backward pass and runs
+    once more in it. The modules active then must be those of the forward pass: one forward, its
+    backward, then the next setup."""
 
-    def __init__(self, model: Any, files: EncoderFiles, *, checkpointing: int | None = None) -> None:
+    def __init__(
+        self, model: Any, files: EncoderFiles, *, checkpointing: int | None = None
+    ) -> None:
         from adapters.context import ForwardContext
 
         self.model, self.files, self.checkpointing = model, files, checkpointing
         self.layers, self.width = files.layers, files.width
-        # What layers of adapters look up while they run; the library fills it in a model's own forward.
+        # What layers of adapters look up while they run; the library fills it in a model's own
+        # forward.
         self._context = ForwardContext(None)
         self._context.shared_parameters = model.shared_parameters
 
     @property
     def device(self) -> torch.device:
-        return self.model.embeddings.position_embeddings.weight.device  # the word table may be on the host
+        # the word table may be on the host
+        return self.model.embeddings.position_embeddings.weight.device
 
     @property
     def table(self) -> Tensor:
         """The word table [vocabulary, width] on the encoder's device, for a decoder tied to it."""
         if isinstance(self.model.embeddings.word_embeddings, CutTable):
-            raise XittError("masked language modelling needs every row of the word table: its softmax is over the "
-                            "whole vocabulary; keep embeddings whole or on the host, not cut")
+            raise XittError(
+                "masked language modelling needs every row of the word table: its softmax is over"
+                " the whole vocabulary; keep embeddings whole or on the host, not cut"
+            )
         return self.model.embeddings.word_embeddings.weight.to(self.device)
 
     @property
     def packed(self) -> bool:
-        """Whether its products are held in 8 or 4 bits; then their weights can't be read, trained or merged."""
+        """Whether its products are held in 8 or 4 bits; then their weights can't be read, trained
+        or merged."""
         return any(isinstance(parameter, Packed) for parameter in self.model.parameters())
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Token ids [units, tokens] to hidden states [units, tokens, width]: depth 0, before any module."""
+        """Token ids [units, tokens] to hidden states [units, tokens, width]: depth 0, before any
+        module."""
         config = self.model.adapters_config
-        active, config.active_setup = config.active_setup, None  # a hook of the library runs invertible modules here
+        # a hook of the library runs invertible modules here
+        active, config.active_setup = config.active_setup, None
         try:
             return self.model.embeddings(input_ids=ids)
         finally:
             config.active_setup = active
 
     def run(self, hidden: Tensor, mask: Tensor, start: int, stop: int) -> Tensor:
-        """Hidden states at depth `start` to those at depth `stop`, under whatever modules are active.
+        """Hidden states at depth `start` to those at depth `stop`, under whatever modules are
+        active.
 
-        `mask` [units, tokens] is 1 where there is a token. Depth d is the output of d layers: `hidden_states[d]`. An
-        active invertible module acts on what enters the first layer."""
+        `mask` [units, tokens] is 1 where there is a token. Depth d is the output of d layers:
+        `hidden_states[d]`. An active invertible module acts on what enters the first layer."""
         if start == stop:
             return hidden
         if start == 0:
@@ -82,7 +94,9 @@ class Encoder:
         return hidden
 
     def _layer(self, at: int, layer: Any, hidden: Tensor, bias: Tensor) -> Tensor:
-        """One layer; counted from the ground, so that a trunk below changes nothing about which are checkpointed."""
+        """One layer; counted from the ground, so that a trunk below changes nothing about which are
+        checkpointed."""
+
         def ran(hidden: Tensor) -> Tensor:
             with self._context:  # also when it runs again in the backward pass
                 return layer(hidden, bias)[0]  # positional: a hook of adapters reads it so
@@ -90,14 +104,15 @@ class Encoder:
         if self.checkpointing and (at + 1) % self.checkpointing == 0 and torch.is_grad_enabled():
             from torch.utils.checkpoint import checkpoint
 
-            # Not the library's own switch, which makes the embeddings need a gradient: layers below the first module
-            # would then keep what they never need.
+            # Not the library's own switch, which makes the embeddings need a gradient: layers below
+            # the first module would then keep what they never need.
             return checkpoint(ran, hidden, use_reentrant=False, preserve_rng_state=True)
         return ran(hidden)
 
     def unembed(self, features: Tensor) -> Tensor:
-        """Features of masked language modelling [tokens, width] to logits [tokens, vocabulary]: the decoder is
-        the checkpoint's own or, as in XLM-R, the word table. An active invertible module is undone first (MAD-X)."""
+        """Features of masked language modelling [tokens, width] to logits [tokens, vocabulary]: the
+        decoder is the checkpoint's own or, as in XLM-R, the word table. An active invertible module
+        is undone first (MAD-X)."""
         features = self.model.invertible_adapters_forward(features[None], rev=True)[0]
         own = self.lm_head.get("decoder.weight")
         decoder = self.table if own is None else own.to(features)
@@ -115,8 +130,9 @@ class Encoder:
 
     @contextmanager
     def attending(self) -> Iterator[dict[int, list[Tensor]]]:
-        """Collects, for the block, the attention of an active fusion: layer → [units, tokens, parts], one for each of
-        a layer's bottlenecks and each run. Made again from queries and keys: the library's own fails in bf16."""
+        """Collects, for the block, the attention of an active fusion: layer → [units, tokens,
+        parts], one for each of a layer's bottlenecks and each run. Made again from queries and
+        keys: the library's own fails in bf16."""
         from adapters.methods.modeling import BertFusion
 
         found: dict[int, list[Tensor]] = {}
@@ -124,9 +140,13 @@ class Encoder:
         for at, layer in enumerate(self.model.encoder.layer):
             for fusion in (module for module in layer.modules() if isinstance(module, BertFusion)):
                 made: dict[str, Tensor] = {}
-                handles += [getattr(fusion, side).register_forward_hook(partial(_keep, made, side))
-                            for side in ("query", "key")]
-                handles.append(fusion.register_forward_hook(partial(_attended, made, found.setdefault, at)))
+                handles += [
+                    getattr(fusion, side).register_forward_hook(partial(_keep, made, side))
+                    for side in ("query", "key")
+                ]
+                handles.append(
+                    fusion.register_forward_hook(partial(_attended, made, found.setdefault, at))
+                )
         try:
             yield found
         finally:
@@ -134,7 +154,8 @@ class Encoder:
                 handle.remove()
 
     def set_dropout(self, probability: float | None) -> None:
-        """Dropout of the encoder's own layers while training; None is what its configuration says."""
+        """Dropout of the encoder's own layers while training; None is what its configuration
+        says."""
         hidden, attention = self.files.dropout(probability)
         self.model.embeddings.dropout.p = hidden
         for layer in self.model.encoder.layer:
@@ -143,14 +164,19 @@ class Encoder:
 
     def weights(self) -> dict[str, Tensor]:
         """The encoder's own tensors by their names in the checkpoint, modules left out."""
-        return {own_name(name): value for name, value in self.model.state_dict().items()
-                if own_name(name) and not name.endswith("position_ids")}
+        return {
+            own_name(name): value
+            for name, value in self.model.state_dict().items()
+            if own_name(name) and not name.endswith("position_ids")
+        }
 
     def copied(self) -> Encoder:
         """A second encoder with the same weights, for `full`."""
         if self.packed or isinstance(self.model.embeddings.word_embeddings, (CutTable, HostTable)):
-            raise XittError("method full trains every weight of the encoder: its base can't be packed in 8 or 4 bits "
-                            "and its embeddings must be whole")
+            raise XittError(
+                "method full trains every weight of the encoder: its base can't be packed in 8 or 4"
+                " bits and its embeddings must be whole"
+            )
         return Encoder(copy.deepcopy(self.model), self.files, checkpointing=self.checkpointing)
 
 
@@ -158,15 +184,27 @@ def _keep(made: dict[str, Tensor], side: str, module: Any, inputs: Any, output: 
     made[side] = output.detach().float()
 
 
-def _attended(made: dict[str, Tensor], of: Callable[[int, list[Tensor]], list[Tensor]], at: int, *hook: Any) -> None:
-    """A fusion has run: its attention, softmax over parts of query [units, tokens, width] · keys […, parts, width]."""
-    scores = (made["query"][:, :, None] * made["key"]).sum(-1)  # no matrix product, which autocast would round
+def _attended(
+    made: dict[str, Tensor], of: Callable[[int, list[Tensor]], list[Tensor]], at: int, *hook: Any
+) -> None:
+    """A fusion has run: its attention, softmax over parts of query [units, tokens, width] · keys
+    […, parts, width]."""
+    # no matrix product, which autocast would round
+    scores = (made["query"][:, :, None] * made["key"]).sum(-1)
     of(at, []).append(scores.softmax(-1).cpu())
 
 
 # Names that the two libraries give to what they put into a layer.
-_FOREIGN = (".lora_", ".adapters.", ".loras.", ".adapter_fusion_layer.", ".prefix_tuning.", ".shared_parameters",
-            "invertible_adapters", "lora_magnitude_vector")
+_FOREIGN = (
+    ".lora_",
+    ".adapters.",
+    ".loras.",
+    ".adapter_fusion_layer.",
+    ".prefix_tuning.",
+    ".shared_parameters",
+    "invertible_adapters",
+    "lora_magnitude_vector",
+)
 
 
 def own_name(name: str) -> str | None:
@@ -176,10 +214,18 @@ def own_name(name: str) -> str | None:
     return name.replace(".base_layer.", ".")
 
 
-def load(files: EncoderFiles, *, dtype: torch.dtype = torch.float32, bits: int | None = None,
-         embeddings: str = "whole", ids: Tensor | None = None, checkpointing: int | None = None,
-         progress: Callable[[str], None] | None = None) -> Encoder:
-    """The encoder on the CPU, frozen, in evaluation mode, with its weights in `dtype`, its products in 8 or 4 `bits`.
+def load(
+    files: EncoderFiles,
+    *,
+    dtype: torch.dtype = torch.float32,
+    bits: int | None = None,
+    embeddings: str = "whole",
+    ids: Tensor | None = None,
+    checkpointing: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Encoder:
+    """The encoder on the CPU, frozen, in evaluation mode, with its weights in `dtype`, its products
+    in 8 or 4 `bits`.
 
     `embeddings` is one of `EMBEDDINGS`; `cut` keeps the rows of `ids` and of the special tokens."""
     if progress:
@@ -187,26 +233,48 @@ def load(files: EncoderFiles, *, dtype: torch.dtype = torch.float32, bits: int |
     model = _blank(files)
     weights = {name: tensor.to(torch.float32) for name, tensor in stored(files.folder)}
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    if wrong := [f"{name} is {tuple(value.shape)}, not {shapes[name]}" for name, value in weights.items()
-                 if name in shapes and tuple(value.shape) != shapes[name]]:
-        raise XittError(f"{files.folder}: its weights don't fit its configuration; {'; '.join(wrong[:3])}")
+    if wrong := [
+        f"{name} is {tuple(value.shape)}, not {shapes[name]}"
+        for name, value in weights.items()
+        if name in shapes and tuple(value.shape) != shapes[name]
+    ]:
+        raise XittError(
+            f"{files.folder}: its weights don't fit its configuration; {'; '.join(wrong[:3])}"
+        )
     found = model.load_state_dict(weights, strict=False)
     missing = [name for name in found.missing_keys if not name.endswith("position_ids")]
     if missing or found.unexpected_keys:
-        raise XittError(f"{files.folder}: its weights don't fit its configuration; "
-                        f"missing: {missing[:3]}, too many: {found.unexpected_keys[:3]}")
+        raise XittError(
+            f"{files.folder}: its weights don't fit its configuration; "
+            f"missing: {missing[:3]}, too many: {found.unexpected_keys[:3]}"
+        )
     return _furnished(model, files, dtype, bits, embeddings, ids, checkpointing)
 
 
-def hollow(files: EncoderFiles, *, dtype: torch.dtype = torch.float32, bits: int | None = None,
-           embeddings: str = "whole", ids: Tensor | None = None, checkpointing: int | None = None) -> Encoder:
-    """What `load` gives, on the meta device: sizes without values, read from `files.config` alone."""
+def hollow(
+    files: EncoderFiles,
+    *,
+    dtype: torch.dtype = torch.float32,
+    bits: int | None = None,
+    embeddings: str = "whole",
+    ids: Tensor | None = None,
+    checkpointing: int | None = None,
+) -> Encoder:
+    """What `load` gives, on the meta device: sizes without values, read from `files.config`
+    alone."""
     with torch.device("meta"):
         return _furnished(_blank(files), files, dtype, bits, embeddings, ids, checkpointing)
 
 
-def random(files: EncoderFiles, *, dtype: torch.dtype = torch.float32, bits: int | None = None,
-           embeddings: str = "whole", ids: Tensor | None = None, checkpointing: int | None = None) -> Encoder:
+def random(
+    files: EncoderFiles,
+    *,
+    dtype: torch.dtype = torch.float32,
+    bits: int | None = None,
+    embeddings: str = "whole",
+    ids: Tensor | None = None,
+    checkpointing: int | None = None,
+) -> Encoder:
     """What `load` gives, with random weights: for measuring, where no checkpoint is at hand."""
     return _furnished(_blank(files), files, dtype, bits, embeddings, ids, checkpointing)
 
@@ -214,11 +282,14 @@ def random(files: EncoderFiles, *, dtype: torch.dtype = torch.float32, bits: int
 def _blank(files: EncoderFiles) -> Any:
     """The library's model, untouched and with weights that mean nothing."""
     if find_spec("kernels"):
-        # A config key can send transformers to a hub repository of compiled kernels where this package is present,
-        # and bitsandbytes fetches some by itself.
-        raise XittError("the package 'kernels' is installed; it lets a checkpoint's configuration load code. "
-                        "Uninstall it: pip uninstall kernels")
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # it advises to install that package
+        # A config key can send transformers to a hub repository of compiled kernels where this
+        # package is present, and bitsandbytes fetches some by itself.
+        raise XittError(
+            "the package 'kernels' is installed; it lets a checkpoint's configuration load code. "
+            "Uninstall it: pip uninstall kernels"
+        )
+    # it advises to install that package
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     from transformers import XLMRobertaConfig, XLMRobertaModel
     from transformers.utils import logging as transformers_logging
 
@@ -227,16 +298,28 @@ def _blank(files: EncoderFiles) -> Any:
     try:
         return XLMRobertaModel(config, add_pooling_layer=False)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise XittError(f"{files.folder / 'config.json'}: no XLM-R can be built from it ({error})") from None
+        raise XittError(
+            f"{files.folder / 'config.json'}: no XLM-R can be built from it ({error})"
+        ) from None
 
 
-def _furnished(model: Any, files: EncoderFiles, dtype: torch.dtype, bits: int | None, embeddings: str,
-               ids: Tensor | None, checkpointing: int | None) -> Encoder:
-    """The plain model in its precision and with its table as asked; then, last, with room for modules."""
+def _furnished(
+    model: Any,
+    files: EncoderFiles,
+    dtype: torch.dtype,
+    bits: int | None,
+    embeddings: str,
+    ids: Tensor | None,
+    checkpointing: int | None,
+) -> Encoder:
+    """The plain model in its precision and with its table as asked; then, last, with room for
+    modules."""
     import adapters
 
     if embeddings not in EMBEDDINGS or (embeddings == "cut") != (ids is not None):
-        raise ValueError(f"embeddings {embeddings!r}: one of {EMBEDDINGS}, and ids where they are cut")
+        raise ValueError(
+            f"embeddings {embeddings!r}: one of {EMBEDDINGS}, and ids where they are cut"
+        )
     model.to(dtype)
     if bits:
         pack(model.encoder, bits)

@@ -18,7 +18,13 @@ from adapters_xitt.modules import serialization
 from adapters_xitt.modules.composition import Composition
 
 # Modules and moments are fp32 throughout; 8 and 4 bits compute in bf16.
-PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "8bit": "bf16-mixed", "4bit": "bf16-mixed"}
+PRECISIONS = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "16": "16-mixed",
+    "8bit": "bf16-mixed",
+    "4bit": "bf16-mixed",
+}
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
@@ -28,36 +34,55 @@ def make_fabric(device: str, precision: str) -> Fabric:
     check_device(device)
     if precision != "16":
         return Fabric(accelerator=device, devices=1, precision=PRECISIONS[precision])
-    # Every row scales its own loss, so that none depends on its companions; Fabric's one scaler stays off.
+    # Every row scales its own loss, so that none depends on its companions; Fabric's one scaler
+    # stays off.
     kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     off = torch.amp.GradScaler(kind, enabled=False)
-    return Fabric(accelerator=device, devices=1, plugins=[MixedPrecision("16-mixed", kind, scaler=off)])
+    return Fabric(
+        accelerator=device, devices=1, plugins=[MixedPrecision("16-mixed", kind, scaler=off)]
+    )
 
 
 def machine(fabric: Fabric) -> dict[str, Any]:
-    """What decides the bits of a number beside its key and the versions: the device, how many threads share a sum, and
-    whose kernels they run."""
+    """What decides the bits of a number beside its key and the versions: the device, how many
+    threads share a sum, and whose kernels they run."""
     device = fabric.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return {"device": str(device), "kernels": name, "threads": torch.get_num_threads(),
-            "deterministic": torch.are_deterministic_algorithms_enabled()}
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else torch.backends.cpu.get_cpu_capability()
+    )
+    return {
+        "device": str(device),
+        "kernels": name,
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
 
 
 def check_device(device: str) -> None:
     """Refuses a device that this machine lacks."""
     there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
     if device in there and not there[device]():
-        raise XittError(f"device {device!r}: torch {torch.__version__} finds none on this machine; "
-                        "`xitt doctor` says what it sees")
+        raise XittError(
+            f"device {device!r}: torch {torch.__version__} finds none on this machine; "
+            "`xitt doctor` says what it sees"
+        )
 
 
 class Bench:
-    """The encoder on its device with the modules a cohort needs; built when the first job needs it."""
+    """The encoder on its device with the modules a cohort needs; built when the first job needs
+    it."""
 
-    def __init__(self, files: pretrained.EncoderFiles, fabric: Fabric,
-                 loading: Callable[[], dict[str, Any]] = dict) -> None:
+    def __init__(
+        self,
+        files: pretrained.EncoderFiles,
+        fabric: Fabric,
+        loading: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
         self.files, self.fabric, self.loading = files, fabric, loading
-        self.unusable: Exception | None = None  # why the encoder can't be loaded: no job's failure but the run's
+        # why the encoder can't be loaded: no job's failure but the run's
+        self.unusable: Exception | None = None
         self._rig: Rig | None = None
 
     @property
@@ -74,7 +99,8 @@ class Bench:
         return self._rig
 
     def renew(self) -> None:
-        """Lets the encoder go with everything in it; the next that needs it gets one as it was loaded first."""
+        """Lets the encoder go with everything in it; the next that needs it gets one as it was
+        loaded first."""
         self._rig = None
 
     def clear(self, keep: Iterable[str] = ()) -> None:
@@ -85,10 +111,15 @@ class Bench:
     def put(self, module: serialization.Module, choice: Any) -> None:
         """Mounts a stored module, once; it must have been made for this very encoder."""
         manifest, name = module.manifest, mounted(module.manifest.key)
-        over = tuple(mounted(part) for part in compose.fused(compose.parse(manifest.context), manifest.key))
+        over = tuple(
+            mounted(part) for part in compose.fused(compose.parse(manifest.context), manifest.key)
+        )
         if manifest.encoder != self.files.fingerprint:
-            raise XittError(f"module {manifest.key[:12]} was made for the encoder {manifest.encoder_name} "
-                            f"({manifest.encoder[:12]}), this one is {self.files.name} ({self.files.fingerprint[:12]})")
+            raise XittError(
+                f"module {manifest.key[:12]} was made for the encoder {manifest.encoder_name}"
+                f" ({manifest.encoder[:12]}), this one is {self.files.name}"
+                f" ({self.files.fingerprint[:12]})"
+            )
         if name not in self.rig.methods:
             _fits(module, choice, self.files)
             self.rig.mount(name, choice, tensors=module.part("encoder"), over=over)
@@ -100,12 +131,16 @@ class Bench:
 
 
 def _fits(module: serialization.Module, choice: Any, files: pretrained.EncoderFiles) -> None:
-    """Refuses a module whose manifest claims far more than its file has, before the libraries make room for it."""
+    """Refuses a module whose manifest claims far more than its file has, before the libraries make
+    room for it."""
     stored = sum(tensor.numel() for tensor in module.part("encoder").values())
     claimed = choice.parameters(files.width, files.wide, files.layers, files.parameters)
     if claimed > 2 * stored + 10_000:  # what is a little off is told tensor by tensor
-        raise XittError(f"module {module.manifest.key[:12]} ({module.manifest.role}): its method {choice.label} has "
-                        f"{claimed:,} parameters in this encoder, its file {stored:,}: most tensors are missing")
+        raise XittError(
+            f"module {module.manifest.key[:12]} ({module.manifest.role}): its method {choice.label}"
+            f" has {claimed:,} parameters in this encoder, its file {stored:,}: most tensors are"
+            " missing"
+        )
 
 
 def mounted(key: str) -> str:

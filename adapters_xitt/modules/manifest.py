@@ -19,7 +19,8 @@ SOURCES = ("", "adapters", "peft", "xitt")
 ROLES = ("trained", "selected", UNKNOWN)
 LONG = 10_000  # characters of one word or sentence, and keys or values of one collection
 DEEP = 8  # collections within each other
-TRAINED_LABELS = {"pair": None, "tagging": None, "qa": 2, "choice": 1}  # outputs of a head; None: one a label
+# outputs of a head; None: one a label
+TRAINED_LABELS = {"pair": None, "tagging": None, "qa": 2, "choice": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +39,23 @@ class Manifest:
     seed: int
     context: str  # the composition it was trained in, its own key being one of the parts
     role: str  # people's word for the row: "xnli above mnli"
-    exposure: list[dict[str, str]]  # task, language, role, data: the data set's digest; its parents' included
+    # task, language, role, data: the data set's digest; its parents' included
+    exposure: list[dict[str, str]]
     metrics: dict[str, Any]
     training: dict[str, Any]
     versions: dict[str, str]
     chance: float | None = None  # the selection score of the majority class, where the kind has one
-    merge: dict[str, Any] | None = None  # of a merged module: how, options, parts, and the error in every layer
-    source: str = ""  # the form of the folder that it was taken in from: adapters, peft, xitt; empty: made here
+    # of a merged module: how, options, parts, and the error in every layer
+    merge: dict[str, Any] | None = None
+    # the form of the folder that it was taken in from: adapters, peft, xitt; empty: made here
+    source: str = ""
     format: int = FORMAT
 
     @property
     def encoder_is_ours(self) -> bool:
-        """Whether the name of its encoder is a word of this store's user, who trained it here or named it when another
-        library's module was taken in. What one of our folders from elsewhere says chooses nothing to be loaded."""
+        """Whether the name of its encoder is a word of this store's user, who trained it here or
+        named it when another library's module was taken in. What one of our folders from elsewhere
+        says chooses nothing to be loaded."""
         return self.source != "xitt"
 
 
@@ -64,7 +69,11 @@ class Module:
     def part(self, prefix: str) -> dict[str, Any]:
         """The tensors under `prefix` ("encoder" or "head.SPACE"), without it."""
         dotted = prefix + "."
-        return {name.removeprefix(dotted): value for name, value in self.tensors.items() if name.startswith(dotted)}
+        return {
+            name.removeprefix(dotted): value
+            for name, value in self.tensors.items()
+            if name.startswith(dotted)
+        }
 
 
 def problems(values: Mapping[str, Any]) -> list[str]:
@@ -94,22 +103,39 @@ def _together(values: Mapping[str, Any]) -> list[str]:
         found.append(f"context: {str(error).splitlines()[0]}")
     else:
         if values["key"] not in parts or not all(map(KEY.fullmatch, parts)):
-            found.append("context: a composition of keys, 64 hex digits each, with the module's own among them, is "
-                         f"needed, not {_short(values['context'])}")
+            found.append(
+                "context: a composition of keys, 64 hex digits each, with the module's own among"
+                f" them, is needed, not {_short(values['context'])}"
+            )
     if values.get("chance") is not None and values["metrics"]["score"] is None:
         found.append("metrics: chance has a value, so score must have one")
     return found
 
 
-def tensor_problems(manifest: Manifest, shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -> list[str]:
-    """What is wrong with a module's tensors, given each one's dtype, as safetensors names it, and shape."""
+def tensor_problems(
+    manifest: Manifest, shapes: Mapping[str, tuple[str, tuple[int, ...]]]
+) -> list[str]:
+    """What is wrong with a module's tensors, given each one's dtype, as safetensors names it, and
+    shape."""
     prefixes = ("encoder.", *(f"head.{space}." for space in manifest.heads))
     others = [name for name in shapes if not name.startswith(prefixes)]
-    whole = [name for name, (dtype, _) in shapes.items() if dtype not in ("F64", "F32", "F16", "BF16")]
-    found = [f"{len(names)} tensors {what}: {', '.join(names)[:300]}" for names, what in (
-        (others, f"too many, being neither encoder.* nor of a head that the manifest has "
-                 f"({', '.join(manifest.heads) or 'it has none'})"),
-        (whole, "that are no floating-point numbers")) if names]
+    whole = [
+        name for name, (dtype, _) in shapes.items() if dtype not in ("F64", "F32", "F16", "BF16")
+    ]
+    found = [
+        f"{len(names)} tensors {what}: {', '.join(names)[:300]}"
+        for names, what in (
+            (
+                others,
+                (
+                    "too many, being neither encoder.* nor of a head that the manifest has "
+                    f"({', '.join(manifest.heads) or 'it has none'})"
+                ),
+            ),
+            (whole, "that are no floating-point numbers"),
+        )
+        if names
+    ]
     for space, head in manifest.heads.items():
         own = [name for name in shapes if name.startswith(f"head.{space}.")]
         if not own:
@@ -117,26 +143,46 @@ def tensor_problems(manifest: Manifest, shapes: Mapping[str, tuple[str, tuple[in
         outputs = TRAINED_LABELS.get(head["kind"], 0) or len(head["labels"])
         bias = shapes.get(f"head.{space}.out.bias", ("", (outputs,)))[1]
         if outputs and bias != (outputs,):
-            found.append(f"head {space}: out.bias has shape {bias}, {len(head['labels'])} labels of a "
-                         f"{head['kind']} need ({outputs},)")
+            found.append(
+                f"head {space}: out.bias has shape {bias}, {len(head['labels'])} labels of a "
+                f"{head['kind']} need ({outputs},)"
+            )
     return found
 
 
-# -- fields: what a value must be, where it isn't ----------------------------------------------------------------------
+# -- fields: what a value must be, where it isn't --------------------------------------------------
+
 
 def _hex(value: Any) -> str:
-    return "" if isinstance(value, str) and KEY.fullmatch(value) else f"must be 64 hex digits, not {_short(value)}"
+    return (
+        ""
+        if isinstance(value, str) and KEY.fullmatch(value)
+        else f"must be 64 hex digits, not {_short(value)}"
+    )
 
 
 def _text(value: Any) -> str:
-    good = isinstance(value, str) and len(value) <= LONG and all(sign.isprintable() or sign == "\xa0" for sign in value)
-    return "" if good else f"must be a text of at most {LONG:,} printable characters, not {_short(value)}"
+    good = (
+        isinstance(value, str)
+        and len(value) <= LONG
+        and all(sign.isprintable() or sign == "\xa0" for sign in value)
+    )
+    return (
+        ""
+        if good
+        else f"must be a text of at most {LONG:,} printable characters, not {_short(value)}"
+    )
 
 
 def _short(value: Any) -> str:
     """A value as a message may show it: cut, control characters escaped."""
-    return ascii(value[:60] if isinstance(value, str) else value if isinstance(value, (int, float)) else
-                 type(value).__name__)[:80]
+    return ascii(
+        value[:60]
+        if isinstance(value, str)
+        else value
+        if isinstance(value, (int, float))
+        else type(value).__name__
+    )[:80]
 
 
 def _number(value: Any) -> str:
@@ -175,9 +221,11 @@ def _heads(value: Any) -> str:
         if _texts(labels) or len(set(labels)) < len(labels):
             return f"{_short(space)}: labels must be a list of different texts"
         if space != mixture.space_of(kind, labels):
-            return (f"{_short(space)} is not the label space of a {kind} with labels "
-                    f"{' '.join(labels)[:300] or '(none)'}, which is {mixture.space_of(kind, labels)}: the labels or "
-                    "their order were changed")
+            return (
+                f"{_short(space)} is not the label space of a {kind} with labels"
+                f" {' '.join(labels)[:300] or '(none)'}, which is {mixture.space_of(kind, labels)}:"
+                " the labels or their order were changed"
+            )
     return ""
 
 
@@ -201,15 +249,26 @@ def _exposure(value: Any) -> str:
 
 def _plain(value: Any) -> str:
     """Of figures and settings that people read: an object of bounded size, whatever its keys."""
-    return (f"must be an object, not {_short(value)}" if not isinstance(value, dict)
-            else "" if _bounded(value, DEEP) else f"nested deeper than {DEEP}, longer than {LONG:,}, or no plain text")
+    return (
+        f"must be an object, not {_short(value)}"
+        if not isinstance(value, dict)
+        else (
+            ""
+            if _bounded(value, DEEP)
+            else f"nested deeper than {DEEP}, longer than {LONG:,}, or no plain text"
+        )
+    )
 
 
 def _bounded(value: Any, deep: int) -> bool:
     if isinstance(value, (dict, list)):
         parts = [*value, *value.values()] if isinstance(value, dict) else value
         return deep > 0 and len(parts) <= LONG and all(_bounded(part, deep - 1) for part in parts)
-    return value is None or isinstance(value, bool) or not (_text(value) if isinstance(value, str) else _number(value))
+    return (
+        value is None
+        or isinstance(value, bool)
+        or not (_text(value) if isinstance(value, str) else _number(value))
+    )
 
 
 def _metrics(value: Any) -> str:
@@ -217,9 +276,17 @@ def _metrics(value: Any) -> str:
 
 
 def _training(value: Any) -> str:
-    return _plain(value) or _needed(value, {
-        "learning_rate": _number, "start": _optional(_text), "below": _texts,
-        "carry_pooler": lambda said: "" if isinstance(said, bool) else f"must be true or false, not {_short(said)}"})
+    return _plain(value) or _needed(
+        value,
+        {
+            "learning_rate": _number,
+            "start": _optional(_text),
+            "below": _texts,
+            "carry_pooler": lambda said: (
+                "" if isinstance(said, bool) else f"must be true or false, not {_short(said)}"
+            ),
+        },
+    )
 
 
 def _needed(value: Mapping[str, Any], checks: Mapping[str, Check]) -> str:
@@ -236,16 +303,41 @@ def _optional(check: Check) -> Check:
 
 
 def _versions(value: Any) -> str:
-    good = isinstance(value, dict) and len(value) <= 100 and not any(map(_text, [*value, *value.values()]))
+    good = (
+        isinstance(value, dict)
+        and len(value) <= 100
+        and not any(map(_text, [*value, *value.values()]))
+    )
     return "" if good else f"must be an object of texts, not {_short(value)}"
 
 
 Check = Callable[[Any], str]
 _CHECKS: dict[str, Check] = {
-    "key": _hex, "digest": _hex, "encoder": _hex, "encoder_name": _text, "method": _method, "trained_on": _text,
-    "mixture": _mixture, "heads": _heads, "languages": _texts, "context": _text, "role": _text, "exposure": _exposure,
-    "seed": lambda value: "" if type(value) is int and 0 <= value < 2**63 else (
-        f"must be a whole number from 0, not {_short(value)}"),
-    "metrics": _metrics, "training": _training, "versions": _versions, "chance": _optional(_number),
-    "merge": _optional(_plain), "source": lambda value: "" if value in SOURCES else (
-        f"must be one of {', '.join(map(repr, SOURCES))}, not {_short(value)}")}
+    "key": _hex,
+    "digest": _hex,
+    "encoder": _hex,
+    "encoder_name": _text,
+    "method": _method,
+    "trained_on": _text,
+    "mixture": _mixture,
+    "heads": _heads,
+    "languages": _texts,
+    "context": _text,
+    "role": _text,
+    "exposure": _exposure,
+    "seed": lambda value: (
+        ""
+        if type(value) is int and 0 <= value < 2**63
+        else (f"must be a whole number from 0, not {_short(value)}")
+    ),
+    "metrics": _metrics,
+    "training": _training,
+    "versions": _versions,
+    "chance": _optional(_number),
+    "merge": _optional(_plain),
+    "source": lambda value: (
+        ""
+        if value in SOURCES
+        else (f"must be one of {', '.join(map(repr, SOURCES))}, not {_short(value)}")
+    ),
+}

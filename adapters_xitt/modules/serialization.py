@@ -1,7 +1,7 @@
 """Our own form: `module.safetensors` and `manifest.json`, nothing else.
 
-Reading is strict: another format version, a field of another type, a tensor missing or too many, another digest are
-refused by name."""
+Reading is strict: another format version, a field of another type, a tensor missing or too many,
+another digest are refused by name."""
 
 from __future__ import annotations
 
@@ -43,14 +43,22 @@ class Seen:
 
 
 def write_module(module: Module, folder: Path) -> None:
-    """Writes the two files into `folder`, which the caller gives its final name once they are whole."""
+    """Writes the two files into `folder`, which the caller gives its final name once they are
+    whole."""
     values = _finite(asdict(module.manifest))
     if found := problems(values):  # what reading would refuse
         raise ValueError(f"{module.manifest.role}: no manifest: {'; '.join(found)}")
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_tensors(folder / TENSORS, module.tensors, {
-        "digest": module.manifest.digest, "format": str(FORMAT), SEAL: hashing.digest(json.loads(text))})
+    write_tensors(
+        folder / TENSORS,
+        module.tensors,
+        {
+            "digest": module.manifest.digest,
+            "format": str(FORMAT),
+            SEAL: hashing.digest(json.loads(text)),
+        },
+    )
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
@@ -88,8 +96,11 @@ def _manifest(files: Mapping[str, Path]) -> Manifest:
 def _edited(values: Mapping[str, Any], tensors: Path) -> str:
     """Whether a manifest is another than its tensors were written with; empty where it isn't."""
     stated = read_metadata(tensors).get(SEAL)
-    return "" if stated in (None, hashing.digest(values)) else (
-        f"another manifest than {TENSORS} was written with: changed or damaged; {AGAIN}")
+    return (
+        ""
+        if stated in (None, hashing.digest(values))
+        else (f"another manifest than {TENSORS} was written with: changed or damaged; {AGAIN}")
+    )
 
 
 def read_module(folder: Path) -> Module:
@@ -98,7 +109,9 @@ def read_module(folder: Path) -> Module:
     manifest = _manifest(files)
     if TENSORS not in files:
         raise XittError(f"{folder / TENSORS}: missing; the manifest alone is no module")
-    found = Problems(str(files[TENSORS]), tensor_problems(manifest, _shapes(read_header(files[TENSORS]))))
+    found = Problems(
+        str(files[TENSORS]), tensor_problems(manifest, _shapes(read_header(files[TENSORS])))
+    )
     found.raise_if_any()
     tensors = read_tensors(files[TENSORS])
     if problem := _altered(tensors_digest(tensors), manifest):
@@ -111,13 +124,19 @@ def _shapes(header: Mapping[str, TensorInfo]) -> dict[str, tuple[str, tuple[int,
 
 
 def _altered(digest: str, manifest: Manifest) -> str:
-    return "" if digest == manifest.digest else (
-        f"its tensors have digest {digest[:12]}, the manifest says {manifest.digest[:12]}: the file was changed or "
-        f"damaged; {AGAIN}")
+    return (
+        ""
+        if digest == manifest.digest
+        else (
+            f"its tensors have digest {digest[:12]}, the manifest says {manifest.digest[:12]}: the"
+            f" file was changed or damaged; {AGAIN}"
+        )
+    )
 
 
 def look(folder: Path) -> Seen:
-    """Everything that can be known of a module's folder without building it, every problem included."""
+    """Everything that can be known of a module's folder without building it, every problem
+    included."""
     manifest, header = None, {}
     files, told = looked(folder, (MANIFEST, TENSORS))
     if MANIFEST in files:
@@ -142,7 +161,9 @@ def look(folder: Path) -> Seen:
             altered = _altered(stored_digest(files[TENSORS]), manifest)
             stated = read_metadata(files[TENSORS]).get("digest", manifest.digest)
             if not altered and stated != manifest.digest:
-                altered = f"its header says digest {stated[:12]!a}, the manifest {manifest.digest[:12]}"
+                altered = (
+                    f"its header says digest {stated[:12]!a}, the manifest {manifest.digest[:12]}"
+                )
             told += [f"{files[TENSORS]}: {problem}" for problem in (*wrong, altered) if problem]
     except XittError as error:
         told.append(str(error))

@@ -18,15 +18,17 @@ __all__ = ["csv_text", "heat_map", "markdown", "terminal", "weights_csv", "weigh
 
 
 def write(grid: dict[str, Any], folder: Path) -> tuple[Path, ...]:
-    """Writes report.md, grid.csv and grid.png, and fusion.csv and fusion.png where something was fused; each has its
-    name only when it is whole."""
+    """Writes report.md, grid.csv and grid.png, and fusion.csv and fusion.png where something was
+    fused; each has its name only when it is whole."""
     writers: dict[str, Callable[[Path], object]] = {
         "report.md": lambda path: path.write_text(markdown(grid), encoding="utf-8"),
         "grid.csv": lambda path: path.write_text(csv_text(grid), encoding="utf-8", newline=""),
         "grid.png": lambda path: heat_map(grid, path),
     }
     if fused(grid):
-        writers["fusion.csv"] = lambda path: path.write_text(weights_csv(grid), encoding="utf-8", newline="")
+        writers["fusion.csv"] = lambda path: path.write_text(
+            weights_csv(grid), encoding="utf-8", newline=""
+        )
         writers["fusion.png"] = lambda path: weights_map(grid, path)
     for name, writer in writers.items():
         with whole_file(folder / name) as work:

@@ -1,4 +1,5 @@
-"""The grid as CSV: one line per entry, every score a column, floats that read back to the same bits."""
+"""The grid as CSV: one line per entry, every score a column, floats that read back to the same
+bits."""
 
 from __future__ import annotations
 
@@ -9,8 +10,21 @@ from typing import Any
 from adapters_xitt.analysis import ordered, score_names
 from adapters_xitt.languages import language
 
-FIELDS = ("method", "intermediate", "mode", "target", "language", "seed", "status", "tag", "score", "examples",
-          "overlap", "reason", "key")
+FIELDS = (
+    "method",
+    "intermediate",
+    "mode",
+    "target",
+    "language",
+    "seed",
+    "status",
+    "tag",
+    "score",
+    "examples",
+    "overlap",
+    "reason",
+    "key",
+)
 ABOUT = ("language_name", "family", "script")
 
 
@@ -22,9 +36,15 @@ def csv_text(grid: dict[str, Any]) -> str:
     writer.writerow([*FIELDS, *(f"score.{name}" for name in names), *ABOUT])
     for entry in ordered(grid):
         about = language(entry["language"])
-        writer.writerow([*(_plain(entry[name]) for name in FIELDS),
-                         *(_plain(entry["scores"].get(name)) for name in names),
-                         about.name, about.family, about.script])
+        writer.writerow(
+            [
+                *(_plain(entry[name]) for name in FIELDS),
+                *(_plain(entry["scores"].get(name)) for name in names),
+                about.name,
+                about.family,
+                about.script,
+            ]
+        )
     return text.getvalue()
 
 

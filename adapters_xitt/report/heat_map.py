@@ -1,4 +1,5 @@
-"""The grid as a picture: scores and differences to `none`, then the differences language by language."""
+"""The grid as a picture: scores and differences to `none`, then the differences language by
+language."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ PALE = 0.62  # share of the score map in use: dark text stays readable on it
 
 @dataclass(frozen=True)
 class Put:
-    """A panel with its place: inches from the left and from the top of the figure, its headings included."""
+    """A panel with its place: inches from the left and from the top of the figure, its headings
+    included."""
 
     panel: Panel
     left: float
@@ -45,11 +47,17 @@ def heat_map(grid: dict[str, Any], path: Path) -> None:
     reading = Reading(grid)
     table = reading.table()
     compared = {row.reference for row in table.rows} == {True, False}
-    each = {target: _only_compared(reading.by_language(target)) for target in reading.targets} if compared else {}
+    each = (
+        {target: _only_compared(reading.by_language(target)) for target in reading.targets}
+        if compared
+        else {}
+    )
     limit = _limit([table, *each.values()])
     above = [_scores(table, reading)] + ([_differences(table, reading, limit)] if compared else [])
     headroom = max((rise(each[target].columns, SMALL) for target in each), default=0.0)
-    below = [_languages(target, some, limit, headroom) for target, some in each.items() if some.rows]
+    below = [
+        _languages(target, some, limit, headroom) for target, some in each.items() if some.rows
+    ]
     bar = 1.1 if compared else 0.0
     top_width = sum(panel.width for panel in above) + GAP * (len(above) - 1) + bar
     width = max([LEAST_WIDTH - 2 * MARGIN, top_width, *(panel.width for panel in below)])
@@ -62,14 +70,25 @@ def heat_map(grid: dict[str, Any], path: Path) -> None:
     _title(figure, grid, reading)
     if compared:
         last = puts[len(above) - 1]
-        _bar(figure, limit, left=last.left + last.panel.width + 0.2, top=last.top + last.panel.above,
-             height=min(last.panel.body, 3.0))
-    figure.savefig(path, format="png", dpi=min(DPI, MOST_PIXELS / max(size)), metadata={"Software": None},
-                   facecolor="white")
+        _bar(
+            figure,
+            limit,
+            left=last.left + last.panel.width + 0.2,
+            top=last.top + last.panel.above,
+            height=min(last.panel.body, 3.0),
+        )
+    figure.savefig(
+        path,
+        format="png",
+        dpi=min(DPI, MOST_PIXELS / max(size)),
+        metadata={"Software": None},
+        facecolor="white",
+    )
 
 
 def _flow(above: Sequence[Panel], below: Sequence[Panel], width: float) -> tuple[list[Put], float]:
-    """The first panels side by side, the others in lines of `width` under them; with the whole height in inches."""
+    """The first panels side by side, the others in lines of `width` under them; with the whole
+    height in inches."""
     puts, left, top = [], MARGIN, MARGIN + HEADER
     for panel in above:
         puts.append(Put(panel, left, top))
@@ -77,7 +96,9 @@ def _flow(above: Sequence[Panel], below: Sequence[Panel], width: float) -> tuple
     top += max(panel.height for panel in above) + GAP
     line: list[Panel] = []
     for panel in [*below, None]:
-        if line and (panel is None or sum(one.width + GAP for one in line) + panel.width > width + 1e-6):
+        if line and (
+            panel is None or sum(one.width + GAP for one in line) + panel.width > width + 1e-6
+        ):
             left, ascent = MARGIN, max(one.above for one in line)
             for one in line:
                 puts.append(Put(one, left, top + ascent - one.above))
@@ -90,23 +111,38 @@ def _flow(above: Sequence[Panel], below: Sequence[Panel], width: float) -> tuple
 
 
 def _limit(tables: Sequence[Table]) -> float:
-    """Where the colours of differences end: the 98th percentile of their sizes, at least one point."""
-    sizes = sorted(abs(place.difference) for table in tables for row in table.rows for place in row.places.values()
-                   if place.difference is not None)
+    """Where the colours of differences end: the 98th percentile of their sizes, at least one
+    point."""
+    sizes = sorted(
+        abs(place.difference)
+        for table in tables
+        for row in table.rows
+        for place in row.places.values()
+        if place.difference is not None
+    )
     return max(1.0, sizes[int(0.98 * (len(sizes) - 1))]) if sizes else 1.0
 
 
 def _only_compared(table: Table) -> Table:
     """The rows that a method has, `none` left out."""
-    return Table(table.columns, tuple(row for row in table.rows if not row.reference and any(
-        place.status != NOT_APPLICABLE for place in row.places.values())))
+    return Table(
+        table.columns,
+        tuple(
+            row
+            for row in table.rows
+            if not row.reference
+            and any(place.status != NOT_APPLICABLE for place in row.places.values())
+        ),
+    )
 
 
 def _columns(table: Table, reading: Reading) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Headings and their second lines; the average over targets comes last."""
     averaged = any(row.average for row in table.rows)
     names = (*table.columns, *(["average"] if averaged else []))
-    return names, tuple(words.headline(reading, name) if name in table.columns else "of targets" for name in names)
+    return names, tuple(
+        words.headline(reading, name) if name in table.columns else "of targets" for name in names
+    )
 
 
 def _places(row: Row) -> list[Place]:
@@ -126,23 +162,52 @@ def _scores(table: Table, reading: Reading) -> Panel:
                 tile.append(_nothing(place))
             else:
                 colour = colormaps[SCORES](0.04 + PALE * (place.mean - low) / span)
-                tile.append(Tile(words.score(place), colour, second=words.plus_minus(place.spread).strip()))
-    return Panel("Zero-shot score", lines_of(table.rows), names, tiles, cell=CELL, second=second,
-                 apart="average" in names[-1:])
+                tile.append(
+                    Tile(words.score(place), colour, second=words.plus_minus(place.spread).strip())
+                )
+    return Panel(
+        "Zero-shot score",
+        lines_of(table.rows),
+        names,
+        tiles,
+        cell=CELL,
+        second=second,
+        apart="average" in names[-1:],
+    )
 
 
 def _differences(table: Table, reading: Reading, limit: float) -> Panel:
     names, second = _columns(table, reading)
-    tiles = [[_change(place, limit, spread=True, reference=row.reference) for place in _places(row)]
-             for row in table.rows]
-    return Panel("Difference to none, in points", lines_of(table.rows), names, tiles, cell=CELL, second=second,
-                 named=False, apart="average" in names[-1:])
+    tiles = [
+        [_change(place, limit, spread=True, reference=row.reference) for place in _places(row)]
+        for row in table.rows
+    ]
+    return Panel(
+        "Difference to none, in points",
+        lines_of(table.rows),
+        names,
+        tiles,
+        cell=CELL,
+        second=second,
+        named=False,
+        apart="average" in names[-1:],
+    )
 
 
 def _languages(target: str, table: Table, limit: float, headroom: float) -> Panel:
-    tiles = [[_change(place, limit, spread=False) for place in row.places.values()] for row in table.rows]
-    return Panel(f"{target}: difference to none by language", lines_of(table.rows), table.columns, tiles,
-                 cell=LANGUAGE_CELL, size=SMALL, families=True, headroom=headroom)
+    tiles = [
+        [_change(place, limit, spread=False) for place in row.places.values()] for row in table.rows
+    ]
+    return Panel(
+        f"{target}: difference to none by language",
+        lines_of(table.rows),
+        table.columns,
+        tiles,
+        cell=LANGUAGE_CELL,
+        size=SMALL,
+        families=True,
+        headroom=headroom,
+    )
 
 
 def _change(place: Place, limit: float, *, spread: bool, reference: bool = False) -> Tile:
@@ -151,10 +216,17 @@ def _change(place: Place, limit: float, *, spread: bool, reference: bool = False
         return Tile("none", (1.0, 1.0, 1.0, 1.0), faint=True)
     if place.difference is None:
         # A number without a difference: the place, or its `none`, is over a part only.
-        return _nothing(place) if spread else Tile("*" if place.mean is not None else words.score(place))
+        return (
+            _nothing(place)
+            if spread
+            else Tile("*" if place.mean is not None else words.score(place))
+        )
     colour = colormaps[DIFFERENCES](0.5 - 0.42 * max(-1.0, min(1.0, place.difference / limit)))
-    return Tile(words.signed(place.difference) + (words.seen(place) if not spread else ""), colour,
-                second=words.plus_minus(place.difference_spread).strip() if spread else "")
+    return Tile(
+        words.signed(place.difference) + (words.seen(place) if not spread else ""),
+        colour,
+        second=words.plus_minus(place.difference_spread).strip() if spread else "",
+    )
 
 
 def _nothing(place: Place) -> Tile:
@@ -165,15 +237,39 @@ def _nothing(place: Place) -> Tile:
 
 def _title(figure: Figure, grid: dict[str, Any], reading: Reading) -> None:
     width, height = figure.get_size_inches()
-    figure.text(MARGIN / width, 1 - MARGIN / height, f"{grid['name']}: zero-shot transfer", fontsize=15,
-                fontweight="bold", va="top")
-    figure.text(MARGIN / width, 1 - (MARGIN + 0.34) / height, words.title(grid)[0], fontsize=9, color="0.35", va="top")
+    figure.text(
+        MARGIN / width,
+        1 - MARGIN / height,
+        f"{grid['name']}: zero-shot transfer",
+        fontsize=15,
+        fontweight="bold",
+        va="top",
+    )
+    figure.text(
+        MARGIN / width,
+        1 - (MARGIN + 0.34) / height,
+        words.title(grid)[0],
+        fontsize=9,
+        color="0.35",
+        va="top",
+    )
     marks = [words.SPREAD] if len(reading.seeds) > 1 else ["one seed, so no spread"]
-    marks += ["* incomplete", "hatched: no number", f"{words.SEEN_MARK} not zero-shot",
-              "scores are shaded within a column"]
-    room = int((width - 2 * MARGIN) / 0.072)  # characters of a line: inches over the width of one at this size
-    figure.text(MARGIN / width, MARGIN / height / 2, textwrap.fill("  ·  ".join(marks), room), fontsize=8, color="0.35",
-                va="bottom")
+    marks += [
+        "* incomplete",
+        "hatched: no number",
+        f"{words.SEEN_MARK} not zero-shot",
+        "scores are shaded within a column",
+    ]
+    # characters of a line: inches over the width of one at this size
+    room = int((width - 2 * MARGIN) / 0.072)
+    figure.text(
+        MARGIN / width,
+        MARGIN / height / 2,
+        textwrap.fill("  ·  ".join(marks), room),
+        fontsize=8,
+        color="0.35",
+        va="bottom",
+    )
 
 
 def _bar(figure: Figure, limit: float, *, left: float, top: float, height: float) -> None:

@@ -24,7 +24,13 @@ def markdown(grid: dict[str, Any]) -> str:
     lines = [f"# {_safe(grid['name'])}", "", _safe(recipe) + "  ", _safe(versions)]
     lines += ["", "## Zero-shot", "", "Mean over the languages that no part of a row has seen.", ""]
     lines += _table(tables[ZERO_SHOT], tables[ZERO_SHOT].columns, metrics)
-    lines += ["", "## All languages", "", "XTREME's average: the language of training is included.", ""]
+    lines += [
+        "",
+        "## All languages",
+        "",
+        "XTREME's average: the language of training is included.",
+        "",
+    ]
     lines += _table(tables[EVERY], tables[EVERY].columns, metrics)
     lines += ["", "## By language", ""]
     for target, table in each.items():
@@ -33,20 +39,35 @@ def markdown(grid: dict[str, Any]) -> str:
         for start in range(0, len(some.columns) if some.rows else 0, SIDE_BY_SIDE):
             lines += [*_table(some, some.columns[start : start + SIDE_BY_SIDE], {}, short=True), ""]
         lines += [_safe(others), ""] if others else []
-    lines += ["## Marks", "", *(f"- {_safe(line)}" for line in words.legend(
-        [*tables.values(), *each.values()], seeds=len(reading.seeds)))]
+    lines += [
+        "## Marks",
+        "",
+        *(
+            f"- {_safe(line)}"
+            for line in words.legend([*tables.values(), *each.values()], seeds=len(reading.seeds))
+        ),
+    ]
     for heading, found in words.notes(reading):
         lines += ["", f"## {heading}", "", *(f"- {_safe(line)}" for line in found)]
     lines += ["", "## Languages", "", *_languages(reading)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(table: Table, columns: Sequence[str], second: dict[str, str], *, short: bool = False) -> list[str]:
+def _table(
+    table: Table, columns: Sequence[str], second: dict[str, str], *, short: bool = False
+) -> list[str]:
     """The rows over some columns; `short`: without spreads."""
     averaged = any(row.average for row in table.rows)
-    heads = ["method", "intermediate", "mode",
-             *(_safe(name) + (f"<br>{_safe(second[name])}" if second.get(name) else "") for name in columns),
-             *(["average<br>of targets"] if averaged and not short else [])]
+    heads = [
+        "method",
+        "intermediate",
+        "mode",
+        *(
+            _safe(name) + (f"<br>{_safe(second[name])}" if second.get(name) else "")
+            for name in columns
+        ),
+        *(["average<br>of targets"] if averaged and not short else []),
+    ]
     lines = [_line(heads), _line(["---"] * 3 + ["---:"] * (len(heads) - 3))]
     for row in (*table.rows, *([table.majority] if table.majority else [])):
         cells = [_cell(row.places[name], short=short) for name in columns]
@@ -62,10 +83,16 @@ def _names(row: Row) -> tuple[str, str, str]:
 
 def _cell(place: Place, *, short: bool) -> str:
     """ "61.2 ±0.8 (+1.3 ±0.4)" """
-    text = _safe(words.score(place)) + words.seen(place) + ("" if short else words.plus_minus(place.spread))
+    text = (
+        _safe(words.score(place))
+        + words.seen(place)
+        + ("" if short else words.plus_minus(place.spread))
+    )
     if place.difference is None:
         return text
-    change = words.signed(place.difference) + ("" if short else words.plus_minus(place.difference_spread))
+    change = words.signed(place.difference) + (
+        "" if short else words.plus_minus(place.difference_spread)
+    )
     return f"{text} ({change})"
 
 
@@ -77,8 +104,11 @@ def _languages(reading: Reading) -> list[str]:
     """A row for every tested language."""
     codes = dict.fromkeys(code for found in reading.languages.values() for code in found)
     rows = sorted(map(language, codes), key=lambda row: (row.family, row.code))
-    return [_line(["code", "language", "family", "script"]), _line(["---"] * 4),
-            *(_line([row.code, row.name, row.family, row.script]) for row in rows)]
+    return [
+        _line(["code", "language", "family", "script"]),
+        _line(["---"] * 4),
+        *(_line([row.code, row.name, row.family, row.script]) for row in rows),
+    ]
 
 
 def _safe(text: str) -> str:

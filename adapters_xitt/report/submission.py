@@ -1,8 +1,10 @@
-"""Submission folders as XTREME's `evaluate.py` reads them (google-research/xtreme 838c13b): written, checked, scored.
+"""Submission folders as XTREME's `evaluate.py` reads them (google-research/xtreme 838c13b):
+written, checked, scored.
 
-A folder has `TASK/test-LANGUAGE.EXTENSION` for every language of a benchmark's tasks; the folder of the labels has the
-same names. Averages are the benchmark's: a task's is the mean over its languages, a group's and the whole the mean over
-tasks. An average over a part only says what it lacks."""
+A folder has `TASK/test-LANGUAGE.EXTENSION` for every language of a benchmark's tasks; the folder of
+the labels has the same names. Averages are the benchmark's: a task's is the mean over its
+languages, a group's and the whole the mean over tasks. An average over a part only says what it
+lacks."""
 
 from __future__ import annotations
 
@@ -28,18 +30,24 @@ class Average:
 
 
 def average(parts: Mapping[str, float | Average | None]) -> Average:
-    """The mean of the parts that are there; what is missing, or is itself over a part only, is named."""
-    values = {name: part.value if isinstance(part, Average) else part for name, part in parts.items()}
+    """The mean of the parts that are there; what is missing, or is itself over a part only, is
+    named."""
+    values = {
+        name: part.value if isinstance(part, Average) else part for name, part in parts.items()
+    }
     there = [value for value in values.values() if value is not None]
-    lacking = tuple(name for name, part in parts.items() if values[name] is None
-                    or (isinstance(part, Average) and part.missing))
+    lacking = tuple(
+        name
+        for name, part in parts.items()
+        if values[name] is None or (isinstance(part, Average) and part.missing)
+    )
     return Average(sum(there) / len(there) if there else None, lacking)
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What a folder scores on a benchmark: score by task, language and name; averages of tasks, of groups, of all
-    tasks, and of each language over the tasks that ask for it."""
+    """What a folder scores on a benchmark: score by task, language and name; averages of tasks, of
+    groups, of all tasks, and of each language over the tasks that ask for it."""
 
     benchmark: Benchmark
     scores: dict[str, dict[str, dict[str, float]]]
@@ -47,19 +55,31 @@ class Standing:
     groups: dict[str, Average]
     languages: dict[str, Average]
     whole: Average
-    remarks: tuple[Remark, ...] = ()  # lines that the lenient reading takes otherwise than `evaluate.py`
+    # lines that the lenient reading takes otherwise than `evaluate.py`
+    remarks: tuple[Remark, ...] = ()
     lenient: bool = False
 
     def record(self) -> dict[str, Any]:
         """As plain JSON."""
-        def told(found: Mapping[str, Average]) -> dict[str, Any]:
-            return {name: {"score": one.value, "missing": list(one.missing)} for name, one in found.items()}
 
-        return {"benchmark": self.benchmark.name, "scores": self.scores, "tasks": told(self.tasks),
-                "groups": told(self.groups),
-                "languages": told(self.languages), "all": told({"all": self.whole})["all"],
-                "lenient": self.lenient, "remarks": [
-                    {"file": str(one.path), "line": one.line, "what": one.what} for one in self.remarks]}
+        def told(found: Mapping[str, Average]) -> dict[str, Any]:
+            return {
+                name: {"score": one.value, "missing": list(one.missing)}
+                for name, one in found.items()
+            }
+
+        return {
+            "benchmark": self.benchmark.name,
+            "scores": self.scores,
+            "tasks": told(self.tasks),
+            "groups": told(self.groups),
+            "languages": told(self.languages),
+            "all": told({"all": self.whole})["all"],
+            "lenient": self.lenient,
+            "remarks": [
+                {"file": str(one.path), "line": one.line, "what": one.what} for one in self.remarks
+            ],
+        }
 
 
 def benchmark(name: str) -> Benchmark:
@@ -70,12 +90,15 @@ def benchmark(name: str) -> Benchmark:
 
 
 def score(predictions: Path, labels: Path, of: Benchmark, *, lenient: bool = False) -> Standing:
-    """Scores a folder of predictions against a folder of labels, as `evaluate.py` does it: every task that both
-    folders have. Where the script stops there is a `DataError`, which lists every file that stops it. `lenient` scores
-    the files that are there, and takes what they hold as people do."""
+    """Scores a folder of predictions against a folder of labels, as `evaluate.py` does it: every
+    task that both folders have. Where the script stops there is a `DataError`, which lists every
+    file that stops it. `lenient` scores the files that are there, and takes what they hold as
+    people do."""
     for folder in (predictions, labels):
         if not folder.is_dir():
-            raise XittError(f"{folder}: no such folder; it holds a folder for each task, as in {folder}/xnli")
+            raise XittError(
+                f"{folder}: no such folder; it holds a folder for each task, as in {folder}/xnli"
+            )
     scores: dict[str, dict[str, dict[str, float]]] = {}
     remarks: list[Remark] = []
     problems: list[str] = []
@@ -88,32 +111,66 @@ def score(predictions: Path, labels: Path, of: Benchmark, *, lenient: bool = Fal
             try:
                 if not absent:
                     scores.setdefault(row.name, {})[language] = compare(
-                        FORMS[row.name], *files, language, lenient=lenient, remarks=remarks)
+                        FORMS[row.name], *files, language, lenient=lenient, remarks=remarks
+                    )
             except DataError as error:
                 problems.append(str(error))
             if absent and not lenient:
-                problems += [f"{path}: no such file; evaluate.py wants every language of a task" for path in absent]
+                problems += [
+                    f"{path}: no such file; evaluate.py wants every language of a task"
+                    for path in absent
+                ]
     if problems:
-        hint = "" if lenient else "; --lenient scores what is there, and reads more than the script does"
-        raise DataError("\n".join([f"{predictions}: {of.name}'s evaluate.py refuses it{hint}", *map("  ".__add__,
-                                                                                                problems)]))
+        hint = (
+            ""
+            if lenient
+            else "; --lenient scores what is there, and reads more than the script does"
+        )
+        raise DataError(
+            "\n".join(
+                [
+                    f"{predictions}: {of.name}'s evaluate.py refuses it{hint}",
+                    *map("  ".__add__, problems),
+                ]
+            )
+        )
     if not scores:
-        raise XittError(f"{predictions}: none of the files that {of.name} asks for, with labels in {labels}; "
-                        f"they are named like {place(of.rows[0], of.languages[of.rows[0].name][0])}")
+        raise XittError(
+            f"{predictions}: none of the files that {of.name} asks for, with labels in {labels}; "
+            f"they are named like {place(of.rows[0], of.languages[of.rows[0].name][0])}"
+        )
     return replace(standing(of, scores), remarks=tuple(dict.fromkeys(remarks)), lenient=lenient)
 
 
 def standing(of: Benchmark, scores: dict[str, dict[str, dict[str, float]]]) -> Standing:
     """The averages over scores by task and language."""
-    by_task = {row.name: average({code: scores.get(row.name, {}).get(code, {}).get(row.headline)
-                                  for code in of.languages[row.name]}) for row in of.rows}
-    groups = {group: average({name: by_task[name] for name in names}) for group, names in of.groups.items()}
+    by_task = {
+        row.name: average(
+            {
+                code: scores.get(row.name, {}).get(code, {}).get(row.headline)
+                for code in of.languages[row.name]
+            }
+        )
+        for row in of.rows
+    }
+    groups = {
+        group: average({name: by_task[name] for name in names})
+        for group, names in of.groups.items()
+    }
     each: dict[str, dict[str, float | None]] = {}
     for row in of.rows:
         for code in of.languages[row.name]:
-            each.setdefault(code, {})[row.name] = scores.get(row.name, {}).get(code, {}).get(row.headline)
-    return Standing(of, scores, by_task, groups, {code: average(parts) for code, parts in sorted(each.items())},
-                    average(by_task))
+            each.setdefault(code, {})[row.name] = (
+                scores.get(row.name, {}).get(code, {}).get(row.headline)
+            )
+    return Standing(
+        of,
+        scores,
+        by_task,
+        groups,
+        {code: average(parts) for code, parts in sorted(each.items())},
+        average(by_task),
+    )
 
 
 def place(row: Task, language: str) -> str:
@@ -135,42 +192,70 @@ class System:
         return f"--method {self.method!r} --row {row!r} --seed {self.seed}"
 
 
-def systems(grid: Mapping[str, Any], of: Benchmark, *, method: str | None, row: str | None, seed: int | None
-            ) -> list[System]:
-    """The systems of a grid that fit, in its order; `row` is written as in the report: "none", "mnli stack"."""
-    found = dict.fromkeys(System(entry["method"], entry["intermediate"], entry["mode"], entry["seed"])
-                          for entry in grid["entries"] if entry["target"] in of.languages and entry["status"] == DONE)
-    return [one for one in found if (method is None or method in (one.method, one.method.partition("(")[0]))
-            and (row is None or " ".join(row.split()) == f"{one.intermediate} {one.mode}".strip())
-            and (seed is None or seed == one.seed)]
+def systems(
+    grid: Mapping[str, Any], of: Benchmark, *, method: str | None, row: str | None, seed: int | None
+) -> list[System]:
+    """The systems of a grid that fit, in its order; `row` is written as in the report: "none",
+    "mnli stack"."""
+    found = dict.fromkeys(
+        System(entry["method"], entry["intermediate"], entry["mode"], entry["seed"])
+        for entry in grid["entries"]
+        if entry["target"] in of.languages and entry["status"] == DONE
+    )
+    return [
+        one
+        for one in found
+        if (method is None or method in (one.method, one.method.partition("(")[0]))
+        and (row is None or " ".join(row.split()) == f"{one.intermediate} {one.mode}".strip())
+        and (seed is None or seed == one.seed)
+    ]
 
 
-def submit(grid: Mapping[str, Any], store: Store, system: System, of: Benchmark, folder: Path) -> list[str]:
-    """Writes a system's predictions as a submission, reads every file back, and says what the benchmark asks for that
-    is not there: languages, items that a recipe's slice or a reader left out, files that are the recipe's own. The
-    folder has its name when it is whole."""
+def submit(
+    grid: Mapping[str, Any], store: Store, system: System, of: Benchmark, folder: Path
+) -> list[str]:
+    """Writes a system's predictions as a submission, reads every file back, and says what the
+    benchmark asks for that is not there: languages, items that a recipe's slice or a reader left
+    out, files that are the recipe's own. The folder has its name when it is whole."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise XittError(f"{folder}: there is something in it already; name a folder that is empty or new")
-    found = {(entry["target"], entry["language"]): entry for entry in grid["entries"]
-             if System(entry["method"], entry["intermediate"], entry["mode"], entry["seed"]) == system}
+        raise XittError(
+            f"{folder}: there is something in it already; name a folder that is empty or new"
+        )
+    found = {
+        (entry["target"], entry["language"]): entry
+        for entry in grid["entries"]
+        if System(entry["method"], entry["intermediate"], entry["mode"], entry["seed"]) == system
+    }
     missing: list[str] = []
     with store.whole_folder(folder) as work:
         for row in of.rows:
-            there = {code: found[row.name, code] for code in of.languages[row.name]
-                     if found.get((row.name, code), {}).get("status") == DONE}
+            there = {
+                code: found[row.name, code]
+                for code in of.languages[row.name]
+                if found.get((row.name, code), {}).get("status") == DONE
+            }
             if lacking := [code for code in of.languages[row.name] if code not in there]:
                 missing.append(f"{row.name} in {' '.join(lacking)}")
             for code, entry in there.items():
                 missing += _submit_one(work / place(row, code), row, code, entry, store)
             own = grid["recipe"].get("tasks", {}).get(row.name, {})
-            if there and (changed := [key for key in ("test", "files", "gold", "options") if own.get(key)]):
-                missing.append(f"{row.name}: its {' and '.join(changed)} are the recipe's own, so rows and their order "
-                               "may not be the benchmark's")
+            if there and (
+                changed := [key for key in ("test", "files", "gold", "options") if own.get(key)]
+            ):
+                missing.append(
+                    f"{row.name}: its {' and '.join(changed)} are the recipe's own, so rows and"
+                    " their order may not be the benchmark's"
+                )
     return missing
 
 
-def _submit_one(path: Path, row: Task, language: str, entry: Mapping[str, Any], store: Store) -> list[str]:
-    items = [{**item, "id": raw_id(row, language, item["id"])} for item in store.load_predictions(entry["key"])]
+def _submit_one(
+    path: Path, row: Task, language: str, entry: Mapping[str, Any], store: Store
+) -> list[str]:
+    items = [
+        {**item, "id": raw_id(row, language, item["id"])}
+        for item in store.load_predictions(entry["key"])
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(FORMS[row.name].write(items), encoding="utf-8")
     read = len(FORMS[row.name].read(open_page(path, lenient=False, remarks=[])))

@@ -1,9 +1,9 @@
-"""The files of a submission, read and scored as XTREME's `evaluate.py` does it (google-research/xtreme 838c13b), to the
-digit or the refusal; and written.
+"""The files of a submission, read and scored as XTREME's `evaluate.py` does it
+(google-research/xtreme 838c13b), to the digit or the refusal; and written.
 
-What a file holds is taken literally: a blank line is a wrong answer, `01` is not `1`, a byte order mark is part of the
-first label, a tag with its word before it is another tag. A lenient reading takes such lines as people do. Both note
-every line that they differ on."""
+What a file holds is taken literally: a blank line is a wrong answer, `01` is not `1`, a byte order
+mark is part of the first label, a tag with its word before it is another tag. A lenient reading
+takes such lines as people do. Both note every line that they differ on."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from adapters_xitt.text_files import bytes_of
 
 MARK = "\ufeff"
 _NUMBER = re.compile(r"\[?\s*\+?0*(\d+)(?:\.0*)?\s*\]?")
-_ODD = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)  # what stops evaluate.py
+# what stops evaluate.py
+_ODD = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Remark:
-    """A line that the lenient reading takes otherwise than `evaluate.py`; line 0 is the whole file."""
+    """A line that the lenient reading takes otherwise than `evaluate.py`; line 0 is the whole
+    file."""
 
     path: Path
     line: int
@@ -50,7 +52,8 @@ class Page:
         self.remarks.append(Remark(self.path, line, what))
 
     def lines(self, *, bare: bool = True) -> Iterator[tuple[int, str]]:
-        """The lines with their numbers, as Python's text files have them; `bare`: without blanks at their edges."""
+        """The lines with their numbers, as Python's text files have them; `bare`: without blanks at
+        their edges."""
         for n, line in enumerate(io.StringIO(self.text, newline=None), 1):
             yield n, line.strip() if bare else line
 
@@ -62,8 +65,10 @@ def open_page(path: Path, *, lenient: bool, remarks: list[Remark]) -> Page:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}:{line}: expected UTF-8, found byte 0x{data[error.start]:02x}; evaluate.py stops "
-                        "here") from error
+        raise DataError(
+            f"{path}:{line}: expected UTF-8, found byte 0x{data[error.start]:02x}; evaluate.py"
+            " stops here"
+        ) from error
     page = Page(path, text.removeprefix(MARK) if lenient else text, lenient, remarks)
     if text.startswith(MARK):
         page.note(1, "a byte order mark")
@@ -72,8 +77,9 @@ def open_page(path: Path, *, lenient: bool, remarks: list[Remark]) -> Page:
 
 @dataclass(frozen=True)
 class Form:
-    """How the predictions of a task stand in a file. `read` reads predictions and labels alike, `write` makes a file's
-    text from stored predictions, and `score` compares (labels, predictions, language) as `evaluate.py` does."""
+    """How the predictions of a task stand in a file. `read` reads predictions and labels alike,
+    `write` makes a file's text from stored predictions, and `score` compares (labels, predictions,
+    language) as `evaluate.py` does."""
 
     extension: str
     read: Callable[[Page], Any]
@@ -82,7 +88,8 @@ class Form:
     paired: bool = True  # whether there must be as many predictions as labels
 
 
-# -- read ------------------------------------------------------------------------------------------------------------
+# -- read ------------------------------------------------------------------------------------------
+
 
 def _labels(page: Page) -> list[str]:
     """A label a line; blank lines count."""
@@ -100,7 +107,7 @@ def _numbers(page: Page) -> list[str]:
     found = []
     for n, line in page.lines():
         number = _NUMBER.fullmatch(line)
-        plain = (number[1] if number else line)
+        plain = number[1] if number else line
         if plain != line or not line:
             page.note(n, f"{line[:20]!r} for {plain!r}" if line else "a blank line")
         if line or not page.lenient:
@@ -109,7 +116,8 @@ def _numbers(page: Page) -> list[str]:
 
 
 def _tags(page: Page) -> list[list[str]]:
-    """A tag a line, the whole of it; a blank line ends a sentence, so that two in a row make an empty one."""
+    """A tag a line, the whole of it; a blank line ends a sentence, so that two in a row make an
+    empty one."""
     found: list[list[str]] = []
     sentence: list[str] = []
     for n, line in page.lines():
@@ -160,10 +168,14 @@ def _value(page: Page, text: str, first: int) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{page.path}:{first + error.lineno - 1}: expected JSON, found at column {error.colno}: "
-                        f"{error.msg}; evaluate.py stops here") from error
+        raise DataError(
+            f"{page.path}:{first + error.lineno - 1}: expected JSON, found at column {error.colno}:"
+            f" {error.msg}; evaluate.py stops here"
+        ) from error
     except (RecursionError, ValueError) as error:
-        raise DataError(f"{page.path}:{first}: expected JSON, found {error}; evaluate.py stops here") from error
+        raise DataError(
+            f"{page.path}:{first}: expected JSON, found {error}; evaluate.py stops here"
+        ) from error
 
 
 def _json(page: Page) -> Any:
@@ -172,32 +184,40 @@ def _json(page: Page) -> Any:
     return found["data"] if "data" in found else found
 
 
-# -- scored: (labels, predictions, language) --------------------------------------------------------------------------
+# -- scored: (labels, predictions, language) -------------------------------------------------------
+
 
 def _accuracy(labels: Sequence[Any], predictions: Sequence[Any], language: str) -> dict[str, float]:
     same = sum(int(one == two) for one, two in zip(predictions, labels, strict=False))
     return {"accuracy": same / len(predictions) * 100}
 
 
-def _f1(labels: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]], language: str) -> dict[str, float]:
-    """Spans, wherever the sentences end; the share of right tags too, which evaluate.py lacks, where there is one for
-    each."""
+def _f1(
+    labels: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]], language: str
+) -> dict[str, float]:
+    """Spans, wherever the sentences end; the share of right tags too, which evaluate.py lacks,
+    where there is one for each."""
     found = span_scores(predictions, labels)
     if [len(row) for row in predictions] == [len(row) for row in labels] and any(labels):
-        tags = [one == two for row, gold in zip(predictions, labels, strict=True)
-                for one, two in zip(row, gold, strict=True)]
+        tags = [
+            one == two
+            for row, gold in zip(predictions, labels, strict=True)
+            for one, two in zip(row, gold, strict=True)
+        ]
         found["accuracy"] = 100 * sum(tags) / len(tags)
     return found
 
 
-def _mined(labels: Sequence[tuple[str, ...]], predictions: Sequence[tuple[str, ...]], language: str
-           ) -> dict[str, float]:
+def _mined(
+    labels: Sequence[tuple[str, ...]], predictions: Sequence[tuple[str, ...]], language: str
+) -> dict[str, float]:
     return pair_scores(set(predictions), set(labels))
 
 
 def _answers(normal: Callable[[str, str], str]) -> Callable[[Any, Any, str], dict[str, float]]:
-    """SQuAD v1.1's scores, or MLQA's: a question without a prediction has 0, a prediction without one counts for
-    nothing."""
+    """SQuAD v1.1's scores, or MLQA's: a question without a prediction has 0, a prediction without
+    one counts for nothing."""
+
     def score(labels: Any, predictions: Any, language: str) -> dict[str, float]:
         total, hits, overlap = 0, 0.0, 0.0
 
@@ -219,17 +239,35 @@ def _answers(normal: Callable[[str, str], str]) -> Callable[[Any, Any, str], dic
     return score
 
 
-def _reciprocal(labels: Mapping[str, Sequence[str]], predictions: Mapping[str, Sequence[str]], language: str
-                ) -> dict[str, float]:
-    ranks = [next((1 / rank for rank, name in enumerate(predictions.get(key, [])[:CUT], 1) if name == gold), 0.0)
-             for key, gold in [(key, names[0].strip()) for key, names in labels.items()]]
+def _reciprocal(
+    labels: Mapping[str, Sequence[str]], predictions: Mapping[str, Sequence[str]], language: str
+) -> dict[str, float]:
+    ranks = [
+        next(
+            (
+                1 / rank
+                for rank, name in enumerate(predictions.get(key, [])[:CUT], 1)
+                if name == gold
+            ),
+            0.0,
+        )
+        for key, gold in [(key, names[0].strip()) for key, names in labels.items()]
+    ]
     return {"mrr@20": 100 * sum(ranks) / len(ranks) if ranks else 0.0}
 
 
-def compare(form: Form, predictions: Path, labels: Path, language: str, *, lenient: bool, remarks: list[Remark]
-            ) -> dict[str, float]:
-    """The scores of a file of predictions against its labels; a `DataError` where `evaluate.py` stops. What can't be
-    read leniently, a blank line that stands for an answer say, is taken literally where that can be."""
+def compare(
+    form: Form,
+    predictions: Path,
+    labels: Path,
+    language: str,
+    *,
+    lenient: bool,
+    remarks: list[Remark],
+) -> dict[str, float]:
+    """The scores of a file of predictions against its labels; a `DataError` where `evaluate.py`
+    stops. What can't be read leniently, a blank line that stands for an answer say, is taken
+    literally where that can be."""
     if not lenient:
         return _compare(form, predictions, labels, language, False, remarks)
     forgiven: list[Remark] = []
@@ -244,33 +282,56 @@ def compare(form: Form, predictions: Path, labels: Path, language: str, *, lenie
     return scores
 
 
-def _compare(form: Form, predictions: Path, labels: Path, language: str, lenient: bool, remarks: list[Remark]
-             ) -> dict[str, float]:
+def _compare(
+    form: Form, predictions: Path, labels: Path, language: str, lenient: bool, remarks: list[Remark]
+) -> dict[str, float]:
     try:
-        found, wanted = (form.read(open_page(path, lenient=lenient, remarks=remarks))
-                         for path in (predictions, labels))
+        found, wanted = (
+            form.read(open_page(path, lenient=lenient, remarks=remarks))
+            for path in (predictions, labels)
+        )
         if form.paired and len(found) != len(wanted):
-            raise DataError(f"{predictions}: {len(found):,} predictions for the {len(wanted):,} labels of {labels}; "
-                            "evaluate.py stops here")
+            raise DataError(
+                f"{predictions}: {len(found):,} predictions for the {len(wanted):,} labels of"
+                f" {labels}; evaluate.py stops here"
+            )
         scores = form.score(wanted, found, language)
     except _ODD as error:
-        raise DataError(f"{predictions}, against {labels}: nothing that can be scored "
-                        f"({type(error).__name__}: {error}); evaluate.py stops here") from error
+        raise DataError(
+            f"{predictions}, against {labels}: nothing that can be scored "
+            f"({type(error).__name__}: {error}); evaluate.py stops here"
+        ) from error
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
         _unknown(predictions, found, wanted, remarks)
     elif isinstance(found, Mapping):
-        _unknown(predictions, found, {question["id"] for article in wanted for paragraph in article["paragraphs"]
-                                      for question in paragraph["qas"]}, remarks)
+        _unknown(
+            predictions,
+            found,
+            {
+                question["id"]
+                for article in wanted
+                for paragraph in article["paragraphs"]
+                for question in paragraph["qas"]
+            },
+            remarks,
+        )
     return scores
 
 
 def _unknown(path: Path, found: Mapping[str, Any], known: Any, remarks: list[Remark]) -> None:
     if extra := [key for key in found if key not in known]:
-        remarks.append(Remark(path, 0, f"{len(extra):,} predictions for ids that the labels lack, the first "
-                                       f"{extra[0]!r}, count for nothing"))
+        remarks.append(
+            Remark(
+                path,
+                0,
+                f"{len(extra):,} predictions for ids that the labels lack, the first "
+                f"{extra[0]!r}, count for nothing",
+            )
+        )
 
 
-# -- written ---------------------------------------------------------------------------------------------------------
+# -- written ---------------------------------------------------------------------------------------
+
 
 def _line_each(name: str) -> Callable[[Sequence[Mapping[str, Any]]], str]:
     return lambda items: "".join(f"{item[name]}\n" for item in items)
@@ -281,19 +342,37 @@ def _tag_lines(items: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _by_id(name: str) -> Callable[[Sequence[Mapping[str, Any]]], str]:
-    return lambda items: json.dumps({item["id"]: item[name] for item in items}, ensure_ascii=False, indent=1) + "\n"
+    return lambda items: (
+        json.dumps({item["id"]: item[name] for item in items}, ensure_ascii=False, indent=1) + "\n"
+    )
 
 
 _LABELS = Form("tsv", _labels, _accuracy, _line_each("label"))
 _TAGS = Form("tsv", _tags, _f1, _tag_lines)
-_QA = Form("json", _json, _answers(lambda text, language: normalize(text)), _by_id("text"), paired=False)
+_QA = Form(
+    "json", _json, _answers(lambda text, language: normalize(text)), _by_id("text"), paired=False
+)
 FORMS: dict[str, Form] = {
-    "xnli": _LABELS, "pawsx": _LABELS, "udpos": _TAGS, "panx": _TAGS, "xquad": _QA, "tydiqa": _QA,
+    "xnli": _LABELS,
+    "pawsx": _LABELS,
+    "udpos": _TAGS,
+    "panx": _TAGS,
+    "xquad": _QA,
+    "tydiqa": _QA,
     "mlqa": Form("json", _json, _answers(normalize_in), _by_id("text"), paired=False),
-    "bucc2018": Form("tsv", _pairs, _mined, lambda items: "".join(f"{i['id']}\t{i['target']}\n" for i in items),
-                     paired=False),
+    "bucc2018": Form(
+        "tsv",
+        _pairs,
+        _mined,
+        lambda items: "".join(f"{i['id']}\t{i['target']}\n" for i in items),
+        paired=False,
+    ),
     "tatoeba": Form("tsv", _numbers, _accuracy, _line_each("index")),
-    "xcopa": Form("jsonl", _choices, _accuracy,
-                  lambda items: "".join(json.dumps({"label": item["label"]}) + "\n" for item in items)),
+    "xcopa": Form(
+        "jsonl",
+        _choices,
+        _accuracy,
+        lambda items: "".join(json.dumps({"label": item["label"]}) + "\n" for item in items),
+    ),
     "mewslix": Form("json", _json, _reciprocal, _by_id("ids"), paired=False),
 }

@@ -79,7 +79,8 @@ class _Say:
                 self.item(line)
 
     def table(self, table: Table, second: dict[str, str], show: Show) -> None:
-        """A table, in as many parts as its columns need; `second` is a second line of the headings."""
+        """A table, in as many parts as its columns need; `second` is a second line of the
+        headings."""
         if not table.rows:
             self.line("no rows", style="dim")
             return
@@ -91,7 +92,10 @@ class _Say:
 
 def _whole(place: Place) -> Text:
     """ "61.2 ±0.8 (+1.3)" """
-    text = Text(words.score(place) + words.plus_minus(place.spread), style="" if place.mean is not None else "dim")
+    text = Text(
+        words.score(place) + words.plus_minus(place.spread),
+        style="" if place.mean is not None else "dim",
+    )
     if place.difference is not None:
         text.append(f" ({words.signed(place.difference)})")
     return text
@@ -99,7 +103,9 @@ def _whole(place: Place) -> Text:
 
 def _short(place: Place) -> Text:
     """ "61.2" """
-    return Text(words.score(place) + words.seen(place), style="" if place.mean is not None else "dim")
+    return Text(
+        words.score(place) + words.seen(place), style="" if place.mean is not None else "dim"
+    )
 
 
 def _lines(table: Table) -> Iterator[tuple[str, str, Row | None]]:
@@ -118,22 +124,33 @@ def _parts(table: Table, second: dict[str, str], show: Show, *, width: int) -> l
     columns: list[tuple[str, list[Text]]] = []
     for name in table.columns:
         heading = name + (f"\n{second[name]}" if second.get(name) else "")
-        columns.append((heading, [show(row.places[name]) if row else Text() for _, _, row in lines]))
+        columns.append(
+            (heading, [show(row.places[name]) if row else Text() for _, _, row in lines])
+        )
     if any(row and row.average for _, _, row in lines):
-        columns.append(("average\nof targets", [show(row.average) if row and row.average else Text()
-                                               for _, _, row in lines]))
+        columns.append(
+            (
+                "average\nof targets",
+                [show(row.average) if row and row.average else Text() for _, _, row in lines],
+            )
+        )
     first = min(max(len(FIRST), *(cell_len(name) for name, _, _ in lines)), WIDEST_NAME)
     modes = max(cell_len(mode) for _, mode, _ in lines)
     room = width - first - modes - 2 * GAP
     return [_part(lines, chosen, first) for chosen in _folded(columns, room)]
 
 
-def _folded(columns: Sequence[tuple[str, list[Text]]], room: int) -> list[list[tuple[str, list[Text]]]]:
+def _folded(
+    columns: Sequence[tuple[str, list[Text]]], room: int
+) -> list[list[tuple[str, list[Text]]]]:
     """Columns in groups that fit into `room`; at least one in each."""
     groups: list[list[tuple[str, list[Text]]]] = [[]]
     left = room
     for heading, cells in columns:
-        needed = max(cell_len(line) for line in [*heading.split("\n"), *(cell.plain for cell in cells)]) + GAP
+        needed = (
+            max(cell_len(line) for line in [*heading.split("\n"), *(cell.plain for cell in cells)])
+            + GAP
+        )
         if groups[-1] and needed > left:
             groups.append([])
             left = room
@@ -142,8 +159,18 @@ def _folded(columns: Sequence[tuple[str, list[Text]]], room: int) -> list[list[t
     return groups
 
 
-def _part(lines: Sequence[tuple[str, str, Row | None]], columns: Sequence[tuple[str, list[Text]]], first: int) -> Grid:
-    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
+def _part(
+    lines: Sequence[tuple[str, str, Row | None]],
+    columns: Sequence[tuple[str, list[Text]]],
+    first: int,
+) -> Grid:
+    grid = Grid(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),
+        header_style="bold",
+    )
     grid.add_column(FIRST, min_width=first, max_width=first, overflow="fold")
     grid.add_column("mode", no_wrap=True)
     for heading, _ in columns:
@@ -151,6 +178,8 @@ def _part(lines: Sequence[tuple[str, str, Row | None]], columns: Sequence[tuple[
     for at, (name, mode, row) in enumerate(lines):
         style = "bold" if row is None else ""
         grid.add_row(Text(name, style=style), mode, *(cells[at] for _, cells in columns))
-        if at + 1 < len(lines) and (lines[at + 1][2] is None or not lines[at + 1][0].startswith("  ")):
+        if at + 1 < len(lines) and (
+            lines[at + 1][2] is None or not lines[at + 1][0].startswith("  ")
+        ):
             grid.add_row()
     return grid

@@ -1,4 +1,5 @@
-"""Panels of coloured cells with text, laid out in inches so that nothing overlaps whatever the size of the grid."""
+"""Panels of coloured cells with text, laid out in inches so that nothing overlaps whatever the size
+of the grid."""
 
 from __future__ import annotations
 
@@ -63,9 +64,12 @@ class Panel:
         if not self.named:
             return 0.0, 0.0
         size = self.name_size
-        rows = [line for line in self.lines if line.row is not None]  # headings may run on over the cells' blank line
-        return (max((_wide(line.intermediate, size) for line in rows), default=0.0) + 0.24,
-                max((_wide(line.mode, size) for line in rows), default=0.0) + 0.12)
+        # headings may run on over the cells' blank line
+        rows = [line for line in self.lines if line.row is not None]
+        return (
+            max((_wide(line.intermediate, size) for line in rows), default=0.0) + 0.24,
+            max((_wide(line.mode, size) for line in rows), default=0.0) + 0.12,
+        )
 
     @property
     def name_size(self) -> float:
@@ -75,8 +79,15 @@ class Panel:
     def width(self) -> float:
         cells = (len(self.columns) + APART * self.apart) * self.cell[0]
         if self.families:  # a slanted name may reach beyond the last column
-            cells = max(cells, *(at * self.cell[0] + _rise(name, self.size) for at, name in _spots(self.columns)))
-        headings = [_wide(line.intermediate, self.name_size) for line in self.lines if line.row is None and self.named]
+            cells = max(
+                cells,
+                *(at * self.cell[0] + _rise(name, self.size) for at, name in _spots(self.columns)),
+            )
+        headings = [
+            _wide(line.intermediate, self.name_size)
+            for line in self.lines
+            if line.row is None and self.named
+        ]
         return max(sum(self.names) + cells, _wide(self.title, self.size + 2), *headings)
 
     @property
@@ -120,7 +131,8 @@ def _spots(codes: Sequence[str]) -> list[tuple[float, str]]:
 
 
 def lines_of(rows: Sequence[Row]) -> tuple[Line, ...]:
-    """A heading for each method, then its rows; an intermediate is named on the first of its rows."""
+    """A heading for each method, then its rows; an intermediate is named on the first of its
+    rows."""
     lines, at = [], 0
     for method, group in groupby(rows, key=lambda row: row.method):
         lines.append(Line(method, "", None))
@@ -133,18 +145,27 @@ def lines_of(rows: Sequence[Row]) -> tuple[Line, ...]:
 
 
 def draw(figure: Figure, panel: Panel, *, left: float, top: float) -> None:
-    """Draws a panel whose upper left corner lies `left` and `top` inches from that of the figure."""
+    """Draws a panel whose upper left corner lies `left` and `top` inches from that of the
+    figure."""
     if not panel.lines:
         return
     width, height = figure.get_size_inches()
     inner = (len(panel.columns) + APART * panel.apart) * panel.cell[0]
     start, begin = left + sum(panel.names), top + panel.above
-    axes = figure.add_axes((start / width, 1 - (begin + panel.body) / height, inner / width, panel.body / height))
+    axes = figure.add_axes(
+        (start / width, 1 - (begin + panel.body) / height, inner / width, panel.body / height)
+    )
     axes.set_xlim(0, inner / panel.cell[0])
     axes.set_ylim(len(panel.lines), 0)
     axes.set_axis_off()
-    figure.text(left / width if panel.named else start / width, 1 - top / height, panel.title,
-                fontsize=panel.size + 2, fontweight="bold", va="top")
+    figure.text(
+        left / width if panel.named else start / width,
+        1 - top / height,
+        panel.title,
+        fontsize=panel.size + 2,
+        fontweight="bold",
+        va="top",
+    )
     _headings(axes, panel)
     _cells(axes, panel)
     if panel.named:
@@ -160,7 +181,8 @@ def _cells(axes: Axes, panel: Panel) -> None:
     coloured, colours, hatched = [], [], []
     for y, line in enumerate(panel.lines):
         tiles = panel.tiles[line.row] if line.row is not None else ()
-        if panel.families and len(set(tiles)) == 1 and tiles[0].colour is None:  # one long word for the whole row
+        # one long word for the whole row
+        if panel.families and len(set(tiles)) == 1 and tiles[0].colour is None:
             hatched.append(Rectangle((0, y), len(tiles), 1))
             _text(axes, panel, tiles[0], len(tiles) / 2, y + 0.5, room=len(tiles))
             continue
@@ -172,22 +194,46 @@ def _cells(axes: Axes, panel: Panel) -> None:
                 coloured.append(Rectangle((x, y), 1, 1))
                 colours.append(tile.colour)
             _text(axes, panel, tile, x + 0.5, y + 0.5)
-    axes.add_collection(PatchCollection(coloured, facecolors=colours, edgecolors="white", linewidths=0.8))
-    axes.add_collection(PatchCollection(hatched, facecolors=HATCHED, edgecolors=EDGE, hatch="////", linewidths=0.0))
-    axes.add_collection(PatchCollection(hatched, facecolors="none", edgecolors="white", linewidths=0.8))
+    axes.add_collection(
+        PatchCollection(coloured, facecolors=colours, edgecolors="white", linewidths=0.8)
+    )
+    axes.add_collection(
+        PatchCollection(hatched, facecolors=HATCHED, edgecolors=EDGE, hatch="////", linewidths=0.0)
+    )
+    axes.add_collection(
+        PatchCollection(hatched, facecolors="none", edgecolors="white", linewidths=0.8)
+    )
 
 
 def _text(axes: Axes, panel: Panel, tile: Tile, x: float, y: float, *, room: int = 1) -> None:
     if tile.colour is None:
         # On a plate of its own, so that the hatching does not run through the word.
         fit = 0.86 * room * panel.cell[0] / max(_wide(tile.text, 1.0), 1e-9)
-        axes.text(x, y, tile.text, ha="center", va="center", fontsize=min(panel.size - 0.5, fit), color="0.3",
-                  bbox={"boxstyle": "square,pad=0.1", "facecolor": HATCHED, "edgecolor": "none"})
+        axes.text(
+            x,
+            y,
+            tile.text,
+            ha="center",
+            va="center",
+            fontsize=min(panel.size - 0.5, fit),
+            color="0.3",
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": HATCHED, "edgecolor": "none"},
+        )
         return
     ink = "0.6" if tile.faint else _ink(tile.colour)
-    axes.text(x, y - (0.16 if tile.second else 0), tile.text, ha="center", va="center", fontsize=panel.size, color=ink)
+    axes.text(
+        x,
+        y - (0.16 if tile.second else 0),
+        tile.text,
+        ha="center",
+        va="center",
+        fontsize=panel.size,
+        color=ink,
+    )
     if tile.second:
-        axes.text(x, y + 0.24, tile.second, ha="center", va="center", fontsize=panel.size - 2, color=ink)
+        axes.text(
+            x, y + 0.24, tile.second, ha="center", va="center", fontsize=panel.size - 2, color=ink
+        )
 
 
 def _ink(colour: Colour) -> str:
@@ -203,16 +249,47 @@ def _headings(axes: Axes, panel: Panel) -> None:
         x = _at(panel, column) + 0.5
         second = panel.second[column] if panel.second else ""
         fit = min(panel.size, 0.96 * panel.cell[0] / _wide(name, 1.0))
-        axes.text(x, -(0.22 if second else 0.05) * up, name, ha="center", va="bottom", fontsize=fit, clip_on=False)
+        axes.text(
+            x,
+            -(0.22 if second else 0.05) * up,
+            name,
+            ha="center",
+            va="bottom",
+            fontsize=fit,
+            clip_on=False,
+        )
         if second:
-            axes.text(x, -0.05 * up, second, ha="center", va="bottom", fontsize=panel.size - 2, color="0.45")
+            axes.text(
+                x,
+                -0.05 * up,
+                second,
+                ha="center",
+                va="bottom",
+                fontsize=panel.size - 2,
+                color="0.45",
+            )
     if panel.families:
         start = 0
         for x, family in _spots(panel.columns):
             end = start + sum(language(code).family == family for code in panel.columns)
-            axes.plot((start + 0.12, end - 0.12), (-0.2 * up, -0.2 * up), color="0.55", linewidth=0.8, clip_on=False)
-            axes.text(x, -0.23 * up, family, ha="left", va="bottom", rotation=45, rotation_mode="anchor",
-                      fontsize=panel.size, color="0.35")
+            axes.plot(
+                (start + 0.12, end - 0.12),
+                (-0.2 * up, -0.2 * up),
+                color="0.55",
+                linewidth=0.8,
+                clip_on=False,
+            )
+            axes.text(
+                x,
+                -0.23 * up,
+                family,
+                ha="left",
+                va="bottom",
+                rotation=45,
+                rotation_mode="anchor",
+                fontsize=panel.size,
+                color="0.35",
+            )
             start = end
 
 
@@ -221,10 +298,30 @@ def _names(axes: Axes, panel: Panel) -> None:
     first, modes = (inches / panel.cell[0] for inches in panel.names)
     for y, line in enumerate(panel.lines):
         if line.row is None:
-            axes.text(-first - modes, y + 0.62, line.intermediate, ha="left", va="center", fontsize=panel.name_size,
-                      fontweight="bold")
+            axes.text(
+                -first - modes,
+                y + 0.62,
+                line.intermediate,
+                ha="left",
+                va="center",
+                fontsize=panel.name_size,
+                fontweight="bold",
+            )
             continue
-        axes.text(-modes - 0.08 / panel.cell[0], y + 0.5, line.intermediate, ha="right", va="center",
-                  fontsize=panel.name_size)
-        axes.text(-0.06 / panel.cell[0], y + 0.5, line.mode, ha="right", va="center", fontsize=panel.name_size,
-                  color="0.35")
+        axes.text(
+            -modes - 0.08 / panel.cell[0],
+            y + 0.5,
+            line.intermediate,
+            ha="right",
+            va="center",
+            fontsize=panel.name_size,
+        )
+        axes.text(
+            -0.06 / panel.cell[0],
+            y + 0.5,
+            line.mode,
+            ha="right",
+            va="center",
+            fontsize=panel.name_size,
+            color="0.35",
+        )

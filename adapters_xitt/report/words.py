@@ -6,14 +6,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adapters_xitt.analysis import EVERY, INCOMPLETE, NOT_ASKED, Place, Reading, Row, Table, counts, fusions
+from adapters_xitt.analysis import (
+    EVERY,
+    INCOMPLETE,
+    NOT_ASKED,
+    Place,
+    Reading,
+    Row,
+    Table,
+    counts,
+    fusions,
+)
 from adapters_xitt.data import truncation
 from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.languages import language
 from adapters_xitt.modules.methods import COMPOSED
 from adapters_xitt.study.results import BLOCKED, DONE, FAILED, NOT_APPLICABLE
 
-MARKS = {BLOCKED: "blocked", NOT_APPLICABLE: "n/a", FAILED: "failed", NOT_ASKED: "–", INCOMPLETE: "*"}
+MARKS = {
+    BLOCKED: "blocked",
+    NOT_APPLICABLE: "n/a",
+    FAILED: "failed",
+    NOT_ASKED: "–",
+    INCOMPLETE: "*",
+}
 MEANINGS = {
     BLOCKED: "blocked: test items reached a part of the row, so no number is given",
     NOT_APPLICABLE: "n/a: the method has no such mode",
@@ -35,7 +51,7 @@ def signed(value: float) -> str:
 
 
 def plus_minus(value: float | None) -> str:
-    """ ±0.8, or nothing for one seed."""
+    """±0.8, or nothing for one seed."""
     return "" if value is None else f" ±{number(value)}"
 
 
@@ -57,7 +73,8 @@ def row_name(row: Row) -> str:
 
 
 def filled(table: Table) -> tuple[Table, str]:
-    """The table without the rows that have no number in it, and a sentence that names those; empty where none."""
+    """The table without the rows that have no number in it, and a sentence that names those; empty
+    where none."""
     empty: dict[str, list[str]] = {}
     kept = []
     for row in table.rows:
@@ -75,10 +92,23 @@ SPREAD = "± is the sample standard deviation over seeds: no interval, and no te
 
 def legend(tables: Iterable[Table], *, seeds: int) -> list[str]:
     """The marks that occur in `tables`, each in words."""
-    rows = [row for table in tables for row in (*table.rows, *([table.majority] if table.majority else []))]
-    places = [place for row in rows for place in (*row.places.values(), *([row.average] if row.average else []))]
-    found = [f"mean over seeds; {SPREAD}" if seeds > 1 else "one seed, so no spread",
-             "in brackets the difference to `none` of the same method, paired by seed, over exactly the same languages"]
+    rows = [
+        row
+        for table in tables
+        for row in (*table.rows, *([table.majority] if table.majority else []))
+    ]
+    places = [
+        place
+        for row in rows
+        for place in (*row.places.values(), *([row.average] if row.average else []))
+    ]
+    found = [
+        f"mean over seeds; {SPREAD}" if seeds > 1 else "one seed, so no spread",
+        (
+            "in brackets the difference to `none` of the same method, paired by seed, over exactly"
+            " the same languages"
+        ),
+    ]
     there = {place.status for place in places}
     found += [MEANINGS[status] for status in MEANINGS if status in there]
     if any(seen(place) for place in places):
@@ -95,9 +125,14 @@ def title(grid: dict[str, Any]) -> list[str]:
     """Name, encoder and versions, a line each."""
     seeds = sorted({entry["seed"] for entry in grid["entries"]})
     encoder = grid["encoder"]
-    return [f"encoder {encoder['name']} ({encoder['fingerprint'][:12]}), precision {grid['precision']}, "
-            f"seed{'s' if len(seeds) != 1 else ''} {', '.join(map(str, seeds)) or 'none'}",
-            _made_with(grid)]
+    return [
+        (
+            f"encoder {encoder['name']} ({encoder['fingerprint'][:12]}), precision"
+            f" {grid['precision']}, seed{'s' if len(seeds) != 1 else ''}"
+            f" {', '.join(map(str, seeds)) or 'none'}"
+        ),
+        _made_with(grid),
+    ]
 
 
 def _made_with(grid: dict[str, Any]) -> str:
@@ -105,21 +140,34 @@ def _made_with(grid: dict[str, Any]) -> str:
     sets = grid.get("made_with", [])
     if len(sets) > 1:
         return f"made with {len(sets)} different sets of versions: see Versions"
-    return ", ".join(f"{name} {version}" for name, version in sets[0]["versions"].items()) if sets else (
-        "versions are not known: no cell says them")
+    return (
+        ", ".join(f"{name} {version}" for name, version in sets[0]["versions"].items())
+        if sets
+        else ("versions are not known: no cell says them")
+    )
 
 
 def _mixed_versions(grid: dict[str, Any]) -> list[str]:
-    """Where cells or modules were made with several sets of versions: what differs, and what to do."""
+    """Where cells or modules were made with several sets of versions: what differs, and what to
+    do."""
     sets = grid.get("made_with", [])
     if len(sets) < 2:
         return []
     names = dict.fromkeys(name for made in sets for name in made["versions"])
     differ = [name for name in names if len({made["versions"].get(name) for made in sets}) > 1]
-    lines = [", ".join(f"{name} {made['versions'].get(name, 'unknown')}" for name in differ)
-             + f": {made['cells']:,} cells scored, {made['modules']:,} modules made" for made in sets]
-    return [*lines, "numbers of several versions stand side by side: xitt run RECIPE --fresh-versions scores again "
-            "what other versions than the installed ones have scored; modules are made again in another store only"]
+    lines = [
+        ", ".join(f"{name} {made['versions'].get(name, 'unknown')}" for name in differ)
+        + f": {made['cells']:,} cells scored, {made['modules']:,} modules made"
+        for made in sets
+    ]
+    return [
+        *lines,
+        (
+            "numbers of several versions stand side by side: xitt run RECIPE --fresh-versions"
+            " scores again what other versions than the installed ones have scored; modules are"
+            " made again in another store only"
+        ),
+    ]
 
 
 def families(codes: Sequence[str]) -> str:
@@ -131,10 +179,14 @@ def families(codes: Sequence[str]) -> str:
 
 
 def notes(reading: Reading) -> list[tuple[str, list[str]]]:
-    """Everything a reader must know beside the numbers: headings with their lines, empty ones left out."""
+    """Everything a reader must know beside the numbers: headings with their lines, empty ones left
+    out."""
     grid = reading.grid
     found = [
-        ("Cells", [", ".join(f"{count:,} {status}" for status, count in counts(grid).items()) or "none"]),
+        (
+            "Cells",
+            [", ".join(f"{count:,} {status}" for status, count in counts(grid).items()) or "none"],
+        ),
         ("Versions", _mixed_versions(grid)),
         ("Averages", _averages(reading)),
         ("Incomplete", _incomplete(reading)),
@@ -153,16 +205,25 @@ def notes(reading: Reading) -> list[tuple[str, list[str]]]:
 
 
 def _averages(reading: Reading) -> list[str]:
-    """Over how many languages each target is averaged, and which are left out of the zero-shot mean."""
+    """Over how many languages each target is averaged, and which are left out of the zero-shot
+    mean."""
     lines = []
     for target, codes in reading.languages.items():
         out: dict[str, list[str]] = {}
         for code in codes:
             tags = {reading.tag(row, target, code) for row in reading.rows}
             if tags != {ZERO_SHOT}:
-                out.setdefault(" or ".join(sorted(tag or "the language of training" for tag in tags)), []).append(code)
-        left = "; ".join(f"{' '.join(members)} is {tag}" if len(members) == 1 else f"{' '.join(members)} are {tag}"
-                         for tag, members in out.items())
+                out.setdefault(
+                    " or ".join(sorted(tag or "the language of training" for tag in tags)), []
+                ).append(code)
+        left = "; ".join(
+            (
+                f"{' '.join(members)} is {tag}"
+                if len(members) == 1
+                else f"{' '.join(members)} are {tag}"
+            )
+            for tag, members in out.items()
+        )
         count = f"{len(codes)} language{'s' if len(codes) != 1 else ''}"
         lines.append(f"{target}: {count}" + (f"; {left}" if left else ", all zero-shot"))
     return lines
@@ -174,7 +235,9 @@ def _incomplete(reading: Reading) -> list[str]:
     for row in reading.table(EVERY).rows:
         for target, place in row.places.items():
             if place.missing:
-                found.setdefault((target, _few(place.missing, 6)), []).append(f"{row.method} {row_name(row)}")
+                found.setdefault((target, _few(place.missing, 6)), []).append(
+                    f"{row.method} {row_name(row)}"
+                )
     return [f"{target}, {lack}: {_few(rows, 4)}" for (target, lack), rows in found.items()]
 
 
@@ -188,23 +251,32 @@ def _reasons(reading: Reading, status: str) -> list[str]:
     rows = reading.frame[reading.frame["status"] == status]
     lines = []
     for reason, part in rows.groupby("reason", sort=False):
-        pairs = [intermediate + " → " + target if intermediate else target for intermediate, target in
-                 zip(part["intermediate"], part["target"], strict=True)]
-        where = dict.fromkeys(zip(part["method"], part["mode"], strict=True) if status == NOT_APPLICABLE else pairs)
+        pairs = [
+            intermediate + " → " + target if intermediate else target
+            for intermediate, target in zip(part["intermediate"], part["target"], strict=True)
+        ]
+        where = dict.fromkeys(
+            zip(part["method"], part["mode"], strict=True) if status == NOT_APPLICABLE else pairs
+        )
         named = [one if isinstance(one, str) else " ".join(one) for one in where]
-        lines.append(f"{reason or 'no reason given'} ({len(part):,} cell{'s' if len(part) != 1 else ''}: "
-                     f"{_few(named, 6)})")
+        lines.append(
+            f"{reason or 'no reason given'} ({len(part):,} cell{'s' if len(part) != 1 else ''}: "
+            f"{_few(named, 6)})"
+        )
     return lines
 
 
 def _overlaps(reading: Reading) -> list[str]:
-    """The largest share of test items of each target that share a text with training or selection."""
+    """The largest share of test items of each target that share a text with training or
+    selection."""
     lines = []
     for target, part in reading.frame[reading.frame["overlap"] > 0].groupby("target", sort=False):
         top = part.loc[part["overlap"].idxmax()]
         row = " ".join(word for word in (top["method"], top["intermediate"], top["mode"]) if word)
-        lines.append(f"{target}: up to {top['overlap']:.1%} of the test items ({top['language']}, {row}) share a text "
-                     "with training or selection")
+        lines.append(
+            f"{target}: up to {top['overlap']:.1%} of the test items ({top['language']}, {row})"
+            " share a text with training or selection"
+        )
     return lines
 
 
@@ -212,22 +284,36 @@ def _truncated(reading: Reading) -> list[str]:
     """What the caps on lengths cut off from each target's tests."""
     lines = []
     for target in reading.languages:
-        cells = {entry["language"]: entry for entry in reading.grid["entries"] if entry["target"] == target
-                 and entry["status"] == DONE}
-        lines += truncation.told(target, {code: entry.get("truncated", {}) for code, entry in cells.items()},
-                                 {code: entry["examples"] for code, entry in cells.items()})
+        cells = {
+            entry["language"]: entry
+            for entry in reading.grid["entries"]
+            if entry["target"] == target and entry["status"] == DONE
+        }
+        lines += truncation.told(
+            target,
+            {code: entry.get("truncated", {}) for code, entry in cells.items()},
+            {code: entry["examples"] for code, entry in cells.items()},
+        )
     return lines
 
 
 def _merges(reading: Reading) -> list[str]:
-    """How far each merge is from the weighted sum that it stands for: mean and range over seeds and targets."""
+    """How far each merge is from the weighted sum that it stands for: mean and range over seeds and
+    targets."""
     rows, lines = reading.frame, []
-    for (method, text), part in rows[rows["merge_error"].notna()].groupby(["method", "intermediate"], sort=False):
+    for (method, text), part in rows[rows["merge_error"].notna()].groupby(
+        ["method", "intermediate"], sort=False
+    ):
         each = part["merge_error"]
         lost = part["merge_lost"].dropna()
-        cut = f"; cut to its rank it lost {lost.mean():.2g} of what the merge is ({lost.max():.2g} at most)"
-        lines.append(f"{method}, {text}: off the weighted sum by {each.mean():.2g} of its norm "
-                     f"({each.min():.2g} to {each.max():.2g})" + (cut if len(lost) else ""))
+        cut = (
+            f"; cut to its rank it lost {lost.mean():.2g} of what the merge is ({lost.max():.2g} at"
+            " most)"
+        )
+        lines.append(
+            f"{method}, {text}: off the weighted sum by {each.mean():.2g} of its norm "
+            f"({each.min():.2g} to {each.max():.2g})" + (cut if len(lost) else "")
+        )
     return lines
 
 
@@ -236,7 +322,10 @@ def _seconds(reading: Reading) -> list[str]:
     rows, lines = reading.frame, []
     for method, part in rows[rows["seconds"].notna()].groupby("method", sort=False):
         names = part["mode"].where(part["mode"] != COMPOSED, part["intermediate"])
-        told = [f"{name} {mean:.1f} s" for name, mean in part.groupby(names, sort=False)["seconds"].mean().items()]
+        told = [
+            f"{name} {mean:.1f} s"
+            for name, mean in part.groupby(names, sort=False)["seconds"].mean().items()
+        ]
         lines.append(f"{method}: {', '.join(told)}")
     return lines
 
@@ -246,7 +335,9 @@ def _fusions(reading: Reading) -> list[str]:
     lines = []
     for row in fusions(reading.grid):
         parts = sorted(row.by_part, key=lambda part: -part[1])
-        told = ", ".join(f"{name} {round(mean, 2) + 0.0:.2f}" + ("" if spread is None else f" ±{spread:.2f}")
-                         for name, mean, spread in parts)
+        told = ", ".join(
+            f"{name} {round(mean, 2) + 0.0:.2f}" + ("" if spread is None else f" ±{spread:.2f}")
+            for name, mean, spread in parts
+        )
         lines.append(f"{row.target}, {row.method}, {row.intermediate}: {told}")
     return lines

@@ -1,8 +1,9 @@
 """A module with its context as one folder, as it lies on a hub: written, checked, unpacked.
 
-    module.safetensors, manifest.json    the module            parts/KEY/…    those it was trained above, beside or over
-    results.json                         what it scores        data/….json    what it has seen, where that is small
-    README.md                            the card              and the forms of other libraries"""
+module.safetensors, manifest.json    the module            parts/KEY/…    those it was trained
+above, beside or over results.json                         what it scores        data/….json
+what it has seen, where that is small README.md                            the card
+and the forms of other libraries"""
 
 from __future__ import annotations
 
@@ -29,15 +30,31 @@ from adapters_xitt.text_files import json_of
 
 RESULTS, PARTS, DATA = "results.json", "parts", "data"
 SELF = "self"  # stands for a module's own key where that is not yet known
-OURS = ("README.md", serialization.MANIFEST, serialization.TENSORS, RESULTS, "data/*.json", f"parts/*/{serialization.MANIFEST}",
-        f"parts/*/{serialization.TENSORS}")
-FOREIGN = tuple(prefix + name for prefix in ("", "adapters/", "peft/", "parts/*/adapters/", "parts/*/peft/")
-                for name in ("adapter_config.json", "head_config.json", "adapter.safetensors",
-                             "adapter_model.safetensors", "model_head.safetensors"))  # written, never read
+OURS = (
+    "README.md",
+    serialization.MANIFEST,
+    serialization.TENSORS,
+    RESULTS,
+    "data/*.json",
+    f"parts/*/{serialization.MANIFEST}",
+    f"parts/*/{serialization.TENSORS}",
+)
+FOREIGN = tuple(
+    prefix + name
+    for prefix in ("", "adapters/", "peft/", "parts/*/adapters/", "parts/*/peft/")
+    for name in (
+        "adapter_config.json",
+        "head_config.json",
+        "adapter.safetensors",
+        # written, never read
+        "adapter_model.safetensors",
+        "model_head.safetensors",
+    )
+)
 SMALL = 8_000_000  # bytes of a data set's ids and hashes that go along
 
-# Writes what other libraries need of the modules into the folder, and says what it wrote; the first module is the
-# parcel's own, then come its parts.
+# Writes what other libraries need of the modules into the folder, and says what it wrote; the first
+# module is the parcel's own, then come its parts.
 Writer = Callable[[Path, Mapping[str, Module]], Sequence[Form]]
 
 
@@ -48,57 +65,106 @@ def no_forms(folder: Path, modules: Mapping[str, Module]) -> Sequence[Form]:
 
 # -- written
 
-def give(store: Store, key: str, folder: Path, *, public: Callable[[Module], Module] = lambda module: module
-         ) -> tuple[dict[str, Module], list[str]]:
-    """Writes a stored module into `folder`, those of its context below it, and what they have seen where that is small:
-    the modules by key, its own first, and notes on what does not go along."""
-    modules, notes = {one: public(store.load_module(one)) for one in context(store.module_folder, key)}, []
+
+def give(
+    store: Store,
+    key: str,
+    folder: Path,
+    *,
+    public: Callable[[Module], Module] = lambda module: module,
+) -> tuple[dict[str, Module], list[str]]:
+    """Writes a stored module into `folder`, those of its context below it, and what they have seen
+    where that is small: the modules by key, its own first, and notes on what does not go along."""
+    modules, notes = (
+        {one: public(store.load_module(one)) for one in context(store.module_folder, key)},
+        [],
+    )
     for one, module in modules.items():
         serialization.write_module(module, folder if one == key else folder / PARTS / one)
-    seen = dict.fromkeys(row["data"] for module in modules.values() for row in module.manifest.exposure if row["data"])
+    seen = dict.fromkeys(
+        row["data"]
+        for module in modules.values()
+        for row in module.manifest.exposure
+        if row["data"]
+    )
     for found in seen:
         text = integrity.json_text(store.load_data_set(found).record())
         if len(text.encode()) > SMALL:
-            notes.append(f"data set {found[:12]}: {len(text.encode()):,} bytes of ids stay here; who takes the module "
-                         "in knows its task and language only, and its cells carry a star")
+            notes.append(
+                f"data set {found[:12]}: {len(text.encode()):,} bytes of ids stay here; who takes"
+                " the module in knows its task and language only, and its cells carry a star"
+            )
             continue
         (folder / DATA).mkdir(exist_ok=True)
         (folder / DATA / f"{found}.json").write_text(text, encoding="utf-8")
     return modules, notes
 
 
-def pack(store: Store, key: str, folder: Path, *, repo: str, base: Reference | None = None,
-         results: Sequence[Result] = (), beside: Mapping[str, Sequence[Result]] | None = None,
-         licence: str | None = None, forms: Writer = no_forms) -> list[str]:
+def pack(
+    store: Store,
+    key: str,
+    folder: Path,
+    *,
+    repo: str,
+    base: Reference | None = None,
+    results: Sequence[Result] = (),
+    beside: Mapping[str, Sequence[Result]] | None = None,
+    licence: str | None = None,
+    forms: Writer = no_forms,
+) -> list[str]:
     """Fills `folder` with a stored module and what belongs to it; notes on what does not go along.
 
-    Nothing of this machine goes along: encoders are named by their repository, or without the folders they lie in."""
+    Nothing of this machine goes along: encoders are named by their repository, or without the
+    folders they lie in."""
     modules, notes = give(store, key, folder, public=lambda module: _public(module, base))
-    own = [replace(one, provenance={}, predictions="") for one in results
-           if one.status == DONE and one.cell.composition == modules[key].manifest.context and not one.cell.head]
-    (folder / RESULTS).write_text(json.dumps([one.record() for one in own], indent=1, ensure_ascii=False) + "\n",
-                                  encoding="utf-8")
-    whole = Card(repo=repo, manifest=modules[key].manifest, base=base, results=results, beside=beside, licence=licence,
-                 forms=forms(folder, modules),
-                 parts={one: module.manifest for one, module in modules.items() if one != key})
+    own = [
+        replace(one, provenance={}, predictions="")
+        for one in results
+        if one.status == DONE
+        and one.cell.composition == modules[key].manifest.context
+        and not one.cell.head
+    ]
+    (folder / RESULTS).write_text(
+        json.dumps([one.record() for one in own], indent=1, ensure_ascii=False) + "\n",
+        encoding="utf-8",
+    )
+    whole = Card(
+        repo=repo,
+        manifest=modules[key].manifest,
+        base=base,
+        results=results,
+        beside=beside,
+        licence=licence,
+        forms=forms(folder, modules),
+        parts={one: module.manifest for one, module in modules.items() if one != key},
+    )
     (folder / "README.md").write_text(card.write(whole), encoding="utf-8")
     return notes
 
 
 def _public(module: Module, base: Reference | None) -> Module:
-    return replace(module, manifest=replace(
-        module.manifest, encoder_name=str(base).removeprefix("hub:") if base else card.bare(
-            module.manifest.encoder_name)))
+    return replace(
+        module,
+        manifest=replace(
+            module.manifest,
+            encoder_name=(
+                str(base).removeprefix("hub:") if base else card.bare(module.manifest.encoder_name)
+            ),
+        ),
+    )
 
 
 def context(where: Callable[[str], Path], key: str) -> tuple[str, ...]:
-    """A module's key and those of all that its context names, their contexts' included; `where` says where each is."""
+    """A module's key and those of all that its context names, their contexts' included; `where`
+    says where each is."""
     found: dict[str, None] = {}
 
     def take(one: str) -> None:
         if one not in found:
             found[one] = None
-            for part in composition.names(composition.parse(serialization.read_manifest(where(one)).context)):
+            for part in composition.names(
+                composition.parse(serialization.read_manifest(where(one)).context)
+            ):
                 take(part)
 
     take(key)
@@ -107,15 +173,23 @@ def context(where: Callable[[str], Path], key: str) -> tuple[str, ...]:
 
 # -- brought here
 
+
 def fetch(text: str, store: Store, *, tell: Callable[[str], None]) -> Pulled:
     """The parcel of a repository, as a folder below the store, checked."""
-    return hub.pull(hub.reference(text), store.root / "hub", patterns=OURS,
-                    needed=(serialization.MANIFEST, serialization.TENSORS), check=check, tell=tell)
+    return hub.pull(
+        hub.reference(text),
+        store.root / "hub",
+        patterns=OURS,
+        needed=(serialization.MANIFEST, serialization.TENSORS),
+        check=check,
+        tell=tell,
+    )
 
 
 def resolver(store: Store, *, tell: Callable[[str], None]) -> Callable[[str], str]:
-    """What finds the key of a module that an expression names: in the store, in a folder of ours, or on a hub; the
-    latter two are taken into the store."""
+    """What finds the key of a module that an expression names: in the store, in a folder of ours,
+    or on a hub; the latter two are taken into the store."""
+
     def resolve(word: str) -> str:
         if word.startswith(hub.PREFIX):
             return unpack(fetch(word, store, tell=tell).folder, store)
@@ -123,11 +197,15 @@ def resolver(store: Store, *, tell: Callable[[str], None]) -> Callable[[str], st
             return store.resolve(word)
         folder = Path(word)
         if not folder.is_dir():
-            raise XittError(f"{word}: no such folder; a module of the store is written by its name, one on a hub as "
-                            f"{hub.PREFIX}owner/name@revision")
+            raise XittError(
+                f"{word}: no such folder; a module of the store is written by its name, one on a"
+                f" hub as {hub.PREFIX}owner/name@revision"
+            )
         if not (folder / serialization.MANIFEST).is_file():
-            raise XittError(f"{word}: no module of ours, {serialization.MANIFEST} is missing; take a folder of adapters or "
-                            f"peft in first: xitt import {word} --name NAME --encoder ENCODER")
+            raise XittError(
+                f"{word}: no module of ours, {serialization.MANIFEST} is missing; take a folder of"
+                f" adapters or peft in first: xitt import {word} --name NAME --encoder ENCODER"
+            )
         return unpack(folder, store)
 
     return resolve
@@ -135,9 +213,10 @@ def resolver(store: Store, *, tell: Callable[[str], None]) -> Callable[[str], st
 
 # -- checked and unpacked
 
+
 def check(folder: Path) -> dict[str, Module]:
-    """The modules of a parcel by key, its own first: whole, each what its manifest says, the context complete, over
-    one encoder."""
+    """The modules of a parcel by key, its own first: whole, each what its manifest says, the
+    context complete, over one encoder."""
     own = serialization.read_module(folder)
     places = {own.manifest.key: folder}
     for path in sorted((folder / PARTS).iterdir()) if (folder / PARTS).is_dir() else ():
@@ -147,8 +226,10 @@ def check(folder: Path) -> dict[str, Module]:
 
     def where(key: str) -> Path:
         if key not in places:
-            raise XittError(f"{folder}: part {key[:20]!r} of the context is missing; what it means without it is not "
-                            "known")
+            raise XittError(
+                f"{folder}: part {key[:20]!r} of the context is missing; what it means without it"
+                " is not known"
+            )
         return places[key]
 
     for key in context(where, own.manifest.key):
@@ -156,8 +237,10 @@ def check(folder: Path) -> dict[str, Module]:
         if module.manifest.key != key:
             raise XittError(f"{places[key]}: its manifest is that of {module.manifest.key[:12]!r}")
         if module.manifest.encoder != own.manifest.encoder:
-            raise XittError(f"{places[key]}: it belongs to another encoder ({module.manifest.encoder[:12]}) than the "
-                            f"module ({own.manifest.encoder[:12]})")
+            raise XittError(
+                f"{places[key]}: it belongs to another encoder ({module.manifest.encoder[:12]})"
+                f" than the module ({own.manifest.encoder[:12]})"
+            )
     if spare := [key for key in places if key not in modules]:
         raise XittError(f"{folder}: part {spare[0][:12]} belongs to nothing in the context")
     return modules
@@ -171,9 +254,9 @@ def _key(key: str, folder: Path) -> None:
 def unpack(folder: Path, store: Store) -> str:
     """Copies a parcel's modules and data sets into a store; the key of its own module there.
 
-    A key says what was asked, and from elsewhere it is only a claim: a module that the store has already, tensors and
-    all, keeps its key, any other is given one of its own. What a module has seen, and did not come along, is known by
-    name only from here on."""
+    A key says what was asked, and from elsewhere it is only a claim: a module that the store has
+    already, tensors and all, keeps its key, any other is given one of its own. What a module has
+    seen, and did not come along, is known by name only from here on."""
     modules, settled = check(folder), {}
     for path in sorted((folder / DATA).iterdir()) if (folder / DATA).is_dir() else ():
         safe_files.inside(safe_files.inside(folder, DATA), path.name)
@@ -184,30 +267,51 @@ def unpack(folder: Path, store: Store) -> str:
             return settled[key]
         manifest = modules[key].manifest
         if key in under:
-            raise XittError(f"{folder}: {key[:12]} and {under[-1][:12]} each stand in the other's context; no module "
-                            "was trained so")
+            raise XittError(
+                f"{folder}: {key[:12]} and {under[-1][:12]} each stand in the other's context; no"
+                " module was trained so"
+            )
         if store.has_module(key) and store.manifest(key).digest == manifest.digest:
             settled[key] = key
             return key
         written = composition.parse(manifest.context)
-        parts = {part: settle(part, (*under, key)) for part in composition.names(written) if part != key}
+        parts = {
+            part: settle(part, (*under, key)) for part in composition.names(written) if part != key
+        }
         exposure = _brought(manifest, folder, store)
-        known = composition.show(composition.rename(written, lambda part: composition.Part(parts.get(part, SELF))))
+        known = composition.show(
+            composition.rename(written, lambda part: composition.Part(parts.get(part, SELF)))
+        )
         claims = {**asdict(manifest), "key": SELF, "context": known, "exposure": exposure}
         settled[key] = own = hashing.key("import", json.loads(json.dumps(claims)))
         names = {**parts, key: own}
-        store.save_module(replace(modules[key], manifest=replace(
-            manifest, key=own, exposure=exposure, source="xitt",
-            context=composition.show(composition.rename(written, lambda part: composition.Part(names[part]))),
-            training={**manifest.training, "below": [names.get(one, one) for one in manifest.training["below"]]})))
+        store.save_module(
+            replace(
+                modules[key],
+                manifest=replace(
+                    manifest,
+                    key=own,
+                    exposure=exposure,
+                    source="xitt",
+                    context=composition.show(
+                        composition.rename(written, lambda part: composition.Part(names[part]))
+                    ),
+                    training={
+                        **manifest.training,
+                        "below": [names.get(one, one) for one in manifest.training["below"]],
+                    },
+                ),
+            )
+        )
         return own
 
     return settle(next(iter(modules)))
 
 
 def _brought(manifest: Manifest, folder: Path, store: Store) -> list[dict[str, str]]:
-    """What a module has seen, as the store knows it: data sets that came along get a digest of their own content,
-    because the one that they claim is of rows that nobody has here; the others are known by name."""
+    """What a module has seen, as the store knows it: data sets that came along get a digest of
+    their own content, because the one that they claim is of rows that nobody has here; the others
+    are known by name."""
     found = []
     for row in manifest.exposure:
         name, claimed = f"{row['data']}.json", row["data"]
@@ -219,34 +323,65 @@ def _brought(manifest: Manifest, folder: Path, store: Store) -> list[dict[str, s
             found.append({**row, "data": data.digest})
         else:
             found.append({**row, "data": ""})
-    # What it says that it was trained on must be among what it has seen; a random module was trained on nothing.
+    # What it says that it was trained on must be among what it has seen; a random module was
+    # trained on nothing.
     trained = {(row["task"], row["language"]) for row in found if row["role"] == "trained"}
-    silent = any((part["task"], code) not in trained for part in manifest.mixture["portions"]
-                 for code in part["languages"]) or (not found and manifest.trained_on != RANDOM)
-    if (silent or any(not row["data"] for row in found)) and not any(row["role"] == UNKNOWN for row in found):
+    silent = any(
+        (part["task"], code) not in trained
+        for part in manifest.mixture["portions"]
+        for code in part["languages"]
+    ) or (not found and manifest.trained_on != RANDOM)
+    if (silent or any(not row["data"] for row in found)) and not any(
+        row["role"] == UNKNOWN for row in found
+    ):
         found.append(Exposure("", "", UNKNOWN, "").record())
     return found
 
 
 def stated(folder: Path) -> list[Result]:
-    """The results that a parcel states; refused where one is not a cell that could be scored again."""
+    """The results that a parcel states; refused where one is not a cell that could be scored
+    again."""
     path = folder / RESULTS
     if not path.is_file():
         return []
     safe_files.checked_size(path)
     try:
-        found = [Result.from_record(one) for one in json_of(path.read_text(encoding="utf-8"), path, strict=True)]
+        found = [
+            Result.from_record(one)
+            for one in json_of(path.read_text(encoding="utf-8"), path, strict=True)
+        ]
     except (DataError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise XittError(f"{path}: not results ({type(error).__name__}: {error})") from None
     for one in found:
         cell = one.cell
-        words = (one.headline, one.status, cell.task, cell.language, cell.split, cell.convention, cell.composition)
+        words = (
+            one.headline,
+            one.status,
+            cell.task,
+            cell.language,
+            cell.split,
+            cell.convention,
+            cell.composition,
+        )
         if not all(isinstance(word, str) for word in words) or not isinstance(one.scores, dict):
-            raise XittError(f"{path}: not results: status, headline and a cell's names are words, scores an object")
+            raise XittError(
+                f"{path}: not results: status, headline and a cell's names are words, scores an"
+                " object"
+            )
         known = TASKS.get(cell.task)
-        numbers = [one.scores.get(one.headline), *cell.lengths.values()] if isinstance(cell.lengths, dict) else [None]
-        if known is None or cell.language not in known.known or not all(type(one) in (int, float) for one in numbers):
-            raise XittError(f"{path}: a result on {str(cell.task)[:40]!r} in {str(cell.language)[:20]!r} is none that "
-                            "could be scored again")
+        numbers = (
+            [one.scores.get(one.headline), *cell.lengths.values()]
+            if isinstance(cell.lengths, dict)
+            else [None]
+        )
+        if (
+            known is None
+            or cell.language not in known.known
+            or not all(type(one) in (int, float) for one in numbers)
+        ):
+            raise XittError(
+                f"{path}: a result on {str(cell.task)[:40]!r} in {str(cell.language)[:20]!r} is"
+                " none that could be scored again"
+            )
         parse_slice(str(cell.split))
     return found

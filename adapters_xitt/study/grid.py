@@ -1,4 +1,5 @@
-"""The finished grid as one JSON value: every entry with its status and scores, and what a reader must know."""
+"""The finished grid as one JSON value: every entry with its status and scores, and what a reader
+must know."""
 
 from __future__ import annotations
 
@@ -23,35 +24,50 @@ ReadManifest = Callable[[str], Manifest | None]
 
 
 def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any]:
-    """The finished grid as one JSON value: every entry with its status and scores, and what a reader must know."""
+    """The finished grid as one JSON value: every entry with its status and scores, and what a
+    reader must know."""
     entries, results, manifest = [], {}, _manifest_reader(store)
     for entry in plan.entries:
         found: dict[str, Any] = {**asdict(entry), "scores": {}, "score": None, "examples": 0}
         if entry.status is None:
             if store.has_result(entry.key):
                 results[entry.key] = result = store.load_result(entry.key)
-                found |= {"status": DONE, "scores": result.scores, "score": result.scores[result.headline],
-                          "examples": result.examples, "convention": result.cell.convention,
-                          "truncated": result.truncated,
-                          **_made(plan, manifest, entry)}
+                found |= {
+                    "status": DONE,
+                    "scores": result.scores,
+                    "score": result.scores[result.headline],
+                    "examples": result.examples,
+                    "convention": result.cell.convention,
+                    "truncated": result.truncated,
+                    **_made(plan, manifest, entry),
+                }
                 if result.parts:
-                    found["fusion"] = {"parts": [plan.train[key].mixture.name for key in result.parts],
-                                       "weights": result.weights}
+                    found["fusion"] = {
+                        "parts": [plan.train[key].mixture.name for key in result.parts],
+                        "weights": result.weights,
+                    }
             else:
                 found |= {"status": FAILED, "reason": failed.get(entry.key, "not run yet")}
         entries.append(found)
     material, recipe = plan.material, plan.recipe
     return {
-        "recipe": recipe.model_dump(exclude_defaults=True), "name": recipe.name, "protocol_notes": plan.notes,
+        "recipe": recipe.model_dump(exclude_defaults=True),
+        "name": recipe.name,
+        "protocol_notes": plan.notes,
         "encoder": {"name": material.files.name, "fingerprint": material.files.fingerprint},
-        "precision": material.means.base, "made_with": _made_with(plan, manifest, results), "entries": entries,
+        "precision": material.means.base,
+        "made_with": _made_with(plan, manifest, results),
+        "entries": entries,
         "headlines": {name: task(name).headline for name in recipe.targets},
-        "majority": _majority(plan), "weak": _weak(plan, manifest),
+        "majority": _majority(plan),
+        "weak": _weak(plan, manifest),
     }
 
 
 def _manifest_reader(store: Store) -> ReadManifest:
-    """Reads each module's manifest once: None where it is not made, or damaged, as the cells that need it tell."""
+    """Reads each module's manifest once: None where it is not made, or damaged, as the cells that
+    need it tell."""
+
     @cache
     def read(key: str) -> Manifest | None:
         try:
@@ -62,9 +78,11 @@ def _manifest_reader(store: Store) -> ReadManifest:
     return read
 
 
-def _made_with(plan: Plan, manifest: ReadManifest, results: Mapping[str, Result]) -> list[dict[str, Any]]:
-    """The sets of versions that scored the cells, and that trained the modules in them, each with how many of both;
-    those of most cells first."""
+def _made_with(
+    plan: Plan, manifest: ReadManifest, results: Mapping[str, Result]
+) -> list[dict[str, Any]]:
+    """The sets of versions that scored the cells, and that trained the modules in them, each with
+    how many of both; those of most cells first."""
     sets: dict[str, dict[str, Any]] = {}
 
     def count(versions: Mapping[str, str], what: str) -> None:
@@ -73,7 +91,9 @@ def _made_with(plan: Plan, manifest: ReadManifest, results: Mapping[str, Result]
 
     for result in results.values():
         count(result.provenance.get("versions", {}), "cells")
-    modules = dict.fromkeys(name for key in results for name in composition.names(plan.score[key].composition))
+    modules = dict.fromkeys(
+        name for key in results for name in composition.names(plan.score[key].composition)
+    )
     for module in filter(None, map(manifest, modules)):
         if not module.source:  # what was made elsewhere names the versions of its form
             count(module.versions, "modules")
@@ -81,24 +101,36 @@ def _made_with(plan: Plan, manifest: ReadManifest, results: Mapping[str, Result]
 
 
 def _made(plan: Plan, manifest: ReadManifest, entry: Entry) -> dict[str, Any]:
-    """What a row's last module took to make, and of a merge how far it is from the weighted sum that it stands for,
-    and from what it would be uncut; an expression that only puts stored modules together takes nothing."""
+    """What a row's last module took to make, and of a merge how far it is from the weighted sum
+    that it stands for, and from what it would be uncut; an expression that only puts stored modules
+    together takes nothing."""
     names = composition.names(plan.score[entry.key].composition) if entry.key in plan.score else ()
     jobs = [plan.train[name] for name in names]
     if entry.mode == COMPOSED:
-        jobs = [job for job in jobs if job.merged is not None or job.method.row.engine in ("fusion", "weights")]
+        jobs = [
+            job
+            for job in jobs
+            if job.merged is not None or job.method.row.engine in ("fusion", "weights")
+        ]
     if not jobs:
         return {"seconds": 0.0}
     module = manifest(jobs[-1].key)
     if module is None:
         return {}
     metrics = module.metrics
-    return {"seconds": metrics.get("seconds", 0.0),
-            **{f"merge_{name}": metrics[name] for name in ("error", "lost") if metrics.get(name) is not None}}
+    return {
+        "seconds": metrics.get("seconds", 0.0),
+        **{
+            f"merge_{name}": metrics[name]
+            for name in ("error", "lost")
+            if metrics.get(name) is not None
+        },
+    }
 
 
 def _majority(plan: Plan) -> dict[str, dict[str, float]]:
-    """Target → language → headline score of the training data's commonest label, where there are labels."""
+    """Target → language → headline score of the training data's commonest label, where there are
+    labels."""
     found: dict[str, dict[str, float]] = {}
     material = plan.material
     for name in plan.recipe.targets:
@@ -107,11 +139,17 @@ def _majority(plan: Plan) -> dict[str, dict[str, float]]:
             continue
         portion = plan.recipe.training_portion(row)
         try:
-            train_rows = [one for rows in material.train(portion, Mixture(name, (portion,))) for one in rows.rows]
+            train_rows = [
+                one
+                for rows in material.train(portion, Mixture(name, (portion,)))
+                for one in rows.rows
+            ]
         except XittError:  # stored modules may be scored where their training data is not
             continue
-        found[name] = {code: decode.majority(row, train_rows, material.test(name, code).rows, language=code)
-                       for code in plan.recipe.tested(row)}
+        found[name] = {
+            code: decode.majority(row, train_rows, material.test(name, code).rows, language=code)
+            for code in plan.recipe.tested(row)
+        }
     return found
 
 
@@ -122,6 +160,8 @@ def _weak(plan: Plan, manifest: ReadManifest) -> list[str]:
     for key in plan.train:
         module = manifest(key) if key in parents else None
         if module and module.chance is not None and module.metrics["score"] <= module.chance:
-            found.append(f"{module.role}: {module.metrics['score']:.1f} on its own selection split, "
-                         f"{module.chance:.1f} by always saying the commonest label")
+            found.append(
+                f"{module.role}: {module.metrics['score']:.1f} on its own selection split, "
+                f"{module.chance:.1f} by always saying the commonest label"
+            )
     return found

@@ -32,17 +32,26 @@ TRAINING = "in training"
 TOKENISED_BY = ("adapters-xitt", "tokenizers", "transformers")
 CACHED = 20_000  # rows from which reading Arrow is quicker than tokenising again
 SELECTION = 500  # selection examples read, where the recipe says nothing
-DEFAULT_LENGTHS = {"pair": Lengths(128), "tagging": Lengths(128), "qa": Lengths(384, 128, 64),
-                   "retrieval": Lengths(512), "mining": Lengths(512), "ranking": Lengths(512),
-                   "choice": Lengths(128), "mlm": Lengths(128)}
+DEFAULT_LENGTHS = {
+    "pair": Lengths(128),
+    "tagging": Lengths(128),
+    "qa": Lengths(384, 128, 64),
+    "retrieval": Lengths(512),
+    "mining": Lengths(512),
+    "ranking": Lengths(512),
+    "choice": Lengths(128),
+    "mlm": Lengths(128),
+}
 
 
 class Material:
     """What a recipe reads: its encoder, rows and units, each read once."""
 
-    def __init__(self, recipe: Recipe, root: Path | None, store: Store | None = None, *,
-                 weights: bool = True) -> None:
-        """Without `weights` an encoder's configuration and tokenizer are enough, which is all that planning reads."""
+    def __init__(
+        self, recipe: Recipe, root: Path | None, store: Store | None = None, *, weights: bool = True
+    ) -> None:
+        """Without `weights` an encoder's configuration and tokenizer are enough, which is all that
+        planning reads."""
         self.recipe, self.store, self.weights = recipe, store, weights
         self.means = Means()  # until the plan has decided
         self.sources = recipe.sources(root)
@@ -66,16 +75,20 @@ class Material:
 
     @cached_property
     def lm_head(self) -> str:
-        """The digest of the checkpoint's head for masked language modelling; empty where it has none."""
+        """The digest of the checkpoint's head for masked language modelling; empty where it has
+        none."""
         tensors = pretrained.read_lm_head(self.files)
         return hashing.tensors_digest(tensors) if tensors else ""
 
     def settings(self, mixed: Mixture) -> tuple[Settings, float | None]:
-        """The settings of a mixture, and a learning rate over the method's. A single task's own part of the recipe
-        counts; of several only the batch sizes and selections do, each for its own."""
+        """The settings of a mixture, and a learning rate over the method's. A single task's own
+        part of the recipe counts; of several only the batch sizes and selections do, each for its
+        own."""
         merged = self.recipe.training.model_dump(exclude_none=True)
         if len(mixed.portions) == 1:
-            merged |= self.recipe.part(mixed.portions[0].task).training.model_dump(exclude_none=True)
+            merged |= self.recipe.part(mixed.portions[0].task).training.model_dump(
+                exclude_none=True
+            )
         merged |= self.recipe.own_training(mixed).model_dump(exclude_none=True)
         rate = merged.pop("learning_rate", None)
         merged.pop("selection_examples", None)
@@ -96,8 +109,12 @@ class Material:
         """The optimiser steps of a module trained on a mixture; none for the random one."""
         if not mixed.portions:
             return 0
-        return settings.steps(mixed.epoch([len(self.examples(part, mixed)) for part in mixed.portions],
-                                          [self.batch_size(part, mixed) for part in mixed.portions]))
+        return settings.steps(
+            mixed.epoch(
+                [len(self.examples(part, mixed)) for part in mixed.portions],
+                [self.batch_size(part, mixed) for part in mixed.portions],
+            )
+        )
 
     def task(self, name: str) -> Task:
         """A task with its labels, be they in its row or in its data."""
@@ -107,12 +124,14 @@ class Material:
 
     def labelled(self, mixed: Mixture) -> Mixture:
         """A mixture whose portions have the labels that only their data knows."""
+
         def own(part: Portion) -> Portion:
             if not task(part.task).open or part.variant == "text":
                 return part
             try:
                 return replace(part, labels=self.task(part.task).labels)
-            except XittError:  # a file is missing: the plan tells it with all that is, when it reads the rows
+            # a file is missing: the plan tells it with all that is, when it reads the rows
+            except XittError:
                 return part
 
         return replace(mixed, portions=tuple(own(part) for part in mixed.portions))
@@ -124,20 +143,33 @@ class Material:
 
     def with_sources(self, mixed: Mixture) -> Mixture:
         """A mixture with each of its tasks replaced by the one whose data trains it."""
-        return self.labelled(replace(mixed, portions=tuple(
-            replace(part, task=self.sources.training_task(task(part.task))) for part in mixed.portions)))
+        return self.labelled(
+            replace(
+                mixed,
+                portions=tuple(
+                    replace(part, task=self.sources.training_task(task(part.task)))
+                    for part in mixed.portions
+                ),
+            )
+        )
 
     def mixtures(self) -> list[Mixture]:
-        """Everything that the recipe trains on: the targets' own data, then the intermediates' and the controls'."""
-        targets = [self.training_mixture(task(name)) for name in self.recipe.targets if task(name).trains]
+        """Everything that the recipe trains on: the targets' own data, then the intermediates' and
+        the controls'."""
+        targets = [
+            self.training_mixture(task(name)) for name in self.recipe.targets if task(name).trains
+        ]
         return [self.with_sources(mixed) for mixed in (*targets, *self.recipe.mixtures())]
 
     def lengths(self, name: str) -> Lengths:
         plain, _, variant = name.partition(":")
         kind = "mlm" if variant else task(plain).kind
-        merged = {**DEFAULT_LENGTHS[kind].record(), **({} if variant else task(plain).lengths),
-                  **self.recipe.lengths.model_dump(exclude_none=True),
-                  **self.recipe.part(plain).lengths.model_dump(exclude_none=True)}
+        merged = {
+            **DEFAULT_LENGTHS[kind].record(),
+            **({} if variant else task(plain).lengths),
+            **self.recipe.lengths.model_dump(exclude_none=True),
+            **self.recipe.part(plain).lengths.model_dump(exclude_none=True),
+        }
         merged["max_length"] = min(merged["max_length"], self.files.positions)
         merged["question"] = min(merged["question"], merged["max_length"] // 2)
         return Lengths(**merged)
@@ -152,26 +184,41 @@ class Material:
         """The training rows of a portion as they are on file, one entry per language."""
         most = part.examples or self.recipe.part(part.task).examples
         each = most and max(most // len(part.languages), 1)
-        found = [self._read(("train", part.task, language, each),
-                            lambda language=language: self.sources.train(task(part.task), language, most=each))
-                 for language in part.languages]
+        found = [
+            self._read(
+                ("train", part.task, language, each),
+                lambda language=language: self.sources.train(task(part.task), language, most=each),
+            )
+            for language in part.languages
+        ]
         if mixed.languages == "even":
             least = min(len(rows.rows) for rows in found)
-            found = [rows if len(rows.rows) == least else rows.only(sample(list(rows.rows), least)) for rows in found]
+            found = [
+                rows if len(rows.rows) == least else rows.only(sample(list(rows.rows), least))
+                for rows in found
+            ]
         return found
 
     def selection(self, part: Portion, mixed: Mixture) -> list[Rows]:
         """The rows that pick the best step, in the languages of training."""
-        most = max(self._own(part, mixed, "selection_examples", SELECTION) // len(part.languages), 1)
-        return [self._read(("selection", part.task, language, most),
-                           lambda language=language: self.sources.select(task(part.task), language, most=most))
-                for language in part.languages]
+        most = max(
+            self._own(part, mixed, "selection_examples", SELECTION) // len(part.languages), 1
+        )
+        return [
+            self._read(
+                ("selection", part.task, language, most),
+                lambda language=language: self.sources.select(task(part.task), language, most=most),
+            )
+            for language in part.languages
+        ]
 
     def examples(self, part: Portion, mixed: Mixture) -> list[dict[str, Any]]:
-        """The training examples of a portion as they are trained: all languages, its variant applied."""
+        """The training examples of a portion as they are trained: all languages, its variant
+        applied."""
         if (part, mixed) not in self._examples:
             self._examples[part, mixed] = self._varied(
-                part, [row for rows in self.train(part, mixed) for row in rows.rows])
+                part, [row for rows in self.train(part, mixed) for row in rows.rows]
+            )
         return self._examples[part, mixed]
 
     def _varied(self, part: Portion, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -181,12 +228,17 @@ class Material:
 
     def selected(self, part: Portion, mixed: Mixture) -> list[dict[str, Any]]:
         """The selection examples of a portion, its variant applied."""
-        return self._varied(part, [row for rows in self.selection(part, mixed) for row in rows.rows])
+        return self._varied(
+            part, [row for rows in self.selection(part, mixed) for row in rows.rows]
+        )
 
     def chance(self, mixed: Mixture) -> float | None:
-        """The selection score of always saying the commonest label, over a mixture's tasks; None where one has none."""
-        found = [decode.majority(part.record, self.examples(part, mixed), self.selected(part, mixed))
-                 for part in mixed.portions]
+        """The selection score of always saying the commonest label, over a mixture's tasks; None
+        where one has none."""
+        found = [
+            decode.majority(part.record, self.examples(part, mixed), self.selected(part, mixed))
+            for part in mixed.portions
+        ]
         return None if not found or None in found else sum(found) / len(found)
 
     def searched(self, mixed: Mixture) -> tuple[list[dict[str, Any]], Units]:
@@ -194,7 +246,10 @@ class Material:
         if mixed not in self._searched:
             (part,) = mixed.portions
             rows = self.selected(part, mixed)
-            self._searched[mixed] = rows, self._portion_units(part, self.selection(part, mixed), rows)
+            self._searched[mixed] = (
+                rows,
+                self._portion_units(part, self.selection(part, mixed), rows),
+            )
         return self._searched[mixed]
 
     def data(self, mixed: Mixture) -> list[Data]:
@@ -205,16 +260,26 @@ class Material:
         sizes = [len(self.examples(part, mixed)) for part in mixed.portions]
         for part, share in zip(mixed.portions, mixed.probabilities(sizes), strict=True):
             examples, selected = self.examples(part, mixed), self.selected(part, mixed)
-            found.append(Data(part.text, part.record,
-                              self._portion_units(part, self.train(part, mixed), examples),
-                              self._portion_units(part, self.selection(part, mixed), selected),
-                              selected, self.batch_size(part, mixed), share, part.languages[0]))
+            found.append(
+                Data(
+                    part.text,
+                    part.record,
+                    self._portion_units(part, self.train(part, mixed), examples),
+                    self._portion_units(part, self.selection(part, mixed), selected),
+                    selected,
+                    self.batch_size(part, mixed),
+                    share,
+                    part.languages[0],
+                )
+            )
         self._data[mixed] = found
         return found
 
-    def _portion_units(self, part: Portion, files: Sequence[Rows], examples: Sequence[dict[str, Any]]
-                       ) -> Units:
-        """The encoded examples of a portion, made of the rows of `files`: once for all mixtures that have it."""
+    def _portion_units(
+        self, part: Portion, files: Sequence[Rows], examples: Sequence[dict[str, Any]]
+    ) -> Units:
+        """The encoded examples of a portion, made of the rows of `files`: once for all mixtures
+        that have it."""
         key = (part.record.name, part.variant, part.labels, *(rows.digest for rows in files))
         if key not in self._units:
             self._units[key] = self.encoded(part.record, examples)
@@ -226,31 +291,52 @@ class Material:
     def fit(self, name: str, language: str) -> Rows | None:
         """The rows that fit a threshold of a test, where it has one."""
         row = task(name)
-        return self._read(("fit", name, language), lambda: self.sources.fit(row, language)) if row.fitted else None
+        return (
+            self._read(("fit", name, language), lambda: self.sources.fit(row, language))
+            if row.fitted
+            else None
+        )
 
     def tested(self, name: str, language: str) -> list[Rows]:
-        """Everything that scoring a task in a language reads: the test, and what fits its threshold."""
-        return [rows for rows in (self.test(name, language), self.fit(name, language)) if rows is not None]
+        """Everything that scoring a task in a language reads: the test, and what fits its
+        threshold."""
+        return [
+            rows
+            for rows in (self.test(name, language), self.fit(name, language))
+            if rows is not None
+        ]
 
     def skipped(self) -> list[str]:
         """A line for every file that has rows which can't be used."""
-        return [f"{rows.file}: rows not used: "
-                + ", ".join(f"{count} {reason}" for reason, count in rows.skipped.items())
-                for rows in self._rows.values() if rows.skipped]
+        return [
+            f"{rows.file}: rows not used: "
+            + ", ".join(f"{count} {reason}" for reason, count in rows.skipped.items())
+            for rows in self._rows.values()
+            if rows.skipped
+        ]
 
     def truncated(self) -> list[str]:
         """A line for everything that the caps on lengths cut off from what was encoded so far."""
         lines = []
         for name in dict.fromkeys(at[0] for at in self._units):
-            there = {rows.language: rows for rows in self._rows.values()
-                     if rows.task.name == name and (name, rows.language, rows.digest) in self._units}
-            found = {code: truncation.losses(rows.task.kind, rows.rows, self.units(rows))
-                     for code, rows in there.items()}
-            lines += truncation.told(name, found, {code: len(rows.rows) for code, rows in there.items()})
+            there = {
+                rows.language: rows
+                for rows in self._rows.values()
+                if rows.task.name == name and (name, rows.language, rows.digest) in self._units
+            }
+            found = {
+                code: truncation.losses(rows.task.kind, rows.rows, self.units(rows))
+                for code, rows in there.items()
+            }
+            lines += truncation.told(
+                name, found, {code: len(rows.rows) for code, rows in there.items()}
+            )
         for mixed, data in self._data.items():
             for part, one in zip(mixed.portions, data, strict=True):
                 found = truncation.losses(one.task.kind, self.examples(part, mixed), one.train)
-                lines += truncation.told(part.task, {TRAINING: found}, {TRAINING: one.train.examples})
+                lines += truncation.told(
+                    part.task, {TRAINING: found}, {TRAINING: one.train.examples}
+                )
         return list(dict.fromkeys(lines))
 
     def data_set(self, rows: Rows) -> DataSet:
@@ -263,7 +349,9 @@ class Material:
         """The rows that training data is compared with: a task's test, or a split of it."""
         if split is None:
             return self.test(row.name, language)
-        return self._read(("split", row.name, language, split), lambda: self.sources.whole(row, split, language))
+        return self._read(
+            ("split", row.name, language, split), lambda: self.sources.whole(row, split, language)
+        )
 
     def units(self, rows: Rows) -> Units:
         """The encoded rows of a test."""
@@ -277,41 +365,66 @@ class Material:
         reading = self.reading(row)
 
         def encode() -> Units:
-            return features.encode(row.kind, rows, row.labels, tokenizer=self.tokenizer,
-                                  lengths=self.lengths(row.name), reading=reading)
+            return features.encode(
+                row.kind,
+                rows,
+                row.labels,
+                tokenizer=self.tokenizer,
+                lengths=self.lengths(row.name),
+                reading=reading,
+            )
 
         if not self.store or not self.files.weights or len(rows) < CACHED:
             return encode()
         made_with = {name: version for name, version in versions().items() if name in TOKENISED_BY}
-        name = hashing.key("tokens", {
-            "rows": hashing.digest(list(rows)), "labels": row.labels, "encoder": self.files.fingerprint,
-            "kind": row.kind, "lengths": self.lengths(row.name).of_kind(row.kind), "convention": reading.name,
-            "versions": made_with})
+        name = hashing.key(
+            "tokens",
+            {
+                "rows": hashing.digest(list(rows)),
+                "labels": row.labels,
+                "encoder": self.files.fingerprint,
+                "kind": row.kind,
+                "lengths": self.lengths(row.name).of_kind(row.kind),
+                "convention": reading.name,
+                "versions": made_with,
+            },
+        )
         return self._cached(name, row.kind, encode, len(rows), reading)
 
-    def _cached(self, name: str, kind: str, encode: Callable[[], Units], examples: int, reading: Convention
-                ) -> Units:
+    def _cached(
+        self, name: str, kind: str, encode: Callable[[], Units], examples: int, reading: Convention
+    ) -> Units:
         from datasets import Dataset
 
-        folder = self.store.cached_folder(self.store.root / "tokens" / name, lambda work: Dataset.from_dict(
-            encode().columns).save_to_disk(work))
+        folder = self.store.cached_folder(
+            self.store.root / "tokens" / name,
+            lambda work: Dataset.from_dict(encode().columns).save_to_disk(work),
+        )
         kept = Dataset.load_from_disk(str(folder))
         words = features.vocabulary(self.tokenizer) if kind == "mlm" else None
-        return Units({column: list(kept[column]) for column in kept.column_names}, examples, words, reading)
+        return Units(
+            {column: list(kept[column]) for column in kept.column_names}, examples, words, reading
+        )
 
     def layer(self, name: str) -> int:
         """The depth that a task reads."""
         part = self.recipe.part(name)
-        return predict.layer_of(task(name), self.files.layers, name=part.convention, layer=part.layer)
+        return predict.layer_of(
+            task(name), self.files.layers, name=part.convention, layer=part.layer
+        )
 
     def convention(self, name: str) -> str:
         """How a task is scored, where sources disagree."""
         part = self.recipe.part(name)
-        return predict.convention(task(name), self.files.layers, name=part.convention, layer=part.layer)
+        return predict.convention(
+            task(name), self.files.layers, name=part.convention, layer=part.layer
+        )
 
     def reading(self, row: Task) -> Convention:
         """The convention that a task is read by."""
-        return row.reading(self.recipe.part(row.name.partition(":")[0]).convention if row.kind != "mlm" else None)
+        return row.reading(
+            self.recipe.part(row.name.partition(":")[0]).convention if row.kind != "mlm" else None
+        )
 
     def pooling(self, name: str) -> str:
         """How a retrieval task makes a vector of a sentence."""

@@ -1,7 +1,8 @@
-"""What goes into the keys of modules: everything that decides a number, as it was resolved; nothing of how a recipe
-spelled it.
+"""What goes into the keys of modules: everything that decides a number, as it was resolved; nothing
+of how a recipe spelled it.
 
-A new option enters only where it differs from its default: the key of a request that could be made before stays."""
+A new option enters only where it differs from its default: the key of a request that could be made
+before stays."""
 
 from __future__ import annotations
 
@@ -21,33 +22,58 @@ SHARED = "shared"  # what the first values of every module are drawn for where a
 UNDRAWN = ("full", "head", "weights")  # engines whose modules have no values that are drawn
 
 
-def training_inputs(material: Material, mixed: Mixture, choice: Choice, seed: int, *, settings: Settings,
-                    learning_rate: float) -> dict[str, Any]:
-    """Of a module made by training on `mixed`: its data portion by portion, its schedule, what it is drawn from. The
-    random module of a mixture without portions reads nothing and takes no steps."""
+def training_inputs(
+    material: Material,
+    mixed: Mixture,
+    choice: Choice,
+    seed: int,
+    *,
+    settings: Settings,
+    learning_rate: float,
+) -> dict[str, Any]:
+    """Of a module made by training on `mixed`: its data portion by portion, its schedule, what it
+    is drawn from. The random module of a mixture without portions reads nothing and takes no
+    steps."""
     files = material.files
-    inputs = {"encoder": files.fingerprint, "precision": material.means.base, "seed": seed,
-              "method": choice.record()}
+    inputs = {
+        "encoder": files.fingerprint,
+        "precision": material.means.base,
+        "seed": seed,
+        "method": choice.record(),
+    }
     if not mixed.portions:
         return inputs
     sizes = [len(material.examples(part, mixed)) for part in mixed.portions]
     shares = mixed.probabilities(sizes)
-    portions = [{**portion_inputs(material, part, mixed), "share": share,
-                 "trained": [rows.digest for rows in material.train(part, mixed)],
-                 # A batch can't hold more than there is.
-                 "batch_size": min(material.batch_size(part, mixed), size)}
-                for part, share, size in zip(mixed.portions, shares, sizes, strict=True)]
-    return inputs | {"portions": portions, "learning_rate": learning_rate,
-                     "settings": settings.resolved(material.steps(mixed, settings)),
-                     "dropout": files.dropout(settings.dropout)}
+    portions = [
+        {
+            **portion_inputs(material, part, mixed),
+            "share": share,
+            "trained": [rows.digest for rows in material.train(part, mixed)],
+            # A batch can't hold more than there is.
+            "batch_size": min(material.batch_size(part, mixed), size),
+        }
+        for part, share, size in zip(mixed.portions, shares, sizes, strict=True)
+    ]
+    return inputs | {
+        "portions": portions,
+        "learning_rate": learning_rate,
+        "settings": settings.resolved(material.steps(mixed, settings)),
+        "dropout": files.dropout(settings.dropout),
+    }
 
 
 def portion_inputs(material: Material, part: Portion, mixed: Mixture) -> dict[str, Any]:
     """Of the selection rows of one portion, and of how its rows are encoded and scored."""
     task = part.record
-    inputs = {"task": task.name, "variant": part.variant, "languages": part.languages, "labels": task.labels,
-              "lengths": material.lengths(task.name).of_kind(task.kind),
-              "selected": [rows.digest for rows in material.selection(part, mixed)]}
+    inputs = {
+        "task": task.name,
+        "variant": part.variant,
+        "languages": part.languages,
+        "labels": task.labels,
+        "lengths": material.lengths(task.name).of_kind(task.kind),
+        "selected": [rows.digest for rows in material.selection(part, mixed)],
+    }
     if (reading := material.reading(task)) != task.reading():
         inputs["convention"] = reading.name
     if task.kind == "mlm" and material.lm_head:
@@ -56,17 +82,24 @@ def portion_inputs(material: Material, part: Portion, mixed: Mixture) -> dict[st
 
 
 def merge_inputs(merged: Composition) -> dict[str, Any]:
-    """Of what is put together without training: weighted means by the shares of their parts, which sum to one."""
+    """Of what is put together without training: weighted means by the shares of their parts, which
+    sum to one."""
     if isinstance(merged, Merge):
         shares = merging.shares(merged.parts)
         parts = [part.part if isinstance(part, Scaled) else part for part in merged.parts]
-        merged = Merge(merged.how, tuple(Scaled(part, share) for part, share in zip(parts, shares, strict=True)),
-                       merged.options)
+        merged = Merge(
+            merged.how,
+            tuple(Scaled(part, share) for part, share in zip(parts, shares, strict=True)),
+            merged.options,
+        )
     return {"merged": composition.show(merged)}
 
 
-def start_inputs(choice: Choice, start: str | None, drawn: str, *, carry_pooler: bool) -> dict[str, Any]:
-    """Of what a module starts from: the key of the module that it continues, or what its first values are drawn for."""
+def start_inputs(
+    choice: Choice, start: str | None, drawn: str, *, carry_pooler: bool
+) -> dict[str, Any]:
+    """Of what a module starts from: the key of the module that it continues, or what its first
+    values are drawn for."""
     if start:
         return {"start": start, **({"carry_pooler": True} if carry_pooler else {})}
     return {} if choice.row.engine in UNDRAWN else {"drawn": drawn}

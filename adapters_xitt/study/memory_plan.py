@@ -1,4 +1,5 @@
-"""The means by which a recipe is held in memory: what it says itself, or the cheapest that fit the memory it names."""
+"""The means by which a recipe is held in memory: what it says itself, or the cheapest that fit the
+memory it names."""
 
 from __future__ import annotations
 
@@ -25,8 +26,11 @@ from adapters_xitt.training.memory import BASES, Means
 READS_WEIGHTS = ("dora", "pissa", "full")  # methods that can't stand over products in 8 or 4 bits
 
 
-def decide(material: Material, mixtures: Sequence[Mixture], targets: Iterable[str]) -> tuple[Means, list[str]]:
-    """The means of a recipe, and what is to be said of them; `mixtures` and `targets` are all that it reads."""
+def decide(
+    material: Material, mixtures: Sequence[Mixture], targets: Iterable[str]
+) -> tuple[Means, list[str]]:
+    """The means of a recipe, and what is to be said of them; `mixtures` and `targets` are all that
+    it reads."""
     recipe = material.recipe
     if wrong := conflicts(recipe, mixtures):
         raise XittError(wrong[0])
@@ -36,9 +40,16 @@ def decide(material: Material, mixtures: Sequence[Mixture], targets: Iterable[st
     whole = mlm or "full" in names
     if recipe.memory is None:
         default = "whole" if whole or recipe.precision == "32" else "cut"
-        return Means(checkpointing=recipe.checkpointing, base=recipe.precision,
-                     embeddings=recipe.embeddings or default, optimizer=recipe.training.optimizer or "32",
-                     tokens=recipe.training.tokens or Settings().tokens), []
+        return (
+            Means(
+                checkpointing=recipe.checkpointing,
+                base=recipe.precision,
+                embeddings=recipe.embeddings or default,
+                optimizer=recipe.training.optimizer or "32",
+                tokens=recipe.training.tokens or Settings().tokens,
+            ),
+            [],
+        )
     return _within(sizes.parse(recipe.memory), material, mixtures, targets, packs=packs, mlm=mlm)
 
 
@@ -46,12 +57,16 @@ def conflicts(recipe: Recipe, mixtures: Sequence[Mixture]) -> list[str]:
     """What a recipe says of memory that can't be held together, before anything is read."""
     names, found = [choice.name for choice, _ in recipe.choices()], []
     if recipe.precision in ("8bit", "4bit") and any(name in READS_WEIGHTS for name in names):
-        found.append(f"precision {recipe.precision}: {', '.join(n for n in names if n in READS_WEIGHTS)} read or train "
-                     "the encoder's weights, which are packed then; use bf16 or 32")
+        found.append(
+            f"precision {recipe.precision}: {', '.join(n for n in names if n in READS_WEIGHTS)}"
+            " read or train the encoder's weights, which are packed then; use bf16 or 32"
+        )
     if recipe.embeddings in ("cut", "host") and "full" in names:
         found.append("embeddings: full fine-tuning trains the word table; it must be whole")
     if recipe.embeddings == "cut" and _masked(mixtures):
-        found.append("embeddings: cut: masked language modelling needs every row of the word table; use host")
+        found.append(
+            "embeddings: cut: masked language modelling needs every row of the word table; use host"
+        )
     return found
 
 
@@ -59,8 +74,15 @@ def _masked(mixtures: Sequence[Mixture]) -> bool:
     return any(row.kind == "mlm" for mixed in mixtures for row in mixed.tasks)
 
 
-def _within(budget: int, material: Material, mixtures: Sequence[Mixture], targets: Iterable[str], *, packs: bool,
-            mlm: bool) -> tuple[Means, list[str]]:
+def _within(
+    budget: int,
+    material: Material,
+    mixtures: Sequence[Mixture],
+    targets: Iterable[str],
+    *,
+    packs: bool,
+    mlm: bool,
+) -> tuple[Means, list[str]]:
     """The cheapest means with which every method of the recipe fits."""
     recipe = material.recipe
     tokens = recipe.training.tokens or Settings().tokens
@@ -73,27 +95,57 @@ def _within(budget: int, material: Material, mixtures: Sequence[Mixture], target
         if choice.row.engine == "head":
             continue
         fuses = "fuse" in recipe.modes and not not_applicable(choice.row, "fuse")
-        means, lines = memory.choose(budget, material.files, choice, tokens=tokens, vocabulary=vocabulary, bases=bases,
-                                     mlm=mlm, least=min(tokens, max(length, memory.LEAST)), length=min(length, tokens),
-                                     dropout=recipe.training.dropout, parts=_parts(recipe) if fuses else 0)
+        means, lines = memory.choose(
+            budget,
+            material.files,
+            choice,
+            tokens=tokens,
+            vocabulary=vocabulary,
+            bases=bases,
+            mlm=mlm,
+            least=min(tokens, max(length, memory.LEAST)),
+            length=min(length, tokens),
+            dropout=recipe.training.dropout,
+            parts=_parts(recipe) if fuses else 0,
+        )
         found.append((len(lines), means, [f"memory, {choice.label}: {line}" for line in lines]))
     if not found:
-        raise XittError(f"memory {recipe.memory}: the head alone trains nothing in the encoder; leave the key out")
-    _, means, lines = max(found, key=lambda one: one[0])  # further down the same ladder fits the others too
-    room = min(one.room for _, one, _ in found if one.room is not None)  # at their own means the others leave no more
-    return replace(means, room=room), [*lines, f"memory: modules side by side, moments and heads too, take "
-                                               f"{sizes.show(room)} at most: narrower cohorts, scoring in parts"]
+        raise XittError(
+            f"memory {recipe.memory}: the head alone trains nothing in the encoder; leave the"
+            " key out"
+        )
+    # further down the same ladder fits the others too
+    _, means, lines = max(found, key=lambda one: one[0])
+    # at their own means the others leave no more
+    room = min(one.room for _, one, _ in found if one.room is not None)
+    return replace(means, room=room), [
+        *lines,
+        (
+            "memory: modules side by side, moments and heads too, take "
+            f"{sizes.show(room)} at most: narrower cohorts, scoring in parts"
+        ),
+    ]
 
 
 def _parts(recipe: Recipe) -> int:
-    """The modules that a fusion of the recipe is over: every intermediate's and the target's own."""
-    return 1 + sum(bool(mixed.portions) and not any(part.variant for part in mixed.portions)
-                   for mixed in recipe.mixtures())
+    """The modules that a fusion of the recipe is over: every intermediate's and the target's
+    own."""
+    return 1 + sum(
+        bool(mixed.portions) and not any(part.variant for part in mixed.portions)
+        for mixed in recipe.mixtures()
+    )
 
 
-def units_read(material: Material, mixtures: Sequence[Mixture], targets: Iterable[str]) -> list[Units]:
+def units_read(
+    material: Material, mixtures: Sequence[Mixture], targets: Iterable[str]
+) -> list[Units]:
     """Everything that the encoder will read: training, selection and test units."""
-    found = [units for mixed in mixtures for one in material.data(mixed) for units in (one.train, one.selection)]
+    found = [
+        units
+        for mixed in mixtures
+        for one in material.data(mixed)
+        for units in (one.train, one.selection)
+    ]
     for name in targets:
         for language in material.recipe.tested(task(name)):
             found += [material.units(rows) for rows in material.tested(name, language)]
@@ -109,6 +161,7 @@ def ids_of(units: Iterable[Units]) -> NDArray[np.int64]:
 
 
 def loading(means: Means, units: Any) -> dict[str, Any]:
-    """The keywords of `encoder.load`; `units` gives what will be read where the word table is cut to it."""
+    """The keywords of `encoder.load`; `units` gives what will be read where the word table is cut
+    to it."""
     ids = {"ids": torch.from_numpy(ids_of(units()))} if means.embeddings == "cut" else {}
     return {**means.loading(), **ids}

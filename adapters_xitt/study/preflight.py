@@ -1,5 +1,6 @@
-"""What would stop a run later, found before anything costs: the encoder, the data folder, data that can't be read,
-trained on or scored. Every problem at once, each a line, however many languages it is true of."""
+"""What would stop a run later, found before anything costs: the encoder, the data folder, data that
+can't be read, trained on or scored. Every problem at once, each a line, however many languages it
+is true of."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from adapters_xitt.tasks import Task, task
 
 
 def check(material: Material, problems: Problems, *, doubtful: Sequence[tuple] = ()) -> None:
-    """Adds what is wrong with all that a recipe needs. `doubtful` are keys that the recipe lost because they are wrong
-    themselves: what depends on them is not looked at."""
+    """Adds what is wrong with all that a recipe needs. `doubtful` are keys that the recipe lost
+    because they are wrong themselves: what depends on them is not looked at."""
     parts = {key[0] for key in doubtful if key}
     if "encoder" not in parts:
         try:
@@ -32,24 +33,38 @@ def check(material: Material, problems: Problems, *, doubtful: Sequence[tuple] =
     tasks = {key[1] for key in doubtful if key[:1] == ("tasks",) and len(key) > 1}
     if "data" in parts:
         return
-    mixtures = [mixed for mixed in material.mixtures()
-                if not tasks & {part.task for part in mixed.portions}]
+    mixtures = [
+        mixed for mixed in material.mixtures() if not tasks & {part.task for part in mixed.portions}
+    ]
     for wrong in memory_plan.conflicts(material.recipe, mixtures):
         problems.add(wrong)
     if "lengths" not in parts:
-        check_data(material, mixtures, [name for name in material.recipe.targets if name not in tasks], problems)
+        check_data(
+            material,
+            mixtures,
+            [name for name in material.recipe.targets if name not in tasks],
+            problems,
+        )
 
 
-def check_data(material: Material, mixtures: Sequence[Mixture], targets: Sequence[str], problems: Problems) -> None:
-    """Adds what is wrong with the data of mixtures, each of whose tasks is one whose data trains, and of targets."""
+def check_data(
+    material: Material, mixtures: Sequence[Mixture], targets: Sequence[str], problems: Problems
+) -> None:
+    """Adds what is wrong with the data of mixtures, each of whose tasks is one whose data trains,
+    and of targets."""
     rows = [row for mixed in mixtures for row in mixed.tasks] + [task(name) for name in targets]
     runnable = set()
     for row in {row.name: row for row in rows}.values():
         if row.kind not in HEADS:
-            problems.add(f"task {row.name}: this version can't run kind {row.kind!r} yet; it runs {', '.join(HEADS)}")
+            problems.add(
+                f"task {row.name}: this version can't run kind {row.kind!r} yet; it runs"
+                f" {', '.join(HEADS)}"
+            )
         elif row.metric not in METRICS:
-            problems.add(f"task {row.name}: this version can't score {row.metric!r} yet; it scores "
-                         f"{', '.join(METRICS)}")
+            problems.add(
+                f"task {row.name}: this version can't score {row.metric!r} yet; it scores "
+                f"{', '.join(METRICS)}"
+            )
         else:
             runnable.add(row.name)
     facts = _Facts()
@@ -76,25 +91,37 @@ def _check_portion(material: Material, part: Portion, mixed: Mixture, facts: _Fa
         return
     seen = frozenset().union(*(material.data_set(rows).ids for rows in train))
     if both := seen & frozenset().union(*(material.data_set(rows).ids for rows in selection)):
-        facts.add(f"{part.text}: {len(both)} items, {min(both)} among them, stand in training and in selection; "
-                  f"give tasks.{part.task}.selection a split or slice of its own", "")
+        facts.add(
+            f"{part.text}: {len(both)} items, {min(both)} among them, stand in training and in"
+            f" selection; give tasks.{part.task}.selection a split or slice of its own",
+            "",
+        )
 
 
 def _check_target(material: Material, target: Task, facts: _Facts) -> None:
     languages = material.recipe.tested(target)
     if not languages:
-        facts.add(f"target {target.name} is tested in none of the recipe's languages; it has "
-                  f"{', '.join(target.known)}", "")
+        facts.add(
+            f"target {target.name} is tested in none of the recipe's languages; it has "
+            f"{', '.join(target.known)}",
+            "",
+        )
     for language in languages:
         try:
             for rows in material.tested(target.name, language):
                 if not rows.scored:
-                    facts.add(f"{rows.file}: {target.name} {rows.split} in {language} has no labels to be scored by; "
-                              f"name a file with labels under tasks.{target.name}.files, or their own under gold",
-                              language)
+                    facts.add(
+                        f"{rows.file}: {target.name} {rows.split} in {language} has no labels to be"
+                        f" scored by; name a file with labels under tasks.{target.name}.files, or"
+                        " their own under gold",
+                        language,
+                    )
         except XittError as error:
-            apart = [str(place) for pattern in target.gold.get("test", ())
-                     for place in material.sources.places(target, pattern, language)]
+            apart = [
+                str(place)
+                for pattern in target.gold.get("test", ())
+                for place in material.sources.places(target, pattern, language)
+            ]
             hint = f"; those of {target.name} would be {' or '.join(apart)}" if apart else ""
             facts.add(str(error) + (hint if "gold file" in str(error) else ""), language)
 
@@ -108,7 +135,11 @@ class _Facts:
 
     def add(self, text: str, language: str) -> None:
         """A problem that is true of a language; of all where none is given."""
-        same = re.sub(rf"(?<![A-Za-z]){re.escape(language)}(?![A-Za-z])", "{lang}", text) if language else text
+        same = (
+            re.sub(rf"(?<![A-Za-z]){re.escape(language)}(?![A-Za-z])", "{lang}", text)
+            if language
+            else text
+        )
         same = "where is the data?" if text.startswith("where is ") else same
         self._texts.setdefault(same, text)
         self._languages.setdefault(same, {})[language] = None

@@ -1,4 +1,5 @@
-"""The cohorts of a run in their order: shared out among processes by locks, and kept apart where one breaks."""
+"""The cohorts of a run in their order: shared out among processes by locks, and kept apart where
+one breaks."""
 
 from __future__ import annotations
 
@@ -14,23 +15,38 @@ from adapters_xitt.progress import Silent
 from adapters_xitt.study.jobs import Plan
 from adapters_xitt.study.store import Store
 
-# What a single job can be the cause of; a full disk, too little memory and whoever stops a run are no job's.
-FAILURES = (XittError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
-            AssertionError, FileNotFoundError)
+# What a single job can be the cause of; a full disk, too little memory and whoever stops a run are
+# no job's.
+FAILURES = (
+    XittError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    FileNotFoundError,
+)
 Work = Callable[[Any, set[str]], None]  # on the jobs of a cohort with these keys
 Done = Callable[[str], bool]  # whether the store answers a job
 
 
 class Queue:
-    """Works off cohorts. `failed` has the reason of every job that broke; `renew` is told each error, and lets go of
-    what it may have left half-made or raises where it is no job's."""
+    """Works off cohorts. `failed` has the reason of every job that broke; `renew` is told each
+    error, and lets go of what it may have left half-made or raises where it is no job's."""
 
-    def __init__(self, plan: Plan, store: Store, watch: Silent, renew: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, watch: Silent, renew: Callable[[Exception], None]
+    ) -> None:
         self.plan, self.store, self.watch, self.renew = plan, store, watch, renew
         self.failed: dict[str, str] = {}
 
-    def work_off(self, cohorts: Sequence[Any], keys: Callable[[Any], list[str]], done: Done, work: Work) -> None:
-        """Works off cohorts in order, each under the locks of its missing jobs; another process's jobs come last."""
+    def work_off(
+        self, cohorts: Sequence[Any], keys: Callable[[Any], list[str]], done: Done, work: Work
+    ) -> None:
+        """Works off cohorts in order, each under the locks of its missing jobs; another process's
+        jobs come last."""
         left, told = list(cohorts), False
 
         def missing(cohort: Any) -> list[str]:
@@ -59,8 +75,9 @@ class Queue:
             left = waiting
 
     def _attempt(self, cohort: Any, keys: Sequence[str], done: Done, work: Work) -> None:
-        """Works on jobs of a cohort. Where that breaks, on each half of them, down to the job that breaks by itself:
-        it has failed, and nothing else has. Where a module failed, again on those that don't need it."""
+        """Works on jobs of a cohort. Where that breaks, on each half of them, down to the job that
+        breaks by itself: it has failed, and nothing else has. Where a module failed, again on those
+        that don't need it."""
         before = len(self.failed)
         try:
             return work(cohort, set(keys))

@@ -12,8 +12,18 @@ from adapters_xitt import hashing
 
 DONE, FAILED, BLOCKED, NOT_APPLICABLE = "done", "failed", "blocked", "not applicable"
 STATUSES = (DONE, BLOCKED, NOT_APPLICABLE, FAILED)
-LIBRARIES = ("adapters-xitt", "torch", "transformers", "adapters", "peft", "datasets", "evaluate", "lightning-fabric",
-             "safetensors", "tokenizers")
+LIBRARIES = (
+    "adapters-xitt",
+    "torch",
+    "transformers",
+    "adapters",
+    "peft",
+    "datasets",
+    "evaluate",
+    "lightning-fabric",
+    "safetensors",
+    "tokenizers",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +41,22 @@ class Cell:
     precision: str
     convention: str
     head: str = ""  # key of the module whose head stands on top; empty: the composition's own
-    lm_head: str = ""  # digest of the checkpoint's own head, where masked words are guessed and it has one
+    # digest of the checkpoint's own head, where masked words are guessed and it has one
+    lm_head: str = ""
 
     @property
     def key(self) -> str:
         inputs = asdict(self)
         # The rows' digest and the modules' keys say what the split's name and the seed stand for.
         del inputs["split"], inputs["seed"]
-        return hashing.key("evaluate", {name: value for name, value in inputs.items()
-                                        if value or name not in ("head", "lm_head")})
+        return hashing.key(
+            "evaluate",
+            {
+                name: value
+                for name, value in inputs.items()
+                if value or name not in ("head", "lm_head")
+            },
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +69,16 @@ class Result:
     headline: str = ""  # the score that stands in the grid
     examples: int = 0
     skipped: dict[str, int] = field(default_factory=dict)  # rows of the file that could not be used
-    truncated: dict[str, int] = field(default_factory=dict)  # what the caps on lengths cut off: what → how many
+    # what the caps on lengths cut off: what → how many
+    truncated: dict[str, int] = field(default_factory=dict)
     tag: str = ""  # zero-shot | language-seen | task+language-seen
     overlap: float = 0.0  # share of tested items with a text seen in training or selection
     reason: str = ""
     predictions: str = ""  # digest of what was stored
-    parts: list[str] = field(default_factory=list)  # of a fusion, the keys of the modules it weights
-    weights: list[list[float]] = field(default_factory=list)  # and how: [layers and places from the lowest up, parts]
+    # of a fusion, the keys of the modules it weights
+    parts: list[str] = field(default_factory=list)
+    # and how: [layers and places from the lowest up, parts]
+    weights: list[list[float]] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Runs a plan: trains what is missing, scores what is missing, each piece kept the moment it is whole."""
+"""Runs a plan: trains what is missing, scores what is missing, each piece kept the moment it is
+whole."""
 
 from __future__ import annotations
 
@@ -45,64 +46,110 @@ SCORING_TOKENS = 8192  # tokens of a scoring batch: no graph is kept
 class Runner:
     """One plan on one store."""
 
-    def __init__(self, plan: Plan, store: Store, fabric: Fabric, *, watch: Silent | None = None, log: str = "csv",
-                 keep_every: float = 60.0) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        fabric: Fabric,
+        *,
+        watch: Silent | None = None,
+        log: str = "csv",
+        keep_every: float = 60.0,
+    ) -> None:
         check_log(log)
         self.plan, self.store, self.fabric = plan, store, fabric
         self.watch, self.log, self.keep_every = watch or Silent(), log, keep_every
         self.material = plan.material
-        self.bench = Bench(self.material.files, fabric, lambda: memory_plan.loading(self.material.means, self._read))
+        self.bench = Bench(
+            self.material.files,
+            fabric,
+            lambda: memory_plan.loading(self.material.means, self._read),
+        )
         self.queue = Queue(plan, store, self.watch, self._renew)
         self.failed = self.queue.failed  # job key -> reason
-        # What is mounted for scoring: of which task, over which full encoder; composition, whose head -> what runs.
-        self._standing: tuple[tuple[Task, str | None] | None, dict[tuple[Composition, str], Scored]] = (None, {})
+        # What is mounted for scoring: of which task, over which full encoder; composition, whose
+        # head -> what runs.
+        self._standing: tuple[
+            tuple[Task, str | None] | None, dict[tuple[Composition, str], Scored]
+        ] = (None, {})
 
     def _read(self) -> list[Units]:
         """Everything that the encoder is to read in this run."""
-        mixtures = dict.fromkeys(job.mixture for job in self.plan.train.values()
-                                 if job.trains and not self.store.has_module(job.key))
+        mixtures = dict.fromkeys(
+            job.mixture
+            for job in self.plan.train.values()
+            if job.trains and not self.store.has_module(job.key)
+        )
         tests = {(job.task.name, job.cell.language) for job in self.plan.score.values()}
-        return [*memory_plan.units_read(self.material, list(mixtures), []),
-                *(self.material.units(rows) for test in sorted(tests) for rows in self.material.tested(*test))]
+        return [
+            *memory_plan.units_read(self.material, list(mixtures), []),
+            *(
+                self.material.units(rows)
+                for test in sorted(tests)
+                for rows in self.material.tested(*test)
+            ),
+        ]
 
     def run(self) -> None:
-        """Trains and scores until the store answers every job; waits for what another process is at."""
+        """Trains and scores until the store answers every job; waits for what another process is
+        at."""
         self.store.sweep()
         modules, cells = self.plan.missing(self.store.has_module, self.store.has_result)
         work = sum(map(self.plan.train_tokens, modules)) + sum(map(self.plan.score_tokens, cells))
         self.watch.begin(self.plan.recipe.name, work)
         try:
             wanted = {job.key for job in modules}
-            cohorts = [cohort for cohort in self.plan.train_cohorts() if wanted & {job.key for job in cohort.jobs}]
-            self.queue.work_off(cohorts, lambda cohort: [job.key for job in cohort.jobs if job.key in wanted],
-                                self.store.has_module, self._train)
+            cohorts = [
+                cohort
+                for cohort in self.plan.train_cohorts()
+                if wanted & {job.key for job in cohort.jobs}
+            ]
+            self.queue.work_off(
+                cohorts,
+                lambda cohort: [job.key for job in cohort.jobs if job.key in wanted],
+                self.store.has_module,
+                self._train,
+            )
             self._standing = (None, {})
-            self.queue.work_off(self.plan.score_cohorts(), lambda cohort: [job.cell.key for job in cohort.jobs],
-                                self.store.has_result, self._score)
+            self.queue.work_off(
+                self.plan.score_cohorts(),
+                lambda cohort: [job.cell.key for job in cohort.jobs],
+                self.store.has_result,
+                self._score,
+            )
         finally:
             self.watch.end()
 
     def train_only(self, keys: Sequence[str]) -> None:
         """Trains these modules where the store lacks them."""
-        cohorts = [cohort for cohort in self.plan.train_cohorts() if {job.key for job in cohort.jobs} & set(keys)]
+        cohorts = [
+            cohort
+            for cohort in self.plan.train_cohorts()
+            if {job.key for job in cohort.jobs} & set(keys)
+        ]
         todo = [self.plan.train[key] for key in keys if not self.store.has_module(key)]
         self.watch.begin("training", sum(map(self.plan.train_tokens, todo)))
         try:
-            self.queue.work_off(cohorts, lambda cohort: [job.key for job in cohort.jobs if job.key in keys],
-                                self.store.has_module, self._train)
+            self.queue.work_off(
+                cohorts,
+                lambda cohort: [job.key for job in cohort.jobs if job.key in keys],
+                self.store.has_module,
+                self._train,
+            )
         finally:
             self.watch.end()
 
     def _renew(self, error: Exception) -> None:
-        """Lets go of an encoder in which something broke; one that can't be loaded is no job's failure."""
+        """Lets go of an encoder in which something broke; one that can't be loaded is no job's
+        failure."""
         if error is self.bench.unusable:
             raise error
         self.bench.renew()
         self._standing = (None, {})
 
     def _load(self, key: str, *, mount: bool = False) -> serialization.Module:
-        """A stored module, put into the encoder where it is to `mount`; one that can't be has failed, and with it all
-        that needs it."""
+        """A stored module, put into the encoder where it is to `mount`; one that can't be has
+        failed, and with it all that needs it."""
         try:
             module = self.store.load_module(key)
             if mount:
@@ -112,7 +159,7 @@ class Runner:
             raise
         return module
 
-    # -- training ------------------------------------------------------------------------------------------------
+    # -- training ----------------------------------------------------------------------------------
 
     def _train(self, cohort: TrainCohort, mine: set[str]) -> None:
         ready = []
@@ -135,21 +182,32 @@ class Runner:
 
     def _train_rows(self, cohort: TrainCohort, ready: Sequence[TrainJob]) -> None:
         """Trains modules of one cohort side by side, and keeps each."""
-        self.watch.stage(f"train {cohort.mixture.name}, seed {cohort.seed}, {len(ready)} modules",
-                         sum(map(self.plan.train_tokens, ready)))
+        self.watch.stage(
+            f"train {cohort.mixture.name}, seed {cohort.seed}, {len(ready)} modules",
+            sum(map(self.plan.train_tokens, ready)),
+        )
         began = time.monotonic()
         data = self.material.data(cohort.mixture)
         rows = [self._row(job) for job in self._making_room(ready)]
         extras = {job.key: self._frozen(job) for job in ready}
         journal = Journal(self.store, self.log, self.watch, rows)
         try:
-            trained = loop.train(rows, data, ready[0].settings, rig=self.bench.rig, fabric=self.fabric,
-                                  seed=cohort.seed, total=self.plan.steps(ready[0]), keeper=self.store, watch=journal,
-                                  keep_every=self.keep_every)
+            trained = loop.train(
+                rows,
+                data,
+                ready[0].settings,
+                rig=self.bench.rig,
+                fabric=self.fabric,
+                seed=cohort.seed,
+                total=self.plan.steps(ready[0]),
+                keeper=self.store,
+                watch=journal,
+                keep_every=self.keep_every,
+            )
         finally:
             journal.close()
-            # What is mounted now stands at its last step; whoever needs these modules takes the stored ones, at their
-            # best step.
+            # What is mounted now stands at its last step; whoever needs these modules takes the
+            # stored ones, at their best step.
             self.bench.clear(keep=[mounted(parent) for job in ready for parent in job.below])
         seconds = time.monotonic() - began
         for job, result in zip(ready, trained, strict=True):
@@ -157,8 +215,11 @@ class Runner:
                 self.failed[job.key] = result.failed
                 self.watch.say(f"{job.title}: {result.failed}")
             else:
-                self._save(job, {**result.tensors, **extras[job.key]},
-                           {**result.metrics, "seconds": round(seconds / len(ready), 2)})
+                self._save(
+                    job,
+                    {**result.tensors, **extras[job.key]},
+                    {**result.metrics, "seconds": round(seconds / len(ready), 2)},
+                )
             self.store.forget(job.key)
         self.watch.stage_done()
 
@@ -174,43 +235,68 @@ class Runner:
         bench = self.bench
         start = self._load(job.start) if job.start else None
         name = mounted(job.key)
-        # The same seed for every row of a mixture: rows are paired in their start as in their order of data.
-        bench.rig.mount(name, job.method, seed=sampler.derive(job.seed, "module", job.drawn),
-                        tensors=start.part("encoder") if start else None,
-                        over=tuple(mounted(part) for part in compose.fused(job.context, job.key)))
+        # The same seed for every row of a mixture: rows are paired in their start as in their order
+        # of data.
+        bench.rig.mount(
+            name,
+            job.method,
+            seed=sampler.derive(job.seed, "module", job.drawn),
+            tensors=start.part("encoder") if start else None,
+            over=tuple(mounted(part) for part in compose.fused(job.context, job.key)),
+        )
         found = {}
         for task in job.mixture.tasks:
             if space(task) not in found:
-                head = heads.trained(task, [], bench, seed=sampler.derive(job.seed, "head", space(task)))
+                head = heads.trained(
+                    task, [], bench, seed=sampler.derive(job.seed, "head", space(task))
+                )
                 if job.carry_pooler and start:
                     _carry_pooler(head, start)
                 found[space(task)] = head
-        return loop.Row(job.key, job.title, bench.lowered(job.context), bench.rig.trainable(name), found,
-                         job.learning_rate)
+        return loop.Row(
+            job.key,
+            job.title,
+            bench.lowered(job.context),
+            bench.rig.trainable(name),
+            found,
+            job.learning_rate,
+        )
 
     def _frozen(self, job: TrainJob) -> dict[str, torch.Tensor]:
         """What belongs to a mounted module and isn't trained."""
         rig, name = self.bench.rig, mounted(job.key)
         trained = rig.trainable(name)
-        return {f"encoder.{own}": value.detach().cpu().clone() for own, value in rig.parameters(name).items()
-                if own not in trained}
+        return {
+            f"encoder.{own}": value.detach().cpu().clone()
+            for own, value in rig.parameters(name).items()
+            if own not in trained
+        }
 
     def _draw(self, job: TrainJob) -> None:
         """The random module of the capacity control."""
         self.bench.clear()
         name = mounted(job.key)
-        self.bench.rig.mount(name, job.method, seed=sampler.derive(job.seed, "module", job.drawn), random=True)
-        tensors = {f"encoder.{own}": value.detach().cpu().clone()
-                   for own, value in self.bench.rig.parameters(name).items()}
+        self.bench.rig.mount(
+            name, job.method, seed=sampler.derive(job.seed, "module", job.drawn), random=True
+        )
+        tensors = {
+            f"encoder.{own}": value.detach().cpu().clone()
+            for own, value in self.bench.rig.parameters(name).items()
+        }
         self._save(job, tensors, {"score": None, "steps": 0})
 
     def _choose(self, job: TrainJob) -> None:
         """The candidate with the best selection score; the first of equals."""
         tried = [self._load(key) for key in job.candidates]
         best = max(tried, key=lambda module: module.manifest.metrics["score"])
-        metrics = {**best.manifest.metrics, "chosen": best.manifest.training["learning_rate"],
-                   "tried": {f"{module.manifest.training['learning_rate']:g}": module.manifest.metrics["score"]
-                             for module in tried}}
+        metrics = {
+            **best.manifest.metrics,
+            "chosen": best.manifest.training["learning_rate"],
+            "tried": {
+                f"{module.manifest.training['learning_rate']:g}": module.manifest.metrics["score"]
+                for module in tried
+            },
+        }
         self._save(job, best.tensors, metrics)
 
     def _join(self, job: TrainJob) -> None:
@@ -220,54 +306,106 @@ class Runner:
         modules = {key: self._load(key) for key in compose.names(written)}
         if compose.untrained(job.merged):
             self.bench.clear(keep=[mounted(key) for key in modules])
-            written, metrics = merging.search(job, modules, *self.material.searched(job.mixture), bench=self.bench,
-                                              fabric=self.fabric, tokens=SCORING_TOKENS, tick=self.watch.tick)
+            written, metrics = merging.search(
+                job,
+                modules,
+                *self.material.searched(job.mixture),
+                bench=self.bench,
+                fabric=self.fabric,
+                tokens=SCORING_TOKENS,
+                tick=self.watch.tick,
+            )
         meant = compose.rename(written, self.plan.meant)
         modules |= {key: self._load(key) for key in compose.names(meant) if key not in modules}
-        joined = merging.join(job, modules, written, meant=meant, layers=self.material.files.layers,
-                              width=self.material.files.width)
-        metrics |= {"error": joined.record["errors"].get("all"), "lost": joined.record.get("lost", {}).get("all"),
-                    "seconds": round(time.monotonic() - began, 3)}
+        joined = merging.join(
+            job,
+            modules,
+            written,
+            meant=meant,
+            layers=self.material.files.layers,
+            width=self.material.files.width,
+        )
+        metrics |= {
+            "error": joined.record["errors"].get("all"),
+            "lost": joined.record.get("lost", {}).get("all"),
+            "seconds": round(time.monotonic() - began, 3),
+        }
         self._save(job, joined.tensors, metrics, heads=joined.heads, merge=joined.record)
         self.watch.stage_done()
 
-    def _save(self, job: TrainJob, tensors: dict[str, torch.Tensor], metrics: dict[str, Any], *,
-              heads: dict[str, dict[str, Any]] | None = None, merge: dict[str, Any] | None = None) -> None:
+    def _save(
+        self,
+        job: TrainJob,
+        tensors: dict[str, torch.Tensor],
+        metrics: dict[str, Any],
+        *,
+        heads: dict[str, dict[str, Any]] | None = None,
+        merge: dict[str, Any] | None = None,
+    ) -> None:
         for exposure in job.exposure:
             if exposure.data in self.plan.data:
                 self.store.save_data_set(self.plan.data[exposure.data])
         rows = job.mixture.tasks
         manifest = serialization.Manifest(
-            key=job.key, digest=tensors_digest(tensors), encoder=self.material.files.fingerprint,
-            encoder_name=self.material.files.name, method=job.method.record(), trained_on=job.mixture.name,
+            key=job.key,
+            digest=tensors_digest(tensors),
+            encoder=self.material.files.fingerprint,
+            encoder_name=self.material.files.name,
+            method=job.method.record(),
+            trained_on=job.mixture.name,
             mixture=job.mixture.record(),
-            heads=heads or {space(row): {"kind": row.kind, "labels": list(row.labels)} for row in rows},
-            languages=list(dict.fromkeys(code for part in job.mixture.portions for code in part.languages)),
-            seed=job.seed, context=compose.show(job.context), role=job.title,
+            heads=heads
+            or {space(row): {"kind": row.kind, "labels": list(row.labels)} for row in rows},
+            languages=list(
+                dict.fromkeys(code for part in job.mixture.portions for code in part.languages)
+            ),
+            seed=job.seed,
+            context=compose.show(job.context),
+            role=job.title,
             exposure=[exposure.record() for exposure in job.exposure],
             metrics={**metrics, "headline": ", ".join(dict.fromkeys(row.headline for row in rows))},
-            training={**job.settings.record(), "learning_rate": job.learning_rate,
-                      "lengths": {row.name: self.material.lengths(row.name).record() for row in rows},
-                      "precision": self.material.means.base, "start": job.start, "below": list(job.below),
-                      "candidates": list(job.candidates), "carry_pooler": job.carry_pooler, "drawn": job.drawn,
-                      "born": job.born, "machine": machine(self.fabric)},
-            versions=versions(), chance=job.chance, merge=merge)
+            training={
+                **job.settings.record(),
+                "learning_rate": job.learning_rate,
+                "lengths": {row.name: self.material.lengths(row.name).record() for row in rows},
+                "precision": self.material.means.base,
+                "start": job.start,
+                "below": list(job.below),
+                "candidates": list(job.candidates),
+                "carry_pooler": job.carry_pooler,
+                "drawn": job.drawn,
+                "born": job.born,
+                "machine": machine(self.fabric),
+            },
+            versions=versions(),
+            chance=job.chance,
+            merge=merge,
+        )
         self.store.save_module(serialization.Module(manifest, tensors))
 
-    # -- scoring -------------------------------------------------------------------------------------------------
+    # -- scoring -----------------------------------------------------------------------------------
 
     def _score(self, cohort: ScoreCohort, mine: set[str]) -> None:
         jobs = []
         for job in cohort.jobs:
-            broken = next((key for key in (*compose.names(job.composition), job.cell.head) if key in self.failed), None)
+            broken = next(
+                (
+                    key
+                    for key in (*compose.names(job.composition), job.cell.head)
+                    if key in self.failed
+                ),
+                None,
+            )
             if broken:
                 self.failed[job.cell.key] = f"a module failed: {self.failed[broken]}"
             elif job.cell.key in mine:
                 jobs.append(job)
         if not jobs:
             return
-        self.watch.stage(f"score {cohort.task.name} in {cohort.language}, {len(jobs)} cells",
-                         sum(map(self.plan.score_tokens, jobs)))
+        self.watch.stage(
+            f"score {cohort.task.name} in {cohort.language}, {len(jobs)} cells",
+            sum(map(self.plan.score_tokens, jobs)),
+        )
         # Sentence vectors of many compositions would not fit in memory at once.
         most = self._at_once(cohort.task, cohort.language) or len(jobs)
         for some in memory.fitting(jobs, self.plan.scored_bytes, self._room, most=most):
@@ -275,13 +413,19 @@ class Runner:
             self._score_some(cohort, some, [scored[job.composition, job.cell.head] for job in some])
         self.watch.stage_done()
 
-    def _mount(self, cohort: ScoreCohort, jobs: Sequence[ScoreJob]) -> dict[tuple[Composition, str], Scored]:
-        """What the jobs run, by composition and the module whose head stands on top where that is named. What ran in
-        the task's last language stays."""
+    def _mount(
+        self, cohort: ScoreCohort, jobs: Sequence[ScoreJob]
+    ) -> dict[tuple[Composition, str], Scored]:
+        """What the jobs run, by composition and the module whose head stands on top where that is
+        named. What ran in the task's last language stays."""
         bench, task = self.bench, cohort.task
         full = self.plan.lowered(jobs[0].composition).full  # mounted alone
         ready = self._standing[1] if self._standing[0] == (task, full) else {}
-        standing = {key for composition, own in ready for key in (*compose.names(composition), *([own] if own else []))}
+        standing = {
+            key
+            for composition, own in ready
+            for key in (*compose.names(composition), *([own] if own else []))
+        }
         held = self.plan.held_bytes(standing)
         for job in jobs:
             held |= self.plan.scored_bytes(job)
@@ -290,41 +434,76 @@ class Runner:
         self._standing = ((task, full), ready)
         new = [job for job in jobs if (job.composition, job.cell.head) not in ready]
         needed = list(dict.fromkeys(key for job in new for key in compose.names(job.composition)))
-        bench.clear(keep=[mounted(key) for key in [*needed, *(key for one, _ in ready for key in compose.names(one))]])
-        loaded = {key: self._load(key) for key in dict.fromkeys(
-            [*needed, *(job.cell.head for job in new if job.cell.head)])}
+        bench.clear(
+            keep=[
+                mounted(key)
+                for key in [*needed, *(key for one, _ in ready for key in compose.names(one))]
+            ]
+        )
+        loaded = {
+            key: self._load(key)
+            for key in dict.fromkeys([*needed, *(job.cell.head for job in new if job.cell.head)])
+        }
         for key in needed:
             bench.put(loaded[key], self.plan.train[key].method)
         for composition, own in dict.fromkeys((job.composition, job.cell.head) for job in new):
             tops = [own] if own else compose.heads(composition)
-            head = heads.trained(task, [loaded[key] for key in tops], bench,
-                                 pooling=self.material.pooling(task.name))
+            head = heads.trained(
+                task, [loaded[key] for key in tops], bench, pooling=self.material.pooling(task.name)
+            )
             ready[composition, own] = Scored(bench.lowered(composition), head)
         return ready
 
-    def _score_some(self, cohort: ScoreCohort, jobs: Sequence[ScoreJob], scored: Sequence[Scored]) -> None:
+    def _score_some(
+        self, cohort: ScoreCohort, jobs: Sequence[ScoreJob], scored: Sequence[Scored]
+    ) -> None:
         """Scores compositions side by side, and keeps each cell."""
         language = cohort.language
         rows = self.material.test(cohort.task.name, language)
         units, began = self.material.units(rows), time.monotonic()
         rig = self.bench.rig
-        scored = [replace(one, attention=Attention()) if rig.attends(one.lowered) else one for one in scored]
+        scored = [
+            replace(one, attention=Attention()) if rig.attends(one.lowered) else one
+            for one in scored
+        ]
         said = self._said(cohort.task, rows, jobs, scored)
         fit = self.material.fit(cohort.task.name, language)
-        fits: list[Said | None] = [None] * len(jobs) if fit is None else [
-            Said(cohort.task, language, fit.rows, self.material.units(fit), spoken)
-            for spoken in self._said(cohort.task, fit, jobs, scored)]
+        fits: list[Said | None] = (
+            [None] * len(jobs)
+            if fit is None
+            else [
+                Said(cohort.task, language, fit.rows, self.material.units(fit), spoken)
+                for spoken in self._said(cohort.task, fit, jobs, scored)
+            ]
+        )
         seconds = (time.monotonic() - began) / len(jobs)
         for job, one, spoken, fitted in zip(jobs, scored, said, fits, strict=True):
             found = decode.decode(Said(cohort.task, language, rows.rows, units, spoken, fitted))
-            self.store.save_result(Result(
-                cell=job.cell, status=DONE, scores=found.scores, headline=cohort.task.headline,
-                examples=len(rows.rows), skipped=dict(rows.skipped), tag=job.tag, overlap=job.overlap,
-                truncated=truncation.losses(cohort.task.kind, rows.rows, units),
-                predictions=self.store.predictions_digest(found.items, found.arrays), **self._fused(job, one),
-                provenance={"versions": versions(), **machine(self.fabric), "tokens": self._scoring_tokens,
-                            "file": str(rows.file), "seconds": round(seconds, 3), "modules": self._digests(job)},
-            ), found.items, found.arrays)
+            self.store.save_result(
+                Result(
+                    cell=job.cell,
+                    status=DONE,
+                    scores=found.scores,
+                    headline=cohort.task.headline,
+                    examples=len(rows.rows),
+                    skipped=dict(rows.skipped),
+                    tag=job.tag,
+                    overlap=job.overlap,
+                    truncated=truncation.losses(cohort.task.kind, rows.rows, units),
+                    predictions=self.store.predictions_digest(found.items, found.arrays),
+                    **self._fused(job, one),
+                    provenance={
+                        "versions": versions(),
+                        **machine(self.fabric),
+                        "tokens": self._scoring_tokens,
+                        "file": str(rows.file),
+                        "seconds": round(seconds, 3),
+                        "modules": self._digests(job),
+                    },
+                ),
+                found.items,
+                found.arrays,
+            )
 
     @property
     def _room(self) -> int:
@@ -343,29 +522,63 @@ class Runner:
         return {key: self.store.manifest(key).digest for key in keys}
 
     def _at_once(self, task: Task, language: str) -> int:
-        """Compositions whose vectors for a retrieval test fit in `VECTORS` together, one at least; 0: no limit."""
+        """Compositions whose vectors for a retrieval test fit in `VECTORS` together, one at least;
+        0: no limit."""
         if task.trains:
             return 0
-        units = sum(len(self.material.units(rows)) for rows in self.material.tested(task.name, language))
+        units = sum(
+            len(self.material.units(rows)) for rows in self.material.tested(task.name, language)
+        )
         return max(1, VECTORS // (4 * units * self.material.files.width))
 
-    def _said(self, task: Task, rows: Rows, jobs: Sequence[ScoreJob], scored: Sequence[Scored]) -> list[list[NDArray]]:
-        """What each composition says of each unit of `rows`; sentence vectors are kept, and found again."""
+    def _said(
+        self, task: Task, rows: Rows, jobs: Sequence[ScoreJob], scored: Sequence[Scored]
+    ) -> list[list[NDArray]]:
+        """What each composition says of each unit of `rows`; sentence vectors are kept, and found
+        again."""
         units, kept = self.material.units(rows), {}
         if not task.trains:
-            names = [hashing.key("embeddings", {
-                "encoder": job.cell.encoder, "composition": job.cell.composition, "rows": rows.digest,
-                "lengths": job.cell.lengths, "convention": job.cell.convention, "precision": job.cell.precision,
-                # Kept vectors are those that this run would make, to the bit.
-                "modules": self._digests(job), "versions": versions(), "tokens": self._scoring_tokens,
-                "machine": machine(self.fabric)}) for job in jobs]
-            kept = {at: found for at, name in enumerate(names)
-                    if scored[at].attention is None  # which is collected while the vectors are made
-                    and (found := self.store.load_embeddings(name)) is not None and len(found) == len(units)}
+            names = [
+                hashing.key(
+                    "embeddings",
+                    {
+                        "encoder": job.cell.encoder,
+                        "composition": job.cell.composition,
+                        "rows": rows.digest,
+                        "lengths": job.cell.lengths,
+                        "convention": job.cell.convention,
+                        "precision": job.cell.precision,
+                        # Kept vectors are those that this run would make, to the bit.
+                        "modules": self._digests(job),
+                        "versions": versions(),
+                        "tokens": self._scoring_tokens,
+                        "machine": machine(self.fabric),
+                    },
+                )
+                for job in jobs
+            ]
+            kept = {
+                at: found
+                for at, name in enumerate(names)
+                if scored[at].attention is None  # which is collected while the vectors are made
+                and (found := self.store.load_embeddings(name)) is not None
+                and len(found) == len(units)
+            }
         left = [at for at in range(len(jobs)) if at not in kept]
-        said = predict.say(self.bench.rig, [scored[at] for at in left], units, task.kind, fabric=self.fabric,
-                            tokens=self._scoring_tokens, stop=self.material.layer(task.name),
-                            tick=self.watch.tick) if left else []
+        said = (
+            predict.say(
+                self.bench.rig,
+                [scored[at] for at in left],
+                units,
+                task.kind,
+                fabric=self.fabric,
+                tokens=self._scoring_tokens,
+                stop=self.material.layer(task.name),
+                tick=self.watch.tick,
+            )
+            if left
+            else []
+        )
         if not task.trains:
             for at, found in zip(left, said, strict=True):
                 self.store.save_embeddings(names[at], np.stack(found))
@@ -376,8 +589,11 @@ class Runner:
         if not scored.lowered.fusion:
             return {}
         *parts, _ = compose.names(job.composition)
-        weights = (scored.attention.mean() if scored.attention else
-                   self.bench.rig.parameters(scored.lowered.fusion)["weights"].tolist())
+        weights = (
+            scored.attention.mean()
+            if scored.attention
+            else self.bench.rig.parameters(scored.lowered.fusion)["weights"].tolist()
+        )
         return {"parts": parts, "weights": weights}
 
 

@@ -1,13 +1,14 @@
 """The store: a directory where a file has its final name only when it is whole.
 
-    modules/KEY/    module.safetensors, manifest.json       progress/KEY.safetensors  half-trained rows
-    results/KEY/    result.json, predictions.*              data/DIGEST.json          exposure, once per data set
-    runs/NAME/      recipe and grid of a run                names/NAME.json           people's names for modules
-    logs/KEY/       losses and scores over the steps        locks/KEY.lock            held by living processes
-    tokens, embeddings, worlds, hub/NAME                    caches and what was pulled; damaged/ is what was set aside
+    modules/KEY/    module.safetensors, manifest.json       progress/KEY.safetensors  half-trained
+    rows results/KEY/    result.json, predictions.*              data/DIGEST.json          exposure,
+    once per data set runs/NAME/      recipe and grid of a run                names/NAME.json
+    people's names for modules logs/KEY/       losses and scores over the steps
+    locks/KEY.lock            held by living processes tokens, embeddings, worlds, hub/NAME
+    caches and what was pulled; damaged/ is what was set aside
 
-Whatever is read is checked against the digest it carries: a cache is made again, a half-trained row begins again, a
-result is set aside and scored again, a module is refused, each told in a line."""
+Whatever is read is checked against the digest it carries: a cache is made again, a half-trained row
+begins again, a result is set aside and scored again, a module is refused, each told in a line."""
 
 from __future__ import annotations
 
@@ -44,8 +45,10 @@ KEPT_EMBEDDINGS = 4 * 2**30  # bytes of sentence vectors kept in a store
 def check_name(name: str | None) -> None:
     """Refuses what can't be a module's name; no name at all can."""
     if name is not None and (not NAME.fullmatch(name) or name == "none" or KEY.fullmatch(name)):
-        raise XittError(f"name {name[:100]!r}: a module's name is made of a-z, 0-9, '.', '_' and '-', at most 100 of "
-                        "them, and is neither 'none' nor what a key looks like")
+        raise XittError(
+            f"name {name[:100]!r}: a module's name is made of a-z, 0-9, '.', '_' and '-', at most"
+            " 100 of them, and is neither 'none' nor what a key looks like"
+        )
 
 
 def default_root() -> Path:
@@ -60,7 +63,7 @@ class Store:
         self.root, self.tell = root, tell
         self._read: set[str] = set()  # keys of results that were checked
 
-    # -- whole files ---------------------------------------------------------------------------------------------
+    # -- whole files -------------------------------------------------------------------------------
 
     whole_folder = staticmethod(whole_folder)
     whole_file = staticmethod(whole_file)
@@ -70,7 +73,7 @@ class Store:
         with self.whole_file(path) as work:
             work.write_text(integrity.json_text(value), encoding="utf-8")
 
-    # -- modules -------------------------------------------------------------------------------------------------
+    # -- modules -----------------------------------------------------------------------------------
 
     def module_folder(self, key: str) -> Path:
         return self.root / "modules" / _checked(key, "module")
@@ -94,13 +97,18 @@ class Store:
 
     def _of_key(self, manifest: serialization.Manifest, key: str) -> serialization.Manifest:
         if manifest.key != key:
-            raise XittError(f"{self.module_folder(key)}: its manifest has the key {manifest.key[:12]}; a folder under "
-                            "another module's key is not read. Rename the folder to the whole key in its manifest")
+            raise XittError(
+                f"{self.module_folder(key)}: its manifest has the key {manifest.key[:12]}; a folder"
+                " under another module's key is not read. Rename the folder to the whole key in"
+                " its manifest"
+            )
         return manifest
 
     def module_keys(self) -> list[str]:
         """The keys of all modules."""
-        folders = (self.root / "modules").glob("[0-9a-f]*") if (self.root / "modules").is_dir() else []
+        folders = (
+            (self.root / "modules").glob("[0-9a-f]*") if (self.root / "modules").is_dir() else []
+        )
         return sorted(folder.name for folder in folders)
 
     def manifests(self) -> list[serialization.Manifest]:
@@ -113,7 +121,9 @@ class Store:
                 self.tell(str(error))
         return found
 
-    def give_name(self, name: str, key: str, *, tell: Callable[[str], None] = lambda line: None) -> None:
+    def give_name(
+        self, name: str, key: str, *, tell: Callable[[str], None] = lambda line: None
+    ) -> None:
         """Calls a module `name`; told where another was called so."""
         check_name(name)
         _checked(key, "module")
@@ -144,9 +154,11 @@ class Store:
         if word in named:
             return named[word]
         if NAME.fullmatch(word) and self._name(word).is_file():
-            raise XittError(f"{self._name(word)}: damaged, so it is not known what {word!r} stands for. `xitt "
-                            "show` lists modules by key, which stands wherever a name does; delete the file, or give "
-                            "the name again (--name)")
+            raise XittError(
+                f"{self._name(word)}: damaged, so it is not known what {word!r} stands for. `xitt"
+                " show` lists modules by key, which stands wherever a name does; delete the file,"
+                " or give the name again (--name)"
+            )
         keys = self.module_keys()
         found = [key for key in keys if len(word) >= 6 and key.startswith(word)]
         if len(found) == 1:
@@ -154,9 +166,12 @@ class Store:
         if found:
             raise XittError(f"module {word!r} stands for {len(found)} keys; give more digits")
         near = f" A folder is written ./{word}." if Path(word).is_dir() else ""
-        raise XittError(f"{unknown('module', word, named or [key[:12] for key in keys])}{near} Store: {self.root}")
+        raise XittError(
+            f"{unknown('module', word, named or [key[:12] for key in keys])}{near} Store:"
+            f" {self.root}"
+        )
 
-    # -- data sets, for exposure ---------------------------------------------------------------------------------
+    # -- data sets, for exposure -------------------------------------------------------------------
 
     def save_data_set(self, data: DataSet) -> None:
         if not self.has_data_set(data.digest):
@@ -168,16 +183,20 @@ class Store:
     def load_data_set(self, found: str) -> DataSet:
         path = self._data_set(found)
         if not path.is_file():
-            raise XittError(f"{path}: missing; a module's exposure names it, so what the module has seen is unknown")
+            raise XittError(
+                f"{path}: missing; a module's exposure names it, so what the module has seen is"
+                " unknown"
+            )
         return read_data_set(path)
 
     def _data_set(self, found: str) -> Path:
         return self.root / "data" / f"{_checked(found, 'data set')}.json"
 
-    # -- half-trained rows ---------------------------------------------------------------------------------------
+    # -- half-trained rows -------------------------------------------------------------------------
 
     def load(self, key: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """The tensors and the state that `save` kept; None where there is nothing, or nothing whole."""
+        """The tensors and the state that `save` kept; None where there is nothing, or nothing
+        whole."""
         path = self._progress(key)
         if not path.is_file():
             return None
@@ -205,11 +224,11 @@ class Store:
     def _progress(self, key: str) -> Path:
         return self.root / "progress" / f"{key}.safetensors"
 
-    # -- results -------------------------------------------------------------------------------------------------
+    # -- results -----------------------------------------------------------------------------------
 
     def has_result(self, key: str) -> bool:
-        """Whether a result is there and is what was written; one that isn't is set aside, so that it is scored
-        again."""
+        """Whether a result is there and is what was written; one that isn't is set aside, so that
+        it is scored again."""
         if not (self._result(key) / "result.json").is_file():
             return False
         if key not in self._read:
@@ -221,12 +240,16 @@ class Store:
                 return False
         return True
 
-    def save_result(self, result: Result, items: list[dict[str, Any]], arrays: dict[str, NDArray]) -> None:
+    def save_result(
+        self, result: Result, items: list[dict[str, Any]], arrays: dict[str, NDArray]
+    ) -> None:
         """A result with the predictions it was scored from."""
         key = result.cell.key
         with self.whole_folder(self._result(key)) as work:
             with (work / "predictions.jsonl").open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items)
+                file.writelines(
+                    json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items
+                )
             integrity.write_sealed(work / "predictions.safetensors", _tensors(arrays), key)
             text = integrity.json_text({**result.record(), "key": key})
             (work / "result.json").write_text(text, encoding="utf-8")
@@ -247,7 +270,8 @@ class Store:
                 os.replace(self._result(key), Path(work) / key)
 
     def load_predictions(self, key: str) -> list[dict[str, Any]]:
-        """What was predicted for each item of a cell; set aside with its result where it is not what was written."""
+        """What was predicted for each item of a cell; set aside with its result where it is not
+        what was written."""
         return self._or_aside(self.read_predictions, key)
 
     def _or_aside(self, read: Callable[[str], Any], key: str) -> Any:
@@ -262,7 +286,9 @@ class Store:
         folder, result = self._result(key), self.read_result(key)
         path = folder / "predictions.jsonl"
         try:
-            items = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+            items = [
+                json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line
+            ]
         except (OSError, ValueError, RecursionError) as error:
             raise Damaged(f"{path}: damaged ({error})") from None
         if not integrity.carries_digest(folder / "result.json"):
@@ -284,7 +310,9 @@ class Store:
 
     def result_keys(self) -> list[str]:
         """The keys of all results."""
-        return sorted(path.parent.name for path in (self.root / "results").glob("[0-9a-f]*/result.json"))
+        return sorted(
+            path.parent.name for path in (self.root / "results").glob("[0-9a-f]*/result.json")
+        )
 
     def _result(self, key: str) -> Path:
         return self.root / "results" / key
@@ -299,10 +327,11 @@ class Store:
             self._read.discard(path.name)
             self.tell(f"{problem}; set aside as {target}, to be scored again")
 
-    # -- embeddings ----------------------------------------------------------------------------------------------
+    # -- embeddings --------------------------------------------------------------------------------
 
     def save_embeddings(self, key: str, vectors: NDArray) -> None:
-        """Keeps vectors for whoever reads the same sentences again; the oldest make room beyond `KEPT_EMBEDDINGS`."""
+        """Keeps vectors for whoever reads the same sentences again; the oldest make room beyond
+        `KEPT_EMBEDDINGS`."""
         if vectors.nbytes > KEPT_EMBEDDINGS:
             return
         with self.whole_file(self._embeddings(key)) as work:
@@ -326,7 +355,7 @@ class Store:
         """Kept vectors; `Damaged` where they are not what was written."""
         return integrity.read_sealed(self._embeddings(key), key)[0]["vectors"].numpy()
 
-    # -- folders that can be made again ------------------------------------------------------------------------------
+    # -- folders that can be made again ------------------------------------------------------------
 
     def cached_folder(self, folder: Path, make: Callable[[Path], object]) -> Path:
         """A folder that `make` fills where the store lacks it, or has another than was made."""
@@ -344,14 +373,17 @@ class Store:
     def _embeddings(self, key: str) -> Path:
         return self.root / "embeddings" / f"{key}.safetensors"
 
-    # -- locks and leftovers -------------------------------------------------------------------------------------
+    # -- locks and leftovers -----------------------------------------------------------------------
 
-    def claim(self, names: list[str], *, most: int = locks.CLAIMED) -> AbstractContextManager[list[str]]:
+    def claim(
+        self, names: list[str], *, most: int = locks.CLAIMED
+    ) -> AbstractContextManager[list[str]]:
         """Locks those of `names` that no living process holds, `most` at once, for the block."""
         return locks.claim(self.root / "locks", names, most=most)
 
     def sweep(self, older: float = 3600.0) -> None:
-        """Removes what killed processes left unfinished, `older` seconds and more; a living one takes seconds."""
+        """Removes what killed processes left unfinished, `older` seconds and more; a living one
+        takes seconds."""
         for path in self.root.glob("*/.*-*"):
             with suppress(FileNotFoundError):  # its writer gave it its final name just now
                 if time.time() - path.stat().st_mtime > older:
@@ -376,7 +408,8 @@ def _digest_of(items: list[dict[str, Any]], tensors: dict[str, Any]) -> str:
 
 
 def _checked(key: Any, what: str) -> str:
-    """A key or digest that goes into a path; whatever else a file gave in its place could lead anywhere."""
+    """A key or digest that goes into a path; whatever else a file gave in its place could lead
+    anywhere."""
     if not isinstance(key, str) or not KEY.fullmatch(key):
         raise XittError(f"{what} {str(key)[:80]!a}: a key is 64 hex digits")
     return key

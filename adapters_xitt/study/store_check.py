@@ -1,4 +1,5 @@
-"""Every value of a store read whole, as whoever uses it reads it: what is as it was written, and what is not."""
+"""Every value of a store read whole, as whoever uses it reads it: what is as it was written, and
+what is not."""
 
 from __future__ import annotations
 
@@ -70,7 +71,8 @@ def _sealed_folder(store: Store, folder: Path) -> None:
 
 
 def _is_sealed(path: Path) -> bool:
-    """Whether tensors were written under a digest; older ones, which are made again, carry neither that nor a name."""
+    """Whether tensors were written under a digest; older ones, which are made again, carry neither
+    that nor a name."""
     return bool(read_metadata(path).keys() & {integrity.SEAL, "name"})
 
 
@@ -84,26 +86,56 @@ def _has_seals(folder: Path) -> bool:
 
 
 _KINDS = {
-    "modules": _Kind(_children("modules"), _read_module,
-                     lambda path: SEAL in read_metadata(path / serialization.TENSORS),
-                     "move the folder away, and run its recipe again or take the module in again"),
-    "results": _Kind(_children("results"), lambda store, path: store.read_predictions(path.name),
-                     lambda path: integrity.carries_digest(path / "result.json"),
-                     f"{RUN}: it is set aside and scored again"),
-    "names": _Kind(_children("names", "[!.]*.json"), lambda store, path: store.read_name(path.stem),
-                   integrity.carries_digest, "delete the file, and give the name again (--name)"),
-    "data sets": _Kind(_children("data", "[!.]*.json"), lambda store, path: read_data_set(path),
-                       integrity.carries_digest,
-                       "move the file away, and train or take in again what names it"),
-    "half-trained rows": _Kind(_children("progress"), _sealed_tensors, _is_sealed, f"{RUN}: that module begins again"),
-    "sentence vectors": _Kind(_children("embeddings"), _sealed_tensors, _is_sealed,
-                              "none needed: they are made again when they are read"),
-    "token caches": _Kind(_children("tokens"), _sealed_folder, _has_seals,
-                          "none needed: it is made again when it is read"),
-    "demo worlds": _Kind(_children("worlds"), _sealed_folder, _has_seals,
-                         "none needed: it is made again when it is read"),
+    "modules": _Kind(
+        _children("modules"),
+        _read_module,
+        lambda path: SEAL in read_metadata(path / serialization.TENSORS),
+        "move the folder away, and run its recipe again or take the module in again",
+    ),
+    "results": _Kind(
+        _children("results"),
+        lambda store, path: store.read_predictions(path.name),
+        lambda path: integrity.carries_digest(path / "result.json"),
+        f"{RUN}: it is set aside and scored again",
+    ),
+    "names": _Kind(
+        _children("names", "[!.]*.json"),
+        lambda store, path: store.read_name(path.stem),
+        integrity.carries_digest,
+        "delete the file, and give the name again (--name)",
+    ),
+    "data sets": _Kind(
+        _children("data", "[!.]*.json"),
+        lambda store, path: read_data_set(path),
+        integrity.carries_digest,
+        "move the file away, and train or take in again what names it",
+    ),
+    "half-trained rows": _Kind(
+        _children("progress"), _sealed_tensors, _is_sealed, f"{RUN}: that module begins again"
+    ),
+    "sentence vectors": _Kind(
+        _children("embeddings"),
+        _sealed_tensors,
+        _is_sealed,
+        "none needed: they are made again when they are read",
+    ),
+    "token caches": _Kind(
+        _children("tokens"),
+        _sealed_folder,
+        _has_seals,
+        "none needed: it is made again when it is read",
+    ),
+    "demo worlds": _Kind(
+        _children("worlds"),
+        _sealed_folder,
+        _has_seals,
+        "none needed: it is made again when it is read",
+    ),
     "pulled folders": _Kind(_children("hub"), _sealed_folder, _has_seals, "pull it again"),
-    "grids": _Kind(_children("runs", "[!.]*/grid.json"),
-                   lambda store, path: read_grid(path, path.parent.name), integrity.carries_digest,
-                   f"{RUN}: only what is missing is scored, and the grid is written anew"),
+    "grids": _Kind(
+        _children("runs", "[!.]*/grid.json"),
+        lambda store, path: read_grid(path, path.parent.name),
+        integrity.carries_digest,
+        f"{RUN}: only what is missing is scored, and the grid is written anew",
+    ),
 }

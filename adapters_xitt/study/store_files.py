@@ -13,10 +13,33 @@ from adapters_xitt.study.results import Result
 
 # The keys of files from before they carried digests.
 OLDER_SET = ("task", "language", "split", "digest", "ids", "texts")
-OLDER_RESULT = ("cell", "status", "scores", "headline", "examples", "skipped", "tag", "overlap", "reason",
-                "predictions", "parts", "weights", "provenance")
-OLDER_GRID = ("recipe", "name", "protocol_notes", "encoder", "precision", "versions", "entries", "headlines",
-              "majority", "weak")
+OLDER_RESULT = (
+    "cell",
+    "status",
+    "scores",
+    "headline",
+    "examples",
+    "skipped",
+    "tag",
+    "overlap",
+    "reason",
+    "predictions",
+    "parts",
+    "weights",
+    "provenance",
+)
+OLDER_GRID = (
+    "recipe",
+    "name",
+    "protocol_notes",
+    "encoder",
+    "precision",
+    "versions",
+    "entries",
+    "headlines",
+    "majority",
+    "weak",
+)
 DATA_SET = 2**30  # bytes that the ids and hashes of a data set may take
 
 
@@ -40,22 +63,36 @@ def read_result(path: Path, key: str) -> Result:
 
 
 def read_data_set(path: Path) -> DataSet:
-    """A data set's file, named after its digest; refused where it is none, or not what was written."""
+    """A data set's file, named after its digest; refused where it is none, or not what was
+    written."""
     record = integrity.read_object(path, most=DATA_SET, older=OLDER_SET)
-    words = all(isinstance(record.get(name), str) for name in ("task", "language", "split", "digest"))
-    lists = all(isinstance(record.get(name), list) and all(isinstance(one, str) for one in record[name])
-                for name in set(record) & {"rows"} | {"ids", "texts"})  # older ones have no rows
+    words = all(
+        isinstance(record.get(name), str) for name in ("task", "language", "split", "digest")
+    )
+    lists = all(
+        isinstance(record.get(name), list) and all(isinstance(one, str) for one in record[name])
+        for name in set(record) & {"rows"} | {"ids", "texts"}
+    )  # older ones have no rows
     if not words or not lists or len(record.keys() - {"rows"}) != 6:
-        raise Damaged(f"{path}: task, language, split and digest are words, ids, texts and rows lists of words; "
-                      "this is no data set")
+        raise Damaged(
+            f"{path}: task, language, split and digest are words, ids, texts and rows lists of"
+            " words; this is no data set"
+        )
     if record["digest"] != path.stem:
-        raise Damaged(f"{path}: it holds the data set {record['digest'][:12]!a}, not the one it is named after")
+        raise Damaged(
+            f"{path}: it holds the data set {record['digest'][:12]!a}, not the one it is named"
+            " after"
+        )
     return DataSet.from_record(record)
 
 
 def read_grid(path: Path, name: str | None) -> dict[str, Any]:
-    """The grid of a run, of the run called `name` where one is given; `Damaged` where it is not what was written."""
+    """The grid of a run, of the run called `name` where one is given; `Damaged` where it is not
+    what was written."""
     grid = integrity.read_object(path, most=DATA_SET, older=OLDER_GRID)
     if not isinstance(grid.get("entries"), list) or name not in (None, grid.get("name")):
-        raise Damaged(f"{path}: it is not the grid of {name or 'a run'}, but of {str(grid.get('name'))[:80]!a}")
+        raise Damaged(
+            f"{path}: it is not the grid of {name or 'a run'}, but of"
+            f" {str(grid.get('name'))[:80]!a}"
+        )
     return grid

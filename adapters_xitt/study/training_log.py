@@ -1,4 +1,5 @@
-"""What training tells: losses and scores over the steps of every row, to its log and to whoever watches."""
+"""What training tells: losses and scores over the steps of every row, to its log and to whoever
+watches."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ from adapters_xitt.training.loop import Row
 def check_log(log: str) -> None:
     """Refuses a kind of log whose package is not there."""
     if log == "tensorboard" and not find_spec("tensorboard") and not find_spec("tensorboardX"):
-        raise XittError("--log tensorboard needs the package: pip install 'adapters-xitt[tensorboard]'")
+        raise XittError(
+            "--log tensorboard needs the package: pip install 'adapters-xitt[tensorboard]'"
+        )
 
 
 class Journal:
@@ -27,7 +30,11 @@ class Journal:
         self.watch = watch
         self.folder = store.root / "logs"
         with writing(self.folder):
-            self.loggers = {row.key: _logger(self.folder / row.key, log) for row in rows} if log != "none" else {}
+            self.loggers = (
+                {row.key: _logger(self.folder / row.key, log) for row in rows}
+                if log != "none"
+                else {}
+            )
 
     def step(self, key: str, *, step: int, loss: float, tokens: int) -> None:
         if key in self.loggers:
@@ -38,7 +45,9 @@ class Journal:
     def look(self, key: str, *, step: int, scores: dict[str, float]) -> None:
         if key in self.loggers:
             with writing(self.folder):
-                self.loggers[key].log_metrics({f"selection/{name}": value for name, value in scores.items()}, step)
+                self.loggers[key].log_metrics(
+                    {f"selection/{name}": value for name, value in scores.items()}, step
+                )
 
     def tick(self, tokens: int) -> None:
         self.watch.tick(tokens)

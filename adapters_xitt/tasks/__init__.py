@@ -1,6 +1,8 @@
-"""The tasks, one row each: what they are, where their files lie, which English data trains them, how they are scored.
+"""The tasks, one row each: what they are, where their files lie, which English data trains them,
+how they are scored.
 
-Rows only: nothing here reads a file. `task(name)` finds a row, `TASKS` holds them all in reading order."""
+Rows only: nothing here reads a file. `task(name)` finds a row, `TASKS` holds them all in reading
+order."""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from adapters_xitt.tasks.xtreme_r import XTREME_R
 
 __all__ = ["BENCHMARKS", "KINDS", "TASKS", "Benchmark", "Convention", "Task", "task"]
 
-TASKS: dict[str, Task] = {row.name: row for row in (*INTERMEDIATE, *XTREME, *XTREME_R, *BEYOND, *DEMO)}
+TASKS: dict[str, Task] = {
+    row.name: row for row in (*INTERMEDIATE, *XTREME, *XTREME_R, *BEYOND, *DEMO)
+}
 
 
 def task(name: str) -> Task:

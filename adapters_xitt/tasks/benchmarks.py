@@ -12,7 +12,8 @@ from adapters_xitt.tasks.xtreme_r import XTREME_R
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Tasks and, for each, the languages that its average is over; and the groups of tasks, which may share some."""
+    """Tasks and, for each, the languages that its average is over; and the groups of tasks, which
+    may share some."""
 
     name: str
     about: str
@@ -21,27 +22,53 @@ class Benchmark:
     groups: Mapping[str, tuple[str, ...]]
 
 
-def _of(name: str, about: str, groups: Mapping[str, str], *, more: bool = False, without: str = "") -> Benchmark:
+def _of(
+    name: str, about: str, groups: Mapping[str, str], *, more: bool = False, without: str = ""
+) -> Benchmark:
     """`more`: with XTREME-R's languages; `without`: languages of UDPOS that are left out."""
     by_name = {row.name: row for row in (*XTREME, *XTREME_R)}
     rows = tuple(by_name[one] for one in dict.fromkeys(" ".join(groups.values()).split()))
     languages = {row.name: row.known if more else row.languages for row in rows}
     languages["udpos"] = tuple(code for code in languages["udpos"] if code not in without.split())
-    return Benchmark(name, about, rows, languages, {group: tuple(names.split()) for group, names in groups.items()})
+    return Benchmark(
+        name,
+        about,
+        rows,
+        languages,
+        {group: tuple(names.split()) for group, names in groups.items()},
+    )
 
 
-_XTREME = {"classification": "xnli pawsx", "tagging": "udpos panx", "qa": "xquad mlqa tydiqa",
-           "retrieval": "bucc2018 tatoeba"}
+_XTREME = {
+    "classification": "xnli pawsx",
+    "tagging": "udpos panx",
+    "qa": "xquad mlqa tydiqa",
+    "retrieval": "bucc2018 tatoeba",
+}
 
 
 BENCHMARKS: dict[str, Benchmark] = {
     # The default has the 33 languages of UDPOS that its evaluate.py asks for.
     "xtreme": _of("xtreme", "XTREME (Hu et al. 2020): nine tasks, forty languages", _XTREME),
     # Others average over the 29 that have training or dev data too.
-    "xtreme-29": _of("xtreme-29", "XTREME, UDPOS without the four languages that have a test only", _XTREME,
-                     without="kk th tl yo"),
-    # LAReQA is of XTREME-R too, but its evaluate.py reads no files of it; it lists XCOPA in two groups.
-    "xtreme-r": _of("xtreme-r", "XTREME-R (Ruder et al. 2021): the nine of its ten tasks that are scored from files",
-                    {"classification": "xnli xcopa", "multi_choice": "xcopa", "tagging": "udpos panx",
-                     "qa": "xquad mlqa tydiqa", "retrieval": "mewslix tatoeba"}, more=True),
+    "xtreme-29": _of(
+        "xtreme-29",
+        "XTREME, UDPOS without the four languages that have a test only",
+        _XTREME,
+        without="kk th tl yo",
+    ),
+    # LAReQA is of XTREME-R too, but its evaluate.py reads no files of it; it lists XCOPA in two
+    # groups.
+    "xtreme-r": _of(
+        "xtreme-r",
+        "XTREME-R (Ruder et al. 2021): the nine of its ten tasks that are scored from files",
+        {
+            "classification": "xnli xcopa",
+            "multi_choice": "xcopa",
+            "tagging": "udpos panx",
+            "qa": "xquad mlqa tydiqa",
+            "retrieval": "mewslix tatoeba",
+        },
+        more=True,
+    ),
 }

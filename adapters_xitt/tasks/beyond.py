@@ -1,5 +1,5 @@
-"""Beyond XTREME and XTREME-R: languages of Africa and of the Americas, Universal NER, and translations that others
-made of items of these benchmarks, which are told to be theirs."""
+"""Beyond XTREME and XTREME-R: languages of Africa and of the Americas, Universal NER, and
+translations that others made of items of these benchmarks, which are told to be theirs."""
 
 from __future__ import annotations
 
@@ -10,44 +10,102 @@ from adapters_xitt.tasks.record import Task
 from adapters_xitt.tasks.xtreme import NER, UPOS
 
 # Our codes and the folders' (ISO 639-3).
-MASAKHANE = {"bm": "bam", "bbj": "bbj", "ee": "ewe", "fon": "fon", "ha": "hau", "ig": "ibo", "rw": "kin", "lg": "lug",
-             "luo": "luo", "mos": "mos", "ny": "nya", "pcm": "pcm", "sn": "sna", "sw": "swa", "tn": "tsn", "tw": "twi",
-             "wo": "wol", "xh": "xho", "yo": "yor", "zu": "zul"}
+MASAKHANE = {
+    "bm": "bam",
+    "bbj": "bbj",
+    "ee": "ewe",
+    "fon": "fon",
+    "ha": "hau",
+    "ig": "ibo",
+    "rw": "kin",
+    "lg": "lug",
+    "luo": "luo",
+    "mos": "mos",
+    "ny": "nya",
+    "pcm": "pcm",
+    "sn": "sna",
+    "sw": "swa",
+    "tn": "tsn",
+    "tw": "twi",
+    "wo": "wol",
+    "xh": "xho",
+    "yo": "yor",
+    "zu": "zul",
+}
 DATED = ("B-DATE", "B-LOC", "B-ORG", "B-PER", "I-DATE", "I-LOC", "I-ORG", "I-PER", "O")
 
-_TREEBANKS = {"en": "English-EWT/en_ewt", "ceb": "Cebuano-GJA/ceb_gja", "da": "Danish-DDT/da_ddt",
-              "hr": "Croatian-SET/hr_set", "pt": "Portuguese-Bosque/pt_bosque", "sk": "Slovak-SNK/sk_snk",
-              "sr": "Serbian-SET/sr_set", "sv": "Swedish-Talbanken/sv_talbanken", "tl": "Tagalog-TRG/tl_trg",
-              "zh": "Chinese-GSDSIMP/zh_gsdsimp"}
-_PUD = {code: f"{name}-PUD/{code}_pud" for code, name in {
-    "en": "English", "de": "German", "pt": "Portuguese", "ru": "Russian", "sv": "Swedish", "zh": "Chinese",
-    "ar": "Arabic", "cs": "Czech", "es": "Spanish", "fi": "Finnish", "fr": "French", "hi": "Hindi", "id": "Indonesian",
-    "is": "Icelandic", "it": "Italian", "ja": "Japanese", "ko": "Korean", "pl": "Polish", "th": "Thai",
-    "tr": "Turkish"}.items()}
+_TREEBANKS = {
+    "en": "English-EWT/en_ewt",
+    "ceb": "Cebuano-GJA/ceb_gja",
+    "da": "Danish-DDT/da_ddt",
+    "hr": "Croatian-SET/hr_set",
+    "pt": "Portuguese-Bosque/pt_bosque",
+    "sk": "Slovak-SNK/sk_snk",
+    "sr": "Serbian-SET/sr_set",
+    "sv": "Swedish-Talbanken/sv_talbanken",
+    "tl": "Tagalog-TRG/tl_trg",
+    "zh": "Chinese-GSDSIMP/zh_gsdsimp",
+}
+_PUD = {
+    code: f"{name}-PUD/{code}_pud"
+    for code, name in {
+        "en": "English",
+        "de": "German",
+        "pt": "Portuguese",
+        "ru": "Russian",
+        "sv": "Swedish",
+        "zh": "Chinese",
+        "ar": "Arabic",
+        "cs": "Czech",
+        "es": "Spanish",
+        "fi": "Finnish",
+        "fr": "French",
+        "hi": "Hindi",
+        "id": "Indonesian",
+        "is": "Icelandic",
+        "it": "Italian",
+        "ja": "Japanese",
+        "ko": "Korean",
+        "pl": "Polish",
+        "th": "Thai",
+        "tr": "Turkish",
+    }.items()
+}
 _UNER_PUD = ("en", "de", "pt", "ru", "sv", "zh")
 
 _MASAKHANER = Task(
     name="masakhaner",
     kind="tagging",
     group="tagging",
-    about="named entities and dates in news of twenty African languages (MasakhaNER 2.0); it has no English",
+    about=(
+        "named entities and dates in news of twenty African languages (MasakhaNER 2.0); it has no"
+        " English"
+    ),
     languages=tuple(MASAKHANE),
     codes=MASAKHANE,
     reader="conll_columns",
-    files={split: (f"masakhaner/MasakhaNER2.0/data/{{lang}}/{split}.txt",) for split in ("train", "dev", "test")},
+    files={
+        split: (f"masakhaner/MasakhaNER2.0/data/{{lang}}/{split}.txt",)
+        for split in ("train", "dev", "test")
+    },
     labels=DATED,
     metric="tag_f1",
     headline="f1",
     origin="masakhaner",
     source="masakhane-io/masakhane-ner MasakhaNER2.0/data/",
-    hint="MasakhaNER has no English: say in which of its languages training reads, tasks.masakhaner.trained_in: [sw]; "
-         "or take masakhaner-nodate, which English data trains",
+    hint=(
+        "MasakhaNER has no English: say in which of its languages training reads,"
+        " tasks.masakhaner.trained_in: [sw]; or take masakhaner-nodate, which English data trains"
+    ),
 )
 _UNER = Task(
     name="uner",
     kind="tagging",
     group="tagging",
-    about="named entities on Universal Dependencies (Universal NER v1), a treebank of its own per language",
+    about=(
+        "named entities on Universal Dependencies (Universal NER v1), a treebank of its own per"
+        " language"
+    ),
     languages=tuple(_TREEBANKS),
     codes=_TREEBANKS,
     reader="conll_columns",
@@ -86,7 +144,10 @@ BEYOND = (
     replace(
         _MASAKHANER,
         name="masakhaner-nodate",
-        about="MasakhaNER 2.0 with dates read as no entity, so that English data of three types trains it",
+        about=(
+            "MasakhaNER 2.0 with dates read as no entity, so that English data of three types"
+            " trains it"
+        ),
         options={"aliases": {"B-DATE": "O", "I-DATE": "O"}},
         labels=NER,
         trained_on="uner",
@@ -109,12 +170,16 @@ BEYOND = (
         name="pud",
         kind="tagging",
         group="tagging",
-        about="universal part-of-speech tags of one text in twenty languages (Parallel Universal Dependencies)",
+        about=(
+            "universal part-of-speech tags of one text in twenty languages (Parallel Universal"
+            " Dependencies)"
+        ),
         languages=tuple(_PUD),
         codes=_PUD,
         reader="conllu",
         files={"test": ("ud/UD_{lang}-ud-test.conllu",)},
-        # Words as UDPOS has them, which these sentences are a part of; some treebanks have numbers of their own.
+        # Words as UDPOS has them, which these sentences are a part of; some treebanks have numbers
+        # of their own.
         options={"multiword": "fused", "numbered": True},
         labels=UPOS,
         metric="tag_f1",
@@ -139,7 +204,10 @@ BEYOND = (
         name="myxnli",
         about="XNLI's dev and test items in Burmese (myXNLI)",
         languages=("my",),
-        files={split: (f"myxnli/output/{{lang}}/{{lang}}.genre.{split}.tsv",) for split in ("dev", "test")},
+        files={
+            split: (f"myxnli/output/{{lang}}/{{lang}}.genre.{split}.tsv",)
+            for split in ("dev", "test")
+        },
         options={"columns": ("sentence1_my", "sentence2_my", "label"), "quoting": False},
         source="akhtet/myXNLI output/",
     ),
@@ -150,8 +218,13 @@ BEYOND = (
         about="SQuAD v1.1 by machine in Spanish (SQuAD-es)",
         languages=("es",),
         reader="squad_json",
-        files={split: (f"squad-es/SQuAD-{{lang}}-v1.1/{split}-v1.1-{{lang}}.json",
-                       f"squad-es/SQuAD-{{lang}}-v1.1/{split}-v1.1-{{lang}}_small.json") for split in ("train", "dev")},
+        files={
+            split: (
+                f"squad-es/SQuAD-{{lang}}-v1.1/{split}-v1.1-{{lang}}.json",
+                f"squad-es/SQuAD-{{lang}}-v1.1/{split}-v1.1-{{lang}}_small.json",
+            )
+            for split in ("train", "dev")
+        },
         metric="squad",
         headline="mean",
         origin="squad",
@@ -165,14 +238,27 @@ BEYOND = (
     replace(
         _XNLI,
         name="americasnli",
-        about="inference in ten indigenous languages of the Americas, translated from XNLI's Spanish (AmericasNLI)",
+        about=(
+            "inference in ten indigenous languages of the Americas, translated from XNLI's Spanish"
+            " (AmericasNLI)"
+        ),
         languages=("ay", "bzd", "cni", "gn", "hch", "nah", "oto", "qu", "shp", "tar"),
         codes={"ay": "aym", "qu": "quy"},
-        files={split: (f"americasnli/data/anli_final/{split}/{{lang}}.tsv",
-                       f"americasnli/anli_final/{split}/{{lang}}.tsv") for split in ("dev", "test")},
-        # Its ids are XNLI's rows, counted from these (the labels agree, all 150 of each split at hand).
-        options={"columns": ("premise", "hypothesis", "label"), "own": "id", "quoting": False,
-                 "first": {"dev": 12451, "test": 25051}},
+        files={
+            split: (
+                f"americasnli/data/anli_final/{split}/{{lang}}.tsv",
+                f"americasnli/anli_final/{split}/{{lang}}.tsv",
+            )
+            for split in ("dev", "test")
+        },
+        # Its ids are XNLI's rows, counted from these (the labels agree, all 150 of each split at
+        # hand).
+        options={
+            "columns": ("premise", "hypothesis", "label"),
+            "own": "id",
+            "quoting": False,
+            "first": {"dev": 12451, "test": 25051},
+        },
         source="abteen/americasnli data/anli_final/",
     ),
 )

@@ -1,5 +1,5 @@
-"""The tasks of the project's own small world (`adapters_xitt.demo`), in the origins' formats, so that a grid runs
-with no download."""
+"""The tasks of the project's own small world (`adapters_xitt.demo`), in the origins' formats, so
+that a grid runs with no download."""
 
 from __future__ import annotations
 

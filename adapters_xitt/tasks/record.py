@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-# What a model does with an input. The encoding, the head and the decoding of a kind each have one row elsewhere.
+# What a model does with an input. The encoding, the head and the decoding of a kind each have one
+# row elsewhere.
 KINDS = {
     "pair": "one label for two texts",
     "tagging": "one label per word",
@@ -20,69 +21,108 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
-    """A way to read and score a task, where sources disagree; each field counts for the kinds that it names."""
+    """A way to read and score a task, where sources disagree; each field counts for the kinds that
+    it names."""
 
     name: str
     why: str  # who does it so, and what speaks for it
-    # retrieval, mining, ranking: share of the encoder's layers; 14/24 is `hidden_states[14]` of XLM-R Large
+    # retrieval, mining, ranking: share of the encoder's layers; 14/24 is `hidden_states[14]` of
+    # XLM-R Large
     layer: float = 14 / 24
-    pooling: str = "mean"  # the same: over the tokens, `<s>` and `</s>` among them; "first": the vector of `<s>`
+    # the same: over the tokens, `<s>` and `</s>` among them; "first": the vector of `<s>`
+    pooling: str = "mean"
     context: bool = False  # ranking: whether a candidate's paragraph follows it, in one sequence
-    separators: int = 1  # tagging: the `</s>` at the end of a window, which holds as many pieces less
-    unknown: bool = False  # tagging: whether a word longer than a window is read as `<unk>`, else its first pieces are
-    best_of: str = "all"  # qa: the tokens of a window whose 20 best starts and ends are paired: all | context
+    # tagging: the `</s>` at the end of a window, which holds as many pieces less
+    separators: int = 1
+    # tagging: whether a word longer than a window is read as `<unk>`, else its first pieces are
+    unknown: bool = False
+    # qa: the tokens of a window whose 20 best starts and ends are paired: all | context
+    best_of: str = "all"
 
 
 MEAN_14 = Convention(
-    name="mean-14", layer=14 / 24, pooling="mean",
-    why="jiant for both tasks, XTREME for Tatoeba (index 13 of the last 24): what both papers say, so the default")
+    name="mean-14",
+    layer=14 / 24,
+    pooling="mean",
+    why=(
+        "jiant for both tasks, XTREME for Tatoeba (index 13 of the last 24): what both papers say,"
+        " so the default"
+    ),
+)
 XTREME_WINDOWS = Convention(
-    name="xtreme-windows", separators=2, unknown=True,
-    why="XTREME's utils_preprocess.py and utils_tag.py: 125 pieces of 128, `<s> … </s></s>`")
+    name="xtreme-windows",
+    separators=2,
+    unknown=True,
+    why="XTREME's utils_preprocess.py and utils_tag.py: 125 pieces of 128, `<s> … </s></s>`",
+)
 FULL_WINDOWS = Convention(
-    name="full-windows", why="`<s> … </s>`, as a text alone is packed elsewhere: 126 pieces of 128")
+    name="full-windows", why="`<s> … </s>`, as a text alone is packed elsewhere: 126 pieces of 128"
+)
 BEST_OF_ALL = Convention(
-    name="best-of-all", best_of="all",
-    why="compute_predictions_logits of transformers, which XTREME calls: the 20 best starts and ends among all tokens "
-        "of a window (padding, which depends on the batch, left out), then those outside the context dropped")
+    name="best-of-all",
+    best_of="all",
+    why=(
+        "compute_predictions_logits of transformers, which XTREME calls: the 20 best starts and"
+        " ends among all tokens of a window (padding, which depends on the batch, left out), then"
+        " those outside the context dropped"
+    ),
+)
 BEST_OF_CONTEXT = Convention(
-    name="best-of-context", best_of="context",
-    why="the 20 best among the tokens that an answer may start or end with: an answer is always found")
+    name="best-of-context",
+    best_of="context",
+    why=(
+        "the 20 best among the tokens that an answer may start or end with: an answer is always"
+        " found"
+    ),
+)
 CONVENTIONS = {
-    "retrieval": (MEAN_14,), "mining": (MEAN_14,), "ranking": (MEAN_14,),
-    "tagging": (XTREME_WINDOWS, FULL_WINDOWS), "qa": (BEST_OF_ALL, BEST_OF_CONTEXT),
+    "retrieval": (MEAN_14,),
+    "mining": (MEAN_14,),
+    "ranking": (MEAN_14,),
+    "tagging": (XTREME_WINDOWS, FULL_WINDOWS),
+    "qa": (BEST_OF_ALL, BEST_OF_CONTEXT),
 }
 PLAIN = Convention(name="plain", why="sources agree")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task. File patterns are relative to the data folder; `{lang}` stands for a language, and of several patterns
-    the first one that exists is read. A pattern "one + two" is several files, of which all are read in order."""
+    """One task. File patterns are relative to the data folder; `{lang}` stands for a language, and
+    of several patterns the first one that exists is read. A pattern "one + two" is several files,
+    of which all are read in order."""
 
     name: str
     kind: str  # a key of KINDS
     group: str  # classification | tagging | qa | retrieval | multi_choice | language_modelling
     about: str  # one line for people
-    languages: tuple[str, ...]  # tested languages, in the benchmark's order: what a recipe's "all" means
-    more: tuple[str, ...] = ()  # those that XTREME-R adds; a recipe names them, or says `languages: xtreme-r`
-    codes: Mapping[str, str] = field(default_factory=dict)  # what `{lang}` stands for where it isn't our code
+    # tested languages, in the benchmark's order: what a recipe's "all" means
+    languages: tuple[str, ...]
+    # those that XTREME-R adds; a recipe names them, or says `languages: xtreme-r`
+    more: tuple[str, ...] = ()
+    # what `{lang}` stands for where it isn't our code
+    codes: Mapping[str, str] = field(default_factory=dict)
     reader: str  # a key of sources.READERS
     files: Mapping[str, tuple[str, ...]]  # split -> patterns
-    gold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # split -> patterns of labels kept apart
+    # split -> patterns of labels kept apart
+    gold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     options: Mapping[str, object] = field(default_factory=dict)  # passed to the reader
     labels: tuple[str, ...] = ()
-    open: bool = False  # only the data knows the labels: those of a file below, or of the training split
+    # only the data knows the labels: those of a file below, or of the training split
+    open: bool = False
     label_files: tuple[str, ...] = ()
     joins: tuple[str, ...] = ()  # the tasks whose rows, one task after another, are this one's
     metric: str  # a key of metrics.METRICS
     headline: str  # the score that stands in the grid
-    trained_on: str | None = None  # the task whose English data trains this one; None: its own train split
+    # the task whose English data trains this one; None: its own train split
+    trained_on: str | None = None
     train: str = "train"  # what training reads: a split or a slice of one, "train[:90%]"
-    selection: str = "dev"  # what picks the best step: a split or slice in the training language, never a test
-    origin: str  # namespace of the item ids; tasks with one origin share items (XQuAD's are SQuAD dev's)
+    # what picks the best step: a split or slice in the training language, never a test
+    selection: str = "dev"
+    # namespace of the item ids; tasks with one origin share items (XQuAD's are SQuAD dev's)
+    origin: str
     derived_from: tuple[str, ...] = ()  # origins whose items these are translations or copies of
-    conventions: tuple[Convention, ...] = ()  # the ways it is read, the default first; none: those of its kind
+    # the ways it is read, the default first; none: those of its kind
+    conventions: tuple[Convention, ...] = ()
     lengths: Mapping[str, int] = field(default_factory=dict)  # caps that aren't its kind's
     fitted: str = ""  # the split that a threshold is fitted on, in the language that is tested
     unanswerable: bool = False  # questions may have no answer in their context
@@ -92,7 +132,8 @@ class Task:
 
     @property
     def trains(self) -> bool:
-        """Whether a module can be trained for this task; retrieval of any kind reads the encoder as it is."""
+        """Whether a module can be trained for this task; retrieval of any kind reads the encoder as
+        it is."""
         return self.kind not in ("retrieval", "mining", "ranking")
 
     @property

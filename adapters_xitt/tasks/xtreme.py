@@ -1,28 +1,57 @@
 """The nine targets of XTREME (Hu et al. 2020), files as its `scripts/download_data.sh` leaves them.
 
-Language lists are those of `evaluate.py` (google-research/xtreme 838c13b). Test labels, which XTREME's preprocessing
-blanks, lie in a second tree, `xtreme_labels/`, in the layout that `evaluate.py --label_folder` reads."""
+Language lists are those of `evaluate.py` (google-research/xtreme 838c13b). Test labels, which
+XTREME's preprocessing blanks, lie in a second tree, `xtreme_labels/`, in the layout that
+`evaluate.py --label_folder` reads."""
 
 from __future__ import annotations
 
 from adapters_xitt.tasks.intermediate import NLI
 from adapters_xitt.tasks.record import MEAN_14, Convention, Task
 
-UPOS = ("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT",
-        "SCONJ", "SYM", "VERB", "X")
+UPOS = (
+    "ADJ",
+    "ADP",
+    "ADV",
+    "AUX",
+    "CCONJ",
+    "DET",
+    "INTJ",
+    "NOUN",
+    "NUM",
+    "PART",
+    "PRON",
+    "PROPN",
+    "PUNCT",
+    "SCONJ",
+    "SYM",
+    "VERB",
+    "X",
+)
 NER = ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")
 
-# Ways to read a sentence's vector, after XTREME's and jiant's code (protocol of both papers: "the mean of layer 14").
+# Ways to read a sentence's vector, after XTREME's and jiant's code (protocol of both papers: "the
+# mean of layer 14").
 MEAN_20 = Convention(
-    name="mean-20", layer=20 / 24, pooling="mean",
-    why="XTREME's BUCC script of 2020: layer 20 by a missing option, its pooling option ignored until 287a7b7")
+    name="mean-20",
+    layer=20 / 24,
+    pooling="mean",
+    why=(
+        "XTREME's BUCC script of 2020: layer 20 by a missing option, its pooling option ignored"
+        " until 287a7b7"
+    ),
+)
 FIRST_20 = Convention(
-    name="first-20", layer=20 / 24, pooling="first",
-    why="XTREME's BUCC script since 287a7b7: the vector of <s> at layer 20")
+    name="first-20",
+    layer=20 / 24,
+    pooling="first",
+    why="XTREME's BUCC script since 287a7b7: the vector of <s> at layer 20",
+)
 
 
 def in_xtreme(folder: str, name: str) -> tuple[str, ...]:
-    """The two places of a file: in a data folder that holds the XTREME tree, or in the tree itself."""
+    """The two places of a file: in a data folder that holds the XTREME tree, or in the tree
+    itself."""
     return f"xtreme/{folder}/{name}", f"{folder}/{name}"
 
 
@@ -32,7 +61,23 @@ XTREME = (
         kind="pair",
         group="classification",
         about="natural language inference, professionally translated (XNLI)",
-        languages=("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"),
+        languages=(
+            "ar",
+            "bg",
+            "de",
+            "el",
+            "en",
+            "es",
+            "fr",
+            "hi",
+            "ru",
+            "sw",
+            "th",
+            "tr",
+            "ur",
+            "vi",
+            "zh",
+        ),
         reader="pairs_tsv",
         files={split: in_xtreme("xnli", split + "-{lang}.tsv") for split in ("dev", "test")},
         gold={"test": ("xtreme_labels/xnli/test-{lang}.tsv",)},
@@ -51,7 +96,9 @@ XTREME = (
         about="paraphrase or not, with high word overlap (PAWS-X)",
         languages=("de", "en", "es", "fr", "ja", "ko", "zh"),
         reader="pairs_tsv",
-        files={split: in_xtreme("pawsx", split + "-{lang}.tsv") for split in ("train", "dev", "test")},
+        files={
+            split: in_xtreme("pawsx", split + "-{lang}.tsv") for split in ("train", "dev", "test")
+        },
         gold={"test": ("xtreme_labels/pawsx/test-{lang}.tsv",)},
         labels=("0", "1"),
         metric="accuracy",
@@ -64,13 +111,50 @@ XTREME = (
         name="udpos",
         kind="tagging",
         group="tagging",
-        about="universal part-of-speech tags (UD 2.5); F1 over runs of equal tags, token accuracy beside it",
-        languages=("af", "ar", "bg", "de", "el", "en", "es", "et", "eu", "fa", "fi", "fr", "he", "hi", "hu", "id",
-                   "it", "ja", "kk", "ko", "mr", "nl", "pt", "ru", "ta", "te", "th", "tl", "tr", "ur", "vi", "yo",
-                   "zh"),
+        about=(
+            "universal part-of-speech tags (UD 2.5); F1 over runs of equal tags, token accuracy"
+            " beside it"
+        ),
+        languages=(
+            "af",
+            "ar",
+            "bg",
+            "de",
+            "el",
+            "en",
+            "es",
+            "et",
+            "eu",
+            "fa",
+            "fi",
+            "fr",
+            "he",
+            "hi",
+            "hu",
+            "id",
+            "it",
+            "ja",
+            "kk",
+            "ko",
+            "mr",
+            "nl",
+            "pt",
+            "ru",
+            "ta",
+            "te",
+            "th",
+            "tl",
+            "tr",
+            "ur",
+            "vi",
+            "yo",
+            "zh",
+        ),
         more=("lt", "pl", "uk", "wo", "ro"),
         reader="tags_tsv",
-        files={split: in_xtreme("udpos", split + "-{lang}.tsv") for split in ("train", "dev", "test")},
+        files={
+            split: in_xtreme("udpos", split + "-{lang}.tsv") for split in ("train", "dev", "test")
+        },
         gold={"test": ("xtreme_labels/udpos/test-{lang}.tsv",)},
         labels=UPOS,
         metric="tag_f1",
@@ -84,12 +168,53 @@ XTREME = (
         kind="tagging",
         group="tagging",
         about="named entities of Wikipedia (WikiANN, PAN-X)",
-        languages=("af", "ar", "bg", "bn", "de", "el", "en", "es", "et", "eu", "fa", "fi", "fr", "he", "hi", "hu",
-                   "id", "it", "ja", "jv", "ka", "kk", "ko", "ml", "mr", "ms", "my", "nl", "pt", "ru", "sw", "ta",
-                   "te", "th", "tl", "tr", "ur", "vi", "yo", "zh"),
+        languages=(
+            "af",
+            "ar",
+            "bg",
+            "bn",
+            "de",
+            "el",
+            "en",
+            "es",
+            "et",
+            "eu",
+            "fa",
+            "fi",
+            "fr",
+            "he",
+            "hi",
+            "hu",
+            "id",
+            "it",
+            "ja",
+            "jv",
+            "ka",
+            "kk",
+            "ko",
+            "ml",
+            "mr",
+            "ms",
+            "my",
+            "nl",
+            "pt",
+            "ru",
+            "sw",
+            "ta",
+            "te",
+            "th",
+            "tl",
+            "tr",
+            "ur",
+            "vi",
+            "yo",
+            "zh",
+        ),
         more=("qu", "pl", "uk", "az", "lt", "pa", "gu", "ro"),
         reader="tags_tsv",
-        files={split: in_xtreme("panx", split + "-{lang}.tsv") for split in ("train", "dev", "test")},
+        files={
+            split: in_xtreme("panx", split + "-{lang}.tsv") for split in ("train", "dev", "test")
+        },
         gold={"test": ("xtreme_labels/panx/test-{lang}.tsv",)},
         labels=NER,
         metric="tag_f1",
@@ -119,12 +244,18 @@ XTREME = (
         name="mlqa",
         kind="qa",
         group="qa",
-        about="questions on aligned Wikipedia sentences; context and question in one language (MLQA)",
+        about=(
+            "questions on aligned Wikipedia sentences; context and question in one language (MLQA)"
+        ),
         languages=("en", "es", "de", "ar", "hi", "vi", "zh"),
         reader="squad_json",
-        files={split: (f"mlqa/MLQA_V1/{split}/{split}-context-{{lang}}-question-{{lang}}.json",
-                       f"xtreme/mlqa/MLQA_V1/{split}/{split}-context-{{lang}}-question-{{lang}}.json")
-               for split in ("dev", "test")},
+        files={
+            split: (
+                f"mlqa/MLQA_V1/{split}/{split}-context-{{lang}}-question-{{lang}}.json",
+                f"xtreme/mlqa/MLQA_V1/{split}/{split}-context-{{lang}}-question-{{lang}}.json",
+            )
+            for split in ("dev", "test")
+        },
         metric="mlqa",
         headline="mean",
         trained_on="squad",
@@ -136,15 +267,21 @@ XTREME = (
         name="tydiqa",
         kind="qa",
         group="qa",
-        about="questions by people who did not know the answer (TyDiQA-GoldP); XTREME's test is its dev",
+        about=(
+            "questions by people who did not know the answer (TyDiQA-GoldP); XTREME's test is"
+            " its dev"
+        ),
         languages=("en", "ar", "bn", "fi", "id", "ko", "ru", "sw", "te"),
         reader="squad_json",
-        files={"train": in_xtreme("tydiqa", "tydiqa-goldp-v1.1-train/tydiqa.goldp.{lang}.train.json"),
-               "test": in_xtreme("tydiqa", "tydiqa-goldp-v1.1-dev/tydiqa.goldp.{lang}.dev.json")},
+        files={
+            "train": in_xtreme("tydiqa", "tydiqa-goldp-v1.1-train/tydiqa.goldp.{lang}.train.json"),
+            "test": in_xtreme("tydiqa", "tydiqa-goldp-v1.1-dev/tydiqa.goldp.{lang}.dev.json"),
+        },
         gold={"test": ("xtreme_labels/tydiqa/test-{lang}.json",)},
         metric="squad",
         headline="mean",
-        # GoldP has no third split: a tenth of its English training data picks the step, never the test.
+        # GoldP has no third split: a tenth of its English training data picks the step, never the
+        # test.
         train="train[:90%]",
         selection="train[90%:]",
         origin="tydiqa",
@@ -158,9 +295,17 @@ XTREME = (
         about="parallel sentences hidden in two large collections (BUCC 2018)",
         languages=("de", "fr", "ru", "zh"),
         reader="bucc_tsv",
-        files={split: in_xtreme("bucc2018", "{lang}-en." + split + ".{lang}") for split in ("dev", "test")},
-        gold={"dev": in_xtreme("bucc2018", "{lang}-en.dev.gold"),
-              "test": ("xtreme_labels/bucc2018/test-{lang}.tsv", *in_xtreme("bucc2018", "{lang}-en.test.gold"))},
+        files={
+            split: in_xtreme("bucc2018", "{lang}-en." + split + ".{lang}")
+            for split in ("dev", "test")
+        },
+        gold={
+            "dev": in_xtreme("bucc2018", "{lang}-en.dev.gold"),
+            "test": (
+                "xtreme_labels/bucc2018/test-{lang}.tsv",
+                *in_xtreme("bucc2018", "{lang}-en.test.gold"),
+            ),
+        },
         options={"other": "{lang}-en.{split}.en"},
         metric="bucc",
         headline="f1",
@@ -172,10 +317,48 @@ XTREME = (
         name="tatoeba",
         kind="retrieval",
         group="retrieval",
-        about="find the translation of an English sentence among up to 1,000 (Tatoeba, LASER's selection)",
-        languages=("af", "ar", "bg", "bn", "de", "el", "es", "et", "eu", "fa", "fi", "fr", "he", "hi", "hu", "id",
-                   "it", "ja", "jv", "ka", "kk", "ko", "ml", "mr", "nl", "pt", "ru", "sw", "ta", "te", "th", "tl",
-                   "tr", "ur", "vi", "zh"),
+        about=(
+            "find the translation of an English sentence among up to 1,000 (Tatoeba, LASER's"
+            " selection)"
+        ),
+        languages=(
+            "af",
+            "ar",
+            "bg",
+            "bn",
+            "de",
+            "el",
+            "es",
+            "et",
+            "eu",
+            "fa",
+            "fi",
+            "fr",
+            "he",
+            "hi",
+            "hu",
+            "id",
+            "it",
+            "ja",
+            "jv",
+            "ka",
+            "kk",
+            "ko",
+            "ml",
+            "mr",
+            "nl",
+            "pt",
+            "ru",
+            "sw",
+            "ta",
+            "te",
+            "th",
+            "tl",
+            "tr",
+            "ur",
+            "vi",
+            "zh",
+        ),
         more=("az", "lt", "pl", "uk", "ro"),
         reader="parallel_lines",
         files={"test": in_xtreme("tatoeba", "{lang}-en.{lang}")},

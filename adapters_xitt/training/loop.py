@@ -1,7 +1,8 @@
-"""The training loop: a cohort of modules over one stream of batches, each with its own head and optimiser.
+"""The training loop: a cohort of modules over one stream of batches, each with its own head and
+optimiser.
 
-Everything random is drawn anew from (seed, task, step, micro-batch), so that grouping, stopping and resuming keep the
-bits. A cohort of one is ordinary training."""
+Everything random is drawn anew from (seed, task, step, micro-batch), so that grouping, stopping and
+resuming keep the bits. A cohort of one is ordinary training."""
 
 from __future__ import annotations
 
@@ -28,7 +29,17 @@ from adapters_xitt.training import memory
 from adapters_xitt.training.sampler import Data, Stream, derive
 
 # What AdamW keeps of a parameter: torch's, and bitsandbytes'.
-MOMENTS = ("exp_avg", "exp_avg_sq", "step", "state1", "state2", "qmap1", "qmap2", "absmax1", "absmax2")
+MOMENTS = (
+    "exp_avg",
+    "exp_avg_sq",
+    "step",
+    "state1",
+    "state2",
+    "qmap1",
+    "qmap2",
+    "absmax1",
+    "absmax2",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +53,12 @@ class Settings:
     weight_decay: float = 0.01  # not on biases and one-dimensional tensors
     clip: float = 1.0  # gradient norm
     tokens: int = 4096  # tokens a micro-batch may hold, padding included
-    evaluate_every: int | None = None  # steps between looks at the selection split; None: ten looks in all
+    # steps between looks at the selection split; None: ten looks in all
+    evaluate_every: int | None = None
     patience: int | None = None  # looks without a better score before a row stops; None: never
     optimizer: str = "32"  # AdamW's moments; 8bit: bitsandbytes'
-    more_steps: int = 0  # steps on top: the control that trains the target for the intermediate's steps too
+    # steps on top: the control that trains the target for the intermediate's steps too
+    more_steps: int = 0
     dropout: float | None = None  # of the encoder's own layers; None: as its configuration says
 
     def steps(self, epoch: float) -> int:
@@ -62,17 +75,26 @@ class Settings:
         return asdict(self)
 
     def resolved(self, total: int) -> dict[str, Any]:
-        """What decides the numbers of `total` steps, for keys; dropout and batch sizes are resolved elsewhere. A
-        micro-batch's size decides them within rounding, and what dropout draws."""
+        """What decides the numbers of `total` steps, for keys; dropout and batch sizes are resolved
+        elsewhere. A micro-batch's size decides them within rounding, and what dropout draws."""
         every = min(self.look_every(total), total)
         looks = math.ceil(total / every)
         # The first look is always the best so far, and stopping at the last one stops nothing.
-        patience = self.patience if self.patience is not None and self.patience <= looks - 2 else None
-        warmup = _warmup_steps(total, self.warmup) if total > 1 else 0  # a single step has the whole rate
-        return {"steps": total, "warmup_steps": warmup, "evaluate_every": every,
-                "weight_decay": float(self.weight_decay), "clip": float(self.clip), "tokens": self.tokens,
-                **({"patience": patience} if patience is not None else {}),
-                **({"optimizer": self.optimizer} if self.optimizer != "32" else {})}
+        patience = (
+            self.patience if self.patience is not None and self.patience <= looks - 2 else None
+        )
+        # a single step has the whole rate
+        warmup = _warmup_steps(total, self.warmup) if total > 1 else 0
+        return {
+            "steps": total,
+            "warmup_steps": warmup,
+            "evaluate_every": every,
+            "weight_decay": float(self.weight_decay),
+            "clip": float(self.clip),
+            "tokens": self.tokens,
+            **({"patience": patience} if patience is not None else {}),
+            **({"optimizer": self.optimizer} if self.optimizer != "32" else {}),
+        }
 
 
 @dataclass
@@ -89,19 +111,33 @@ class Row:
     scaler: Any = None  # of the loss, in fp16; its own for every row, so that rows stay apart
     step: int = 0  # steps taken
     best: dict[str, Tensor] = field(default_factory=dict)
-    state: dict[str, Any] = field(default_factory=lambda: {"best_score": None, "best_step": 0, "worse": 0,
-                                                           "stopped": False, "loss": None, "history": []})
+    state: dict[str, Any] = field(
+        default_factory=lambda: {
+            "best_score": None,
+            "best_step": 0,
+            "worse": 0,
+            "stopped": False,
+            "loss": None,
+            "history": [],
+        }
+    )
 
     def named(self) -> dict[str, nn.Parameter]:
         """Everything that is trained: `encoder.` and `head.` names."""
-        return {**{f"encoder.{name}": value for name, value in self.module.items()},
-                **{f"head.{space}.{name}": value for space, head in self.heads.items()
-                   for name, value in head.named_parameters()}}
+        return {
+            **{f"encoder.{name}": value for name, value in self.module.items()},
+            **{
+                f"head.{space}.{name}": value
+                for space, head in self.heads.items()
+                for name, value in head.named_parameters()
+            },
+        }
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What training gave: the tensors at the best look, and how it went; `failed` says why there are none to use."""
+    """What training gave: the tensors at the best look, and how it went; `failed` says why there
+    are none to use."""
 
     tensors: dict[str, Tensor]
     metrics: dict[str, Any]
@@ -128,10 +164,21 @@ class Watch(Protocol):
     def say(self, text: str) -> None: ...
 
 
-def train(rows: Sequence[Row], data: Sequence[Data], settings: Settings, *, rig: Rig, fabric: Fabric, seed: int,
-          total: int, keeper: Keeper, watch: Watch, keep_every: float = 60.0) -> list[Trained]:
-    """Trains `rows` for `total` steps, one portion of `data` a step; resumes those that `keeper` has half done.
-    `keep_every` is in seconds."""
+def train(
+    rows: Sequence[Row],
+    data: Sequence[Data],
+    settings: Settings,
+    *,
+    rig: Rig,
+    fabric: Fabric,
+    seed: int,
+    total: int,
+    keeper: Keeper,
+    watch: Watch,
+    keep_every: float = 60.0,
+) -> list[Trained]:
+    """Trains `rows` for `total` steps, one portion of `data` a step; resumes those that `keeper`
+    has half done. `keep_every` is in seconds."""
     every = settings.look_every(total)
     for row in rows:
         _prepare(row, settings, fabric)
@@ -157,15 +204,25 @@ def train(rows: Sequence[Row], data: Sequence[Data], settings: Settings, *, rig:
             for row in going:
                 _keep(row, keeper)
             kept = time.monotonic()
-            # Large states are kept less often: no more than a twentieth of the time goes into keeping.
+            # Large states are kept less often: no more than a twentieth of the time goes into
+            # keeping.
             pause = max(keep_every, 20 * (kept - began))
     return [_finish(row, total) for row in rows]
 
 
-def _fitting_step(rows: Sequence[Row], step: int, total: int, stream: Stream, settings: Settings, rig: Rig,
-                  fabric: Fabric, watch: Watch) -> None:
-    """One step of every row; where memory runs out, again in micro-batches of half the size: the same effective batch,
-    summed in another order. Rows that had taken the step already don't take it twice."""
+def _fitting_step(
+    rows: Sequence[Row],
+    step: int,
+    total: int,
+    stream: Stream,
+    settings: Settings,
+    rig: Rig,
+    fabric: Fabric,
+    watch: Watch,
+) -> None:
+    """One step of every row; where memory runs out, again in micro-batches of half the size: the
+    same effective batch, summed in another order. Rows that had taken the step already don't take
+    it twice."""
     while True:
         left = [row for row in rows if row.step <= step and not row.state["stopped"]]
         try:
@@ -180,24 +237,41 @@ def _fitting_step(rows: Sequence[Row], step: int, total: int, stream: Stream, se
         if rig.encoder.device.type == "cuda":
             torch.cuda.empty_cache()
         stream.halve()
-        watch.say(f"out of memory at step {step + 1}: going on with micro-batches of {stream.budget} tokens")
+        watch.say(
+            f"out of memory at step {step + 1}: going on with micro-batches of {stream.budget}"
+            " tokens"
+        )
 
 
-def _step(rows: Sequence[Row], step: int, total: int, stream: Stream, settings: Settings, rig: Rig, fabric: Fabric
-          ) -> None:
+def _step(
+    rows: Sequence[Row],
+    step: int,
+    total: int,
+    stream: Stream,
+    settings: Settings,
+    rig: Rig,
+    fabric: Fabric,
+) -> None:
     """One optimiser step of every row; the trunk runs once for all where no dropout acts in it."""
     data, arrays, weight = stream.step(step, rig.encoder.files.config["pad_token_id"])
-    batches = [{name: torch.from_numpy(value).to(rig.encoder.device) for name, value in batch.items()}
-               for batch in arrays]
+    batches = [
+        {name: torch.from_numpy(value).to(rig.encoder.device) for name, value in batch.items()}
+        for batch in arrays
+    ]
     depth = _shared_depth(rows, settings, rig)
-    trunks = [_trunk(batch, depth, rig, fabric) for batch in batches] if depth is not None else [None] * len(batches)
+    trunks = (
+        [_trunk(batch, depth, rig, fabric) for batch in batches]
+        if depth is not None
+        else [None] * len(batches)
+    )
     for row in rows:
         row.heads[data.space].train()
         for group in row.optimizer.param_groups:
             group["lr"] = row.learning_rate * _schedule(step, total, settings.warmup)
         summed = 0.0
         for at, (batch, trunk) in enumerate(zip(batches, trunks, strict=True)):
-            rig.activate(row.lowered)  # for every micro-batch: learned weights are part of its graph
+            # for every micro-batch: learned weights are part of its graph
+            rig.activate(row.lowered)
             torch.manual_seed(derive(stream.seed, data.task.name, step, at))
             loss = _loss(row, batch, trunk, depth, data, rig, fabric) / max(weight, 1)
             fabric.backward(row.scaler.scale(loss))
@@ -206,20 +280,27 @@ def _step(rows: Sequence[Row], step: int, total: int, stream: Stream, settings: 
         if penalty is not None:
             fabric.backward(row.scaler.scale(penalty))
         if not math.isfinite(summed):
-            row.state.update(stopped=True, failed=f"the loss is {summed} at step {step + 1}; try a lower learning "
-                             f"rate (now {row.learning_rate:g}) or precision 32")
+            row.state.update(
+                stopped=True,
+                failed=(
+                    f"the loss is {summed} at step {step + 1}; try a lower learning "
+                    f"rate (now {row.learning_rate:g}) or precision 32"
+                ),
+            )
             row.optimizer.zero_grad(set_to_none=True)
             continue
         row.scaler.unscale_(row.optimizer.optimizer)
         torch.nn.utils.clip_grad_norm_(list(row.named().values()), settings.clip)
-        row.scaler.step(row.optimizer.optimizer)  # no step where half precision overflowed, but a smaller scale
+        # no step where half precision overflowed, but a smaller scale
+        row.scaler.step(row.optimizer.optimizer)
         row.scaler.update()
         row.optimizer.zero_grad(set_to_none=True)
         row.step, row.state["loss"] = step + 1, summed
 
 
 def _shared_depth(rows: Sequence[Row], settings: Settings, rig: Rig) -> int | None:
-    """How many layers the rows share; None where each runs its own: dropout in the trunk, or `full`."""
+    """How many layers the rows share; None where each runs its own: dropout in the trunk, or
+    `full`."""
     if any(rig.encoder.files.dropout(settings.dropout)) or any(row.lowered.full for row in rows):
         return None
     return min(row.lowered.depth for row in rows)
@@ -232,8 +313,15 @@ def _trunk(batch: dict[str, Tensor], depth: int, rig: Rig, fabric: Fabric) -> Te
         return rig.encoder.run(rig.encoder.embed(batch["ids"]), batch["mask"], 0, depth)
 
 
-def _loss(row: Row, batch: dict[str, Tensor], trunk: Tensor | None, depth: int | None, data: Data, rig: Rig,
-          fabric: Fabric) -> Tensor:
+def _loss(
+    row: Row,
+    batch: dict[str, Tensor],
+    trunk: Tensor | None,
+    depth: int | None,
+    data: Data,
+    rig: Rig,
+    fabric: Fabric,
+) -> Tensor:
     encoder = rig.encoder_of(row.lowered)
     with fabric.autocast():
         if trunk is None:
@@ -245,7 +333,8 @@ def _loss(row: Row, batch: dict[str, Tensor], trunk: Tensor | None, depth: int |
 
 
 def _schedule(step: int, total: int, warmup: float) -> float:
-    """Share of the learning rate at a step, 0 the first: up over the warm-up, down to zero at the end."""
+    """Share of the learning rate at a step, 0 the first: up over the warm-up, down to zero at the
+    end."""
     rise = _warmup_steps(total, warmup)
     return (step + 1) / rise if step < rise else (total - step) / max(1, total - rise)
 
@@ -260,8 +349,13 @@ def _prepare(row: Row, settings: Settings, fabric: Fabric) -> None:
     for parameter in row.named().values():
         parameter.requires_grad_(True)
         (decay if parameter.ndim > 1 else plain).append(parameter)
-    groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    row.optimizer = fabric.setup_optimizers(_adamw(settings)(groups, lr=row.learning_rate, eps=1e-8))
+    groups = [
+        {"params": decay, "weight_decay": settings.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    row.optimizer = fabric.setup_optimizers(
+        _adamw(settings)(groups, lr=row.learning_rate, eps=1e-8)
+    )
     half = fabric.strategy.precision.precision == "16-mixed"
     row.scaler = torch.amp.GradScaler(fabric.device.type, enabled=half)
 
@@ -270,25 +364,48 @@ def _adamw(settings: Settings) -> Any:
     if settings.optimizer == "32":
         return torch.optim.AdamW
     if not find_spec("bitsandbytes"):
-        raise XittError("optimizer 8bit needs the package bitsandbytes: pip install 'adapters-xitt[quant]'")
+        raise XittError(
+            "optimizer 8bit needs the package bitsandbytes: pip install 'adapters-xitt[quant]'"
+        )
     from bitsandbytes.optim import AdamW8bit
 
     return AdamW8bit
 
 
-def _look(rows: Sequence[Row], step: int, data: Sequence[Data], settings: Settings, rig: Rig, fabric: Fabric,
-          watch: Watch) -> None:
-    """Scores the selection split of every portion; keeps the tensors where the mean headline is the best so far."""
+def _look(
+    rows: Sequence[Row],
+    step: int,
+    data: Sequence[Data],
+    settings: Settings,
+    rig: Rig,
+    fabric: Fabric,
+    watch: Watch,
+) -> None:
+    """Scores the selection split of every portion; keeps the tensors where the mean headline is the
+    best so far."""
     found: list[dict[str, float]] = [{} for _ in rows]
     headlines: list[list[float]] = [[] for _ in rows]
     for one in data:
-        said = predict.say(rig, [Scored(row.lowered, row.heads[one.space]) for row in rows], one.selection,
-                            one.task.kind, fabric=fabric, tokens=settings.tokens, stop=rig.encoder.layers,
-                            tick=watch.tick)
+        said = predict.say(
+            rig,
+            [Scored(row.lowered, row.heads[one.space]) for row in rows],
+            one.selection,
+            one.task.kind,
+            fabric=fabric,
+            tokens=settings.tokens,
+            stop=rig.encoder.layers,
+            tick=watch.tick,
+        )
         for scores, headline, spoken in zip(found, headlines, said, strict=True):
-            new = decode.decode(decode.Said(one.task, one.language, one.selection_rows, one.selection, spoken)).scores
+            new = decode.decode(
+                decode.Said(one.task, one.language, one.selection_rows, one.selection, spoken)
+            ).scores
             headline.append(new[one.task.headline])
-            scores.update(new if len(data) == 1 else {f"{one.name}.{name}": value for name, value in new.items()})
+            scores.update(
+                new
+                if len(data) == 1
+                else {f"{one.name}.{name}": value for name, value in new.items()}
+            )
     for row, scores, headline in zip(rows, found, headlines, strict=True):
         score, state = sum(headline) / len(headline), row.state
         state["history"].append({"step": step, "loss": state["loss"], **scores})
@@ -307,9 +424,12 @@ def _keep(row: Row, keeper: Keeper) -> None:
     tensors = {f"now.{name}": value.detach() for name, value in named.items()}
     tensors |= {f"best.{name}": value for name, value in row.best.items()}
     for name, parameter in named.items():
-        moments = row.optimizer.optimizer.state.get(parameter, {})  # none for a head whose turn has not come yet
+        # none for a head whose turn has not come yet
+        moments = row.optimizer.optimizer.state.get(parameter, {})
         tensors |= {f"{moment}.{name}": torch.as_tensor(value) for moment, value in moments.items()}
-    keeper.save(row.key, tensors, {"step": row.step, "scaler": row.scaler.state_dict(), **row.state})
+    keeper.save(
+        row.key, tensors, {"step": row.step, "scaler": row.scaler.state_dict(), **row.state}
+    )
 
 
 def _resume(row: Row, keeper: Keeper) -> None:
@@ -320,13 +440,23 @@ def _resume(row: Row, keeper: Keeper) -> None:
     row.step = state.pop("step")
     row.scaler.load_state_dict(state.pop("scaler"))
     row.state = state
-    row.best = {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
+    row.best = {
+        name.removeprefix("best."): value
+        for name, value in tensors.items()
+        if name.startswith("best.")
+    }
     for name, parameter in row.named().items():
         parameter.data.copy_(tensors[f"now.{name}"])
-        moments = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in tensors}
+        moments = {
+            moment: tensors[f"{moment}.{name}"]
+            for moment in MOMENTS
+            if f"{moment}.{name}" in tensors
+        }
         if moments:
-            moments = {moment: value.to("cpu" if moment == "step" else parameter.device)
-                       for moment, value in moments.items()}
+            moments = {
+                moment: value.to("cpu" if moment == "step" else parameter.device)
+                for moment, value in moments.items()
+            }
             if "state1" in moments:
                 moments["step"] = int(moments["step"])  # bitsandbytes counts in plain numbers
             row.optimizer.optimizer.state[parameter] = moments
@@ -338,5 +468,14 @@ def _finish(row: Row, total: int) -> Trained:
         parameter.requires_grad_(False)
         parameter.grad = None
     state = row.state
-    return Trained(row.best, {"score": state["best_score"], "step": state["best_step"], "steps": row.step,
-                              "planned_steps": total, "history": state["history"]}, state.get("failed"))
+    return Trained(
+        row.best,
+        {
+            "score": state["best_score"],
+            "step": state["best_step"],
+            "steps": row.step,
+            "planned_steps": total,
+            "history": state["history"],
+        },
+        state.get("failed"),
+    )

@@ -1,7 +1,9 @@
-"""The memory of training one module: what it takes, accounted without a GPU, and the choice among means to need less.
+"""The memory of training one module: what it takes, accounted without a GPU, and the choice among
+means to need less.
 
-The account runs one real step at the true size on the meta device, where tensors have sizes and lifetimes but no
-values: what autograd saves is counted by `saved_tensors_hooks`, and the peak is the most bytes alive at once."""
+The account runs one real step at the true size on the meta device, where tensors have sizes and
+lifetimes but no values: what autograd saves is counted by `saved_tensors_hooks`, and the peak is
+the most bytes alive at once."""
 
 from __future__ import annotations
 
@@ -31,39 +33,60 @@ from adapters_xitt.modules import composition
 from adapters_xitt.modules.methods import Choice, fusion_of
 from adapters_xitt.sizes import show
 
-# base -> dtype of the frozen weights, bits of the products; modules, gradients and moments are fp32 under all of them
+# base -> dtype of the frozen weights, bits of the products; modules, gradients and moments are fp32
+# under all of them
 BASES: dict[str, tuple[torch.dtype, int | None]] = {
-    "32": (torch.float32, None), "bf16": (torch.bfloat16, None), "16": (torch.float16, None),
-    "8bit": (torch.bfloat16, 8), "4bit": (torch.bfloat16, 4)}
+    "32": (torch.float32, None),
+    "bf16": (torch.bfloat16, None),
+    "16": (torch.float16, None),
+    "8bit": (torch.bfloat16, 8),
+    "4bit": (torch.bfloat16, 4),
+}
 OPTIMIZERS = ("32", "8bit")
-EIGHT = (4096, 256)  # bitsandbytes: parameters below this size keep fp32 moments; values that share a scale
+# bitsandbytes: parameters below this size keep fp32 moments; values that share a scale
+EIGHT = (4096, 256)
 Item = TypeVar("Item")
 LEAST = 512  # tokens: no micro-batch is made smaller than the longest sequence
 
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """How a training run is held in memory. Only `base` and `optimizer` change what is computed, within their
-    precision; the rest gives the same numbers (a smaller micro-batch: but for the order of its sums)."""
+    """How a training run is held in memory. Only `base` and `optimizer` change what is computed,
+    within their precision; the rest gives the same numbers (a smaller micro-batch: but for the
+    order of its sums)."""
 
-    checkpointing: int | None = None  # every n-th layer is run again in the backward pass; 1 is every layer
+    # every n-th layer is run again in the backward pass; 1 is every layer
+    checkpointing: int | None = None
     base: str = "32"  # the frozen weights: one of BASES
     embeddings: str = "whole"  # one of encoder.EMBEDDINGS
     optimizer: str = "32"  # the moments: one of OPTIMIZERS
     tokens: int = 4096  # tokens a micro-batch may hold, padding included
-    room: int | None = None  # bytes that modules side by side may take, moments and heads too; None: unlimited
+    # bytes that modules side by side may take, moments and heads too; None: unlimited
+    room: int | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in (("base", tuple(BASES)), ("embeddings", encoder.EMBEDDINGS), ("optimizer", OPTIMIZERS)):
+        for name, choices in (
+            ("base", tuple(BASES)),
+            ("embeddings", encoder.EMBEDDINGS),
+            ("optimizer", OPTIMIZERS),
+        ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} {getattr(self, name)!r}: one of {', '.join(choices)}")
         if self.tokens < 1 or (self.checkpointing is not None and self.checkpointing < 1):
-            raise ValueError(f"tokens {self.tokens} and checkpointing {self.checkpointing} are counted from 1")
+            raise ValueError(
+                f"tokens {self.tokens} and checkpointing {self.checkpointing} are counted from 1"
+            )
 
     def loading(self) -> dict[str, Any]:
-        """The keywords of `encoder.load` that these means stand for, but for the `ids` of cut embeddings."""
+        """The keywords of `encoder.load` that these means stand for, but for the `ids` of cut
+        embeddings."""
         dtype, bits = BASES[self.base]
-        return {"dtype": dtype, "bits": bits, "embeddings": self.embeddings, "checkpointing": self.checkpointing}
+        return {
+            "dtype": dtype,
+            "bits": bits,
+            "embeddings": self.embeddings,
+            "checkpointing": self.checkpointing,
+        }
 
     @property
     def autocast(self) -> torch.dtype | None:
@@ -73,7 +96,10 @@ class Means:
     def halved(self) -> Means:
         """The same with micro-batches of half the tokens, for a step that ran out of memory."""
         if self.tokens // 2 < 1:
-            raise XittError("out of memory with micro-batches of one token; give the run more memory: memory: 8GiB")
+            raise XittError(
+                "out of memory with micro-batches of one token; give the run more memory: memory:"
+                " 8GiB"
+            )
         return replace(self, tokens=self.tokens // 2)
 
 
@@ -83,7 +109,14 @@ def out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and any(
-        words in text for words in ("not enough memory", "DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC"))
+        words in text
+        for words in (
+            "not enough memory",
+            "DefaultCPUAllocator",
+            "out of memory",
+            "CUBLAS_STATUS_ALLOC",
+        )
+    )
 
 
 # -- the account
@@ -91,8 +124,9 @@ def out_of_memory(error: BaseException) -> bool:
 
 @dataclass(frozen=True)
 class Account:
-    """Bytes on the device while one module is trained. Not in it: the driver's context, cuBLAS's workspace (8 MiB;
-    32 on Hopper), what the allocator rounds up, and temporaries inside kernels."""
+    """Bytes on the device while one module is trained. Not in it: the driver's context, cuBLAS's
+    workspace (8 MiB; 32 on Hopper), what the allocator rounds up, and temporaries inside
+    kernels."""
 
     weights: int  # the frozen encoder but for its word table
     embeddings: int  # the word table, as far as it is on the device
@@ -101,7 +135,8 @@ class Account:
     moments: int
     gradients: int  # of all that is trained
     saved: int  # what autograd keeps from the forward for the backward pass, each storage once
-    alive: int  # the most at once of what a step makes: saved, gradients, layers run again, temporaries, logits
+    # the most at once of what a step makes: saved, gradients, layers run again, temporaries, logits
+    alive: int
 
     @property
     def total(self) -> int:
@@ -110,18 +145,31 @@ class Account:
 
     @property
     def fixed(self) -> int:
-        """The bytes that do not grow with the modules that train side by side: they take their steps in turn."""
+        """The bytes that do not grow with the modules that train side by side: they take their
+        steps in turn."""
         return self.weights + self.embeddings + max(self.alive, self.gradients)
 
 
-def account(files: EncoderFiles, choice: Choice, means: Means, *, kind: str = "pair", labels: int = 3,
-            length: int = 128, step_tokens: int = 4096, vocabulary: int | None = None, dropout: float | None = None,
-            device: str = "cuda", parts: int = 0) -> Account:
-    """What training one module takes: `length` tokens in every sequence, `vocabulary` distinct ids in the data, steps
-    of `step_tokens` in micro-batches of `means.tokens`. Only `files.config` is read. With `parts` it is a fusion over
-    so many modules of the method.
+def account(
+    files: EncoderFiles,
+    choice: Choice,
+    means: Means,
+    *,
+    kind: str = "pair",
+    labels: int = 3,
+    length: int = 128,
+    step_tokens: int = 4096,
+    vocabulary: int | None = None,
+    dropout: float | None = None,
+    device: str = "cuda",
+    parts: int = 0,
+) -> Account:
+    """What training one module takes: `length` tokens in every sequence, `vocabulary` distinct ids
+    in the data, steps of `step_tokens` in micro-batches of `means.tokens`. Only `files.config` is
+    read. With `parts` it is a fusion over so many modules of the method.
 
-    `device` says whose kernels and whose autocast: a GPU's attention keeps less than the CPU's with dropout."""
+    `device` says whose kernels and whose autocast: a GPU's attention keeps less than the CPU's with
+    dropout."""
     loading = means.loading()
     if means.embeddings == "cut":
         if vocabulary is None:
@@ -132,7 +180,11 @@ def account(files: EncoderFiles, choice: Choice, means: Means, *, kind: str = "p
     for name in over:
         rig.mount(name, choice)
     rig.mount("module", fusion_of(choice, parts) if over else choice, over=over)
-    written = composition.Fuse(tuple(map(composition.Part, over)), "module") if over else composition.Part("module")
+    written = (
+        composition.Fuse(tuple(map(composition.Part, over)), "module")
+        if over
+        else composition.Part("module")
+    )
     form = lower(written, rig.methods, rig.encoder.layers)
     with torch.device("meta"):
         head = heads.HEADS[kind].head(rig.encoder, labels)
@@ -147,7 +199,8 @@ def account(files: EncoderFiles, choice: Choice, means: Means, *, kind: str = "p
     with rig.training(dropout):
         head.train()
         _as_on(device, means.autocast, made.model, head)
-        for _ in range(2 if means.tokens < step_tokens else 1):  # a second micro-batch finds the first's gradients
+        # a second micro-batch finds the first's gradients
+        for _ in range(2 if means.tokens < step_tokens else 1):
             saved.sizes.clear()
             with alive:
                 with saved.counting():
@@ -160,17 +213,29 @@ def account(files: EncoderFiles, choice: Choice, means: Means, *, kind: str = "p
     frozen = [tensor for tensor in _tensors([rig.encoder.model]) if not tensor.requires_grad]
     size = sum(parameter.nbytes for parameter in trained)
     return Account(
-        weights=_bytes(frozen) - _bytes(_tensors([table])) - _bytes(below), beside=_bytes(below),
+        weights=_bytes(frozen) - _bytes(_tensors([table])) - _bytes(below),
+        beside=_bytes(below),
         embeddings=0 if isinstance(table, HostTable) else _bytes(_tensors([table])),
-        module=size, moments=sum(_moments(parameter.numel(), means.optimizer) for parameter in trained),
-        gradients=size, saved=sum(saved.sizes.values()), alive=alive.peak)
+        module=size,
+        moments=sum(_moments(parameter.numel(), means.optimizer) for parameter in trained),
+        gradients=size,
+        saved=sum(saved.sizes.values()),
+        alive=alive.peak,
+    )
 
 
 def _batch(kind: str, units: int, length: int) -> dict[str, Tensor]:
     """A batch of any kind on the meta device; what a kind doesn't read is not in the way."""
     long = partial(torch.zeros, dtype=torch.long, device="meta")
-    return {"ids": long(units, length), "mask": long(units, length), "label": long(units),
-            "labels": long(units, length), "word": long(units, length), "start": long(units), "end": long(units)}
+    return {
+        "ids": long(units, length),
+        "mask": long(units, length),
+        "label": long(units),
+        "labels": long(units, length),
+        "word": long(units, length),
+        "start": long(units),
+        "end": long(units),
+    }
 
 
 def _loss(made: encoder.Encoder, head: nn.Module, batch: dict[str, Tensor], kind: str) -> Tensor:
@@ -185,13 +250,20 @@ def _tensors(modules: Sequence[nn.Module]) -> list[Tensor]:
 
 def _bytes(tensors: Sequence[Tensor]) -> int:
     """Bytes of the distinct storages; of packed weights with their scales."""
-    found = {_key(tensor): tensor.nbytes_held() if isinstance(tensor, Packed) else tensor.untyped_storage().nbytes()
-             for tensor in tensors}
+    found = {
+        _key(tensor): (
+            tensor.nbytes_held()
+            if isinstance(tensor, Packed)
+            else tensor.untyped_storage().nbytes()
+        )
+        for tensor in tensors
+    }
     return sum(found.values())
 
 
 def _key(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata  # the storage's address: on the meta device there is no data's
+    # the storage's address: on the meta device there is no data's
+    return tensor.untyped_storage()._cdata
 
 
 def _moments(size: int, optimizer: str) -> int:
@@ -228,10 +300,16 @@ class _Alive(TorchDispatchMode):
         super().__init__()
         self.before, self.sizes, self.now, self.peak = {_key(tensor) for tensor in before}, {}, 0, 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         found = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(found):
-            if isinstance(leaf, Tensor) and (key := _key(leaf)) not in self.sizes and key not in self.before:
+            if (
+                isinstance(leaf, Tensor)
+                and (key := _key(leaf)) not in self.sizes
+                and key not in self.before
+            ):
                 storage = leaf.untyped_storage()
                 self.sizes[key] = storage.nbytes()
                 self.now += self.sizes[key]
@@ -243,24 +321,44 @@ class _Alive(TorchDispatchMode):
         self.now -= self.sizes.pop(key)
 
 
-# What CUDA's autocast runs in its own dtype and in fp32 (PyTorch, "CUDA Ops that can autocast"), of the functions that
-# the encoder and both module libraries call; the CPU's has no fp32 layer norm.
-_LOWER = (functional.linear, functional.scaled_dot_product_attention, torch.matmul, torch.bmm, torch.Tensor.matmul,
-          torch.Tensor.__matmul__, torch.Tensor.bmm, torch.einsum)
-_FULL = (functional.layer_norm, functional.softmax, torch.softmax, torch.Tensor.softmax, functional.log_softmax)
+# What CUDA's autocast runs in its own dtype and in fp32 (PyTorch, "CUDA Ops that can autocast"), of
+# the functions that the encoder and both module libraries call; the CPU's has no fp32 layer norm.
+_LOWER = (
+    functional.linear,
+    functional.scaled_dot_product_attention,
+    torch.matmul,
+    torch.bmm,
+    torch.Tensor.matmul,
+    torch.Tensor.__matmul__,
+    torch.Tensor.bmm,
+    torch.einsum,
+)
+_FULL = (
+    functional.layer_norm,
+    functional.softmax,
+    torch.softmax,
+    torch.Tensor.softmax,
+    functional.log_softmax,
+)
 
 
 class _AsOn(TorchFunctionMode):
-    """Autocast and attention as on a device, for tensors on the meta device, which has neither of its own."""
+    """Autocast and attention as on a device, for tensors on the meta device, which has neither of
+    its own."""
 
     def __init__(self, device: str, dtype: torch.dtype | None) -> None:
         super().__init__()
         self.cuda, self.dtype = device != "cpu", dtype
 
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         if self.dtype and func in _LOWER:
-            args, kwargs = _cast(args, self.dtype), dict(zip(kwargs, _cast(kwargs.values(), self.dtype), strict=True))
+            args, kwargs = (
+                _cast(args, self.dtype),
+                dict(zip(kwargs, _cast(kwargs.values(), self.dtype), strict=True)),
+            )
         elif self.dtype and self.cuda and func in _FULL:
             args = _cast(args, torch.float32)
             kwargs = dict(zip(kwargs, _cast(kwargs.values(), torch.float32), strict=True))
@@ -268,28 +366,44 @@ class _AsOn(TorchFunctionMode):
             return self._attention(*args, **kwargs)
         return func(*args, **kwargs)
 
-    def _attention(self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
-                   dropout_p: float = 0.0, is_causal: bool = False) -> Tensor:
-        """The kernel torch takes with a mask: on CUDA the memory-efficient one, on the CPU flash without dropout."""
+    def _attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+    ) -> Tensor:
+        """The kernel torch takes with a mask: on CUDA the memory-efficient one, on the CPU flash
+        without dropout."""
         if self.cuda:
             bias = attn_mask.expand(query.shape[0], query.shape[1], query.shape[2], key.shape[2])
             return torch.ops.aten._scaled_dot_product_efficient_attention(
-                query, key, value, bias, torch.is_grad_enabled(), dropout_p)[0]
+                query, key, value, bias, torch.is_grad_enabled(), dropout_p
+            )[0]
         if dropout_p == 0.0:
             return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                query, key, value, attn_mask=attn_mask)[0]
-        return functional.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal)
+                query, key, value, attn_mask=attn_mask
+            )[0]
+        return functional.scaled_dot_product_attention(
+            query, key, value, attn_mask, dropout_p, is_causal
+        )
 
 
 def _cast(values: Any, dtype: torch.dtype) -> tuple:
-    return tuple(value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
-                 for value in values)
+    return tuple(
+        value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+        for value in values
+    )
 
 
 def _as_on(device: str, dtype: torch.dtype | None, model: Any, head: nn.Module) -> None:
-    """Runs the embeddings, each layer and the head in `_AsOn`; layers of their own, since a checkpointed one runs again
-    in the backward pass, inside which a mode around the whole would not act."""
+    """Runs the embeddings, each layer and the head in `_AsOn`; layers of their own, since a
+    checkpointed one runs again in the backward pass, inside which a mode around the whole would not
+    act."""
     for module in (model.embeddings, *model.encoder.layer, head):
+
         def forward(*args: Any, _inner: Callable = module.forward, **kwargs: Any) -> Any:
             with _AsOn(device, dtype):
                 return _inner(*args, **kwargs)
@@ -300,10 +414,15 @@ def _as_on(device: str, dtype: torch.dtype | None, model: Any, head: nn.Module) 
 # -- the choice
 
 
-def fitting(items: Sequence[Item], held: Callable[[Item], Mapping[str, int]], room: int | None, *,
-            most: int | None = None) -> list[list[Item]]:
-    """Items in their order in groups whose modules take `room` bytes together at most, each module once, and of `most`
-    items; one that is larger stands alone."""
+def fitting(
+    items: Sequence[Item],
+    held: Callable[[Item], Mapping[str, int]],
+    room: int | None,
+    *,
+    most: int | None = None,
+) -> list[list[Item]]:
+    """Items in their order in groups whose modules take `room` bytes together at most, each module
+    once, and of `most` items; one that is larger stands alone."""
     groups: list[list[Item]] = []
     taken: dict[str, int] = {}
     for item in items:
@@ -317,33 +436,65 @@ def fitting(items: Sequence[Item], held: Callable[[Item], Mapping[str, int]], ro
     return groups
 
 
-def ladder(*, tokens: int, vocabulary: int | None, bases: Sequence[str] = tuple(BASES), whole: bool = False,
-           mlm: bool = False, least: int = LEAST) -> list[tuple[str, Means]]:
+def ladder(
+    *,
+    tokens: int,
+    vocabulary: int | None,
+    bases: Sequence[str] = tuple(BASES),
+    whole: bool = False,
+    mlm: bool = False,
+    least: int = LEAST,
+) -> list[tuple[str, Means]]:
     """The means from cheap to dear, each kept by those after it, with what it costs in words.
 
-    The order is that of what is paid, least first: nothing (rows nobody reads); the rounding that a GPU prefers anyway;
-    a transfer of 8 MiB per 4,096 tokens; a sixth, then a third more computing, for the same numbers; batches too
-    small to fill a GPU, for the same sums in another order; and only then what changes the numbers more than bf16
-    does: moments in 8 bits, products in 8 and in 4. `whole` is for a method that trains every weight."""
+    The order is that of what is paid, least first: nothing (rows nobody reads); the rounding that a
+    GPU prefers anyway; a transfer of 8 MiB per 4,096 tokens; a sixth, then a third more computing,
+    for the same numbers; batches too small to fill a GPU, for the same sums in another order; and
+    only then what changes the numbers more than bf16 does: moments in 8 bits, products in 8 and in
+    4. `whole` is for a method that trains every weight."""
     now = Means(tokens=tokens, base="32" if "32" in bases else "bf16" if "bf16" in bases else "16")
     steps: list[tuple[str, dict[str, Any]]] = []
     if vocabulary is not None and not mlm and not whole:
-        steps.append(("embeddings cut to the ids of the data: the same numbers", {"embeddings": "cut"}))
+        steps.append(
+            ("embeddings cut to the ids of the data: the same numbers", {"embeddings": "cut"})
+        )
     half = next((base for base in ("bf16", "16") if base in bases), None)
     if half and now.base != half and not whole:
-        steps.append((f"frozen weights and products in {half}: rounds, and is faster on a GPU", {"base": half}))
+        steps.append(
+            (
+                f"frozen weights and products in {half}: rounds, and is faster on a GPU",
+                {"base": half},
+            )
+        )
     if not mlm and not whole:
-        steps.append(("embeddings on the host: the same numbers, rows are sent in every step", {"embeddings": "host"}))
-    steps += [("one layer of 2 run twice: the same numbers, a sixth more computing", {"checkpointing": 2}),
-              ("every layer run twice: the same numbers, a third more computing", {"checkpointing": 1})]
+        steps.append(
+            (
+                "embeddings on the host: the same numbers, rows are sent in every step",
+                {"embeddings": "host"},
+            )
+        )
+    steps += [
+        (
+            "one layer of 2 run twice: the same numbers, a sixth more computing",
+            {"checkpointing": 2},
+        ),
+        ("every layer run twice: the same numbers, a third more computing", {"checkpointing": 1}),
+    ]
     while tokens // 2 >= least:
         tokens //= 2
-        steps.append((f"micro-batches of {tokens} tokens: the same effective batch, slower", {"tokens": tokens}))
+        steps.append(
+            (
+                f"micro-batches of {tokens} tokens: the same effective batch, slower",
+                {"tokens": tokens},
+            )
+        )
     if "8bit" in bases:
         steps.append(("moments in 8 bits: rounds the optimiser's state", {"optimizer": "8bit"}))
     for base in ("8bit", "4bit"):
         if base in bases and not whole:
-            steps.append((f"frozen products in {base[0]} bits: rounds the encoder, slower", {"base": base}))
+            steps.append(
+                (f"frozen products in {base[0]} bits: rounds the encoder, slower", {"base": base})
+            )
     found = [("as it is", now)]
     for words, change in steps:
         now = replace(now, **change)
@@ -351,39 +502,83 @@ def ladder(*, tokens: int, vocabulary: int | None, bases: Sequence[str] = tuple(
     return found
 
 
-def choose(budget: int, files: EncoderFiles, choice: Choice, *, tokens: int = 4096, vocabulary: int | None = None,
-           bases: Sequence[str] = tuple(BASES), mlm: bool = False, least: int = LEAST, parts: int = 0,
-           **shape: Any) -> tuple[Means, list[str]]:
-    """The cheapest means with which training one module stays below `budget` bytes, and a line for each step there;
-    with `parts` a fusion over so many, too. Their `room` is what that leaves for modules side by side.
+def choose(
+    budget: int,
+    files: EncoderFiles,
+    choice: Choice,
+    *,
+    tokens: int = 4096,
+    vocabulary: int | None = None,
+    bases: Sequence[str] = tuple(BASES),
+    mlm: bool = False,
+    least: int = LEAST,
+    parts: int = 0,
+    **shape: Any,
+) -> tuple[Means, list[str]]:
+    """The cheapest means with which training one module stays below `budget` bytes, and a line for
+    each step there; with `parts` a fusion over so many, too. Their `room` is what that leaves for
+    modules side by side.
 
-    `bases` are those a run may take; 8 and 4 bits need bitsandbytes and are passed over without it. `shape` is what
-    `account` takes beside the means. A `XittError` names the least that was possible."""
-    missing = [base for base in ("8bit", "4bit") if base in bases] if not find_spec("bitsandbytes") else []
-    steps = ladder(tokens=tokens, vocabulary=vocabulary, bases=[base for base in bases if base not in missing],
-                   whole=choice.row.engine == "full", mlm=mlm, least=least)
+    `bases` are those a run may take; 8 and 4 bits need bitsandbytes and are passed over without it.
+    `shape` is what `account` takes beside the means. A `XittError` names the least that was
+    possible."""
+    missing = (
+        [base for base in ("8bit", "4bit") if base in bases]
+        if not find_spec("bitsandbytes")
+        else []
+    )
+    steps = ladder(
+        tokens=tokens,
+        vocabulary=vocabulary,
+        bases=[base for base in bases if base not in missing],
+        whole=choice.row.engine == "full",
+        mlm=mlm,
+        least=least,
+    )
     lines: list[str] = []
     smallest: int | None = None
     before = 0
     for words, means in steps:
         taken = [account(files, choice, means, step_tokens=tokens, vocabulary=vocabulary, **shape)]
         if parts and taken[0].total <= budget:
-            taken.append(account(files, choice, means, step_tokens=tokens, vocabulary=vocabulary, parts=parts, **shape))
+            taken.append(
+                account(
+                    files,
+                    choice,
+                    means,
+                    step_tokens=tokens,
+                    vocabulary=vocabulary,
+                    parts=parts,
+                    **shape,
+                )
+            )
         size = max(each.total for each in taken)
         saves = f", saves {show(before - size)}" if lines and before > size else ""
         lines.append(f"{words}: {show(size)}{saves}")
         smallest, before = size if smallest is None else min(smallest, size), size
         if size <= budget:
             room = budget - max(each.fixed for each in taken)
-            return replace(means, room=room), [*lines, f"chosen for {show(budget)}: {describe(means)}"]
-    hint = "; the package bitsandbytes would allow less: pip install 'adapters-xitt[quant]'" if missing else ""
-    raise XittError(f"memory {show(budget)}: training {choice.label} on {files.name} takes at least {show(smallest)}"
-                    f"{hint}\n" + "\n".join(f"  {line}" for line in lines))
+            return replace(means, room=room), [
+                *lines,
+                f"chosen for {show(budget)}: {describe(means)}",
+            ]
+    hint = (
+        "; the package bitsandbytes would allow less: pip install 'adapters-xitt[quant]'"
+        if missing
+        else ""
+    )
+    raise XittError(
+        f"memory {show(budget)}: training {choice.label} on {files.name} takes at least"
+        f" {show(smallest)}{hint}\n" + "\n".join(f"  {line}" for line in lines)
+    )
 
 
 def describe(means: Means) -> str:
     """Means in a line."""
     again = {None: "no layer run twice", 1: "every layer run twice"}.get(
-        means.checkpointing, f"one layer of {means.checkpointing} run twice")
-    return (f"base {means.base}, embeddings {means.embeddings}, {again}, micro-batches of {means.tokens} tokens, "
-            f"moments in {'8 bits' if means.optimizer == '8bit' else 'fp32'}")
+        means.checkpointing, f"one layer of {means.checkpointing} run twice"
+    )
+    return (
+        f"base {means.base}, embeddings {means.embeddings}, {again}, micro-batches of"
+        f" {means.tokens} tokens, moments in {'8 bits' if means.optimizer == '8bit' else 'fp32'}"
+    )

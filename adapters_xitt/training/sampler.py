@@ -1,5 +1,5 @@
-"""What a cohort reads, step by step: each step's examples from the seed and the step's number alone, so that
-grouping, stopping and resuming keep the bits."""
+"""What a cohort reads, step by step: each step's examples from the seed and the step's number
+alone, so that grouping, stopping and resuming keep the bits."""
 
 from __future__ import annotations
 
@@ -63,17 +63,24 @@ class Stream:
         """Micro-batches of half the tokens from now on."""
         longest = max(int(portion.unit_lengths.max()) for portion in self.portions)
         if self.budget <= longest:
-            raise XittError(f"out of memory with one sequence of {longest} tokens; name the memory there is in "
-                            "the recipe (memory: 4GiB), or a smaller lengths.max_length")
+            raise XittError(
+                f"out of memory with one sequence of {longest} tokens; name the memory there is in "
+                "the recipe (memory: 4GiB), or a smaller lengths.max_length"
+            )
         self.budget = max(self.budget // 2, longest)
 
     def step(self, step: int, pad: int) -> tuple[Data, list[dict[str, np.ndarray]], int]:
-        """The portion whose turn it is, its micro-batches, and the weight of the whole: the loss's denominator."""
+        """The portion whose turn it is, its micro-batches, and the weight of the whole: the loss's
+        denominator."""
         portion = self.portions[self.turns[step]]
         units = portion.units_of(int(self.places[step]))
         drawn = derive(self.seed, "mask", portion.data.task.name, step)
-        arrays = [collate(portion.data.train, chosen, pad=pad, seed=drawn)
-                  for chosen in micro_batches(portion.unit_lengths, units, self.budget, bundles=portion.bundles)]
+        arrays = [
+            collate(portion.data.train, chosen, pad=pad, seed=drawn)
+            for chosen in micro_batches(
+                portion.unit_lengths, units, self.budget, bundles=portion.bundles
+            )
+        ]
         self.tokens = int(sum(batch["mask"].sum() for batch in arrays))
         return portion.data, arrays, int(sum(batch["weight"].sum() for batch in arrays))
 
@@ -93,7 +100,10 @@ class _Portion:
         """The units of the portion's step number `place`."""
         epoch = place // self.per_epoch
         if epoch != self.epoch:
-            self.batches = epoch_batches(self.lengths, self.data.batch_size, seed=derive(self.seed, "order"),
-                                         epoch=epoch)
+            self.batches = epoch_batches(
+                self.lengths, self.data.batch_size, seed=derive(self.seed, "order"), epoch=epoch
+            )
             self.epoch = epoch
-        return [unit for example in self.batches[place % self.per_epoch] for unit in self.units[example]]
+        return [
+            unit for example in self.batches[place % self.per_epoch] for unit in self.units[example]
+        ]

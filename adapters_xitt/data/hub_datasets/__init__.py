@@ -1,8 +1,9 @@
-"""Data sets of a model hub brought into a data folder, as files of their origins' own layouts: one reader for both.
+"""Data sets of a model hub brought into a data folder, as files of their origins' own layouts: one
+reader for both.
 
-`table` says where each task's rows lie on the hub, `shapes` writes the origins' formats, `parquet` reads the hub's
-files, `wire` speaks to the hub, `fetch` does the work and keeps the record that pins every revision. Parquet only:
-nothing that comes from a hub is run."""
+`table` says where each task's rows lie on the hub, `shapes` writes the origins' formats, `parquet`
+reads the hub's files, `wire` speaks to the hub, `fetch` does the work and keeps the record that
+pins every revision. Parquet only: nothing that comes from a hub is run."""
 
 from __future__ import annotations
 
@@ -15,5 +16,15 @@ from adapters_xitt.data.hub_datasets.fetch import (
 )
 from adapters_xitt.data.hub_datasets.table import ELSEWHERE, MIRRORS, Mirror, Part, mirror
 
-__all__ = ["ELSEWHERE", "MIRRORS", "RECORD", "Mirror", "Part", "Written", "fetch", "mirror", "parse_reference",
-           "parse_size"]
+__all__ = [
+    "ELSEWHERE",
+    "MIRRORS",
+    "RECORD",
+    "Mirror",
+    "Part",
+    "Written",
+    "fetch",
+    "mirror",
+    "parse_reference",
+    "parse_size",
+]

@@ -38,8 +38,13 @@ class Piece:
     files: tuple[wire.Remote, ...]
 
     def record(self) -> dict[str, Any]:
-        return {"repo": self.part.repo, "revision": self.tree.revision, "config": self.config,
-                "split": self.part.split, "files": [vars(remote) for remote in self.files]}
+        return {
+            "repo": self.part.repo,
+            "revision": self.tree.revision,
+            "config": self.config,
+            "split": self.part.split,
+            "files": [vars(remote) for remote in self.files],
+        }
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,9 @@ def parse_reference(reference: str) -> tuple[str, str | None]:
     """`task` or `task@commit` as the two; a commit is whole, because a branch moves."""
     name, at, revision = reference.partition("@")
     if at and not _COMMIT.fullmatch(revision):
-        raise XittError(f"{reference!r}: write a task, or task@commit with all 40 digits of the commit")
+        raise XittError(
+            f"{reference!r}: write a task, or task@commit with all 40 digits of the commit"
+        )
     return name, revision or None
 
 
@@ -83,16 +90,27 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " "))
 
 
-def fetch(references: Sequence[str], to: Path, *, revisions: Mapping[str, str] | None = None,
-          languages: Sequence[str] = (), training: Sequence[str] = ("en",), most: int = 2_000_000_000,
-          tell: Tell = lambda line: None) -> Written:
+def fetch(
+    references: Sequence[str],
+    to: Path,
+    *,
+    revisions: Mapping[str, str] | None = None,
+    languages: Sequence[str] = (),
+    training: Sequence[str] = ("en",),
+    most: int = 2_000_000_000,
+    tell: Tell = lambda line: None,
+) -> Written:
     """Writes tasks into a folder, in the layout that their rows look for first.
 
-    Without a revision (`task@commit`, or `revisions` by repository) that of the folder's record is taken, else the
-    current commit, which goes into the record before anything is downloaded. `languages`: only these; `training`: the
-    languages whose training split is wanted. More than `most` bytes to download are refused."""
-    asked = {one: revision for name, revision in map(parse_reference, references)
-             for one in (task(name).joins or (name,))}
+    Without a revision (`task@commit`, or `revisions` by repository) that of the folder's record is
+    taken, else the current commit, which goes into the record before anything is downloaded.
+    `languages`: only these; `training`: the languages whose training split is wanted. More than
+    `most` bytes to download are refused."""
+    asked = {
+        one: revision
+        for name, revision in map(parse_reference, references)
+        for one in task(name).joins or (name,)
+    }
     rows = [(task(name), mirror(name)) for name in asked]
     _check_languages((*languages, *training), rows)
     record = _read_record(to)
@@ -103,23 +121,31 @@ def fetch(references: Sequence[str], to: Path, *, revisions: Mapping[str, str] |
             found = _pieces(one, trees, notes)
             wanted += [found] if found else []
     if not wanted:
-        raise XittError("nothing to fetch: " + ("; ".join(notes) or f"none of {' '.join(asked)} in "
-                                                + " ".join(languages)))
+        raise XittError(
+            "nothing to fetch: "
+            + ("; ".join(notes) or f"none of {' '.join(asked)} in " + " ".join(languages))
+        )
     there = [one for one in wanted if _is_whole(one, to, record)]
     left = [one for one in wanted if one not in there]
     _check_free(left, to, record)
     _check_size(left, most)
     to.mkdir(parents=True, exist_ok=True)
     for row, _ in rows:
-        record["pins"][row.name] = {repo: tree.revision for (name, repo), tree in trees.items() if name == row.name}
-    _write_record(to, record)  # before the first download: a fetch that is cut off goes on at the same revisions
+        record["pins"][row.name] = {
+            repo: tree.revision for (name, repo), tree in trees.items() if name == row.name
+        }
+    # before the first download: a fetch that is cut off goes on at the same revisions
+    _write_record(to, record)
     for one in left:
         count = _write(one, to, record)
         tell(f"{one.title}: {count:,} rows in {one.places.file}")
     for row, kept in rows:
         notes += [f"{row.name}: {kept.note}"] if kept.note else []
         if without := [split for split in row.files if split not in kept.splits]:
-            notes.append(f"{row.name}: no {' '.join(without)} from the hub, which has none or none with labels")
+            notes.append(
+                f"{row.name}: no {' '.join(without)} from the hub, which has none or none with"
+                " labels"
+            )
     return Written(_paths(left), _paths(there), tuple(notes))
 
 
@@ -127,15 +153,23 @@ def _paths(found: Sequence[Wanted]) -> tuple[Path, ...]:
     return tuple(path for one in found for path in one.places.all)
 
 
-# -- what is wanted, and where it is ---------------------------------------------------------------------------------
+# -- what is wanted, and where it is ---------------------------------------------------------------
 
-def _wanted(row: Task, kept: Mirror, languages: Sequence[str], training: Sequence[str]) -> Iterator[Wanted]:
+
+def _wanted(
+    row: Task, kept: Mirror, languages: Sequence[str], training: Sequence[str]
+) -> Iterator[Wanted]:
     for language in row.known:
-        if languages and language not in languages and not (language in training and "train" in kept.splits):
+        if (
+            languages
+            and language not in languages
+            and not (language in training and "train" in kept.splits)
+        ):
             continue
         for split in kept.splits:
             if split in row.files and (split != "train" or language in training):
-                own = parse_slice(row.selection)[0] if language in training else ""  # what picks the step
+                # what picks the step
+                own = parse_slice(row.selection)[0] if language in training else ""
                 if not languages or language in languages or split in ("train", own):
                     yield Wanted(row, kept, split, language, _places(row, kept, split, language))
 
@@ -144,22 +178,33 @@ def _check_languages(found: Sequence[str], rows: Sequence[tuple[Task, Mirror]]) 
     known = list(dict.fromkeys(("en", *(code for row, _ in rows for code in row.known))))
     for language in found:
         if language not in known:
-            raise XittError(f"{' '.join(row.name for row, _ in rows)}: {unknown('language', language, known)}")
+            raise XittError(
+                f"{' '.join(row.name for row, _ in rows)}: {unknown('language', language, known)}"
+            )
 
 
 def _places(row: Task, kept: Mirror, split: str, language: str) -> Places:
     """Where the task's row looks first for the split in one file: the hub has no say in it."""
-    file = Path(in_language(next(pattern for pattern in row.files[split] if " + " not in pattern), language))
+    file = Path(
+        in_language(next(pattern for pattern in row.files[split] if " + " not in pattern), language)
+    )
     labels = Path(in_language(row.gold[split][0], language)) if split in kept.apart else None
     other = row.options.get("other")
     return Places(file, labels, file.with_name(str(other).format(lang=language)) if other else None)
 
 
-def _trees(rows: Sequence[tuple[Task, Mirror]], asked: Mapping[str, str | None], revisions: Mapping[str, str],
-           record: Mapping[str, Any], tell: Tell) -> dict[tuple[str, str], wire.Tree]:
+def _trees(
+    rows: Sequence[tuple[Task, Mirror]],
+    asked: Mapping[str, str | None],
+    revisions: Mapping[str, str],
+    record: Mapping[str, Any],
+    tell: Tell,
+) -> dict[tuple[str, str], wire.Tree]:
     """(task, repository) -> its files at the revision that is asked for, recorded, or current."""
-    repos = {row.name: list(dict.fromkeys(part.repo for parts in kept.splits.values() for part in parts))
-             for row, kept in rows}
+    repos = {
+        row.name: list(dict.fromkeys(part.repo for parts in kept.splits.values() for part in parts))
+        for row, kept in rows
+    }
     every = list(dict.fromkeys(repo for own in repos.values() for repo in own))
     for repo, revision in revisions.items():
         if repo not in every:
@@ -170,8 +215,10 @@ def _trees(rows: Sequence[tuple[Task, Mirror]], asked: Mapping[str, str | None],
     known: dict[tuple[str, str | None], wire.Tree] = {}
     for name, own in repos.items():
         if asked[name] and len(own) > 1:
-            raise XittError(f"{name}@{asked[name]}: {name} is made of {', '.join(own)}; give --revision REPOSITORY="
-                            "COMMIT for each")
+            raise XittError(
+                f"{name}@{asked[name]}: {name} is made of {', '.join(own)}; give --revision"
+                " REPOSITORY=COMMIT for each"
+            )
         for repo in own:
             pinned = record["pins"].get(name, {}).get(repo)
             revision = asked[name] or revisions.get(repo) or pinned
@@ -183,8 +230,11 @@ def _trees(rows: Sequence[tuple[Task, Mirror]], asked: Mapping[str, str | None],
     return trees
 
 
-def _pieces(one: Wanted, trees: Mapping[tuple[str, str], wire.Tree], notes: list[str]) -> Wanted | None:
-    """With its files on the hub; None, and a note, where the hub lacks what a task can do without."""
+def _pieces(
+    one: Wanted, trees: Mapping[tuple[str, str], wire.Tree], notes: list[str]
+) -> Wanted | None:
+    """With its files on the hub; None, and a note, where the hub lacks what a task can do
+    without."""
     code = one.mirror.codes.get(one.language, one.language)
     pieces = []
     for part in one.mirror.splits[one.split]:
@@ -193,7 +243,10 @@ def _pieces(one: Wanted, trees: Mapping[tuple[str, str], wire.Tree], notes: list
         try:
             splits = tree.config(config, only=config == part.config)
             if part.split not in splits:
-                raise XittError(f"{part.repo}@{tree.revision[:12]} {config}: {unknown('split', part.split, splits)}")
+                raise XittError(
+                    f"{part.repo}@{tree.revision[:12]} {config}:"
+                    f" {unknown('split', part.split, splits)}"
+                )
         except XittError as error:
             if audit.needed(one.task, one.split, one.language):
                 raise
@@ -204,18 +257,25 @@ def _pieces(one: Wanted, trees: Mapping[tuple[str, str], wire.Tree], notes: list
 
 
 def _check_size(left: Sequence[Wanted], most: int) -> None:
-    sizes = {(piece.part.repo, remote.path): remote.size
-             for one in left for piece in one.pieces for remote in piece.files}
+    sizes = {
+        (piece.part.repo, remote.path): remote.size
+        for one in left
+        for piece in one.pieces
+        for remote in piece.files
+    }
     if sum(sizes.values()) > most:
         by_repo: dict[str, int] = {}
         for (repo, _), size in sizes.items():
             by_repo[repo] = by_repo.get(repo, 0) + size
-        raise XittError(f"{sum(sizes.values()):,} bytes to download, more than --most {most:,}: "
-                        + ", ".join(f"{repo} {size:,}" for repo, size in by_repo.items())
-                        + "; raise --most, or name languages")
+        raise XittError(
+            f"{sum(sizes.values()):,} bytes to download, more than --most {most:,}: "
+            + ", ".join(f"{repo} {size:,}" for repo, size in by_repo.items())
+            + "; raise --most, or name languages"
+        )
 
 
-# -- the record ------------------------------------------------------------------------------------------------------
+# -- the record ------------------------------------------------------------------------------------
+
 
 def _read_record(to: Path) -> dict[str, Any]:
     path = to / RECORD
@@ -234,7 +294,9 @@ def _read_record(to: Path) -> dict[str, Any]:
 
 def _write_record(to: Path, record: Mapping[str, Any]) -> None:
     part = to / f"{RECORD}.part"
-    part.write_text(json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    part.write_text(
+        json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8"
+    )
     os.replace(part, to / RECORD)
 
 
@@ -250,12 +312,15 @@ def _is_whole(one: Wanted, to: Path, record: Mapping[str, Any]) -> bool:
 
 
 def _check_free(left: Sequence[Wanted], to: Path, record: Mapping[str, Any]) -> None:
-    """Raise a `XittError` where a file is in the way that this command did not write, or that was changed since."""
+    """Raise a `XittError` where a file is in the way that this command did not write, or that was
+    changed since."""
     for path in _paths(left):
         known = record["files"].get(path.as_posix())
         if (to / path).exists() and (not known or wire.file_digest(to / path) not in known["ours"]):
-            raise XittError(f"{to / path}: is there, and is not what this command wrote; move it away, or fetch into "
-                            "another folder")
+            raise XittError(
+                f"{to / path}: is there, and is not what this command wrote; move it away, or fetch"
+                " into another folder"
+            )
 
 
 def _write(one: Wanted, to: Path, record: dict[str, Any]) -> int:
@@ -266,13 +331,17 @@ def _write(one: Wanted, to: Path, record: dict[str, Any]) -> int:
     def records() -> Iterator[dict[str, Any]]:
         for piece, paths in downloads:
             for remote, path in zip(piece.files, paths, strict=True):
-                yield from parquet.rows(path, piece.part, code=code, where=f"{piece.part.repo} {remote.path}")
+                yield from parquet.rows(
+                    path, piece.part, code=code, where=f"{piece.part.repo} {remote.path}"
+                )
 
     final = {path: to / path for path in one.places.all}
     parts = {path: place.with_name(place.name + ".part") for path, place in final.items()}
     for part in parts.values():
         part.parent.mkdir(parents=True, exist_ok=True)
-    half = Places(*(parts.get(path) for path in (one.places.file, one.places.labels, one.places.other)))
+    half = Places(
+        *(parts.get(path) for path in (one.places.file, one.places.labels, one.places.other))
+    )
     try:
         count = SHAPES[one.mirror.shape](records(), half)
         if not count:
@@ -281,18 +350,26 @@ def _write(one: Wanted, to: Path, record: dict[str, Any]) -> int:
             sha = wire.file_digest(part)
             before = record["files"].get(path.as_posix(), {}).get("ours", [])
             record["files"][path.as_posix()] = {
-                "task": one.task.name, "split": one.split, "language": one.language, "rows": count, "sha256": sha,
-                # Those before it are ours as well, should this stop between the record and the name.
+                "task": one.task.name,
+                "split": one.split,
+                "language": one.language,
+                "rows": count,
+                "sha256": sha,
+                # Those before it are ours as well, should this stop between the record and the
+                # name.
                 "ours": [sha, *(one for one in before if one != sha)][:3],
                 "parts": [piece.record() for piece in one.pieces],
-                "date": datetime.now(UTC).isoformat(timespec="seconds")}
+                "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
         _write_record(to, record)
         for path, part in parts.items():
             os.replace(part, final[path])
     except DataError as error:
         raise DataError(f"{one.title}: {error}") from None
     except OSError as error:  # a full disk, a folder that may not be written
-        raise XittError(f"{one.title}: can't be written ({error}); the same command goes on from here") from None
+        raise XittError(
+            f"{one.title}: can't be written ({error}); the same command goes on from here"
+        ) from None
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)

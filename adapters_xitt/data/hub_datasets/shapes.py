@@ -30,17 +30,21 @@ class Places:
 
 
 def pairs(records: Iterable[Record], to: Places) -> int:
-    """XNLI's and PAWS-X's files as XTREME leaves them: sentence, sentence, label, quoted as `csv.writer` quotes."""
+    """XNLI's and PAWS-X's files as XTREME leaves them: sentence, sentence, label, quoted as
+    `csv.writer` quotes."""
     rows = [_labelled(record, n) for n, record in enumerate(records)]
     with _open(to.file) as file:
         csv.writer(file, delimiter="\t", lineterminator="\n").writerows(
-            (row["a"], row["b"]) if to.labels else (row["a"], row["b"], row["label"]) for row in rows)
+            (row["a"], row["b"]) if to.labels else (row["a"], row["b"], row["label"])
+            for row in rows
+        )
     _lines(to.labels, [row["label"] for row in rows])
     return len(rows)
 
 
 def qqp(records: Iterable[Record], to: Places) -> int:
-    """GLUE's QQP: six columns below a header, quotes are text. The hub keeps no ids of single questions."""
+    """GLUE's QQP: six columns below a header, quotes are text. The hub keeps no ids of single
+    questions."""
     count = 0
     with _open(to.file) as file:
         file.write("\t".join(QQP) + "\n")
@@ -54,18 +58,23 @@ def qqp(records: Iterable[Record], to: Places) -> int:
 
 
 def tags(records: Iterable[Record], to: Places) -> int:
-    """PAN-X and UDPOS as XTREME leaves them: token<TAB>tag, a blank line between sentences; no tag in a test file."""
+    """PAN-X and UDPOS as XTREME leaves them: token<TAB>tag, a blank line between sentences; no tag
+    in a test file."""
     words: list[str] = []
     golds: list[str] = []
     count = 0
     for count, record in enumerate(records, 1):
         if len(record["words"]) != len(record["tags"]):
-            raise DataError(f"row {count}: expected a tag for each of {len(record['words'])} tokens, found "
-                            f"{len(record['tags'])}")
+            raise DataError(
+                f"row {count}: expected a tag for each of {len(record['words'])} tokens, found "
+                f"{len(record['tags'])}"
+            )
         for word, tag in zip(record["words"], record["tags"], strict=True):
             _plain(word, "\t\n\r", f"row {count}: a token")
             if not word or tag is None:
-                raise DataError(f"row {count}: expected tokens with tags, found {word!r} with {tag!r}")
+                raise DataError(
+                    f"row {count}: expected tokens with tags, found {word!r} with {tag!r}"
+                )
             words.append(word if to.labels else f"{word}\t{tag}")
             golds.append(tag)
         words.append("")
@@ -76,12 +85,15 @@ def tags(records: Iterable[Record], to: Places) -> int:
 
 
 def squad(records: Iterable[Record], to: Places) -> int:
-    """SQuAD's JSON; a test file whose labels lie apart has no titles and one empty answer a question, as XTREME's."""
+    """SQuAD's JSON; a test file whose labels lie apart has no titles and one empty answer a
+    question, as XTREME's."""
     rows = list(records)
     if to.labels:
         blank = [{"answer_start": 0, "text": ""}]
         _json(to.labels, {"version": "1.1", "data": _articles(rows)})
-        _json(to.file, {"data": _articles([{**row, "title": "", "answers": blank} for row in rows])})
+        _json(
+            to.file, {"data": _articles([{**row, "title": "", "answers": blank} for row in rows])}
+        )
     else:
         _json(to.file, {"version": "1.1", "data": _articles(rows)})
     return len(rows)
@@ -98,7 +110,11 @@ def _articles(rows: Sequence[Record]) -> list[dict[str, Any]]:
         if last is None or row["context"] != last[1]:
             articles[-1]["paragraphs"].append({"context": row["context"], "qas": []})
         last = (row["title"], row["context"])
-        question = {name: row[name] for name in ("id", "question", "answers", "is_impossible") if name in row}
+        question = {
+            name: row[name]
+            for name in ("id", "question", "answers", "is_impossible")
+            if name in row
+        }
         articles[-1]["paragraphs"][-1]["qas"].append(question)
     return articles
 
@@ -126,7 +142,8 @@ def cosmos(records: Iterable[Record], to: Places) -> int:
 
 
 def parallel(records: Iterable[Record], to: Places) -> int:
-    """Tatoeba as XTREME leaves it: the English side sorted, the other not; gold is the other's line, from 0."""
+    """Tatoeba as XTREME leaves it: the English side sorted, the other not; gold is the other's
+    line, from 0."""
     rows = list(records)
     for n, row in enumerate(rows, 1):
         for name in ("other", "english"):
@@ -139,7 +156,14 @@ def parallel(records: Iterable[Record], to: Places) -> int:
 
 
 SHAPES: dict[str, Callable[[Iterable[Record], Places], int]] = {
-    "pairs": pairs, "qqp": qqp, "tags": tags, "squad": squad, "jsonl": jsonl, "cosmos": cosmos, "parallel": parallel}
+    "pairs": pairs,
+    "qqp": qqp,
+    "tags": tags,
+    "squad": squad,
+    "jsonl": jsonl,
+    "cosmos": cosmos,
+    "parallel": parallel,
+}
 
 
 def _open(path: Path) -> TextIO:
@@ -167,4 +191,7 @@ def _labelled(record: Record, n: int) -> Record:
 def _plain(text: str, banned: str, what: str) -> None:
     """Refuse what the format has no way to say."""
     if found := [sign for sign in banned if sign in text]:
-        raise DataError(f"{what} holds {found[0]!r}, which ends a cell or line of the origin's format: {text[:60]!r}")
+        raise DataError(
+            f"{what} holds {found[0]!r}, which ends a cell or line of the origin's format:"
+            f" {text[:60]!r}"
+        )

@@ -1,4 +1,5 @@
-"""Where each task's rows lie on the hub, and what a row of it says in the origin's terms. Rows only."""
+"""Where each task's rows lie on the hub, and what a row of it says in the origin's terms. Rows
+only."""
 
 from __future__ import annotations
 
@@ -13,34 +14,128 @@ from adapters_xitt.tasks import TASKS
 Row = dict[str, Any]
 
 NLI = MappingProxyType({name: name for name in ("entailment", "neutral", "contradiction")})
-NER = MappingProxyType({name: name for name in ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")})
-UPOS = MappingProxyType({name: name for name in (
-    "ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM",
-    "VERB", "X")})
+NER = MappingProxyType(
+    {name: name for name in ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")}
+)
+UPOS = MappingProxyType(
+    {
+        name: name
+        for name in (
+            "ADJ",
+            "ADP",
+            "ADV",
+            "AUX",
+            "CCONJ",
+            "DET",
+            "INTJ",
+            "NOUN",
+            "NUM",
+            "PART",
+            "PRON",
+            "PROPN",
+            "PUNCT",
+            "SCONJ",
+            "SYM",
+            "VERB",
+            "X",
+        )
+    }
+)
 BINARY = MappingProxyType({"0": "0", "1": "1"})
 DUPLICATE = MappingProxyType({"not_duplicate": "0", "duplicate": "1"})
 LETTER = MappingProxyType({"1": "A", "2": "B", "3": "C"})
 ALTERNATIVE = MappingProxyType({"choice1": "0", "choice2": "1"})
 
 TREEBANKS = {
-    "af": "Afrikaans", "ar": "Arabic", "bg": "Bulgarian", "de": "German", "el": "Greek", "en": "English",
-    "es": "Spanish", "et": "Estonian", "eu": "Basque", "fa": "Persian", "fi": "Finnish", "fr": "French",
-    "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian", "id": "Indonesian", "it": "Italian", "ja": "Japanese",
-    "kk": "Kazakh", "ko": "Korean", "mr": "Marathi", "nl": "Dutch", "pt": "Portuguese", "ru": "Russian", "ta": "Tamil",
-    "te": "Telugu", "th": "Thai", "tl": "Tagalog", "tr": "Turkish", "ur": "Urdu", "vi": "Vietnamese", "yo": "Yoruba",
-    "zh": "Chinese"}
-TYDIQA = {"en": "english", "ar": "arabic", "bn": "bengali", "fi": "finnish", "id": "indonesian", "ko": "korean",
-          "ru": "russian", "sw": "swahili", "te": "telugu"}
+    "af": "Afrikaans",
+    "ar": "Arabic",
+    "bg": "Bulgarian",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "et": "Estonian",
+    "eu": "Basque",
+    "fa": "Persian",
+    "fi": "Finnish",
+    "fr": "French",
+    "he": "Hebrew",
+    "hi": "Hindi",
+    "hu": "Hungarian",
+    "id": "Indonesian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "kk": "Kazakh",
+    "ko": "Korean",
+    "mr": "Marathi",
+    "nl": "Dutch",
+    "pt": "Portuguese",
+    "ru": "Russian",
+    "ta": "Tamil",
+    "te": "Telugu",
+    "th": "Thai",
+    "tl": "Tagalog",
+    "tr": "Turkish",
+    "ur": "Urdu",
+    "vi": "Vietnamese",
+    "yo": "Yoruba",
+    "zh": "Chinese",
+}
+TYDIQA = {
+    "en": "english",
+    "ar": "arabic",
+    "bn": "bengali",
+    "fi": "finnish",
+    "id": "indonesian",
+    "ko": "korean",
+    "ru": "russian",
+    "sw": "swahili",
+    "te": "telugu",
+}
 TATOEBA = {
-    "af": "afr", "ar": "ara", "bg": "bul", "bn": "ben", "de": "deu", "el": "ell", "es": "spa", "et": "est", "eu": "eus",
-    "fa": "pes", "fi": "fin", "fr": "fra", "he": "heb", "hi": "hin", "hu": "hun", "id": "ind", "it": "ita", "ja": "jpn",
-    "jv": "jav", "ka": "kat", "kk": "kaz", "ko": "kor", "ml": "mal", "mr": "mar", "nl": "nld", "pt": "por", "ru": "rus",
-    "sw": "swh", "ta": "tam", "te": "tel", "th": "tha", "tl": "tgl", "tr": "tur", "ur": "urd", "vi": "vie", "zh": "cmn"}
+    "af": "afr",
+    "ar": "ara",
+    "bg": "bul",
+    "bn": "ben",
+    "de": "deu",
+    "el": "ell",
+    "es": "spa",
+    "et": "est",
+    "eu": "eus",
+    "fa": "pes",
+    "fi": "fin",
+    "fr": "fra",
+    "he": "heb",
+    "hi": "hin",
+    "hu": "hun",
+    "id": "ind",
+    "it": "ita",
+    "ja": "jpn",
+    "jv": "jav",
+    "ka": "kat",
+    "kk": "kaz",
+    "ko": "kor",
+    "ml": "mal",
+    "mr": "mar",
+    "nl": "nld",
+    "pt": "por",
+    "ru": "rus",
+    "sw": "swh",
+    "ta": "tam",
+    "te": "tel",
+    "th": "tha",
+    "tl": "tgl",
+    "tr": "tur",
+    "ur": "urd",
+    "vi": "vie",
+    "zh": "cmn",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One split of one configuration of one repository; a file is made of one part or of several in order."""
+    """One split of one configuration of one repository; a file is made of one part or of several in
+    order."""
 
     repo: str
     config: str  # {lang} stands for the language, {code} for what this hub calls it
@@ -48,7 +143,8 @@ class Part:
     make: Callable[[Row], Row]  # a row, its labels already words, in the origin's terms
     columns: tuple[str, ...]
     extra: tuple[str, ...] = ()  # columns that are read where they are there
-    # Column -> the hub's name of a label -> the origin's. Numbers are looked up in the file's own list of names.
+    # Column -> the hub's name of a label -> the origin's. Numbers are looked up in the file's own
+    # list of names.
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     prefix: str = ""  # only the rows whose id starts so belong to the language
 
@@ -60,12 +156,14 @@ class Mirror:
     task: str
     shape: str  # a key of shapes.SHAPES
     splits: Mapping[str, tuple[Part, ...]]
-    apart: tuple[str, ...] = ()  # splits whose labels go into a file of their own, where the task's row looks for it
+    # splits whose labels go into a file of their own, where the task's row looks for it
+    apart: tuple[str, ...] = ()
     codes: Mapping[str, str] = field(default_factory=dict)
     note: str = ""  # how the hub's rows differ from the origin's
 
 
-# -- what a row says -------------------------------------------------------------------------------------------------
+# -- what a row says -------------------------------------------------------------------------------
+
 
 def _pair(a: str, b: str, label: str = "label") -> Callable[[Row], Row]:
     return lambda row: {"a": row[a], "b": row[b], "label": row[label]}
@@ -73,11 +171,20 @@ def _pair(a: str, b: str, label: str = "label") -> Callable[[Row], Row]:
 
 def _snli(row: Row) -> Row:
     # SNLI's and MultiNLI's own layout says "-" where the annotators did not agree; the hub says -1.
-    return {"gold_label": row["label"] or "-", "sentence1": row["premise"], "sentence2": row["hypothesis"]}
+    return {
+        "gold_label": row["label"] or "-",
+        "sentence1": row["premise"],
+        "sentence2": row["hypothesis"],
+    }
 
 
 def _round(row: Row) -> Row:
-    return {"uid": row["uid"], "context": row["premise"], "hypothesis": row["hypothesis"], "label": row["label"]}
+    return {
+        "uid": row["uid"],
+        "context": row["premise"],
+        "hypothesis": row["hypothesis"],
+        "label": row["label"],
+    }
 
 
 def _tags(words: str, tags: str) -> Callable[[Row], Row]:
@@ -87,10 +194,19 @@ def _tags(words: str, tags: str) -> Callable[[Row], Row]:
 def _question(row: Row) -> Row:
     found = row["answers"]
     if isinstance(found, dict):  # a column per field, as the hub keeps lists of records
-        found = [{"text": text, "answer_start": start}
-                 for text, start in zip(found["text"], found["answer_start"], strict=True)]
-    return {"id": row["id"], "title": row.get("title") or "", "context": row["context"], "question": row["question"],
-            "answers": [{"answer_start": int(one["answer_start"]), "text": one["text"]} for one in found]}
+        found = [
+            {"text": text, "answer_start": start}
+            for text, start in zip(found["text"], found["answer_start"], strict=True)
+        ]
+    return {
+        "id": row["id"],
+        "title": row.get("title") or "",
+        "context": row["context"],
+        "question": row["question"],
+        "answers": [
+            {"answer_start": int(one["answer_start"]), "text": one["text"]} for one in found
+        ],
+    }
 
 
 def _question_or_none(row: Row) -> Row:
@@ -105,24 +221,42 @@ def _cut_id(row: Row) -> Row:
 
 def _hellaswag(row: Row) -> Row:
     label = row["label"]
-    return {"ind": row["ind"], "activity_label": row["activity_label"], "ctx_a": row["ctx_a"], "ctx_b": row["ctx_b"],
-            "ctx": row["ctx"], "split": row["split"], "split_type": row["split_type"],
-            **({} if label in ("", None) else {"label": int(label)}),
-            "endings": list(row["endings"]), "source_id": row["source_id"]}
+    return {
+        "ind": row["ind"],
+        "activity_label": row["activity_label"],
+        "ctx_a": row["ctx_a"],
+        "ctx_b": row["ctx_b"],
+        "ctx": row["ctx"],
+        "split": row["split"],
+        "split_type": row["split_type"],
+        **({} if label in ("", None) else {"label": int(label)}),
+        "endings": list(row["endings"]),
+        "source_id": row["source_id"],
+    }
 
 
 def _commonsense(row: Row) -> Row:
     letters, texts = row["choices"]["label"], row["choices"]["text"]
-    return {"answerKey": row["answerKey"], "id": row["id"], "question": {
-        "question_concept": row.get("question_concept") or "",
-        "choices": [{"label": letter, "text": text} for letter, text in zip(letters, texts, strict=True)],
-        "stem": row["question"]}}
+    return {
+        "answerKey": row["answerKey"],
+        "id": row["id"],
+        "question": {
+            "question_concept": row.get("question_concept") or "",
+            "choices": [
+                {"label": letter, "text": text} for letter, text in zip(letters, texts, strict=True)
+            ],
+            "stem": row["question"],
+        },
+    }
 
 
 def _social(row: Row) -> Row:
-    # As version 1.4 writes it; of the older layout, labels in a file of their own, the reader takes both.
-    return {**{name: row[name] for name in ("context", "question", "answerA", "answerB", "answerC")},
-            "correct": row["label"]}
+    # As version 1.4 writes it; of the older layout, labels in a file of their own, the reader takes
+    # both.
+    return {
+        **{name: row[name] for name in ("context", "question", "answerA", "answerB", "answerC")},
+        "correct": row["label"],
+    }
 
 
 def _copa(row: Row) -> Row:
@@ -136,31 +270,66 @@ def _translation(row: Row) -> Row:
     return {"other": row["source_sentence"].strip(), "english": row["target_sentence"].strip()}
 
 
-# -- parts that several tasks share ----------------------------------------------------------------------------------
+# -- parts that several tasks share ----------------------------------------------------------------
+
 
 def _xnli(config: str, split: str) -> Part:
-    return Part(repo="facebook/xnli", config=config, split=split, make=_pair("premise", "hypothesis"),
-                columns=("premise", "hypothesis", "label"), labels={"label": NLI})
+    return Part(
+        repo="facebook/xnli",
+        config=config,
+        split=split,
+        make=_pair("premise", "hypothesis"),
+        columns=("premise", "hypothesis", "label"),
+        labels={"label": NLI},
+    )
 
 
 def _nli(repo: str, config: str, split: str, make: Callable[[Row], Row]) -> Part:
-    return Part(repo=repo, config=config, split=split, make=make, columns=("premise", "hypothesis", "label"),
-                labels={"label": NLI})
+    return Part(
+        repo=repo,
+        config=config,
+        split=split,
+        make=make,
+        columns=("premise", "hypothesis", "label"),
+        labels={"label": NLI},
+    )
 
 
 def _anli(split: str) -> tuple[Part, ...]:
     """The three rounds, one after another."""
-    return tuple(Part(repo="facebook/anli", config="plain_text", split=f"{split}_r{n}", make=_round,
-                      columns=("uid", "premise", "hypothesis", "label"), labels={"label": NLI}) for n in (1, 2, 3))
+    return tuple(
+        Part(
+            repo="facebook/anli",
+            config="plain_text",
+            split=f"{split}_r{n}",
+            make=_round,
+            columns=("uid", "premise", "hypothesis", "label"),
+            labels={"label": NLI},
+        )
+        for n in (1, 2, 3)
+    )
 
 
-def _squad(repo: str, config: str, split: str, make: Callable[[Row], Row] = _question, **more: Any) -> Part:
-    return Part(repo=repo, config=config, split=split, make=make, columns=("id", "context", "question", "answers"),
-                extra=("title",), **more)
+def _squad(
+    repo: str, config: str, split: str, make: Callable[[Row], Row] = _question, **more: Any
+) -> Part:
+    return Part(
+        repo=repo,
+        config=config,
+        split=split,
+        make=make,
+        columns=("id", "context", "question", "answers"),
+        extra=("title",),
+        **more,
+    )
 
 
-def _choice(repo: str, config: str, split: str, make: Callable[[Row], Row], columns: str, **more: Any) -> Part:
-    return Part(repo=repo, config=config, split=split, make=make, columns=tuple(columns.split()), **more)
+def _choice(
+    repo: str, config: str, split: str, make: Callable[[Row], Row], columns: str, **more: Any
+) -> Part:
+    return Part(
+        repo=repo, config=config, split=split, make=make, columns=tuple(columns.split()), **more
+    )
 
 
 def _splits(make: Callable[[str], Part], **names: str) -> dict[str, tuple[Part, ...]]:
@@ -171,75 +340,258 @@ def _splits(make: Callable[[str], Part], **names: str) -> dict[str, tuple[Part, 
 _ALL = {"train": "train", "dev": "validation", "test": "test"}
 _TRAINING = {"train": "train", "dev": "validation"}
 
-_STRIPPED = ("the hub strips the white space around contexts and answers; where an answer is then not at its offset, "
-             "the reader skips the question and counts it")
+_STRIPPED = (
+    "the hub strips the white space around contexts and answers; where an answer is then not at its"
+    " offset, the reader skips the question and counts it"
+)
 
 _ROWS = (
-    Mirror(task="anli", shape="jsonl", splits={split: _anli(split) for split in ("train", "dev", "test")}),
-    Mirror(task="snli", shape="jsonl", splits=_splits(
-        lambda split: _nli("stanfordnlp/snli", "plain_text", split, _snli), **_ALL)),
-    # XNLI's English training part is the file that XTREME trains on: XNLI-MT's multinli.train.en.tsv.
-    Mirror(task="mnli", shape="pairs", splits={
-        "train": (_xnli("{lang}", "train"),),
-        "dev": (_nli("nyu-mll/glue", "mnli", "validation_matched", _pair("premise", "hypothesis")),)}),
-    Mirror(task="qqp", shape="qqp", splits=_splits(
-        lambda split: Part(repo="nyu-mll/glue", config="qqp", split=split, make=_pair("question1", "question2"),
-                           columns=("question1", "question2", "label"), labels={"label": DUPLICATE}), **_TRAINING)),
-    Mirror(task="squad", shape="squad",
-           splits=_splits(lambda split: _squad("rajpurkar/squad", "plain_text", split), **_TRAINING)),
-    Mirror(task="squad2", shape="squad",
-           splits=_splits(lambda split: _squad("rajpurkar/squad_v2", "squad_v2", split, _question_or_none),
-                          **_TRAINING)),
-    Mirror(task="hellaswag", shape="jsonl", splits=_splits(
-        lambda split: _choice("Rowan/hellaswag", "default", split, _hellaswag,
-                              "ind activity_label ctx_a ctx_b ctx endings source_id split split_type label"),
-        **_TRAINING)),
-    Mirror(task="cosmosqa", shape="cosmos", splits=_splits(
-        lambda split: _choice("allenai/cosmos_qa", "default", split, dict,
-                              "id context question answer0 answer1 answer2 answer3 label"), **_TRAINING)),
-    Mirror(task="commonsenseqa", shape="jsonl", splits=_splits(
-        lambda split: _choice("tau/commonsense_qa", "default", split, _commonsense, "id question choices answerKey",
-                              extra=("question_concept",)), **_TRAINING)),
-    Mirror(task="xnli", shape="pairs", apart=("test",),
-           splits={"dev": (_xnli("{lang}", "validation"),), "test": (_xnli("{lang}", "test"),)}),
-    Mirror(task="pawsx", shape="pairs", apart=("test",), splits=_splits(
-        lambda split: Part(repo="google-research-datasets/paws-x", config="{lang}", split=split,
-                           make=_pair("sentence1", "sentence2"), columns=("sentence1", "sentence2", "label"),
-                           labels={"label": BINARY}), **_ALL)),
-    Mirror(task="udpos", shape="tags", apart=("test",), codes=TREEBANKS,
-           note="the hub's words are UD's syntactic words; XTREME's tree has fused surface tokens, so scores in "
-                "languages with multiword tokens (ar de es fr he it pt and others) are not XTREME's",
-           splits=_splits(lambda split: Part(repo="google/xtreme", config="udpos.{code}", split=split,
-                                             make=_tags("tokens", "pos_tags"), columns=("tokens", "pos_tags"),
-                                             labels={"pos_tags": UPOS}), **_ALL)),
-    Mirror(task="panx", shape="tags", apart=("test",),
-           splits=_splits(lambda split: Part(repo="google/xtreme", config="PAN-X.{lang}", split=split,
-                                             make=_tags("tokens", "ner_tags"), columns=("tokens", "ner_tags"),
-                                             labels={"ner_tags": NER}), **_ALL)),
-    Mirror(task="xquad", shape="squad", apart=("test",),
-           note="the hub keeps no article titles: slices part the paragraphs of an article",
-           splits=_splits(lambda split: _squad("google/xquad", "xquad.{lang}", split), test="validation")),
-    Mirror(task="mlqa", shape="squad", note=_STRIPPED,
-           splits=_splits(lambda split: _squad("google/xtreme", "MLQA.{lang}.{lang}", split),
-                          dev="validation", test="test")),
-    Mirror(task="tydiqa", shape="squad", apart=("test",), codes=TYDIQA, note=_STRIPPED, splits={
-        "train": (_squad("google/xtreme", "tydiqa", "train", _cut_id, prefix="{code}-"),),
-        "test": (_squad("google/xtreme", "tydiqa", "validation", prefix="{code}-"),)}),
-    Mirror(task="tatoeba", shape="parallel", apart=("test",), codes=TATOEBA, splits=_splits(
-        lambda split: Part(repo="google/xtreme", config="tatoeba.{code}", split=split, make=_translation,
-                           columns=("source_sentence", "target_sentence")), test="validation")),
-    Mirror(task="socialiqa", shape="jsonl", splits=_splits(
-        lambda split: _choice("lighteval/siqa", "default", split, _social,
-                              "context question answerA answerB answerC label", labels={"label": LETTER}),
-        **_TRAINING)),
+    Mirror(
+        task="anli",
+        shape="jsonl",
+        splits={split: _anli(split) for split in ("train", "dev", "test")},
+    ),
+    Mirror(
+        task="snli",
+        shape="jsonl",
+        splits=_splits(lambda split: _nli("stanfordnlp/snli", "plain_text", split, _snli), **_ALL),
+    ),
+    # XNLI's English training part is the file that XTREME trains on: XNLI-MT's
+    # multinli.train.en.tsv.
+    Mirror(
+        task="mnli",
+        shape="pairs",
+        splits={
+            "train": (_xnli("{lang}", "train"),),
+            "dev": (
+                _nli("nyu-mll/glue", "mnli", "validation_matched", _pair("premise", "hypothesis")),
+            ),
+        },
+    ),
+    Mirror(
+        task="qqp",
+        shape="qqp",
+        splits=_splits(
+            lambda split: Part(
+                repo="nyu-mll/glue",
+                config="qqp",
+                split=split,
+                make=_pair("question1", "question2"),
+                columns=("question1", "question2", "label"),
+                labels={"label": DUPLICATE},
+            ),
+            **_TRAINING,
+        ),
+    ),
+    Mirror(
+        task="squad",
+        shape="squad",
+        splits=_splits(lambda split: _squad("rajpurkar/squad", "plain_text", split), **_TRAINING),
+    ),
+    Mirror(
+        task="squad2",
+        shape="squad",
+        splits=_splits(
+            lambda split: _squad("rajpurkar/squad_v2", "squad_v2", split, _question_or_none),
+            **_TRAINING,
+        ),
+    ),
+    Mirror(
+        task="hellaswag",
+        shape="jsonl",
+        splits=_splits(
+            lambda split: _choice(
+                "Rowan/hellaswag",
+                "default",
+                split,
+                _hellaswag,
+                "ind activity_label ctx_a ctx_b ctx endings source_id split split_type label",
+            ),
+            **_TRAINING,
+        ),
+    ),
+    Mirror(
+        task="cosmosqa",
+        shape="cosmos",
+        splits=_splits(
+            lambda split: _choice(
+                "allenai/cosmos_qa",
+                "default",
+                split,
+                dict,
+                "id context question answer0 answer1 answer2 answer3 label",
+            ),
+            **_TRAINING,
+        ),
+    ),
+    Mirror(
+        task="commonsenseqa",
+        shape="jsonl",
+        splits=_splits(
+            lambda split: _choice(
+                "tau/commonsense_qa",
+                "default",
+                split,
+                _commonsense,
+                "id question choices answerKey",
+                extra=("question_concept",),
+            ),
+            **_TRAINING,
+        ),
+    ),
+    Mirror(
+        task="xnli",
+        shape="pairs",
+        apart=("test",),
+        splits={"dev": (_xnli("{lang}", "validation"),), "test": (_xnli("{lang}", "test"),)},
+    ),
+    Mirror(
+        task="pawsx",
+        shape="pairs",
+        apart=("test",),
+        splits=_splits(
+            lambda split: Part(
+                repo="google-research-datasets/paws-x",
+                config="{lang}",
+                split=split,
+                make=_pair("sentence1", "sentence2"),
+                columns=("sentence1", "sentence2", "label"),
+                labels={"label": BINARY},
+            ),
+            **_ALL,
+        ),
+    ),
+    Mirror(
+        task="udpos",
+        shape="tags",
+        apart=("test",),
+        codes=TREEBANKS,
+        note=(
+            "the hub's words are UD's syntactic words; XTREME's tree has fused surface tokens, so"
+            " scores in languages with multiword tokens (ar de es fr he it pt and others) are not"
+            " XTREME's"
+        ),
+        splits=_splits(
+            lambda split: Part(
+                repo="google/xtreme",
+                config="udpos.{code}",
+                split=split,
+                make=_tags("tokens", "pos_tags"),
+                columns=("tokens", "pos_tags"),
+                labels={"pos_tags": UPOS},
+            ),
+            **_ALL,
+        ),
+    ),
+    Mirror(
+        task="panx",
+        shape="tags",
+        apart=("test",),
+        splits=_splits(
+            lambda split: Part(
+                repo="google/xtreme",
+                config="PAN-X.{lang}",
+                split=split,
+                make=_tags("tokens", "ner_tags"),
+                columns=("tokens", "ner_tags"),
+                labels={"ner_tags": NER},
+            ),
+            **_ALL,
+        ),
+    ),
+    Mirror(
+        task="xquad",
+        shape="squad",
+        apart=("test",),
+        note="the hub keeps no article titles: slices part the paragraphs of an article",
+        splits=_splits(
+            lambda split: _squad("google/xquad", "xquad.{lang}", split), test="validation"
+        ),
+    ),
+    Mirror(
+        task="mlqa",
+        shape="squad",
+        note=_STRIPPED,
+        splits=_splits(
+            lambda split: _squad("google/xtreme", "MLQA.{lang}.{lang}", split),
+            dev="validation",
+            test="test",
+        ),
+    ),
+    Mirror(
+        task="tydiqa",
+        shape="squad",
+        apart=("test",),
+        codes=TYDIQA,
+        note=_STRIPPED,
+        splits={
+            "train": (_squad("google/xtreme", "tydiqa", "train", _cut_id, prefix="{code}-"),),
+            "test": (_squad("google/xtreme", "tydiqa", "validation", prefix="{code}-"),),
+        },
+    ),
+    Mirror(
+        task="tatoeba",
+        shape="parallel",
+        apart=("test",),
+        codes=TATOEBA,
+        splits=_splits(
+            lambda split: Part(
+                repo="google/xtreme",
+                config="tatoeba.{code}",
+                split=split,
+                make=_translation,
+                columns=("source_sentence", "target_sentence"),
+            ),
+            test="validation",
+        ),
+    ),
+    Mirror(
+        task="socialiqa",
+        shape="jsonl",
+        splits=_splits(
+            lambda split: _choice(
+                "lighteval/siqa",
+                "default",
+                split,
+                _social,
+                "context question answerA answerB answerC label",
+                labels={"label": LETTER},
+            ),
+            **_TRAINING,
+        ),
+    ),
     # SuperGLUE's test labels are hidden.
-    Mirror(task="copa", shape="jsonl", splits=_splits(
-        lambda split: _choice("aps/super_glue", "copa", split, _copa, "premise choice1 choice2 question idx label",
-                              labels={"label": ALTERNATIVE}), **_TRAINING)),
-    Mirror(task="xcopa", shape="jsonl", splits=_splits(
-        lambda split: _choice("cambridgeltl/xcopa", "{lang}", split, _copa,
-                              "premise choice1 choice2 question idx label", extra=("changed",)),
-        dev="validation", test="test")),
+    Mirror(
+        task="copa",
+        shape="jsonl",
+        splits=_splits(
+            lambda split: _choice(
+                "aps/super_glue",
+                "copa",
+                split,
+                _copa,
+                "premise choice1 choice2 question idx label",
+                labels={"label": ALTERNATIVE},
+            ),
+            **_TRAINING,
+        ),
+    ),
+    Mirror(
+        task="xcopa",
+        shape="jsonl",
+        splits=_splits(
+            lambda split: _choice(
+                "cambridgeltl/xcopa",
+                "{lang}",
+                split,
+                _copa,
+                "premise choice1 choice2 question idx label",
+                extra=("changed",),
+            ),
+            dev="validation",
+            test="test",
+        ),
+    ),
 )
 
 MIRRORS: dict[str, Mirror] = {row.task: row for row in _ROWS}
@@ -247,8 +599,10 @@ MIRRORS: dict[str, Mirror] = {row.task: row for row in _ROWS}
 # Tasks that no hub's Parquet serves, and why.
 ELSEWHERE = {
     "ccg": "CCGbank is licensed (LDC2005T13): bring your own files",
-    "bucc2018": "the hub has the gold pairs only, not the collections that they are to be found in; "
-                "get comparable.limsi.fr/bucc2018",
+    "bucc2018": (
+        "the hub has the gold pairs only, not the collections that they are to be found in; "
+        "get comparable.limsi.fr/bucc2018"
+    ),
     "sick": "the hub has a script and no Parquet; get SemEval-2014 task 1's text files",
     "text": "bring your own text, one a line",
 }
@@ -261,5 +615,7 @@ def mirror(task: str) -> Mirror:
     if task in ELSEWHERE:
         raise XittError(f"task {task} can't be fetched: {ELSEWHERE[task]}")
     if task in TASKS:
-        raise XittError(f"task {task} can't be fetched yet: take it from its origin, {TASKS[task].source}")
+        raise XittError(
+            f"task {task} can't be fetched yet: take it from its origin, {TASKS[task].source}"
+        )
     raise XittError(unknown("task to fetch", task, MIRRORS))

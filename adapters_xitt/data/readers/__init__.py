@@ -1,10 +1,10 @@
 """Data files as their origins publish them, read into plain rows.
 
-Rows come in file order and have a string `id`, the origin's own or "{split}/{n}" with n the number of the row in the
-file from 0, skipped rows counted, so that numbers never shift; and a `group`, equal for rows that no slice should part.
-Text is UTF-8 (a byte order mark is dropped, `.gz` unpacked) and its lines end at "\\n" or "\\r\\n" only: other
-characters that Unicode calls line ends occur inside fields. A file that can't be used is a DataError.
-"""
+Rows come in file order and have a string `id`, the origin's own or "{split}/{n}" with n the number
+of the row in the file from 0, skipped rows counted, so that numbers never shift; and a `group`,
+equal for rows that no slice should part. Text is UTF-8 (a byte order mark is dropped, `.gz`
+unpacked) and its lines end at "\\n" or "\\r\\n" only: other characters that Unicode calls line ends
+occur inside fields. A file that can't be used is a DataError."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from typing import Any
 from adapters_xitt.errors import DataError, XittError, unknown
 
 NO_LABELS = "; labels that are kept apart are a gold file: gold under the task in a recipe"
-UNSEEN = -100  # the number of a tag that training has not; losses leave it out, and no prediction equals it
+# the number of a tag that training has not; losses leave it out, and no prediction equals it
+UNSEEN = -100
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Reading:
     """What one file held."""
 
     rows: list[dict[str, Any]]
-    skipped: dict[str, int] = field(default_factory=dict)  # reason -> number of rows that could not be used
+    # reason -> number of rows that could not be used
+    skipped: dict[str, int] = field(default_factory=dict)
 
 
 def runs(values: Sequence[Hashable]) -> list[int]:
@@ -29,7 +31,9 @@ def runs(values: Sequence[Hashable]) -> list[int]:
     return numbers
 
 
-def index_of(labels: Sequence[str] | None, aliases: Mapping[str, str] = MappingProxyType({})) -> dict[str, int]:
+def index_of(
+    labels: Sequence[str] | None, aliases: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, int]:
     """The number of each label and of its aliases; empty where no labels are read."""
     index = {label: n for n, label in enumerate(labels or ())}
     for label in aliases.values():

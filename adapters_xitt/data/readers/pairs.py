@@ -1,4 +1,5 @@
-"""Pairs of sentences: {id, group, a, b, label}; a group is a run of the same a, a label an index or None."""
+"""Pairs of sentences: {id, group, a, b, label}; a group is a run of the same a, a label an index or
+None."""
 
 from __future__ import annotations
 
@@ -30,17 +31,21 @@ def pairs_tsv(
     aliases: Mapping[str, str] = MappingProxyType({}),
     first: Mapping[str, int] = MappingProxyType({}),
 ) -> Reading:
-    """Tab-separated pairs: `columns` are those of a, b and the label, `own` that of an id where there is one; numbers
-    from 0, or names in the file's header. `aliases` maps other spellings to labels. `first` says with which number the
-    ids of a split begin: an id is then the row that it is of the split it was translated from. `delimiter` is another
-    character between columns, a comma.
+    """Tab-separated pairs: `columns` are those of a, b and the label, `own` that of an id where
+    there is one; numbers from 0, or names in the file's header. `aliases` maps other spellings to
+    labels. `first` says with which number the ids of a split begin: an id is then the row that it
+    is of the split it was translated from. `delimiter` is another character between columns, a
+    comma.
 
-    `quoting` reads quotes as `csv.writer` writes them, without it a quote is text. `gold` has one label per line and
-    goes before the label column; `labels=None` reads no labels and leaves None.
+    `quoting` reads quotes as `csv.writer` writes them, without it a quote is text. `gold` has one
+    label per line and goes before the label column; `labels=None` reads no labels and leaves None.
     """
     lines = lines_of(path)
-    table = (csv_rows(path, lines, delimiter=delimiter) if quoting
-             else [(n, line.split(delimiter)) for n, line in enumerate(lines, 1)])
+    table = (
+        csv_rows(path, lines, delimiter=delimiter)
+        if quoting
+        else [(n, line.split(delimiter)) for n, line in enumerate(lines, 1)]
+    )
     inside = labels is not None and gold is None
     wanted = [*(columns if inside else columns[:2]), *([] if own is None else [own])]
     at = _places(path, table[0][1], wanted)
@@ -61,21 +66,37 @@ def pairs_tsv(
         if own is not None and split in first:
             number = whole(raw, below=2**31)
             if number is None or number < first[split]:
-                raise DataError(f"{where}: expected an id of at least {first[split]}, found {raw[:40]!r}")
+                raise DataError(
+                    f"{where}: expected an id of at least {first[split]}, found {raw[:40]!r}"
+                )
             raw = f"{split}/{number - first[split]}"
         found.append((raw, cells[at[0]], cells[at[1]], label))
     return Reading(_pair_rows(found, split))
 
 
-def mnli(path: Path, *, split: str, labels: Sequence[str] | None, gold: Path | None = None,
-         aliases: Mapping[str, str] = MappingProxyType({})) -> Reading:
-    """MultiNLI in any of its layouts: its own JSON lines (`.jsonl`), GLUE's table, which a header names, and
-    XTREME's, three columns without one."""
+def mnli(
+    path: Path,
+    *,
+    split: str,
+    labels: Sequence[str] | None,
+    gold: Path | None = None,
+    aliases: Mapping[str, str] = MappingProxyType({}),
+) -> Reading:
+    """MultiNLI in any of its layouts: its own JSON lines (`.jsonl`), GLUE's table, which a header
+    names, and XTREME's, three columns without one."""
     if Path(path).name.removesuffix(".gz").endswith(".jsonl"):
         return snli_jsonl(path, split=split, labels=labels or (), aliases=aliases)
     if "gold_label" in lines_of(path)[0].split("\t"):
-        return pairs_tsv(path, split=split, labels=labels, gold=gold, columns=SNLI_KEYS, own="pairID", quoting=False,
-                         aliases=aliases)
+        return pairs_tsv(
+            path,
+            split=split,
+            labels=labels,
+            gold=gold,
+            columns=SNLI_KEYS,
+            own="pairID",
+            quoting=False,
+            aliases=aliases,
+        )
     return pairs_tsv(path, split=split, labels=labels, gold=gold, aliases=aliases)
 
 
@@ -85,7 +106,9 @@ def sick_txt(path: Path, *, split: str, labels: Sequence[str]) -> Reading:
     names = table[0][1]
     for name in SICK_COLUMNS:
         if name not in names:
-            raise DataError(f"{path}:1: expected SICK's header, which has {name}, found {', '.join(names)}")
+            raise DataError(
+                f"{path}:1: expected SICK's header, which has {name}, found {', '.join(names)}"
+            )
     _check_widths(path, table, need=len(names), labelled=False)
     at = [names.index(name) for name in SICK_COLUMNS]
     index = index_of(labels, {label.upper(): label for label in labels})
@@ -98,18 +121,34 @@ def sick_txt(path: Path, *, split: str, labels: Sequence[str]) -> Reading:
     return Reading(_pair_rows(found, split))
 
 
-def snli_jsonl(path: Path, *, split: str, labels: Sequence[str], columns: Sequence[str] = SNLI_KEYS,
-               own: str = "pairID", aliases: Mapping[str, str] = MappingProxyType({})) -> Reading:
-    """SNLI's and MultiNLI's own layout; rows on which the annotators did not agree ("-") are skipped.
+def snli_jsonl(
+    path: Path,
+    *,
+    split: str,
+    labels: Sequence[str],
+    columns: Sequence[str] = SNLI_KEYS,
+    own: str = "pairID",
+    aliases: Mapping[str, str] = MappingProxyType({}),
+) -> Reading:
+    """SNLI's and MultiNLI's own layout; rows on which the annotators did not agree ("-") are
+    skipped.
 
-    ANLI's is the same under other names: `columns` are the keys of a, b and the label, `own` that of the id."""
+    ANLI's is the same under other names: `columns` are the keys of a, b and the label, `own` that
+    of the id."""
     index, found, skipped = index_of(labels, aliases), [], Counter()
     for n, where, row in objects(path):
         a, b, name = (get(row, key, kind=str, where=where) for key in columns)
         if name == "-":
             skipped["no agreed label"] += 1
             continue
-        found.append((str(row.get(own) or f"{split}/{n}"), a, b, label_of(name, index, where=where.rstrip(": "))))
+        found.append(
+            (
+                str(row.get(own) or f"{split}/{n}"),
+                a,
+                b,
+                label_of(name, index, where=where.rstrip(": ")),
+            )
+        )
     return Reading(_pair_rows(found, split), dict(skipped))
 
 
@@ -124,19 +163,26 @@ def _places(path: Path, names: Sequence[str], wanted: Sequence[int] | Sequence[s
     """Columns by number; names are looked up in the header."""
     for name in wanted:
         if isinstance(name, str) and name not in names:
-            raise DataError(f"{path}:1: expected a header. {unknown('column', name, [one[:40] for one in names])}")
+            raise DataError(
+                f"{path}:1: expected a header."
+                f" {unknown('column', name, [one[:40] for one in names])}"
+            )
     return [names.index(name) if isinstance(name, str) else name for name in wanted]
 
 
-def _check_widths(path: Path, table: Sequence[tuple[int, list[str]]], *, need: int, labelled: bool) -> None:
+def _check_widths(
+    path: Path, table: Sequence[tuple[int, list[str]]], *, need: int, labelled: bool
+) -> None:
     """Raise a DataError unless all rows are as wide as the first, and that is wide enough."""
     line, width = table[0][0], len(table[0][1])
     if width < need:
         hint = NO_LABELS if labelled else ""
-        raise DataError(f"{path}:{line}: expected {need} tab-separated columns, found {width}{hint}")
+        raise DataError(
+            f"{path}:{line}: expected {need} tab-separated columns, found {width}{hint}"
+        )
     for line, cells in table:
         if len(cells) != width:
             raise DataError(
-                f"{path}:{line}: expected {width} columns, as in line {table[0][0]}, found {len(cells)}; "
-                "look for a stray tab or quote"
+                f"{path}:{line}: expected {width} columns, as in line {table[0][0]}, found"
+                f" {len(cells)}; look for a stray tab or quote"
             )

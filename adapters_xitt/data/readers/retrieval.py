@@ -1,4 +1,5 @@
-"""Sentences to find: {id, group, query, candidate, gold}; row n has query n, candidate n, and query n's candidate."""
+"""Sentences to find: {id, group, query, candidate, gold}; row n has query n, candidate n, and query
+n's candidate."""
 
 from __future__ import annotations
 
@@ -14,30 +15,42 @@ def parallel_lines(
 ) -> Reading:
     """Tatoeba: `path` has the candidates (not English), `other` the English queries, line by line.
 
-    In LASER's layout line n translates line n. XTREME sorts the queries: `gold` gives for each the number of its
-    candidate, from 0; an `inverse` one gives for each candidate the number of its query, which the file itself can't
-    tell. The id is the candidate's number in both layouts, so a pair has the same id.
-    """
+    In LASER's layout line n translates line n. XTREME sorts the queries: `gold` gives for each the
+    number of its candidate, from 0; an `inverse` one gives for each candidate the number of its
+    query, which the file itself can't tell. The id is the candidate's number in both layouts, so a
+    pair has the same id."""
     candidates, queries = lines_of(path), lines_of(other)
     check_counts(other, len(queries), other=path, wanted=len(candidates), what="line")
     golds = list(range(len(queries)))
     if gold is None and len(queries) >= 20 and queries == sorted(queries):
         raise DataError(
-            f"{other}:1: expected a translation of each line of {path}, found sorted lines, as XTREME leaves them; "
-            "give its gold file"
+            f"{other}:1: expected a translation of each line of {path}, found sorted lines, as"
+            " XTREME leaves them; give its gold file"
         )
     if gold is not None:
         found = lines_of(gold)
         check_counts(gold, len(found), other=other, wanted=len(queries), what="line")
-        golds = [_candidate(text, len(candidates), where=f"{gold}:{n}") for n, text in enumerate(found, 1)]
+        golds = [
+            _candidate(text, len(candidates), where=f"{gold}:{n}")
+            for n, text in enumerate(found, 1)
+        ]
         first: dict[int, int] = {}
         for n, index in enumerate(golds, 1):
             if first.setdefault(index, n) != n:
-                raise DataError(f"{gold}:{n}: expected each number once, found {index} of line {first[index]} again")
+                raise DataError(
+                    f"{gold}:{n}: expected each number once, found {index} of line {first[index]}"
+                    " again"
+                )
         if inverse:
             golds = sorted(range(len(golds)), key=golds.__getitem__)
     rows = [
-        {"id": f"{split}/{index}", "group": f"{split}/{index}", "query": query, "candidate": candidate, "gold": index}
+        {
+            "id": f"{split}/{index}",
+            "group": f"{split}/{index}",
+            "query": query,
+            "candidate": candidate,
+            "gold": index,
+        }
         for query, candidate, index in zip(queries, candidates, golds, strict=True)
     ]
     return Reading(rows)
@@ -46,5 +59,7 @@ def parallel_lines(
 def _candidate(text: str, count: int, *, where: str) -> int:
     number = whole(text, below=count)
     if number is None:
-        raise DataError(f"{where}: expected a line number from 0 to {count - 1}, found {text[:40]!r}")
+        raise DataError(
+            f"{where}: expected a line number from 0 to {count - 1}, found {text[:40]!r}"
+        )
     return number

@@ -1,8 +1,9 @@
 """Sentences of two sides, one a row: {id, group, side, text, gold}.
 
-`side` is "query" or "candidate"; queries come first. A query's `gold` are the raw ids of the candidates that are right
-for it, [] for none and None where no labels were given; candidates have no `gold`. LAReQA's candidates have the
-paragraph that they stand in as `context`, for its group and its answer encoder."""
+`side` is "query" or "candidate"; queries come first. A query's `gold` are the raw ids of the
+candidates that are right for it, [] for none and None where no labels were given; candidates have
+no `gold`. LAReQA's candidates have the paragraph that they stand in as `context`, for its group and
+its answer encoder."""
 
 from __future__ import annotations
 
@@ -19,29 +20,37 @@ _BRACED = re.compile(r"\{(.*?)\}")
 
 
 def bucc_tsv(path: Path, *, split: str, other: Path, gold: Path | None = None) -> Reading:
-    """BUCC 2018: id<TAB>sentence, the queries (not English) in `path`, the English candidates in `other`.
+    """BUCC 2018: id<TAB>sentence, the queries (not English) in `path`, the English candidates in
+    `other`.
 
-    `gold` has id<TAB>English id; most sentences have no partner. Every row is a group of its own."""
+    `gold` has id<TAB>English id; most sentences have no partner. Every row is a group of its
+    own."""
     queries, candidates = _numbered(path), _numbered(other)
     pairs: dict[str, list[str]] = {name: [] for name in queries}
     for n, (one, two) in enumerate(() if gold is None else _pairs(gold), 1):
         for name, known, file in ((one, queries, path), (two, candidates, other)):
             if name not in known:
-                raise DataError(f"{gold}:{n}: expected an id of {file}, found {name!r}; the files belong to "
-                                "different data")
+                raise DataError(
+                    f"{gold}:{n}: expected an id of {file}, found {name!r}; the files belong to "
+                    "different data"
+                )
         pairs[one].append(two)
-    rows = [_row(name, text, gold=None if gold is None else pairs[name]) for name, text in queries.items()]
+    rows = [
+        _row(name, text, gold=None if gold is None else pairs[name])
+        for name, text in queries.items()
+    ]
     return Reading([*rows, *(_row(name, text) for name, text in candidates.items())])
 
 
 def lareqa_json(path: Path, *, split: str, pool: Sequence[str] = ()) -> Reading:
     """LAReQA's XQuAD-R: SQuAD's layout with `sentences` and `sentence_breaks` in each paragraph.
 
-    Queries are the questions, under SQuAD's ids; candidates are all sentences, of this file or, with `pool`, of the
-    files of those languages beside it, under "{language}/{article}.{paragraph}.{sentence}", numbers from 0. A
-    question's gold are the sentences that its answers start in, one in each language of the pool (LAReQA's own
-    measure: relevant is relevant in any language). The group is the article's title. Languages of the pool without a
-    file are counted with what is skipped."""
+    Queries are the questions, under SQuAD's ids; candidates are all sentences, of this file or,
+    with `pool`, of the files of those languages beside it, under
+    "{language}/{article}.{paragraph}.{sentence}", numbers from 0. A question's gold are the
+    sentences that its answers start in, one in each language of the pool (LAReQA's own measure:
+    relevant is relevant in any language). The group is the article's title. Languages of the pool
+    without a file are counted with what is skipped."""
     queries, candidates = _questions_and_sentences(path, split)
     there = [path.with_name(f"{code}.json") for code in pool if code != path.stem]
     lacking = [other.stem for other in there if not other.exists()]
@@ -50,37 +59,60 @@ def lareqa_json(path: Path, *, split: str, pool: Sequence[str] = ()) -> Reading:
             more, sentences = _questions_and_sentences(other, split)
             gold = {row["id"]: row["gold"] for row in more}
             if unknown := [row["id"] for row in queries if row["id"] not in gold]:
-                raise DataError(f"{other}: expected the questions of {path}, {len(unknown)} are missing, first "
-                                f"{unknown[0]!r}; the files belong to different data")
+                raise DataError(
+                    f"{other}: expected the questions of {path}, {len(unknown)} are missing, first "
+                    f"{unknown[0]!r}; the files belong to different data"
+                )
             queries = [{**row, "gold": [*row["gold"], *gold[row["id"]]]} for row in queries]
             candidates += sentences
-    told = {f"languages of the pool without a file ({' '.join(lacking)})": len(lacking)} if lacking else {}
+    told = (
+        {f"languages of the pool without a file ({' '.join(lacking)})": len(lacking)}
+        if lacking
+        else {}
+    )
     return Reading([*queries, *candidates], told)
 
 
-def _questions_and_sentences(path: Path, split: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _questions_and_sentences(
+    path: Path, split: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     queries, candidates, seen = [], [], set()
-    for a, article in enumerate(get(json_of(text_of(path), path), "data", kind=list, where=f"{path}: ")):
-        for p, paragraph in enumerate(get(article, "paragraphs", kind=list, where=f"{path}: data[{a}].")):
+    for a, article in enumerate(
+        get(json_of(text_of(path), path), "data", kind=list, where=f"{path}: ")
+    ):
+        for p, paragraph in enumerate(
+            get(article, "paragraphs", kind=list, where=f"{path}: data[{a}].")
+        ):
             at = f"{path}: data[{a}].paragraphs[{p}]."
             context, spans = _sentences(paragraph, where=at)
             group = str(article.get("title") or f"{split}/{a}")
             names = [f"{path.stem}/{a}.{p}.{n}" for n in range(len(spans))]
-            candidates += [_row(name, context[start:end], group=group) | {"context": context}
-                           for name, (start, end) in zip(names, spans, strict=True)]
+            candidates += [
+                _row(name, context[start:end], group=group) | {"context": context}
+                for name, (start, end) in zip(names, spans, strict=True)
+            ]
             for q, question in enumerate(get(paragraph, "qas", kind=list, where=at)):
                 where = f"{at}qas[{q}]."
-                own, text = (get(question, key, kind=str, where=where) for key in ("id", "question"))
+                own, text = (
+                    get(question, key, kind=str, where=where) for key in ("id", "question")
+                )
                 if own in seen:
                     raise DataError(f"{where}id: expected distinct ids, found {own!r} again")
                 seen.add(own)
-                starts = [get(answer, "answer_start", kind=int, where=f"{where}answers[{n}].")
-                          for n, answer in enumerate(get(question, "answers", kind=list, where=where))]
-                gold = [name for name, (low, high) in zip(names, spans, strict=True)
-                        if any(low <= start < high for start in starts)]
+                starts = [
+                    get(answer, "answer_start", kind=int, where=f"{where}answers[{n}].")
+                    for n, answer in enumerate(get(question, "answers", kind=list, where=where))
+                ]
+                gold = [
+                    name
+                    for name, (low, high) in zip(names, spans, strict=True)
+                    if any(low <= start < high for start in starts)
+                ]
                 if not gold:
-                    raise DataError(f"{where}answers: expected an answer that starts in a sentence of its paragraph, "
-                                    f"found starts {starts}")
+                    raise DataError(
+                        f"{where}answers: expected an answer that starts in a sentence of its"
+                        f" paragraph, found starts {starts}"
+                    )
                 queries.append(_row(own, text, group=group, gold=gold))
     if not queries:
         raise DataError(f"{path}: expected questions, found none")
@@ -88,12 +120,13 @@ def _questions_and_sentences(path: Path, split: str) -> tuple[list[dict[str, Any
 
 
 def mewslix_jsonl(path: Path, *, split: str, other: Path, gold: Path | None = None) -> Reading:
-    """Mewsli-X: mentions in their sentences (`wikinews_mentions/{split}-{lang}.jsonl`), and in `other` the entities
-    that are searched (`candidate_set_entities.jsonl`). Packing after XTREME's `utils_mewslix.py` (838c13b).
+    """Mewsli-X: mentions in their sentences (`wikinews_mentions/{split}-{lang}.jsonl`), and in
+    `other` the entities that are searched (`candidate_set_entities.jsonl`). Packing after XTREME's
+    `utils_mewslix.py` (838c13b).
 
-    A query is "mention: left { mention } right", a candidate the sentences of an entity's description, its id the
-    entity's. XTREME blanks the `entity_id` of a test: `gold` has {mention: [entity]}. A mention that crosses
-    sentences is skipped; the group is the document."""
+    A query is "mention: left { mention } right", a candidate the sentences of an entity's
+    description, its id the entity's. XTREME blanks the `entity_id` of a test: `gold` has {mention:
+    [entity]}. A mention that crosses sentences is skipped; the group is the document."""
     named = None if gold is None else _labels(gold)
     queries: list[dict[str, Any]] = []
     known, crossing = {}, 0
@@ -101,7 +134,9 @@ def mewslix_jsonl(path: Path, *, split: str, other: Path, gold: Path | None = No
         own, text = (get(row, key, kind=str, where=where) for key in ("entity_id", "description"))
         if own in known:
             raise DataError(f"{where}entity_id: expected distinct ids, found {own!r} again")
-        known[own] = _row(own, _plain(" ".join(text[a:b] for a, b in _spans(row, text, where=where))))
+        known[own] = _row(
+            own, _plain(" ".join(text[a:b] for a, b in _spans(row, text, where=where)))
+        )
     for n, where, row in objects(path):
         context = get(row, "context", kind=dict, where=where)
         text = get(context, "text", kind=str, where=f"{where}context.")
@@ -117,18 +152,33 @@ def mewslix_jsonl(path: Path, *, split: str, other: Path, gold: Path | None = No
                 continue
             told = [mention.get("entity_id") or ""] if named is None else named.get(own)
             if named is not None and told is None:
-                raise DataError(f"{gold}: expected the mention {own!r} of {path}; the files belong to different data")
+                raise DataError(
+                    f"{gold}: expected the mention {own!r} of {path}; the files belong to different"
+                    " data"
+                )
             group = f"{split}/{context.get('document_id') or n}"
-            queries.append(_row(own, _marked(text, start, end, *inside[0]), group=group,
-                                gold=told if told != [""] else None))
+            queries.append(
+                _row(
+                    own,
+                    _marked(text, start, end, *inside[0]),
+                    group=group,
+                    gold=told if told != [""] else None,
+                )
+            )
     if not queries:
         raise DataError(f"{path}: expected mentions, found none")
-    return Reading([*queries, *known.values()], {"mention across sentences": crossing} if crossing else {})
+    return Reading(
+        [*queries, *known.values()], {"mention across sentences": crossing} if crossing else {}
+    )
 
 
 def _row(own: str, text: str, *, group: str = "", gold: Any = ...) -> dict[str, Any]:
     """A query where there is a `gold`, else a candidate."""
-    side = {"side": "candidate", "text": text} if gold is ... else {"side": "query", "text": text, "gold": gold}
+    side = (
+        {"side": "candidate", "text": text}
+        if gold is ...
+        else {"side": "query", "text": text, "gold": gold}
+    )
     return {"id": own, "group": group or own, **side}
 
 
@@ -147,7 +197,10 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
     for n, line in enumerate(lines_of(path), 1):
         own, tab, text = line.partition("\t")
         if not (own and tab and text.strip()):
-            raise DataError(f"{path}:{n}: expected an id, a tab and a sentence or another id, found {line[:60]!r}")
+            raise DataError(
+                f"{path}:{n}: expected an id, a tab and a sentence or another id, found"
+                f" {line[:60]!r}"
+            )
         found.append((own, text.strip()))
     return found
 
@@ -157,28 +210,40 @@ def _sentences(paragraph: Any, *, where: str) -> tuple[str, list[tuple[int, int]
     context = get(paragraph, "context", kind=str, where=where)
     spans = []
     for n, pair in enumerate(get(paragraph, "sentence_breaks", kind=list, where=where)):
-        if not (isinstance(pair, list) and len(pair) == 2 and all(type(end) is int for end in pair)
-                and 0 <= pair[0] < pair[1] <= len(context)):
-            raise DataError(f"{where}sentence_breaks[{n}]: expected start and end inside the context of {len(context)} "
-                            f"characters, found {str(pair)[:40]}")
+        if not (
+            isinstance(pair, list)
+            and len(pair) == 2
+            and all(type(end) is int for end in pair)
+            and 0 <= pair[0] < pair[1] <= len(context)
+        ):
+            raise DataError(
+                f"{where}sentence_breaks[{n}]: expected start and end inside the context of"
+                f" {len(context)} characters, found {str(pair)[:40]}"
+            )
         spans.append((pair[0], pair[1]))
     return context, spans
 
 
 def _spans(node: Mapping[str, Any], text: str, *, where: str) -> list[tuple[int, int]]:
     """The `sentence_spans` of a text."""
-    return [_span(span, text, where=f"{where}sentence_spans[{n}].")
-            for n, span in enumerate(get(node, "sentence_spans", kind=list, where=where))]
+    return [
+        _span(span, text, where=f"{where}sentence_spans[{n}].")
+        for n, span in enumerate(get(node, "sentence_spans", kind=list, where=where))
+    ]
 
 
 def _span(node: Any, text: str, *, where: str) -> tuple[int, int]:
     start, end = (get(node, key, kind=int, where=where) for key in ("start", "end"))
     if not 0 <= start < end <= len(text):
-        raise DataError(f"{where}start: expected a span inside the text of {len(text)} characters, found "
-                        f"{start} to {end}")
+        raise DataError(
+            f"{where}start: expected a span inside the text of {len(text)} characters, found "
+            f"{start} to {end}"
+        )
     if node.get("text", text[start:end]) != text[start:end]:
-        raise DataError(f"{where}text: expected {text[start:end][:40]!r}, as at {start} to {end}, found "
-                        f"{str(node['text'])[:40]!r}")
+        raise DataError(
+            f"{where}text: expected {text[start:end][:40]!r}, as at {start} to {end}, found "
+            f"{str(node['text'])[:40]!r}"
+        )
     return start, end
 
 
@@ -196,7 +261,8 @@ def _plain(text: str) -> str:
 def _labels(path: Path) -> dict[str, Sequence[str]]:
     found = json_of(text_of(path), path)
     if not isinstance(found, dict) or not all(
-            isinstance(names, list) and names and all(isinstance(name, str) for name in names)
-            for names in found.values()):
+        isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+        for names in found.values()
+    ):
         raise DataError(f"{path}:1: expected an object, mention id: list of entity ids")
     return found

@@ -1,4 +1,5 @@
-"""Tagged sentences: {id, group, words, tags}; a tag is an index, tags are None where they aren't read."""
+"""Tagged sentences: {id, group, words, tags}; a tag is an index, tags are None where they aren't
+read."""
 
 from __future__ import annotations
 
@@ -10,30 +11,44 @@ from adapters_xitt.data.readers.base import NO_LABELS, Reading, index_of, label_
 from adapters_xitt.errors import DataError, XittError, unknown
 from adapters_xitt.text_files import blocks_of, check_counts, lines_of, whole
 
-# Tags of a fused word's parts, best first, where several are equally near the root: XTREME's default list.
-PRECEDENCE = tuple("VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ SCONJ X PUNCT".split())
+# Tags of a fused word's parts, best first, where several are equally near the root: XTREME's
+# default list.
+PRECEDENCE = tuple(
+    "VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ SCONJ X PUNCT".split()
+)
 
 Line = tuple[int, list[str]]  # number in the file, cells
 
 
-def tags_tsv(path: Path, *, split: str, labels: Sequence[str] | None, gold: Path | None = None) -> Reading:
-    """XTREME's PAN-X and UDPOS: one token<TAB>tag per line, a blank line between sentences; a quote is a token.
+def tags_tsv(
+    path: Path, *, split: str, labels: Sequence[str] | None, gold: Path | None = None
+) -> Reading:
+    """XTREME's PAN-X and UDPOS: one token<TAB>tag per line, a blank line between sentences; a quote
+    is a token.
 
-    A test file has tokens only; `gold` has its tags, one per line or behind the tokens. `labels=None` reads no tags.
-    """
+    A test file has tokens only; `gold` has its tags, one per line or behind the tokens.
+    `labels=None` reads no tags."""
     tagged = labels is not None and gold is None
-    sentences = [_cells(path, block, width=2 if tagged else None) for block in blocks_of(lines_of(path))]
+    sentences = [
+        _cells(path, block, width=2 if tagged else None) for block in blocks_of(lines_of(path))
+    ]
     golds = sentences
     if gold is not None:
         golds = [_cells(gold, block, width=None) for block in blocks_of(lines_of(gold))]
         line = golds[: len(sentences) + 1][-1][-1][0]
-        check_counts(gold, len(golds), other=path, wanted=len(sentences), what="sentence", line=line)
+        check_counts(
+            gold, len(golds), other=path, wanted=len(sentences), what="sentence", line=line
+        )
     index, rows = index_of(labels), []
     for n, (sentence, answer) in enumerate(zip(sentences, golds, strict=True)):
         words = [cells[0] for _, cells in sentence]
         if gold is not None:
             _check_tokens(gold, answer, path=path, sentence=sentence)
-        tags = [label_of(cells[-1], index, where=f"{gold or path}:{line}") for line, cells in answer] if index else None
+        tags = (
+            [label_of(cells[-1], index, where=f"{gold or path}:{line}") for line, cells in answer]
+            if index
+            else None
+        )
         rows.append({"id": f"{split}/{n}", "group": f"{split}/{n}", "words": words, "tags": tags})
     return Reading(rows)
 
@@ -48,13 +63,14 @@ def conllu(
     column: int = 3,
     numbered: bool = False,
 ) -> Reading:
-    """Forms and UPOS of CoNLL-U, or the tags of another `column` (4: XPOS); empty nodes are left out.
+    """Forms and UPOS of CoNLL-U, or the tags of another `column` (4: XPOS); empty nodes are left
+    out.
 
-    `multiword="words"` takes the syntactic words. `"fused"` takes the surface token as XTREME does: its tag is that of
-    the part nearest the root, among equals the first in `precedence`; U+200C and spaces go out of the forms, and a
-    sentence with no more than one form that isn't "_" is skipped. `numbered` takes a sentence's place in the file for
-    its id, where treebanks of parallel sentences name them differently.
-    """
+    `multiword="words"` takes the syntactic words. `"fused"` takes the surface token as XTREME does:
+    its tag is that of the part nearest the root, among equals the first in `precedence`; U+200C and
+    spaces go out of the forms, and a sentence with no more than one form that isn't "_" is skipped.
+    `numbered` takes a sentence's place in the file for its id, where treebanks of parallel
+    sentences name them differently."""
     if multiword not in ("words", "fused"):
         raise XittError(unknown("multiword", multiword, ("words", "fused")))
     index, rows, skipped = index_of(labels), [], Counter()
@@ -66,9 +82,15 @@ def conllu(
         if not words or (multiword == "fused" and 0 < blank >= len(words) - 1):
             skipped["no forms" if words else "no words"] += 1
             continue
-        tags = [label_of(cells[column], index, where=f"{path}:{line}") for line, cells in words] if index else None
+        tags = (
+            [label_of(cells[column], index, where=f"{path}:{line}") for line, cells in words]
+            if index
+            else None
+        )
         own = f"{split}/{n}" if numbered or not name else name
-        rows.append({"id": own, "group": own, "words": [cells[1] for _, cells in words], "tags": tags})
+        rows.append(
+            {"id": own, "group": own, "words": [cells[1] for _, cells in words], "tags": tags}
+        )
     if not rows:
         raise DataError(f"{path}: expected sentences with words, found none")
     return Reading(rows, dict(skipped))
@@ -85,21 +107,29 @@ def _cells(path: Path, block: Sequence[tuple[int, str]], *, width: int | None) -
     return rows
 
 
-def _check_tokens(gold: Path, answer: Sequence[Line], *, path: Path, sentence: Sequence[Line]) -> None:
-    """Raise a DataError unless a sentence and its gold have as many tokens, and the same where gold has them."""
+def _check_tokens(
+    gold: Path, answer: Sequence[Line], *, path: Path, sentence: Sequence[Line]
+) -> None:
+    """Raise a DataError unless a sentence and its gold have as many tokens, and the same where gold
+    has them."""
     line = answer[0][0]
     if len(answer) != len(sentence):
         raise DataError(
-            f"{gold}:{line}: expected {len(sentence)} tags for the sentence at {path}:{sentence[0][0]}, "
-            f"found {len(answer)}; the two files belong to different data"
+            f"{gold}:{line}: expected {len(sentence)} tags for the sentence at"
+            f" {path}:{sentence[0][0]}, found {len(answer)}; the two files belong to different data"
         )
     for (line, cells), (at, words) in zip(answer, sentence, strict=True):
         if len(cells) == 2 and cells[0] != words[0]:
-            raise DataError(f"{gold}:{line}: expected token {words[0]!r}, as in {path}:{at}, found {cells[0]!r}")
+            raise DataError(
+                f"{gold}:{line}: expected token {words[0]!r}, as in {path}:{at}, found {cells[0]!r}"
+            )
 
 
-def _sentence(path: Path, block: Sequence[tuple[int, str]]) -> tuple[str, list[Line], dict[int, tuple[int, str]]]:
-    """A sentence's sent_id ("" for none), its words, and its fused tokens as first word -> (last word, form)."""
+def _sentence(
+    path: Path, block: Sequence[tuple[int, str]]
+) -> tuple[str, list[Line], dict[int, tuple[int, str]]]:
+    """A sentence's sent_id ("" for none), its words, and its fused tokens as first word -> (last
+    word, form)."""
     name, words, ranges = "", [], {}
     for line, text in block:
         if text.startswith("#"):
@@ -126,7 +156,11 @@ def _sentence(path: Path, block: Sequence[tuple[int, str]]) -> tuple[str, list[L
 
 
 def _fuse(
-    path: Path, words: Sequence[Line], *, ranges: Mapping[int, tuple[int, str]], precedence: Sequence[str]
+    path: Path,
+    words: Sequence[Line],
+    *,
+    ranges: Mapping[int, tuple[int, str]],
+    precedence: Sequence[str],
 ) -> list[Line]:
     """The words, with those of a fused token replaced by one that has its form."""
     rank = {tag: place for place, tag in enumerate(precedence)}
@@ -149,6 +183,8 @@ def _depth(path: Path, words: Sequence[Line], *, word: int) -> int:
         line, cells = words[at - 1]
         head = whole(cells[6], below=len(words) + 1)
         if head is None or depth > len(words):
-            raise DataError(f"{path}:{line}: expected a head that leads to the root, found {cells[6][:40]!r}")
+            raise DataError(
+                f"{path}:{line}: expected a head that leads to the root, found {cells[6][:40]!r}"
+            )
         depth, at = depth + 1, head
     return depth

@@ -11,15 +11,18 @@ from adapters_xitt.text_files import lines_of
 
 
 def text_lines(path: Path, *, split: str, column: int | None = None) -> Reading:
-    """One text a line, or in the tab-separated `column` of every line, counted from 0; blank ones are skipped."""
+    """One text a line, or in the tab-separated `column` of every line, counted from 0; blank ones
+    are skipped."""
     rows, skipped = [], Counter()
     for n, line in enumerate(lines_of(path)):
         text = line
         if column is not None:
             cells = line.split("\t")
             if line and not 0 <= column < len(cells):
-                raise DataError(f"{path}:{n + 1}: expected a column {column}, counted from 0, found {len(cells)} "
-                                "tab-separated columns")
+                raise DataError(
+                    f"{path}:{n + 1}: expected a column {column}, counted from 0, found"
+                    f" {len(cells)} tab-separated columns"
+                )
             text = cells[column] if line else ""
         if text.strip():
             rows.append({"id": f"{split}/{n}", "group": f"{split}/{n}", "text": text.strip()})

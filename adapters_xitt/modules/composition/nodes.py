@@ -12,10 +12,12 @@ FUSE = "fuse"  # a fusion without a name: nobody has trained it
 
 @dataclass(frozen=True)
 class Way:
-    """A way to make one module of several without training: all are weighted means of their parts."""
+    """A way to make one module of several without training: all are weighted means of their
+    parts."""
 
     about: str
-    options: Mapping[str, float | None] = field(default_factory=dict)  # option → default; None: worked out
+    # option → default; None: worked out
+    options: Mapping[str, float | None] = field(default_factory=dict)
     fitted: bool = False  # whether its weights are searched on a target's selection split
 
 
@@ -23,12 +25,19 @@ MERGES: dict[str, Way] = {
     "mean": Way("the mean: exact for low-rank updates; of parameters for bottlenecks born alike"),
     "svd": Way("the closest update of a rank to the mean", {"rank": None}),
     "magnitude": Way("the mean of what is largest in each update", {"density": 0.5, "rank": None}),
-    "ties": Way("the mean of what is largest in each and of one sign (TIES, Yadav et al. 2023)",
-                {"density": 0.5, "rank": None}),
-    "dare": Way("the mean of what a draw leaves of each, rescaled (DARE, Yu et al. 2024)",
-                {"density": 0.5, "seed": 0, "rank": None}),
-    "search": Way("the sum with the weights that score best on a target's selection split (task arithmetic, Ilharco "
-                  "et al. 2023)", fitted=True),
+    "ties": Way(
+        "the mean of what is largest in each and of one sign (TIES, Yadav et al. 2023)",
+        {"density": 0.5, "rank": None},
+    ),
+    "dare": Way(
+        "the mean of what a draw leaves of each, rescaled (DARE, Yu et al. 2024)",
+        {"density": 0.5, "seed": 0, "rank": None},
+    ),
+    "search": Way(
+        "the sum with the weights that score best on a target's selection split (task arithmetic,"
+        " Ilharco et al. 2023)",
+        fitted=True,
+    ),
 }
 
 
@@ -60,7 +69,8 @@ class Sum:
 
 @dataclass(frozen=True)
 class Scaled:
-    """An update of a weight matrix times a number: W + w·ΔW (task arithmetic, Ilharco et al. 2023)."""
+    """An update of a weight matrix times a number: W + w·ΔW (task arithmetic, Ilharco et al.
+    2023)."""
 
     part: Composition
     weight: float
@@ -72,8 +82,8 @@ class Scaled:
 
 @dataclass(frozen=True)
 class Fuse:
-    """Modules that see the same input, their outputs weighted by a trained fusion, the module `by`; empty where it is
-    still to be trained."""
+    """Modules that see the same input, their outputs weighted by a trained fusion, the module `by`;
+    empty where it is still to be trained."""
 
     parts: tuple[Composition, ...]
     by: str
@@ -81,8 +91,8 @@ class Fuse:
 
 @dataclass(frozen=True)
 class Merge:
-    """A module made of others without training: `how` is one of `MERGES`; a part may be `Scaled`, by its
-    weight. Only the options that differ from the defaults stand in `options`."""
+    """A module made of others without training: `how` is one of `MERGES`; a part may be `Scaled`,
+    by its weight. Only the options that differ from the defaults stand in `options`."""
 
     how: str
     parts: tuple[Composition, ...]
@@ -108,8 +118,8 @@ def names(composition: Composition) -> tuple[str, ...]:
 
 
 def heads(composition: Composition) -> tuple[str, ...]:
-    """The modules whose heads may stand on top, the first choice first: of a stack the top's, of a fusion its own, of
-    everything else the last part's that has one."""
+    """The modules whose heads may stand on top, the first choice first: of a stack the top's, of a
+    fusion its own, of everything else the last part's that has one."""
     match composition:
         case Nothing():
             return ()
@@ -120,26 +130,33 @@ def heads(composition: Composition) -> tuple[str, ...]:
         case Fuse(_, by) if by:
             return (by,)
         case _:
-            return tuple(dict.fromkeys(name for part in reversed(composition.parts) for name in heads(part)))
+            return tuple(
+                dict.fromkeys(name for part in reversed(composition.parts) for name in heads(part))
+            )
 
 
 def untrained(composition: Composition) -> list[Composition]:
     """What in a composition has still to be trained or searched on a task, innermost first."""
     found = [one for part in getattr(composition, "parts", ()) for one in untrained(part)]
     own = (isinstance(composition, Fuse) and not composition.by) or (
-        isinstance(composition, Merge) and MERGES[composition.how].fitted)
+        isinstance(composition, Merge) and MERGES[composition.how].fitted
+    )
     return [*found, composition] if own else found
 
 
 def fused(composition: Composition, fusion: str) -> tuple[str, ...]:
-    """The modules that a fusion of the composition is over, in order; none where it is not one of its parts."""
+    """The modules that a fusion of the composition is over, in order; none where it is not one of
+    its parts."""
     if isinstance(composition, Fuse) and composition.by == fusion:
         return tuple(name for part in composition.parts for name in names(part))
-    return next(filter(None, (fused(part, fusion) for part in getattr(composition, "parts", ()))), ())
+    return next(
+        filter(None, (fused(part, fusion) for part in getattr(composition, "parts", ()))), ()
+    )
 
 
 def rename(composition: Composition, new: Callable[[str], Composition]) -> Composition:
-    """The composition with every part replaced by `new(name)`; a stack within a stack becomes one stack."""
+    """The composition with every part replaced by `new(name)`; a stack within a stack becomes one
+    stack."""
     match composition:
         case Nothing():
             return composition
@@ -158,8 +175,8 @@ def rename(composition: Composition, new: Callable[[str], Composition]) -> Compo
 
 
 def replaced(composition: Composition, make: Callable[[Fuse | Merge], Composition]) -> Composition:
-    """The composition with everything that has to be made first, merges and untrained fusions, replaced by
-    `make(it)`, innermost first."""
+    """The composition with everything that has to be made first, merges and untrained fusions,
+    replaced by `make(it)`, innermost first."""
     match composition:
         case Nothing() | Part():
             return composition
@@ -180,14 +197,17 @@ def chained(block: type[Stack] | type[Sum], parts: list[Composition]) -> Composi
     """`block` over `parts`; both operators are associative, and `none` is their neutral element."""
     flat: list[Composition] = []
     for part in parts:
-        flat.extend(part.parts if isinstance(part, block) else () if isinstance(part, Nothing) else (part,))
+        flat.extend(
+            part.parts if isinstance(part, block) else () if isinstance(part, Nothing) else (part,)
+        )
     if not flat:
         return Nothing()
     return flat[0] if len(flat) == 1 else block(tuple(flat))
 
 
 def scaled(composition: Composition, weight: float) -> Composition:
-    """A composition times a number: a sum term by term, a product multiplied out, 1 nothing at all."""
+    """A composition times a number: a sum term by term, a product multiplied out, 1 nothing at
+    all."""
     match composition:
         case Nothing():
             return composition

@@ -49,12 +49,16 @@ def show(composition: Composition) -> str:
             name = f'"{by}"' if by in (FUSE, *MERGES) else _word(by) if by else FUSE
             return f"{name}({', '.join(show(part) for part in parts)})"
         case Merge(how, parts, options):
-            inner = [*(show(part) for part in parts), *(f"{name}={_number(value)}" for name, value in options)]
+            inner = [
+                *(show(part) for part in parts),
+                *(f"{name}={_number(value)}" for name, value in options),
+            ]
             return f"{how}({', '.join(inner)})"
 
 
 def _number(value: float) -> str:
-    """A number whole: 2, not 2.0; else every digit that it takes to read it back; the full rank by its word."""
+    """A number whole: 2, not 2.0; else every digit that it takes to read it back; the full rank by
+    its word."""
     if value == FULL:
         return "full"
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
@@ -69,19 +73,27 @@ def _term(part: Composition, *, first: bool) -> str:
     """A term of a sum with its sign before it."""
     if isinstance(part, Scaled) and part.weight < 0 and not first:
         positive = scaled(part.part, -part.weight)
-        return f" - {show(positive)}" if isinstance(positive, Scaled | Part) else f" - ({show(positive)})"
+        return (
+            f" - {show(positive)}"
+            if isinstance(positive, Scaled | Part)
+            else f" - ({show(positive)})"
+        )
     return ("" if first else " + ") + (f"({show(part)})" if isinstance(part, Stack) else show(part))
 
 
 # A number is one only before a star: names may begin with digits.
 _NAME = re.compile(r"\$lang|[A-Za-z0-9_.@/][A-Za-z0-9_.@/:-]*")
-_TOKEN = re.compile(r"""\s*(?:(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)(?=\s*\*)|
-    (?P<variable>\$\w*)|(?P<name>[A-Za-z0-9_.@/][A-Za-z0-9_.@/:-]*)|"(?P<quoted>[^"]+)"|(?P<sign>[>+*(),=-]))""", re.X)
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)(?=\s*\*)|
+    (?P<variable>\$\w*)|(?P<name>[A-Za-z0-9_.@/][A-Za-z0-9_.@/:-]*)|"(?P<quoted>[^"]+)"|(?P<sign>[>+*(),=-]))""",
+    re.X,
+)
 Token = tuple[str, str, int]  # kind, text, place
 
 
 def parse(text: str) -> Composition:
-    """The composition written in `text`; a `XittError` that points at the character where it goes wrong."""
+    """The composition written in `text`; a `XittError` that points at the character where it goes
+    wrong."""
     return _Parser(text).whole()
 
 
@@ -90,7 +102,9 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         if len(text) > LONGEST:
-            raise XittError(f"composition: {len(text):,} characters, more than {LONGEST:,}: {text[:60]} …")
+            raise XittError(
+                f"composition: {len(text):,} characters, more than {LONGEST:,}: {text[:60]} …"
+            )
         self.text, self.tokens, self.at, self.depth = text, [], 0, 0
         place = 0
         while text[place:].strip():
@@ -106,10 +120,12 @@ class _Parser:
     def wrong(self, what: str, place: int | None = None) -> XittError:
         """The error, pointing at a character; that of the present token where none is given."""
         place = self.tokens[self.at][2] if place is None else place
-        return XittError(f"composition: {what} at character {place + 1}\n  {self.text}\n  {' ' * place}^\n"
-                         "Write 'none', 'a', 'a > b' (stack, bottom first), 'a + b' (sum), '0.6*a - 0.2*b' (weighted), "
-                         f"'f(a, b)' (fusion f), 'fuse(a, b)' (a new one) or one of {', '.join(MERGES)}: "
-                         "'ties(a, b, density=0.3)'.")
+        return XittError(
+            f"composition: {what} at character {place + 1}\n  {self.text}\n  {' ' * place}^\nWrite"
+            " 'none', 'a', 'a > b' (stack, bottom first), 'a + b' (sum), '0.6*a - 0.2*b'"
+            " (weighted), 'f(a, b)' (fusion f), 'fuse(a, b)' (a new one) or one of"
+            f" {', '.join(MERGES)}: 'ties(a, b, density=0.3)'."
+        )
 
     def signs(self, wanted: str, ahead: int = 0) -> bool:
         """Whether the token `ahead` is one of the signs."""
@@ -153,8 +169,10 @@ class _Parser:
         found = self.atom()
         heaviest = max((abs(weight * one) for one in weights(found).values()), default=abs(weight))
         if not heaviest <= HEAVIEST:
-            raise self.wrong(f"{heaviest:g} is no number to multiply a module by; {HEAVIEST:g} is the most,",
-                             self.tokens[start][2])
+            raise self.wrong(
+                f"{heaviest:g} is no number to multiply a module by; {HEAVIEST:g} is the most,",
+                self.tokens[start][2],
+            )
         if weight != 1 and isinstance(found, Nothing):
             raise self.wrong("'none' has nothing to multiply", self.tokens[start][2])
         return scaled(found, weight)
@@ -212,17 +230,23 @@ class _Parser:
         if any(isinstance(part, Nothing) for part in parts) or not parts:
             raise self.wrong(f"{name} needs modules, and 'none' is none", self.tokens[start][2])
         if any(LANG in names(part) for part in parts):
-            raise self.wrong(f"{name} is made once, and {LANG} is another module in each language,",
-                             self.tokens[start][2])
+            raise self.wrong(
+                f"{name} is made once, and {LANG} is another module in each language,",
+                self.tokens[start][2],
+            )
         if how not in MERGES:
             if options:
                 first, place = next((option, place) for option, (_, place) in options.items())
-                raise self.wrong(f"a fusion has no options, not {first!r}; {unknown('merge', name, MERGES)}", place)
+                raise self.wrong(
+                    f"a fusion has no options, not {first!r}; {unknown('merge', name, MERGES)}",
+                    place,
+                )
             return Fuse(tuple(parts), "" if how == FUSE else name)
         return self.merge(how, parts, options, start)
 
     def number(self, *, full: bool) -> float:
-        """The value of an option, past its name and the sign; `full`: the word of that name is one."""
+        """The value of an option, past its name and the sign; `full`: the word of that name is
+        one."""
         self.at += 2
         if full and self.tokens[self.at][1] == "full":
             self.at += 1
@@ -232,24 +256,43 @@ class _Parser:
         try:
             value = float(self.tokens[self.at][1])
         except ValueError:
-            raise self.wrong("a number or 'full' was expected" if full else "a number was expected") from None
+            raise self.wrong(
+                "a number or 'full' was expected" if full else "a number was expected"
+            ) from None
         if not math.isfinite(value):
             raise self.wrong("a finite number was expected")
         self.at += 1
         return -value if minus else value
 
-    def merge(self, how: str, parts: list[Composition], options: dict[str, tuple[float, int]], start: int) -> Merge:
-        """A merge, its options checked one by one, so that the error points at the one that is wrong."""
+    def merge(
+        self, how: str, parts: list[Composition], options: dict[str, tuple[float, int]], start: int
+    ) -> Merge:
+        """A merge, its options checked one by one, so that the error points at the one that is
+        wrong."""
         for option, (value, place) in options.items():
             if wrong := _wrong_option(how, option, value):
                 raise self.wrong(f"{how}: {wrong}", place)
-        if MERGES[how].fitted and (weighted := next((part for part in parts if isinstance(part, Scaled)), None)):
-            raise self.wrong(f"{how} finds the weights itself; write {show(weighted.part)} without its number,",
-                             self.tokens[start][2])
+        if MERGES[how].fitted and (
+            weighted := next((part for part in parts if isinstance(part, Scaled)), None)
+        ):
+            raise self.wrong(
+                f"{how} finds the weights itself; write {show(weighted.part)} without its number,",
+                self.tokens[start][2],
+            )
         own = [part.weight if isinstance(part, Scaled) else 1.0 for part in parts]
-        if not math.isfinite(1 / (sum(own) or math.inf)) or not sum(own) or abs(sum(own)) < 1e-9 * max(map(abs, own)):
-            raise self.wrong(f"{how} is a weighted mean, and its weights sum to nothing,", self.tokens[start][2])
-        changed = {name: value for name, (value, _) in options.items() if value != MERGES[how].options[name]}
+        if (
+            not math.isfinite(1 / (sum(own) or math.inf))
+            or not sum(own)
+            or abs(sum(own)) < 1e-9 * max(map(abs, own))
+        ):
+            raise self.wrong(
+                f"{how} is a weighted mean, and its weights sum to nothing,", self.tokens[start][2]
+            )
+        changed = {
+            name: value
+            for name, (value, _) in options.items()
+            if value != MERGES[how].options[name]
+        }
         return Merge(how, tuple(parts), tuple(sorted(changed.items())))
 
 

@@ -1,7 +1,8 @@
 """What a folder of another library says of a module, in our words, and whether it fits an encoder.
 
-The folder's configuration is the truth: a tensor that it does not ask for, or asks for and does not have, or has in
-another shape, is refused by name; the libraries themselves load such a folder in silence."""
+The folder's configuration is the truth: a tensor that it does not ask for, or asks for and does not
+have, or has in another shape, is refused by name; the libraries themselves load such a folder in
+silence."""
 
 from __future__ import annotations
 
@@ -26,12 +27,25 @@ Shapes = dict[str, tuple[int, ...]]
 
 # The heads of transformers' own classes: the kind, and their modules' names → ours.
 STATIC: dict[str, tuple[str, dict[str, str]]] = {
-    "XLMRobertaForSequenceClassification": ("pair", {"classifier.dense": "pooler", "classifier.out_proj": "out"}),
+    "XLMRobertaForSequenceClassification": (
+        "pair",
+        {"classifier.dense": "pooler", "classifier.out_proj": "out"},
+    ),
     "XLMRobertaForTokenClassification": ("tagging", {"classifier": "out"}),
     "XLMRobertaForQuestionAnswering": ("qa", {"qa_outputs": "out"}),
-    "XLMRobertaForMultipleChoice": ("choice", {"roberta.pooler.dense": "pooler", "classifier": "out"}),
-    "XLMRobertaForMaskedLM": ("mlm", {"lm_head.dense": "dense", "lm_head.layer_norm": "layer_norm",
-                                      "lm_head.decoder": "decoder", "lm_head": "decoder"}),
+    "XLMRobertaForMultipleChoice": (
+        "choice",
+        {"roberta.pooler.dense": "pooler", "classifier": "out"},
+    ),
+    "XLMRobertaForMaskedLM": (
+        "mlm",
+        {
+            "lm_head.dense": "dense",
+            "lm_head.layer_norm": "layer_norm",
+            "lm_head.decoder": "decoder",
+            "lm_head": "decoder",
+        },
+    ),
 }
 OUTPUTS = {"qa": 2, "choice": 1, "mlm": 0}  # of heads that have no labels
 
@@ -44,7 +58,8 @@ class Head:
     labels: tuple[str, ...] | None  # None: it has some, the folder names none
     outputs: int
     tensors: Tensors = field(repr=False)
-    tied: Tensors = field(default_factory=dict, repr=False)  # of `mlm`: decoder.weight, decoder.bias; the encoder's own
+    # of `mlm`: decoder.weight, decoder.bias; the encoder's own
+    tied: Tensors = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,25 +73,35 @@ class Foreign:
     choice: Choice
     tensors: Tensors = field(repr=False)  # names as in `Module`, without "encoder."
     head: Head | None
-    only: tuple[int, ...] = ()  # the layers it is in; empty: all but those that its options leave out
+    # the layers it is in; empty: all but those that its options leave out
+    only: tuple[int, ...] = ()
     width: int | None = None  # of its encoder, where the folder says so
     over: tuple[str, ...] = ()  # of a fusion, the names of the modules it is over
     version: str = ""  # of the library that wrote it
 
 
 def module_folder(folder: Path) -> Path:
-    """Where the module of a folder lies: in it, or below it where a library saved several by their names
-    (`save_all_adapters`, peft's `save_pretrained` of named adapters) and there is one. A `XittError` that names them
-    where there are more."""
+    """Where the module of a folder lies: in it, or below it where a library saved several by their
+    names (`save_all_adapters`, peft's `save_pretrained` of named adapters) and there is one. A
+    `XittError` that names them where there are more."""
     if safe_files.listed(folder, _MARKS):
         return folder
-    below = [folder / name for name in safe_files.entries(folder) if (folder / name).is_dir()
-             and not (folder / name).is_symlink() and safe_files.listed(folder / name, _MARKS)]
+    below = [
+        folder / name
+        for name in safe_files.entries(folder)
+        if (folder / name).is_dir()
+        and not (folder / name).is_symlink()
+        and safe_files.listed(folder / name, _MARKS)
+    ]
     if len(below) > 1:
-        raise XittError(f"{folder}: it holds {len(below)} modules, and an import is of one: "
-                        + ", ".join(str(one) for one in below))
+        raise XittError(
+            f"{folder}: it holds {len(below)} modules, and an import is of one: "
+            + ", ".join(str(one) for one in below)
+        )
     if not below:
-        raise XittError(f"{folder}: no module; none of {', '.join(_MARKS)} is there, nor in a folder below")
+        raise XittError(
+            f"{folder}: no module; none of {', '.join(_MARKS)} is there, nor in a folder below"
+        )
     return below[0]
 
 
@@ -88,28 +113,37 @@ def form_of(folder: Path) -> str:
     if FUSION_CONFIG in found:
         return "adapters"
     if CONFIG not in found:
-        raise XittError(f"{folder}: no module; neither {MANIFEST} nor {CONFIG} nor {FUSION_CONFIG} is there")
+        raise XittError(
+            f"{folder}: no module; neither {MANIFEST} nor {CONFIG} nor {FUSION_CONFIG} is there"
+        )
     return "peft" if "peft_type" in safe_files.read_json(found[CONFIG]) else "adapters"
 
 
 def shapes(choice: Choice, *, layers: int, width: int, wide: int) -> Shapes:
-    """The names and shapes of a module's tensors on an encoder of so many layers, of that width and feed-forward
-    width: what `Rig.parameters` gives."""
+    """The names and shapes of a module's tensors on an encoder of so many layers, of that width and
+    feed-forward width: what `Rig.parameters` gives."""
     options, found = dict(choice.options), {}
     for layer in choice.adapted(layers):
         at = f"encoder.layer.{layer}."
         if choice.row.engine == "peft":
             for place in options["places"]:
                 end, size = PLACES[place][0], PLACES[place][1](width, wide)
-                found |= {f"{at}{end}.{name}": shape for name, shape in _update(choice, *size).items()}
+                found |= {
+                    f"{at}{end}.{name}": shape for name, shape in _update(choice, *size).items()
+                }
         elif choice.name == "ia3":
-            for end, size in (("attention.self.key", width), ("attention.self.value", width),
-                              ("intermediate.dense", wide)):
+            for end, size in (
+                ("attention.self.key", width),
+                ("attention.self.value", width),
+                ("intermediate.dense", wide),
+            ):
                 found[f"{at}{end}.loras.lora_B"] = (size, 1)
         else:
             blocks = options.get("blocks", choice.row.blocks)
             for end in ("attention.output.", "output.") if blocks == 2 else ("output.",):
-                found |= {f"{at}{end}{name}": shape for name, shape in _block(choice, width).items()}
+                found |= {
+                    f"{at}{end}{name}": shape for name, shape in _block(choice, width).items()
+                }
     if choice.name == "compacter":
         found["shared_parameters.phm_rule"] = (options["factors"],) * 3
     if choice.name == "seq_bn_inv":
@@ -130,35 +164,55 @@ def _update(choice: Choice, reads: int, writes: int) -> Shapes:
 def _block(choice: Choice, width: int) -> Shapes:
     """What stands at one place of a layer."""
     if choice.name == "fusion":
-        square = {f"adapter_fusion_layer.{name}.weight": (width, width) for name in ("query", "key", "value")}
+        square = {
+            f"adapter_fusion_layer.{name}.weight": (width, width)
+            for name in ("query", "key", "value")
+        }
         return square | {f"adapter_fusion_layer.{name}.bias": (width,) for name in ("query", "key")}
     inner = max(width // choice["reduction"], 1)
     found: Shapes = {}
     for name, reads, writes in (("adapter_down.0", width, inner), ("adapter_up", inner, width)):
         if choice.name == "compacter":
             factors = choice["factors"]
-            found |= {f"adapters.{name}.W_left": (factors, reads // factors, 1),
-                      f"adapters.{name}.W_right": (factors, 1, writes // factors), f"adapters.{name}.b": (writes,)}
+            found |= {
+                f"adapters.{name}.W_left": (factors, reads // factors, 1),
+                f"adapters.{name}.W_right": (factors, 1, writes // factors),
+                f"adapters.{name}.b": (writes,),
+            }
         else:
-            found |= {f"adapters.{name}.weight": (writes, reads), f"adapters.{name}.bias": (writes,)}
+            found |= {
+                f"adapters.{name}.weight": (writes, reads),
+                f"adapters.{name}.bias": (writes,),
+            }
     return found
 
 
 def _inverse(width: int) -> Shapes:
     """NICE (Dinh et al. 2015): two networks between the halves."""
     found: Shapes = {}
-    for net, (reads, writes) in {"F": (width - width // 2, width // 2), "G": (width // 2, width - width // 2)}.items():
+    for net, (reads, writes) in {
+        "F": (width - width // 2, width // 2),
+        "G": (width // 2, width - width // 2),
+    }.items():
         inner = max(reads // 2, 1)
-        found |= {f"{net}.0.weight": (inner, reads), f"{net}.0.bias": (inner,),
-                  f"{net}.2.weight": (writes, inner), f"{net}.2.bias": (writes,)}
+        found |= {
+            f"{net}.0.weight": (inner, reads),
+            f"{net}.0.bias": (inner,),
+            f"{net}.2.weight": (writes, inner),
+            f"{net}.2.bias": (writes,),
+        }
     return found
 
 
 def head_shapes(head: Head, width: int) -> Shapes:
     """The names and shapes of a head's tensors."""
     if head.kind == "mlm":
-        return {"dense.weight": (width, width), "dense.bias": (width,), "layer_norm.weight": (width,),
-                "layer_norm.bias": (width,)}
+        return {
+            "dense.weight": (width, width),
+            "dense.bias": (width,),
+            "layer_norm.weight": (width,),
+            "layer_norm.bias": (width,),
+        }
     found = {"out.weight": (head.outputs, width), "out.bias": (head.outputs,)}
     if head.kind in ("pair", "choice"):
         found |= {"pooler.weight": (width, width), "pooler.bias": (width,)}
@@ -166,7 +220,8 @@ def head_shapes(head: Head, width: int) -> Shapes:
 
 
 def fit(found: Foreign, *, layers: int, width: int, wide: int) -> Choice:
-    """The method with every option, on an encoder of that size; a `XittError` with all that doesn't fit."""
+    """The method with every option, on an encoder of that size; a `XittError` with all that doesn't
+    fit."""
     problems = Problems(str(found.folder))
     choice = found.choice
     if found.width not in (None, width):
@@ -176,8 +231,13 @@ def fit(found: Foreign, *, layers: int, width: int, wide: int) -> Choice:
         problems.add(f"it names layer {max(beyond)}; this encoder has layers 0 to {layers - 1}")
     elif found.only:
         left = tuple(layer for layer in range(layers) if layer not in found.only)
-        choice = Choice(choice.name, tuple((option, left if option == "leave_out" else value)
-                                           for option, value in choice.options))
+        choice = Choice(
+            choice.name,
+            tuple(
+                (option, left if option == "leave_out" else value)
+                for option, value in choice.options
+            ),
+        )
     problems.raise_if_any()
     _differences(problems, "", found.tensors, shapes(choice, layers=layers, width=width, wide=wide))
     if found.head:
@@ -188,34 +248,54 @@ def fit(found: Foreign, *, layers: int, width: int, wide: int) -> Choice:
 
 def _differences(problems: Problems, what: str, tensors: Mapping[str, Any], wanted: Shapes) -> None:
     """Adds tensors missing, too many, of another shape, and of no floating-point numbers."""
-    for told, names in (("missing", [name for name in wanted if name not in tensors]),
-                        ("too many", [name for name in tensors if name not in wanted])):
+    for told, names in (
+        ("missing", [name for name in wanted if name not in tensors]),
+        ("too many", [name for name in tensors if name not in wanted]),
+    ):
         if names:
-            problems.add(f"{what}{len(names)} tensors {told}: {', '.join(names[:4])}" + " …" * (len(names) > 4))
+            problems.add(
+                f"{what}{len(names)} tensors {told}: {', '.join(names[:4])}"
+                + " …" * (len(names) > 4)
+            )
     for name, tensor in tensors.items():
         if name in wanted and tuple(tensor.shape) != wanted[name]:
             problems.add(f"{what}{name} has shape {tuple(tensor.shape)}, needed is {wanted[name]}")
         if not tensor.is_floating_point():
-            problems.add(f"{what}{name} has dtype {tensor.dtype}; needed are floating-point numbers")
+            problems.add(
+                f"{what}{name} has dtype {tensor.dtype}; needed are floating-point numbers"
+            )
 
 
-def head_of(kind: str, theirs: Mapping[str, Any], names: Mapping[str, str], *, where: Path,
-            labels: tuple[str, ...] | None) -> Head:
-    """A head whose modules another library calls by the keys of `names`; every tensor must be of one of them."""
+def head_of(
+    kind: str,
+    theirs: Mapping[str, Any],
+    names: Mapping[str, str],
+    *,
+    where: Path,
+    labels: tuple[str, ...] | None,
+) -> Head:
+    """A head whose modules another library calls by the keys of `names`; every tensor must be of
+    one of them."""
     own: Tensors = {}
     strange = [name for name in theirs if name.rpartition(".")[0] not in names]
     if strange:
-        raise XittError(f"{where}: {len(strange)} tensors too many, of no head of kind {kind!r} as it is here: "
-                        f"{', '.join(strange[:4])}")
+        raise XittError(
+            f"{where}: {len(strange)} tensors too many, of no head of kind {kind!r} as it is here: "
+            f"{', '.join(strange[:4])}"
+        )
     for name, tensor in theirs.items():
         module, _, end = name.rpartition(".")
         own[f"{names[module]}.{end}"] = tensor
     tied = {name: own.pop(name) for name in list(own) if name.startswith("decoder.")}
-    counts = [own[name].shape[0] for name in ("out.bias", "out.weight") if name in own and own[name].ndim]
+    counts = [
+        own[name].shape[0] for name in ("out.bias", "out.weight") if name in own and own[name].ndim
+    ]
     outputs = OUTPUTS.get(kind, counts[0] if counts else 0)
     if labels is not None and kind not in OUTPUTS and len(labels) != outputs:
         raise XittError(f"{where}: {len(labels)} labels for {outputs} outputs")
-    return Head(kind=kind, labels=() if kind in OUTPUTS else labels, outputs=outputs, tensors=own, tied=tied)
+    return Head(
+        kind=kind, labels=() if kind in OUTPUTS else labels, outputs=outputs, tensors=own, tied=tied
+    )
 
 
 def said(value: Any) -> str:
@@ -225,10 +305,13 @@ def said(value: Any) -> str:
 
 
 def labels_of(ids: Any, where: Path) -> tuple[str, ...] | None:
-    """The labels of a map label → output, in the order of the outputs; None where nobody has named them."""
+    """The labels of a map label → output, in the order of the outputs; None where nobody has named
+    them."""
     if not ids:
         return None
-    good = isinstance(ids, dict) and all(isinstance(at, int) and not isinstance(at, bool) for at in ids.values())
+    good = isinstance(ids, dict) and all(
+        isinstance(at, int) and not isinstance(at, bool) for at in ids.values()
+    )
     if not good or sorted(ids.values()) != list(range(len(ids))):
         raise XittError(f"{where}: label2id must map labels onto the outputs 0 to N - 1, each once")
     if not all(label.isprintable() and 0 < len(label) <= 200 for label in ids):

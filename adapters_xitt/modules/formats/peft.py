@@ -1,4 +1,5 @@
-"""PEFT's form of low-rank updates: adapter_config.json and adapter_model.safetensors, a head among the tensors."""
+"""PEFT's form of low-rank updates: adapter_config.json and adapter_model.safetensors, a head among
+the tensors."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from adapters_xitt.tensor_files import write_tensors
 
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
-LABELS = "label2id"  # among the strings that safetensors keeps beside its tensors: peft's config has no place for it
+# among the strings that safetensors keeps beside its tensors: peft's config has no place for it
+LABELS = "label2id"
 
 # Kind → transformers' class, peft's task type, and the modules that peft saves beside the updates.
 _OVER: dict[str, tuple[str, str | None, list[str] | None]] = {
@@ -37,47 +39,95 @@ _OVER: dict[str, tuple[str, str | None, list[str] | None]] = {
     "mlm": ("XLMRobertaForMaskedLM", None, ["lm_head.dense", "lm_head.layer_norm"]),
 }
 _PATTERNS = ("rank_pattern", "alpha_pattern")
-_UNDERSTOOD = ("peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "target_modules",
-               "layers_to_transform", "layers_pattern", "modules_to_save", "init_lora_weights", *_PATTERNS)
+_UNDERSTOOD = (
+    "peft_type",
+    "task_type",
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "use_rslora",
+    "use_dora",
+    "target_modules",
+    "layers_to_transform",
+    "layers_pattern",
+    "modules_to_save",
+    "init_lora_weights",
+    *_PATTERNS,
+)
 # Keys that say where a module comes from, or belong to a switch that must be off.
-_FREE = ("base_model_name_or_path", "revision", "inference_mode", "auto_mapping", "peft_version", "megatron_core",
-         "qalora_group_size", "runtime_config")
-_STARTS = (True, False, "gaussian", "orthogonal", "eva", None)  # the others change the encoder's weights as well
+_FREE = (
+    "base_model_name_or_path",
+    "revision",
+    "inference_mode",
+    "auto_mapping",
+    "peft_version",
+    "megatron_core",
+    "qalora_group_size",
+    "runtime_config",
+)
+# the others change the encoder's weights as well
+_STARTS = (True, False, "gaussian", "orthogonal", "eva", None)
 _OFF = (None, False, "none", "", 0)
 _HEADS = ("classifier.", "score.", "qa_outputs.", "lm_head.", "roberta.pooler.", "pooler.")
 _TENSOR = re.compile(r"\.(lora_[AB]\.weight|lora_magnitude_vector)$")
-_LITERAL = re.compile(r"[A-Za-z0-9_.]{1,200}")  # a key of a pattern that is a name; others are not run
-# Weights of heads that `all-linear` names beside the encoder's; peft saves such a head whole and updates nothing in it.
-_OF_HEADS = frozenset(word for _, names in STATIC.values() for name in names for word in (name, name.split(".")[-1]))
+# a key of a pattern that is a name; others are not run
+_LITERAL = re.compile(r"[A-Za-z0-9_.]{1,200}")
+# Weights of heads that `all-linear` names beside the encoder's; peft saves such a head whole and
+# updates nothing in it.
+_OF_HEADS = frozenset(
+    word for _, names in STATIC.values() for name in names for word in (name, name.split(".")[-1])
+)
 
 
-# -- writing -----------------------------------------------------------------------------------------------------------
+# -- writing ---------------------------------------------------------------------------------------
 
-def write(folder: Path, *, choice: Choice, tensors: Tensors, encoder_name: str, head: Head | None,
-          above: str | None = None, alone: bool = True) -> None:
-    """Writes a low-rank module's two files into `folder`; a PiSSA as the plain LoRA that it is to whoever knows
-    nothing of its start. `above`: the kind of the head over whose class it is loaded, where the head is not its own;
-    not `alone`: others are loaded beside it, and a task that peft knows would ask each of them for a head."""
+
+def write(
+    folder: Path,
+    *,
+    choice: Choice,
+    tensors: Tensors,
+    encoder_name: str,
+    head: Head | None,
+    above: str | None = None,
+    alone: bool = True,
+) -> None:
+    """Writes a low-rank module's two files into `folder`; a PiSSA as the plain LoRA that it is to
+    whoever knows nothing of its start. `above`: the kind of the head over whose class it is loaded,
+    where the head is not its own; not `alone`: others are loaded beside it, and a task that peft
+    knows would ask each of them for a head."""
     from peft import LoraConfig
 
     if choice.row.engine != "peft":
-        raise XittError(f"method {choice.label}: not a low-rank update, so peft has no form of it; export it in the "
-                        "form of adapters")
+        raise XittError(
+            f"method {choice.label}: not a low-rank update, so peft has no form of it; export it in"
+            " the form of adapters"
+        )
     if choice.name == "pissa":
         tensors, choice = merging.converted(tensors, choice)
     kind = head.kind if head else above
     model, task, saved = _OVER[kind] if kind else ("XLMRobertaModel", "FEATURE_EXTRACTION", None)
     config = LoraConfig(
-        r=choice["rank"], lora_alpha=choice["alpha"], lora_dropout=choice["dropout"],
+        r=choice["rank"],
+        lora_alpha=choice["alpha"],
+        lora_dropout=choice["dropout"],
         task_type=task if alone or kind is None else None,
-        modules_to_save=saved if head else None, base_model_name_or_path=encoder_name, inference_mode=True,
-        auto_mapping={"base_model_class": model,
-                      "parent_library": "transformers.models.xlm_roberta.modeling_xlm_roberta"},
-        **_targets(choice, _read_places(tensors, folder)[0]), **choice.row.constants)
+        modules_to_save=saved if head else None,
+        base_model_name_or_path=encoder_name,
+        inference_mode=True,
+        auto_mapping={
+            "base_model_class": model,
+            "parent_library": "transformers.models.xlm_roberta.modeling_xlm_roberta",
+        },
+        **_targets(choice, _read_places(tensors, folder)[0]),
+        **choice.row.constants,
+    )
     config.save_pretrained(str(folder))
     inside = PREFIX + ("roberta." if kind else "")
-    theirs = {inside + name.replace("magnitude_vector.weight", "magnitude_vector"): one
-              for name, one in tensors.items()}
+    theirs = {
+        inside + name.replace("magnitude_vector.weight", "magnitude_vector"): one
+        for name, one in tensors.items()
+    }
     names: dict[str, str] = {}
     if head:
         names = {ours: their for their, ours in STATIC[model][1].items()}
@@ -86,31 +136,41 @@ def write(folder: Path, *, choice: Choice, tensors: Tensors, encoder_name: str, 
             theirs[f"{PREFIX}{names[module]}.{end}"] = one
     metadata = {"format": "pt"}
     if head and head.labels:
-        metadata[LABELS] = json.dumps({label: at for at, label in enumerate(head.labels)}, ensure_ascii=False)
+        metadata[LABELS] = json.dumps(
+            {label: at for at, label in enumerate(head.labels)}, ensure_ascii=False
+        )
     write_tensors(folder / WEIGHTS, theirs, metadata)
 
 
 def _targets(choice: Choice, adapted: tuple[int, ...]) -> dict[str, Any]:
-    """peft's words for the places of an update. A list of names where names alone find them; a pattern where not:
-    `output.dense` is the end of both blocks' outputs."""
+    """peft's words for the places of an update. A list of names where names alone find them; a
+    pattern where not: `output.dense` is the end of both blocks' outputs."""
     places = choice["places"]
     if "down" in places and "attention" not in places:
         ends = "|".join(re.escape(PLACES[place][0]) for place in places)
-        return {"target_modules": rf"(.*\.)?encoder\.layer\.({'|'.join(map(str, adapted))})\.({ends})"}
+        return {
+            "target_modules": rf"(.*\.)?encoder\.layer\.({'|'.join(map(str, adapted))})\.({ends})"
+        }
     names = [PLACES[place][0].removeprefix("attention.self.") for place in places]
-    return {"target_modules": names, "layers_to_transform": list(adapted) if choice["leave_out"] else None}
+    return {
+        "target_modules": names,
+        "layers_to_transform": list(adapted) if choice["leave_out"] else None,
+    }
 
 
-# -- reading -----------------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------
+
 
 def read(folder: Path, *, with_head: bool = True) -> Foreign:
-    """The low-rank module in `folder`, with its head where it has one; a `XittError` for every key that changes what
-    is computed and has no counterpart here."""
+    """The low-rank module in `folder`, with its head where it has one; a `XittError` for every key
+    that changes what is computed and has no counterpart here."""
     found = safe_files.listed(folder, (CONFIG, WEIGHTS))
     path = found.get(CONFIG, folder / CONFIG)
     config = safe_files.read_json(path)
     if WEIGHTS not in found:
-        raise XittError(f"{folder / WEIGHTS}: missing; save it with save_pretrained, which writes safetensors")
+        raise XittError(
+            f"{folder / WEIGHTS}: missing; save it with save_pretrained, which writes safetensors"
+        )
     theirs = safe_files.read_tensors(found[WEIGHTS])
     tensors, rest = _sorted(theirs)
     kinds = [name for name in ("use_rslora", "use_dora") if config.get(name)]
@@ -121,20 +181,34 @@ def read(folder: Path, *, with_head: bool = True) -> Foreign:
     only = _layers(config, path)
     if isinstance(config.get("target_modules"), list):
         places = _places(config["target_modules"], path)
-    elif config.get("target_modules") != "all-linear":  # a pattern is not run, its tensors say what it finds
+    # a pattern is not run, its tensors say what it finds
+    elif config.get("target_modules") != "all-linear":
         only = layers
     name = {"use_rslora": "rslora", "use_dora": "dora"}[kinds[0]] if kinds else "lora"
     alpha = config.get("lora_alpha", 8)
     try:
-        choice = methods.choose(name, {
-            "rank": rank, "alpha": int(alpha) if isinstance(alpha, float) and alpha.is_integer()
-            else alpha, "dropout": config.get("lora_dropout", 0.0), "places": places})
+        choice = methods.choose(
+            name,
+            {
+                "rank": rank,
+                "alpha": int(alpha) if isinstance(alpha, float) and alpha.is_integer() else alpha,
+                "dropout": config.get("lora_dropout", 0.0),
+                "places": places,
+            },
+        )
     except XittError as error:
         raise XittError(f"{path}: {error}") from None
-    return Foreign(form="peft", folder=folder, name=folder.name, choice=choice, tensors=tensors, only=only,
-                   made_for=str(config.get("base_model_name_or_path") or "")[:200],
-                   head=_head(rest, config, found, with_head=with_head),
-                   version=str(config.get("peft_version") or "")[:40])
+    return Foreign(
+        form="peft",
+        folder=folder,
+        name=folder.name,
+        choice=choice,
+        tensors=tensors,
+        only=only,
+        made_for=str(config.get("base_model_name_or_path") or "")[:200],
+        head=_head(rest, config, found, with_head=with_head),
+        version=str(config.get("peft_version") or "")[:40],
+    )
 
 
 def _sorted(theirs: Tensors) -> tuple[Tensors, Tensors]:
@@ -151,10 +225,13 @@ def _sorted(theirs: Tensors) -> tuple[Tensors, Tensors]:
     return updates, rest
 
 
-def _evened(tensors: Tensors, config: Mapping[str, Any], path: Path, above: str) -> tuple[Tensors, Any]:
-    """The updates with one rank and alpha, where patterns give some weights others: A and B filled up with zeros to
-    the largest rank, B scaled by how their alpha over the rank differs. The same ΔW, to the rounding of one product.
-    `above`: where the encoder stands in the model that the patterns' names are of."""
+def _evened(
+    tensors: Tensors, config: Mapping[str, Any], path: Path, above: str
+) -> tuple[Tensors, Any]:
+    """The updates with one rank and alpha, where patterns give some weights others: A and B filled
+    up with zeros to the largest rank, B scaled by how their alpha over the rank differs. The same
+    ΔW, to the rounding of one product. `above`: where the encoder stands in the model that the
+    patterns' names are of."""
     from torch.nn.functional import pad
 
     rank, alpha = config.get("r", 8), config.get("lora_alpha", 8)
@@ -163,8 +240,10 @@ def _evened(tensors: Tensors, config: Mapping[str, Any], path: Path, above: str)
         return tensors, rank
     _check_patterns(patterns, rank, alpha, path)
     weights = sorted({name.rpartition(".lora_")[0] for name in tensors})
-    ranks, alphas = ({name: _by_name(patterns[pattern], above + name, default) for name in weights}
-                     for pattern, default in zip(_PATTERNS, (rank, alpha), strict=True))
+    ranks, alphas = (
+        {name: _by_name(patterns[pattern], above + name, default) for name in weights}
+        for pattern, default in zip(_PATTERNS, (rank, alpha), strict=True)
+    )
     most, power = max(ranks.values()), 0.5 if config.get("use_rslora") else 1.0
     found = dict(tensors)
     for name in weights:
@@ -172,9 +251,11 @@ def _evened(tensors: Tensors, config: Mapping[str, Any], path: Path, above: str)
         if not all(end in tensors and tensors[end].ndim == 2 for end in (down, up)):
             continue  # whoever compares the tensors with the encoder tells it
         if {tensors[down].shape[0], tensors[up].shape[1]} != {ranks[name]}:
-            raise XittError(f"{path}: {name} has rank {ranks[name]} by the patterns, its tensors have "
-                            f"{tensors[down].shape[0]} and {tensors[up].shape[1]}")
-        scale = (alphas[name] / ranks[name] ** power) / (alpha / most ** power)
+            raise XittError(
+                f"{path}: {name} has rank {ranks[name]} by the patterns, its tensors have "
+                f"{tensors[down].shape[0]} and {tensors[up].shape[1]}"
+            )
+        scale = (alphas[name] / ranks[name] ** power) / (alpha / most**power)
         found[down] = pad(tensors[down], (0, 0, 0, most - ranks[name]))
         found[up] = pad(tensors[up] * scale, (0, most - ranks[name]))
     return found, most
@@ -189,8 +270,10 @@ def _check_patterns(patterns: Mapping[str, Any], rank: Any, alpha: Any, path: Pa
             continue
         for key, value in pattern.items():
             if not _LITERAL.fullmatch(key):
-                problems.add(f"{name} has the expression {said(key)}; only names of weights are read here. Write the "
-                             "weights that it finds by their names, one entry each")
+                problems.add(
+                    f"{name} has the expression {said(key)}; only names of weights are read here."
+                    " Write the weights that it finds by their names, one entry each"
+                )
             good = type(value) is int or (name == "alpha_pattern" and isinstance(value, float))
             if not good or not 0 < value <= 2**20:
                 problems.add(f"{name} gives {said(key)} {said(value)}; a number above 0 is needed")
@@ -201,27 +284,41 @@ def _check_patterns(patterns: Mapping[str, Any], rank: Any, alpha: Any, path: Pa
 
 
 def _by_name(pattern: Mapping[str, Any], name: str, default: Any) -> Any:
-    """The value for a weight: that of the first key which is its name or the end of it, at a dot (peft's rule)."""
-    return next((value for key, value in pattern.items() if f".{name}".endswith(f".{key}")), default)
+    """The value for a weight: that of the first key which is its name or the end of it, at a dot
+    (peft's rule)."""
+    return next(
+        (value for key, value in pattern.items() if f".{name}".endswith(f".{key}")), default
+    )
 
 
 def _check(config: Mapping[str, Any], path: Path, kinds: list[str]) -> None:
     """Every key must be understood, free, or off."""
     problems = Problems(str(path))
     if config.get("peft_type") != "LORA":
-        problems.add(f"peft_type is {str(config.get('peft_type'))[:40]!r}; only LORA and what it has are read here")
+        problems.add(
+            f"peft_type is {str(config.get('peft_type'))[:40]!r}; only LORA and what it has are"
+            " read here"
+        )
     if config.get("init_lora_weights", True) not in _STARTS:
-        problems.add(f"init_lora_weights is {str(config['init_lora_weights'])[:40]!r}, which changed the encoder's "
-                     "weights as well; save it again with path_initial_model_for_weight_conversion")
+        problems.add(
+            f"init_lora_weights is {str(config['init_lora_weights'])[:40]!r}, which changed the"
+            " encoder's weights as well; save it again with"
+            " path_initial_model_for_weight_conversion"
+        )
     for key, value in config.items():
         if key not in (*_UNDERSTOOD, *_FREE) and value not in _OFF and value not in ([], {}):
-            problems.add(f"{said(key)} is {said(value)}; it changes what is computed, or may, and is not read here")
+            problems.add(
+                f"{said(key)} is {said(value)}; it changes what is computed, or may, and is not"
+                " read here"
+            )
     if len(kinds) > 1:
         problems.add("use_rslora and use_dora together are no method here")
     if not isinstance(config.get("target_modules"), (list, str)):
         problems.add("target_modules is missing, so which weights it updates is not said")
     if config.get("layers_pattern") not in (None, [], "", "layer", ["layer"]):
-        problems.add(f"layers_pattern is {said(config['layers_pattern'])}; layers are encoder.layer.N here")
+        problems.add(
+            f"layers_pattern is {said(config['layers_pattern'])}; layers are encoder.layer.N here"
+        )
     problems.raise_if_any()
 
 
@@ -238,11 +335,16 @@ def _places(names: list[Any], path: Path) -> list[str]:
     """The places that a list of peft's names finds: the module's path, or its end."""
     found: list[str] = []
     for name in names:
-        own = [place for place, (end, _) in PLACES.items() if isinstance(name, str)
-               and f".encoder.layer.0.{end}".endswith(f".{name}")]
+        own = [
+            place
+            for place, (end, _) in PLACES.items()
+            if isinstance(name, str) and f".encoder.layer.0.{end}".endswith(f".{name}")
+        ]
         if not own and not (isinstance(name, str) and name in _OF_HEADS):
-            raise XittError(f"{path}: target_modules names {str(name)[:80]!r}, which is no place here; there are "
-                            f"{', '.join(end for end, _ in PLACES.values())}")
+            raise XittError(
+                f"{path}: target_modules names {str(name)[:80]!r}, which is no place here; there"
+                f" are {', '.join(end for end, _ in PLACES.values())}"
+            )
         found += own
     return [place for place in PLACES if place in found]
 
@@ -254,7 +356,9 @@ def _read_places(tensors: Tensors, path: Path) -> tuple[tuple[int, ...], list[st
     for name in tensors:
         at = re.fullmatch(r"encoder\.layer\.(\d{1,4})\.(.+?)\.lora_.*", name)
         if not at or at[2] not in ends:
-            raise XittError(f"{path}: tensor {name[:200]!r} updates no weight that has a place here")
+            raise XittError(
+                f"{path}: tensor {name[:200]!r} updates no weight that has a place here"
+            )
         layers.add(int(at[1]))
         places.add(ends[at[2]])
     if not layers:
@@ -262,32 +366,45 @@ def _read_places(tensors: Tensors, path: Path) -> tuple[tuple[int, ...], list[st
     return tuple(sorted(layers)), [place for place in PLACES if place in places]
 
 
-def _head(rest: Tensors, config: Mapping[str, Any], found: Mapping[str, Path], *, with_head: bool) -> Head | None:
+def _head(
+    rest: Tensors, config: Mapping[str, Any], found: Mapping[str, Path], *, with_head: bool
+) -> Head | None:
     """The head among the tensors: the one of transformers' classes that has just these modules."""
     strange = [name for name in rest if not name.startswith(_HEADS)]
     if strange:
-        raise XittError(f"{found[WEIGHTS]}: {len(strange)} tensors too many, neither of low-rank updates nor of a head:"
-                        f" {', '.join(strange[:4])}")
+        raise XittError(
+            f"{found[WEIGHTS]}: {len(strange)} tensors too many, neither of low-rank updates nor of"
+            f" a head: {', '.join(strange[:4])}"
+        )
     if not with_head:
         return None
     if not rest:
         if saved := config.get("modules_to_save"):  # as peft leaves it when it converts a PiSSA
-            raise XittError(f"{found[WEIGHTS]}: modules_to_save names {said(saved)}, no tensor is of them, and "
-                            "peft itself loads no such folder over a model with a head; --without-head takes in the "
-                            "rest")
+            raise XittError(
+                f"{found[WEIGHTS]}: modules_to_save names {said(saved)}, no tensor is of them, and"
+                " peft itself loads no such folder over a model with a head; --without-head takes"
+                " in the rest"
+            )
         return None
     modules = {name.rpartition(".")[0] for name in rest}
-    wanted = next((kind for kind in ("pair", "tagging", "qa") if _OVER[kind][1] == config.get("task_type")), None)
+    wanted = next(
+        (kind for kind in ("pair", "tagging", "qa") if _OVER[kind][1] == config.get("task_type")),
+        None,
+    )
     for kind, names in STATIC.values():
         needed = {their for their, ours in names.items() if ours != "decoder"}
         if needed <= modules <= set(names) and wanted in (None, kind):
             ids = safe_files.read_metadata(found[WEIGHTS]).get(LABELS)
             where = found[WEIGHTS]
-            return head_of(kind, rest, names, where=where, labels=labels_of(_json(ids, where), where))
-    raise XittError(f"{found[WEIGHTS]}: tensors that are no head as it is here: {', '.join(list(rest)[:4])}; heads are "
-                    "those of transformers' classes for sequences, tokens, questions, choices (its pooler saved as "
-                    "well: modules_to_save=[\"pooler\", \"classifier\"]) and masked words. --without-head takes in "
-                    "the rest")
+            return head_of(
+                kind, rest, names, where=where, labels=labels_of(_json(ids, where), where)
+            )
+    raise XittError(
+        f"{found[WEIGHTS]}: tensors that are no head as it is here: {', '.join(list(rest)[:4])};"
+        " heads are those of transformers' classes for sequences, tokens, questions, choices (its"
+        ' pooler saved as well: modules_to_save=["pooler", "classifier"]) and masked words.'
+        " --without-head takes in the rest"
+    )
 
 
 def _json(text: str | None, where: Path) -> Any:

@@ -29,27 +29,39 @@ def limit(size: int) -> None:
         import resource
     except ImportError:  # Windows
         return
-    wanted = ((resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_AS, ROOM + 8 * size), (resource.RLIMIT_CORE, 0),
-              (resource.RLIMIT_FSIZE, 4 * size + 2**20))
+    wanted = (
+        (resource.RLIMIT_CPU, SECONDS),
+        (resource.RLIMIT_AS, ROOM + 8 * size),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 4 * size + 2**20),
+    )
     for what, most in wanted:
         _, hard = resource.getrlimit(what)
         with contextlib.suppress(ValueError, OSError):  # macOS knows some of them by name only
-            resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+            resource.setrlimit(
+                what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
+            )
 
 
 def weights(path: Path) -> Any:
-    """What the pickle holds, read by torch's own reader of weights, which calls nothing that a file names."""
+    """What the pickle holds, read by torch's own reader of weights, which calls nothing that a file
+    names."""
     import pickle
     import zipfile
 
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        return torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
     except pickle.UnpicklingError as error:  # its own words end with advice to run the file
         names = re.findall(r"GLOBAL ([\w.]+)", str(error))
-        refuse(f"it asks for {names[0]}, which no file of weights needs, and was not run" if names
-               else "it holds more than tensors, or is no pickle of weights")
+        refuse(
+            f"it asks for {names[0]}, which no file of weights needs, and was not run"
+            if names
+            else "it holds more than tensors, or is no pickle of weights"
+        )
     except Exception as error:  # whatever a broken file makes torch raise
         refuse(f"torch can't read it ({type(error).__name__}); it may be cut short")
 
@@ -63,7 +75,11 @@ def checked(found: Any, size: int) -> dict[str, Any]:
     for name, value in found.items():
         if not isinstance(name, str):
             refuse(f"one of its keys is {type(name).__name__}, not a name")
-        if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized:
+        if (
+            not isinstance(value, torch.Tensor)
+            or value.layout != torch.strided
+            or value.is_quantized
+        ):
             refuse(f"{name[:80]!a} is {type(value).__name__}, not a plain tensor")
     claimed = sum(value.numel() * value.element_size() for value in found.values())
     if claimed > 4 * size + 2**16:  # one storage seen many times over

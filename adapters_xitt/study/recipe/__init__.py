@@ -1,5 +1,5 @@
-"""A recipe: the closed document that says what a grid asks. Validated whole; every problem is told at once, with its
-line, the nearest match and the choices."""
+"""A recipe: the closed document that says what a grid asks. Validated whole; every problem is told
+at once, with its line, the nearest match and the choices."""
 
 from __future__ import annotations
 
@@ -8,5 +8,17 @@ from adapters_xitt.study.recipe.reading import Draft, load, override, parse, rea
 from adapters_xitt.study.recipe.reads import Reads, check_overrides
 from adapters_xitt.study.recipe.yaml_text import read_value
 
-__all__ = ["CONTROLS", "TARGET", "Draft", "Reads", "Recipe", "check_overrides", "elsewhere", "load", "override",
-           "parse", "read", "read_value"]
+__all__ = [
+    "CONTROLS",
+    "TARGET",
+    "Draft",
+    "Reads",
+    "Recipe",
+    "check_overrides",
+    "elsewhere",
+    "load",
+    "override",
+    "parse",
+    "read",
+    "read_value",
+]

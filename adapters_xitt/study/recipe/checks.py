@@ -1,4 +1,5 @@
-"""What only the tables know of a recipe: names of tasks, languages, methods, modes and controls, splits, files."""
+"""What only the tables know of a recipe: names of tasks, languages, methods, modes and controls,
+splits, files."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ _GIVEN = ("path", "split", "labels", "gold", "unseen")
 
 
 def check_names(values: dict[str, Any], tell: Any) -> None:
-    """Names that only the tables know: tasks, languages, methods, modes; and lists without repeats."""
+    """Names that only the tables know: tasks, languages, methods, modes; and lists without
+    repeats."""
     for key, known in (("targets", TASKS), ("modes", MODES), ("controls", CONTROLS)):
         for at, name in _strings(values.get(key), key, tell):
             if name not in known:
@@ -44,9 +46,18 @@ def check_names(values: dict[str, Any], tell: Any) -> None:
     _check_language_modules(values.get("language_modules"), tell)
     methods, labels = values.get("methods"), []
     for n, entry in enumerate(methods if isinstance(methods, list) else []):
-        name, options = (entry, {}) if isinstance(entry, str) else (
-            (entry.get("name"), {k: v for k, v in entry.items() if k not in ("name", "learning_rate")})
-            if isinstance(entry, dict) else (None, {}))
+        name, options = (
+            (entry, {})
+            if isinstance(entry, str)
+            else (
+                (
+                    entry.get("name"),
+                    {k: v for k, v in entry.items() if k not in ("name", "learning_rate")},
+                )
+                if isinstance(entry, dict)
+                else (None, {})
+            )
+        )
         if not isinstance(name, str):
             continue
         if name not in METHODS:
@@ -54,12 +65,19 @@ def check_names(values: dict[str, Any], tell: Any) -> None:
             continue
         known = METHODS[name].options
         for option in [option for option in options if option not in known]:
-            tell(("methods", n, option),
-                 f"method {name}: {unknown('option', option, [*known, 'learning_rate'])}")
+            tell(
+                ("methods", n, option),
+                f"method {name}: {unknown('option', option, [*known, 'learning_rate'])}",
+            )
         try:
-            label = choose(name, {key: value for key, value in options.items() if key in known}).label
+            label = choose(
+                name, {key: value for key, value in options.items() if key in known}
+            ).label
             if label in labels:
-                tell(("methods", n), f"method {label} stands there twice; two learning rates are two recipes")
+                tell(
+                    ("methods", n),
+                    f"method {label} stands there twice; two learning rates are two recipes",
+                )
             labels.append(label)
         except XittError as error:
             for line in str(error).splitlines()[1:]:
@@ -67,7 +85,9 @@ def check_names(values: dict[str, Any], tell: Any) -> None:
 
 
 def _check_intermediates(entries: Any, tell: Any) -> None:
-    """Portions that can be read, mixtures whose shares are of their own portions, names that are told apart."""
+    """Portions that can be read, mixtures whose shares are of their own portions, names that are
+    told apart."""
+
     def check(at: tuple, text: str) -> None:
         try:
             single(text)
@@ -90,17 +110,25 @@ def _check_intermediates(entries: Any, tell: Any) -> None:
             shares = entry.get("shares") if isinstance(entry.get("shares"), dict) else {}
             for text in shares:
                 if text not in [one for _, one in portions]:
-                    tell(("intermediates", n, "shares", text), unknown("portion", text, [one for _, one in portions]))
+                    tell(
+                        ("intermediates", n, "shares", text),
+                        unknown("portion", text, [one for _, one in portions]),
+                    )
             numbers = [value for value in shares.values() if isinstance(value, float)]
             if sum(numbers) >= 1 or (shares and len(shares) == len(portions)):
-                tell(("intermediates", n, "shares"), "shares must leave something for a portion without one")
+                tell(
+                    ("intermediates", n, "shares"),
+                    "shares must leave something for a portion without one",
+                )
 
 
 def _check_compositions(values: dict[str, Any], tell: Any) -> None:
     """Expressions that can be read, over the recipe's own intermediates, `target` and `$lang`."""
     entries = values.get("intermediates")
-    known = [entry.get("name") if isinstance(entry, dict) else entry
-             for entry in (entries if isinstance(entries, list) else [])]
+    known = [
+        entry.get("name") if isinstance(entry, dict) else entry
+        for entry in (entries if isinstance(entries, list) else [])
+    ]
     known = [*(name for name in known if isinstance(name, str)), TARGET, composition.LANG]
     for at, text in _strings(values.get("compositions"), "compositions", tell):
         try:
@@ -110,14 +138,17 @@ def _check_compositions(values: dict[str, Any], tell: Any) -> None:
             continue
         for word in words:
             if word.startswith("hub:") and not _PINNED.fullmatch(word):
-                tell(at, f"{text}: {word}: in a recipe a commit is pinned, hub:owner/name@40 digits, because a branch "
-                         "moves")
+                tell(
+                    at,
+                    f"{text}: {word}: in a recipe a commit is pinned, hub:owner/name@40 digits,"
+                    " because a branch moves",
+                )
             elif word not in known and not elsewhere(word):
                 tell(at, f"{text}: {unknown('module', word, known)}")
 
 
 def _check_tasks(tasks: Any, tell: Any) -> None:
-    for name, part in (tasks.items() if isinstance(tasks, dict) else ()):
+    for name, part in tasks.items() if isinstance(tasks, dict) else ():
         if name not in TASKS:
             tell(("tasks", name), unknown("task", str(name), TASKS))
             continue
@@ -133,17 +164,26 @@ def _check_tasks(tasks: Any, tell: Any) -> None:
         if other and not part.get("train"):
             for key in ("trained_in", "examples", "training", "selection"):
                 if part.get(key):
-                    tell(("tasks", name, key), f"task {name} is trained on {other}: write {key} under tasks.{other}")
+                    tell(
+                        ("tasks", name, key),
+                        f"task {name} is trained on {other}: write {key} under tasks.{other}",
+                    )
         if isinstance(part.get("trained_on"), str):
             _check_trained_on(name, part["trained_on"], tell)
         known = [one.name for one in TASKS[name].readings]
         if isinstance(part.get("convention"), str) and part["convention"] not in known:
-            tell(("tasks", name, "convention"), f"task {name}: {unknown('convention', part['convention'], known)}")
+            tell(
+                ("tasks", name, "convention"),
+                f"task {name}: {unknown('convention', part['convention'], known)}",
+            )
         reader = READERS.get(TASKS[name].reader)
         for option in part.get("options") or {} if reader else ():
             taken = [word for word in inspect.signature(reader).parameters if word not in _GIVEN]
             if option not in taken:
-                tell(("tasks", name, "options", option), f"task {name}: {unknown('reader option', option, taken)}")
+                tell(
+                    ("tasks", name, "options", option),
+                    f"task {name}: {unknown('reader option', option, taken)}",
+                )
         for key in ("train", "selection", "test"):
             reference = part.get(key)
             if not isinstance(reference, str):
@@ -153,11 +193,17 @@ def _check_tasks(tasks: Any, tell: Any) -> None:
             except XittError as error:
                 tell(("tasks", name, key), str(error))
                 continue
-            known = {*TASKS[name].files, *(split.partition("@")[0] for split in part.get("files") or {})}
+            known = {
+                *TASKS[name].files,
+                *(split.partition("@")[0] for split in part.get("files") or {}),
+            }
             if split not in known:
                 tell(("tasks", name, key), f"task {name}: {unknown('split', split, sorted(known))}")
             elif key == "selection" and split == "test":
-                tell(("tasks", name, key), f"task {name}: selection never reads a test; name another split or slice")
+                tell(
+                    ("tasks", name, key),
+                    f"task {name}: selection never reads a test; name another split or slice",
+                )
 
 
 def _check_trained_on(name: str, text: str, tell: Any) -> None:
@@ -167,7 +213,10 @@ def _check_trained_on(name: str, text: str, tell: Any) -> None:
     except XittError as error:
         tell(("tasks", name, "trained_on"), f"task {name}: {error}")
         return
-    if other.variant or (TASKS[other.task].kind, TASKS[other.task].labels) != (TASKS[name].kind, TASKS[name].labels):
+    if other.variant or (TASKS[other.task].kind, TASKS[other.task].labels) != (
+        TASKS[name].kind,
+        TASKS[name].labels,
+    ):
         tell(("tasks", name, "trained_on"), f"task {name}: {text} has another kind or other labels")
 
 
@@ -175,7 +224,10 @@ def _check_language_modules(text: Any, tell: Any) -> None:
     """A portion, of which each language has a module."""
     try:
         if isinstance(text, str) and portion(text) and "@" in text:
-            tell(("language_modules",), f"language_modules: {text}: each language gets a module; write the task alone")
+            tell(
+                ("language_modules",),
+                f"language_modules: {text}: each language gets a module; write the task alone",
+            )
     except XittError as error:
         tell(("language_modules",), f"language_modules: {error}")
 
@@ -188,19 +240,25 @@ def check_languages(recipe: Recipe, tell: Any) -> None:
     for name, part in recipe.tasks.items():
         if part.trained_in and name not in own and name in portions:
             text = f"{name}@{'+'.join(part.trained_in)}"
-            tell(("tasks", name, "trained_in"), f"task {name}: trained_in is read for targets; as an intermediate it "
-                 f"is trained in {'+'.join(portions[name].languages)}: write {text}")
+            tell(
+                ("tasks", name, "trained_in"),
+                f"task {name}: trained_in is read for targets; as an intermediate it "
+                f"is trained in {'+'.join(portions[name].languages)}: write {text}",
+            )
 
 
 def check_files(recipe: Recipe, tell: Any) -> None:
-    """Files that the recipe itself names must be there; those that only the tables name may come later."""
+    """Files that the recipe itself names must be there; those that only the tables name may come
+    later."""
     root = recipe.data.root or os.environ.get("XITT_DATA")
     for name, part in recipe.tasks.items():
         for key, files in (("files", part.files), ("gold", part.gold)):
             for split, pattern in files.items():
                 at = ("tasks", name, key, split)
                 _, _, language = split.partition("@")
-                language = language or (next(iter(recipe.tested(TASKS[name])), "en") if split == "test" else "en")
+                language = language or (
+                    next(iter(recipe.tested(TASKS[name])), "en") if split == "test" else "en"
+                )
                 try:
                     filled = in_language(pattern, TASKS[name].codes.get(language, language))
                 except XittError as error:
@@ -209,7 +267,11 @@ def check_files(recipe: Recipe, tell: Any) -> None:
                 for path in map(Path, filled.split(" + ")):
                     whole = Path(root or "") / path
                     if root == "demo" or (root is None and not path.is_absolute()):
-                        tell(at, f"{pattern}: where? Set data.root in the recipe or the environment variable XITT_DATA")
+                        tell(
+                            at,
+                            f"{pattern}: where? Set data.root in the recipe or the environment"
+                            " variable XITT_DATA",
+                        )
                     elif problem := unreadable(whole):
                         tell(at, f"{whole}: {problem}")
 

@@ -24,7 +24,8 @@ CONTROLS = {
 Whole = Annotated[int, Field(gt=0, lt=2**31)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)]  # of files and folders
+# of files and folders
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what generators and tables of results hold
 
 
@@ -43,7 +44,8 @@ class Closed(BaseModel):
 
 
 class Training(Closed):
-    """How modules are trained; an unset field leaves the value above it (the recipe's, then the default)."""
+    """How modules are trained; an unset field leaves the value above it (the recipe's, then the
+    default)."""
 
     batch_size: Whole | None = None  # examples per optimiser step
     epochs: Rate | None = None
@@ -57,7 +59,8 @@ class Training(Closed):
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     selection_examples: Whole | None = None
     learning_rate: Rate | None = None  # over the method's
-    optimizer: Literal["32", "8bit"] | None = None  # AdamW's moments; 8bit rounds them (bitsandbytes)
+    # AdamW's moments; 8bit rounds them (bitsandbytes)
+    optimizer: Literal["32", "8bit"] | None = None
 
 
 class LengthCaps(Closed):
@@ -72,9 +75,11 @@ class TaskPart(Closed):
     """What a recipe says of one task."""
 
     languages: list[str] | None = None  # tested
-    trained_on: str | None = None  # of a target: the task whose data trains it, with languages where wanted
+    # of a target: the task whose data trains it, with languages where wanted
+    trained_on: str | None = None
     trained_in: list[str] | None = None  # of a target: the languages; default: English
-    files: dict[str, str] = {}  # split or split@language -> pattern with {lang}, under data.root or absolute
+    # split or split@language -> pattern with {lang}, under data.root or absolute
+    files: dict[str, str] = {}
     gold: dict[str, str] = {}
     train: str | None = None  # a split or slice: "dev[:80%]"
     selection: str | None = None
@@ -104,8 +109,10 @@ class MixturePart(Closed):
     sampling: Literal["proportional", "even", "temperature"] = "proportional"
     temperature: Annotated[float, Field(ge=1)] = 1.0
     cap: Whole | None = None  # examples that a task counts as, at most
-    languages: Literal["proportional", "even"] = "proportional"  # even: each language cut to the smallest
-    shares: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}  # portion -> its fixed share of the steps
+    # even: each language cut to the smallest
+    languages: Literal["proportional", "even"] = "proportional"
+    # portion -> its fixed share of the steps
+    shares: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}
     training: Training = Training()
 
 
@@ -130,23 +137,34 @@ class Recipe(Closed):
     intermediates: list[str | MixturePart]  # portions or mixtures of them
     targets: Annotated[list[str], Field(min_length=1)]
     modes: Annotated[list[str], Field(min_length=1)] = ["none", "sequential"]
-    compositions: list[str] = []  # expressions over intermediates and `target`: "ties(squad, target, density=0.3)"
+    # expressions over intermediates and `target`: "ties(squad, target, density=0.3)"
+    compositions: list[str] = []
     controls: list[str] = []  # CONTROLS, each for every intermediate
-    examples: Whole | None = None  # cuts every intermediate to this many training examples: the control of size
-    fusion_rate: Rate | None = None  # learning rate of fusions and their heads; default: each kind of fusion's own
-    sweep: Annotated[list[Rate], Field(min_length=2)] | None = None  # factors of the learning rate; the best is kept
+    # cuts every intermediate to this many training examples: the control of size
+    examples: Whole | None = None
+    # learning rate of fusions and their heads; default: each kind of fusion's own
+    fusion_rate: Rate | None = None
+    # factors of the learning rate; the best is kept
+    sweep: Annotated[list[Rate], Field(min_length=2)] | None = None
     language_modules: str = "text"  # the portion whose modules in each language mode `lang` swaps
-    languages: Literal["all", "xtreme-r"] | list[str] = "all"  # all: XTREME's; xtreme-r: those that it adds too
+    # all: XTREME's; xtreme-r: those that it adds too
+    languages: Literal["all", "xtreme-r"] | list[str] = "all"
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=1000)] = [1]
     # Of the frozen encoder; modules and moments stay fp32. 8bit and 4bit need bitsandbytes.
     precision: Literal["32", "bf16", "16", "8bit", "4bit"] = "32"
-    memory: str | None = None  # "4GiB": the cheapest means below are chosen with which training fits
-    checkpointing: Whole | None = None  # every n-th layer runs again in the backward pass; the same numbers
-    # Of the word table: all of it, the rows of the data, or on the host; the same numbers. Default: what is cheap.
+    # "4GiB": the cheapest means below are chosen with which training fits
+    memory: str | None = None
+    # every n-th layer runs again in the backward pass; the same numbers
+    checkpointing: Whole | None = None
+    # Of the word table: all of it, the rows of the data, or on the host; the same numbers. Default:
+    # what is cheap.
     embeddings: Literal["whole", "cut", "host"] | None = None
-    shared_start: bool = False  # fresh modules of one seed and method start alike, so that bottlenecks have a mean
-    carry_pooler: bool = False  # sequential modules start from the intermediate's pooler, as the paper's models did
-    block_overlap: Share = OVERLAP  # share of test items with a text seen in training above which a cell is blocked
+    # fresh modules of one seed and method start alike, so that bottlenecks have a mean
+    shared_start: bool = False
+    # sequential modules start from the intermediate's pooler, as the paper's models did
+    carry_pooler: bool = False
+    # share of test items with a text seen in training above which a cell is blocked
+    block_overlap: Share = OVERLAP
     training: Training = Training()
     lengths: LengthCaps = LengthCaps()
     tasks: dict[str, TaskPart] = {}
@@ -171,15 +189,33 @@ class Recipe(Closed):
             if isinstance(entry, str):
                 found.append(single(entry, examples=self.examples))
             else:
-                found.append(Mixture(entry.name, tuple(
-                    replace(portion(text), examples=self.examples) for text in entry.tasks), entry.sampling,
-                    entry.temperature, entry.cap, entry.languages, tuple(entry.shares.items())))
+                found.append(
+                    Mixture(
+                        entry.name,
+                        tuple(
+                            replace(portion(text), examples=self.examples) for text in entry.tasks
+                        ),
+                        entry.sampling,
+                        entry.temperature,
+                        entry.cap,
+                        entry.languages,
+                        tuple(entry.shares.items()),
+                    )
+                )
         plain = [mixture.portions[0] for mixture in found if len(mixture.portions) == 1]
-        names = [f"{part.text}:{variant}" for variant in VARIANTS if variant in self.controls
-                 for part in plain if not part.variant]
+        names = [
+            f"{part.text}:{variant}"
+            for variant in VARIANTS
+            if variant in self.controls
+            for part in plain
+            if not part.variant
+        ]
         names += [RANDOM] if "capacity" in self.controls else []
         known = [mixture.name for mixture in found]
-        return [*found, *(single(name, examples=self.examples) for name in names if name not in known)]
+        return [
+            *found,
+            *(single(name, examples=self.examples) for name in names if name not in known),
+        ]
 
     def own_training(self, mixture: Mixture) -> Training:
         """The training part of a mixture that the recipe spells out."""
@@ -189,31 +225,50 @@ class Recipe(Closed):
         return Training()
 
     def training_portion(self, target: Task) -> Portion:
-        """What trains a target by itself: the data of the task that trains it, in the languages of its `trained_on` or
-        the other's `trained_in`, in English where the recipe says nothing."""
-        name, said = self.sources(None).training_task(target), self.part(target.name).trained_on or ""
-        languages = portion(said).languages if "@" in said else self.part(name).trained_in or (ENGLISH,)
+        """What trains a target by itself: the data of the task that trains it, in the languages of
+        its `trained_on` or the other's `trained_in`, in English where the recipe says nothing."""
+        name, said = (
+            self.sources(None).training_task(target),
+            self.part(target.name).trained_on or "",
+        )
+        languages = (
+            portion(said).languages if "@" in said else self.part(name).trained_in or (ENGLISH,)
+        )
         return Portion(name, tuple(languages), "", self.part(name).examples)
 
     def named_portion(self, text: str) -> Portion:
         """A portion as a command names it: in the languages that its text or `trained_in` says."""
         part = portion(text)
         own = self.training_portion(task(part.task))
-        return replace(part, languages=part.languages if "@" in text else own.languages, examples=own.examples)
+        return replace(
+            part, languages=part.languages if "@" in text else own.languages, examples=own.examples
+        )
 
     def language_portion(self, language: str) -> Portion:
         """What the language module of a language is trained on."""
-        return replace(portion(self.language_modules), languages=(language,), examples=self.examples)
+        return replace(
+            portion(self.language_modules), languages=(language,), examples=self.examples
+        )
 
     def tested(self, task: Task) -> tuple[str, ...]:
         """The languages in which a target is tested."""
         whole = {"all": task.languages, "xtreme-r": task.known}
         own = self.part(task.name).languages or (
-            whole[self.languages] if isinstance(self.languages, str) else self.languages)
+            whole[self.languages] if isinstance(self.languages, str) else self.languages
+        )
         return tuple(code for code in task.known if code in own)
 
     def sources(self, root: Path | None) -> Sources:
-        overrides = {name: Override(part.files, part.gold, part.train, part.selection, part.test,
-                                    part.trained_on and portion(part.trained_on).task, part.options)
-                     for name, part in self.tasks.items()}
+        overrides = {
+            name: Override(
+                part.files,
+                part.gold,
+                part.train,
+                part.selection,
+                part.test,
+                part.trained_on and portion(part.trained_on).task,
+                part.options,
+            )
+            for name, part in self.tasks.items()
+        }
         return Sources(root, overrides)

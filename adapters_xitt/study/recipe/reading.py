@@ -25,8 +25,8 @@ _BRANCHES = ("str", "MethodPart", "MixturePart", "literal", "list[")
 
 @dataclass(frozen=True)
 class Draft:
-    """A recipe as far as it can be read: `recipe` is it without what is wrong, None where too little is left;
-    `doubtful` are the keys whose values were left out."""
+    """A recipe as far as it can be read: `recipe` is it without what is wrong, None where too
+    little is left; `doubtful` are the keys whose values were left out."""
 
     recipe: Recipe | None
     problems: Problems
@@ -34,7 +34,8 @@ class Draft:
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in a YAML file with `key=value` overrides; a `XittError` that lists every problem."""
+    """The recipe in a YAML file with `key=value` overrides; a `XittError` that lists every
+    problem."""
     return _whole(read(path, overrides))
 
 
@@ -50,10 +51,14 @@ def _whole(draft: Draft) -> Recipe:
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
-    """The recipe in a YAML file with `key=value` overrides, and every problem of it; a `XittError` where it is no
-    mapping of keys at all."""
+    """The recipe in a YAML file with `key=value` overrides, and every problem of it; a `XittError`
+    where it is no mapping of keys at all."""
     if not os.path.exists(path):  # a name too long for the disk is none either
-        beside = sorted(other.name for other in path.parent.glob("*.yaml")) if os.path.isdir(path.parent) else []
+        beside = (
+            sorted(other.name for other in path.parent.glob("*.yaml"))
+            if os.path.isdir(path.parent)
+            else []
+        )
         raise XittError(f"{path}: {unknown('recipe', path.name, beside)}")
     try:
         document = Document(text_of(path, most=4 * MOST_BYTES))
@@ -61,9 +66,14 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise XittError(f"{path}{line}: not YAML ({reason(error)})") from None
-    values, lines = document.value, {place: f"line {line}" for place, line in document.lines.items()}
+    values, lines = (
+        document.value,
+        {place: f"line {line}" for place, line in document.lines.items()},
+    )
     if not isinstance(values, dict):
-        raise XittError(f"{path}: a recipe is a mapping of keys; its keys are {', '.join(Recipe.model_fields)}")
+        raise XittError(
+            f"{path}: a recipe is a mapping of keys; its keys are {', '.join(Recipe.model_fields)}"
+        )
     if isinstance(values.get("data"), str):  # short for its root; an override may say more
         values["data"], lines["data", "root"] = {"root": values["data"]}, lines["data",]
     for text in overrides:
@@ -72,8 +82,13 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     return _draft(values, where=str(path), lines=lines, problems=document.problems)
 
 
-def _draft(values: dict[str, Any], *, where: str, lines: dict[tuple, str],
-           problems: Sequence[tuple[tuple, str]] = ()) -> Draft:
+def _draft(
+    values: dict[str, Any],
+    *,
+    where: str,
+    lines: dict[tuple, str],
+    problems: Sequence[tuple[tuple, str]] = (),
+) -> Draft:
     """The recipe with these values; `problems` is what was wrong with the text."""
     found, wrong = Problems(where), []
 
@@ -121,7 +136,9 @@ def _pruned(values: dict[str, Any], wrong: Sequence[tuple]) -> Recipe | None:
 
 def _last_first(at: tuple) -> tuple:
     """What sorts items of a list behind those before them, and parts behind what holds them."""
-    return tuple((isinstance(step, int), step if isinstance(step, int) else 0, str(step)) for step in at)
+    return tuple(
+        (isinstance(step, int), step if isinstance(step, int) else 0, str(step)) for step in at
+    )
 
 
 def _has(inner: Any, step: Any) -> bool:
@@ -138,7 +155,14 @@ def _message(at: tuple, found: dict[str, Any]) -> str:
         if not inside and not nearest(at[-1], keys):  # it may belong into a part
             parts = [f"{part}.{key}" for part in keys for key in _keys((part,))]
             near = nearest(at[-1], [part.partition(".")[2] for part in parts])
-            hint = next((f" Did you mean {part!r}?" for part in parts if near and part.endswith(f".{near}")), "")
+            hint = next(
+                (
+                    f" Did you mean {part!r}?"
+                    for part in parts
+                    if near and part.endswith(f".{near}")
+                ),
+                "",
+            )
         return unknown(f"key{' in ' + inside if inside else ''}", str(at[-1]), keys) + hint
     if found["type"] == "missing":
         return f"{path}: this key is missing"
@@ -152,7 +176,9 @@ def _keys(at: tuple) -> list[str]:
         if get_origin(model) is dict:
             model = get_args(model)[1]
         elif get_origin(model) is list:  # of names or of a part with keys
-            model = next((one for one in get_args(get_args(model)[0]) if hasattr(one, "model_fields")), None)
+            model = next(
+                (one for one in get_args(get_args(model)[0]) if hasattr(one, "model_fields")), None
+            )
         elif step in getattr(model, "model_fields", {}):
             model = model.model_fields[step].annotation
         else:
@@ -170,18 +196,24 @@ def _expanded(value: Any, at: tuple, tell: Any) -> Any:
         return value
     for name in re.findall(r"\$\{(\w+)\}", value):
         if name not in os.environ:
-            tell(at, f"{'.'.join(map(str, at))}: the environment variable {name} is not set; "
-                     f"set it, or write the folder itself")
+            tell(
+                at,
+                f"{'.'.join(map(str, at))}: the environment variable {name} is not set; "
+                "set it, or write the folder itself",
+            )
         value = value.replace("${" + name + "}", os.environ.get(name, ""))
     return value
 
 
 def override(values: dict[str, Any], lines: dict[tuple, str], text: str) -> None:
-    """Sets one `key=value`, the value in YAML, and says in `lines` that it comes from the command line."""
+    """Sets one `key=value`, the value in YAML, and says in `lines` that it comes from the command
+    line."""
     name, equals, written = text.partition("=")
     path = tuple(name.split("."))
     if not equals or not all(path):
-        raise XittError(f"{text!r}: an override is key=value, as in training.epochs=1 or seeds=[1,2]")
+        raise XittError(
+            f"{text!r}: an override is key=value, as in training.epochs=1 or seeds=[1,2]"
+        )
     if len(path) > DEEPEST:
         raise XittError(f"{text[:200]!r}: no key lies so deep")
     value, inner = read_value(written), values

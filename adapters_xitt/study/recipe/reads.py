@@ -11,30 +11,77 @@ from adapters_xitt.errors import Problems, nearest
 from adapters_xitt.study.recipe.document import Recipe
 from adapters_xitt.tasks import TASKS, task
 
-# The keys below `tasks.X` that are read where X's data trains something, where X is tested, and where X is what trains
-# but another task's data does it.
-TRAINED = frozenset({"files", "gold", "train", "selection", "examples", "options", "training", "lengths",
-                     "convention"})
-TESTED = frozenset({"languages", "files", "gold", "test", "options", "layer", "convention", "lengths", "trained_on",
-                    "train"})
+# The keys below `tasks.X` that are read where X's data trains something, where X is tested, and
+# where X is what trains but another task's data does it.
+TRAINED = frozenset(
+    {
+        "files",
+        "gold",
+        "train",
+        "selection",
+        "examples",
+        "options",
+        "training",
+        "lengths",
+        "convention",
+    }
+)
+TESTED = frozenset(
+    {
+        "languages",
+        "files",
+        "gold",
+        "test",
+        "options",
+        "layer",
+        "convention",
+        "lengths",
+        "trained_on",
+        "train",
+    }
+)
 NAMED = frozenset({"trained_on", "train"})
 HOME = "trained_in"
 
 _GRID = "it is of a grid: xitt run and xitt plan read it"
 # Keys that a command leaves unread, and what it reads instead.
-TRAIN = {"targets": "it trains TASK alone", "intermediates": "it trains TASK alone", "compositions": _GRID,
-         "controls": _GRID, "sweep": _GRID, "language_modules": _GRID, "languages": "it tests nothing",
-         "block_overlap": "it tests nothing", "modes": "--mode says it", "methods": "--method says it",
-         "seeds": "--seed says it", "fusion_rate": "it trains no fusion",
-         "examples": "tasks.TASK.examples cuts what is trained on"}
-SCORE = {"targets": "it scores the TASKs that are named", "intermediates": "it trains nothing", "compositions": _GRID,
-         "controls": _GRID, "sweep": _GRID, "language_modules": "--lang says it", "modes": _GRID,
-         "methods": "it trains nothing", "seeds": "it trains nothing", "fusion_rate": "it trains nothing",
-         "examples": "it trains nothing", "training": "it trains nothing", "shared_start": "it trains nothing",
-         "carry_pooler": "it trains nothing"}
+TRAIN = {
+    "targets": "it trains TASK alone",
+    "intermediates": "it trains TASK alone",
+    "compositions": _GRID,
+    "controls": _GRID,
+    "sweep": _GRID,
+    "language_modules": _GRID,
+    "languages": "it tests nothing",
+    "block_overlap": "it tests nothing",
+    "modes": "--mode says it",
+    "methods": "--method says it",
+    "seeds": "--seed says it",
+    "fusion_rate": "it trains no fusion",
+    "examples": "tasks.TASK.examples cuts what is trained on",
+}
+SCORE = {
+    "targets": "it scores the TASKs that are named",
+    "intermediates": "it trains nothing",
+    "compositions": _GRID,
+    "controls": _GRID,
+    "sweep": _GRID,
+    "language_modules": "--lang says it",
+    "modes": _GRID,
+    "methods": "it trains nothing",
+    "seeds": "it trains nothing",
+    "fusion_rate": "it trains nothing",
+    "examples": "it trains nothing",
+    "training": "it trains nothing",
+    "shared_start": "it trains nothing",
+    "carry_pooler": "it trains nothing",
+}
 # Composing may train on top, and score.
-COMPOSE = {key: TRAIN.get(key, reason) for key, reason in SCORE.items()
-           if key not in ("training", "shared_start", "carry_pooler", "fusion_rate")}
+COMPOSE = {
+    key: TRAIN.get(key, reason)
+    for key, reason in SCORE.items()
+    if key not in ("training", "shared_start", "carry_pooler", "fusion_rate")
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +100,13 @@ class Reads:
         portions = [part for mixed in recipe.mixtures() for part in mixed.portions]
         if "lang" in recipe.modes or any("$lang" in text for text in recipe.compositions):
             portions.append(recipe.language_portion("en"))
-        return cls("a grid", {}, recipe.targets, portions, [name for name in recipe.targets if task(name).trains])
+        return cls(
+            "a grid",
+            {},
+            recipe.targets,
+            portions,
+            [name for name in recipe.targets if task(name).trains],
+        )
 
     @classmethod
     def module(cls, text: str) -> Reads:
@@ -69,7 +122,8 @@ class Reads:
 
 
 def check_overrides(recipe: Recipe, overrides: Iterable[str], reads: Reads) -> None:
-    """A `XittError` that lists every override, `key=value`, which nothing reads, and what reads such a key."""
+    """A `XittError` that lists every override, `key=value`, which nothing reads, and what reads
+    such a key."""
     problems, fields = Problems("command line"), _fields(recipe, reads)
     for text in overrides:
         key, *inner = text.partition("=")[0].split(".")
@@ -77,16 +131,22 @@ def check_overrides(recipe: Recipe, overrides: Iterable[str], reads: Reads) -> N
             problems.add(f"{text}: {reads.command} doesn't read {key}: {reads.unread[key]}")
         elif key == "tasks" and inner and inner[0] not in fields:
             near = nearest(inner[0], fields)
-            problems.add(f"{text}: {inner[0]} takes no part, so nothing reads it. "
-                         + (f"Did you mean tasks.{near}? " if near else "")
-                         + f"What takes part: {', '.join(fields) or 'no task'}")
+            problems.add(
+                f"{text}: {inner[0]} takes no part, so nothing reads it. "
+                + (f"Did you mean tasks.{near}? " if near else "")
+                + f"What takes part: {', '.join(fields) or 'no task'}"
+            )
         elif key == "tasks" and len(inner) > 1 and inner[1] not in fields[inner[0]]:
-            problems.add(f"{text}: nothing reads {inner[1]} of {inner[0]}: {_reason(inner[0], inner[1], reads)}")
+            problems.add(
+                f"{text}: nothing reads {inner[1]} of {inner[0]}:"
+                f" {_reason(inner[0], inner[1], reads)}"
+            )
     problems.raise_if_any()
 
 
 def _named(text: str) -> dict[str, Sequence[Any]]:
-    """What is trained on where a portion is named; `trained_in` says its languages where its text doesn't."""
+    """What is trained on where a portion is named; `trained_in` says its languages where its text
+    doesn't."""
     part = portion(text)
     return {"trained": [part], "home": [] if "@" in text else [part.task]}
 
@@ -101,7 +161,10 @@ def _fields(recipe: Recipe, reads: Reads) -> dict[str, set[str]]:
 
     for name in reads.tested:
         add(name, TESTED)
-    for name, home in [*((part.task, False) for part in reads.trained), *((name, True) for name in reads.home)]:
+    for name, home in [
+        *((part.task, False) for part in reads.trained),
+        *((name, True) for name in reads.home),
+    ]:
         add(name, NAMED)
         source = sources.training_task(task(name))
         for one in (source, *TASKS[source].joins):

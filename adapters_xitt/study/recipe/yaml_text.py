@@ -1,7 +1,9 @@
-"""YAML as recipes and overrides are written: mappings, lists and scalars, nothing that grows when it is read.
+"""YAML as recipes and overrides are written: mappings, lists and scalars, nothing that grows when
+it is read.
 
-Scalars mean what YAML 1.2's core schema says, so that `1e-3` is a number and `no` is Norwegian. Anchors, aliases, tags
-and further documents are refused; size and depth are bounded before a value is built."""
+Scalars mean what YAML 1.2's core schema says, so that `1e-3` is a number and `no` is Norwegian.
+Anchors, aliases, tags and further documents are refused; size and depth are bounded before a value
+is built."""
 
 from __future__ import annotations
 
@@ -17,21 +19,36 @@ MOST_BYTES = 256 * 2**10  # of a recipe; the longest that is shipped has 4 kB
 DEEPEST = 16  # mappings and lists within each other; a recipe has six
 _INTEGER = re.compile(r"[-+]?[0-9]{1,40}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True,
-          "false": False, "False": False, "FALSE": False}
+_WORDS = {
+    "": None,
+    "~": None,
+    "null": None,
+    "Null": None,
+    "NULL": None,
+    "true": True,
+    "True": True,
+    "TRUE": True,
+    "false": False,
+    "False": False,
+    "FALSE": False,
+}
 
 Place = tuple[str | int, ...]  # the keys and indices that lead to a value
 
 
 class Document:
-    """The value that a YAML text writes, the line of every key and item, and what is wrong but left it readable."""
+    """The value that a YAML text writes, the line of every key and item, and what is wrong but left
+    it readable."""
 
     def __init__(self, text: str) -> None:
-        """Raises a `yaml.YAMLError` where the text can't be read, with the line as its `problem_mark`."""
+        """Raises a `yaml.YAMLError` where the text can't be read, with the line as its
+        `problem_mark`."""
         self.lines: dict[Place, int] = {}
         self._repeats: dict[Place, list[int]] = {}
         if len(text) > MOST_BYTES:
-            raise yaml.MarkedYAMLError(problem=f"more than {MOST_BYTES:,} characters; no recipe is so long")
+            raise yaml.MarkedYAMLError(
+                problem=f"more than {MOST_BYTES:,} characters; no recipe is so long"
+            )
         self._events = _checked(yaml.parse(text, Loader=yaml.SafeLoader))
         first = next(self._events, None)
         self.value = self._value(first, ()) if first is not None else None
@@ -40,9 +57,18 @@ class Document:
     @property
     def problems(self) -> list[tuple[Place, str]]:
         """Keys that are written more than once; the first value was taken."""
-        return [(item, f"the key {'.'.join(map(str, item))} is written more than once, on lines {self.lines[item]}, "
-                       f"{', '.join(map(str, lines[:9]))}{' …' if lines[9:] else ''}; keep one of them")
-                for item, lines in self._repeats.items()]
+        return [
+            (
+                item,
+                (
+                    f"the key {'.'.join(map(str, item))} is written more than once, on lines"
+                    f" {self.lines[item]},"
+                    f" {', '.join(map(str, lines[:9]))}{' …' if lines[9:] else ''}; keep one of"
+                    " them"
+                ),
+            )
+            for item, lines in self._repeats.items()
+        ]
 
     def _value(self, event: yaml.Event, place: Place) -> Any:
         if isinstance(event, yaml.ScalarEvent):
@@ -67,8 +93,9 @@ class Document:
             if isinstance(event, yaml.MappingEndEvent):
                 break
             if not isinstance(event, yaml.ScalarEvent):
-                raise yaml.MarkedYAMLError(problem="a list or mapping where a key belongs",
-                                           problem_mark=event.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem="a list or mapping where a key belongs", problem_mark=event.start_mark
+                )
             item, line = (*place, event.value), event.start_mark.line + 1
             if event.value in values:
                 self._repeats.setdefault(item, []).append(line)
@@ -82,13 +109,16 @@ class Document:
         """Passes over one value."""
         depth = 0
         for event in self._events:
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+                event, yaml.CollectionEndEvent
+            )
             if not depth:
                 return
 
 
 def scalar(text: str) -> Any:
-    """A plain scalar's value by YAML 1.2's core schema, in decimal notation; what is no finite number stays text."""
+    """A plain scalar's value by YAML 1.2's core schema, in decimal notation; what is no finite
+    number stays text."""
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):
@@ -111,7 +141,9 @@ def read_value(text: str) -> Any:
 
 def reason(error: yaml.YAMLError) -> str:
     """What is wrong with a text, in one line."""
-    return " ".join(str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split())
+    return " ".join(
+        str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split()
+    )
 
 
 def _checked(events: Iterator[yaml.Event]) -> Iterator[yaml.Event]:
@@ -119,13 +151,17 @@ def _checked(events: Iterator[yaml.Event]) -> Iterator[yaml.Event]:
     depth = documents = 0
     for event in events:
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise _refusal(event, "anchors (&) and aliases (*) are not read; write the value itself")
+            raise _refusal(
+                event, "anchors (&) and aliases (*) are not read; write the value itself"
+            )
         if getattr(event, "tag", None):
             raise _refusal(event, f"the tag {event.tag[:40]} is not read; write the value alone")
         documents += isinstance(event, yaml.DocumentStartEvent)
         if documents > 1:
             raise _refusal(event, "a second document; a recipe is one")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
         if depth > DEEPEST:
             raise _refusal(event, f"more than {DEEPEST} lists or mappings within each other")
         if isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
