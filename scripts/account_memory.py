@@ -20,13 +20,13 @@ from adapters_xitt import sizes
 from adapters_xitt.errors import XittError
 from adapters_xitt.kinds import heads
 from adapters_xitt.model import encoder
-from adapters_xitt.model.adapted import Rig
+from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.pretrained import EncoderFiles
-from adapters_xitt.model.setup import lower
+from adapters_xitt.model.setup import resolve
 from adapters_xitt.modules import composition
 from adapters_xitt.modules.methods import choose
 from adapters_xitt.training import memory
-from adapters_xitt.training.memory import Means
+from adapters_xitt.training.memory import MemoryPlan
 
 XLMR_LARGE = {
     "vocab_size": 250002,
@@ -49,45 +49,45 @@ STEP, LABELS = 4096, 3
 
 # what is asked of it, and the means
 ROWS = [
-    ("", Means()),
-    ("", Means(base="bf16")),
-    ("4GiB", Means(base="bf16", embeddings="cut")),
-    ("", Means(base="bf16", embeddings="host")),
-    ("", Means(base="bf16", embeddings="cut", checkpointing=2)),
-    ("", Means(base="bf16", checkpointing=1)),
-    ("1.6GiB", Means(base="bf16", embeddings="cut", checkpointing=1)),
-    ("", Means(base="8bit", embeddings="host", checkpointing=1)),
-    ("0.8GiB", Means(base="4bit", embeddings="host", checkpointing=1)),
-    ("0.8GiB", Means(base="4bit", embeddings="host", checkpointing=1, optimizer="8bit")),
-    ("0.8GiB", Means(base="4bit", embeddings="host", checkpointing=1, tokens=2048)),
+    ("", MemoryPlan()),
+    ("", MemoryPlan(base="bf16")),
+    ("4GiB", MemoryPlan(base="bf16", embeddings="cut")),
+    ("", MemoryPlan(base="bf16", embeddings="host")),
+    ("", MemoryPlan(base="bf16", embeddings="cut", checkpointing=2)),
+    ("", MemoryPlan(base="bf16", checkpointing=1)),
+    ("1.6GiB", MemoryPlan(base="bf16", embeddings="cut", checkpointing=1)),
+    ("", MemoryPlan(base="8bit", embeddings="host", checkpointing=1)),
+    ("0.8GiB", MemoryPlan(base="4bit", embeddings="host", checkpointing=1)),
+    ("0.8GiB", MemoryPlan(base="4bit", embeddings="host", checkpointing=1, optimizer="8bit")),
+    ("0.8GiB", MemoryPlan(base="4bit", embeddings="host", checkpointing=1, tokens=2048)),
 ]
 
 
-def measure(method: str, means: Means, *, length: int, vocabulary: int) -> int:
+def measure(method: str, means: MemoryPlan, *, length: int, vocabulary: int) -> int:
     """The most bytes torch had allocated in the second of two steps of the real code, everything on
     the device."""
     torch.cuda.empty_cache()
     ids = {"ids": torch.arange(vocabulary)} if means.embeddings == "cut" else {}
     made = encoder.random(FILES, **means.loading(), **ids)
     made.model.to("cuda")
-    rig = Rig(made)
-    rig.mount("module", choose(method, {}), seed=1)
-    head = heads.build("pair", rig.encoder, LABELS, seed=1).to("cuda")
-    trained = [*rig.parameters("module").values(), *head.parameters()]
+    adapted = AdaptedEncoder(made)
+    adapted.mount("module", choose(method, {}), seed=1)
+    head = heads.build("pair", adapted.encoder, LABELS, seed=1).to("cuda")
+    trained = [*adapted.parameters("module").values(), *head.parameters()]
     for parameter in trained:
         parameter.requires_grad_(True)
-    rig.activate(lower(composition.Part("module"), rig.methods, rig.encoder.layers))
+    adapted.activate(resolve(composition.Part("module"), adapted.methods, adapted.encoder.layers))
     optimizer = torch.optim.AdamW(trained, lr=1e-4)
     if means.optimizer == "8bit":
         from bitsandbytes.optim import AdamW8bit
 
         optimizer = AdamW8bit(trained, lr=1e-4)
-    units = means.tokens // length
-    tokens = torch.randint(4, vocabulary, (units, length), device="cuda")
-    mask, label = torch.ones_like(tokens), torch.zeros(units, dtype=torch.long, device="cuda")
+    features = means.tokens // length
+    tokens = torch.randint(4, vocabulary, (features, length), device="cuda")
+    mask, label = torch.ones_like(tokens), torch.zeros(features, dtype=torch.long, device="cuda")
     for _ in range(2):
         torch.cuda.reset_peak_memory_stats()
-        with rig.training(None):
+        with adapted.training(None):
             for _ in range(STEP // means.tokens):
                 with torch.autocast(
                     "cuda", means.autocast or torch.bfloat16, enabled=means.autocast is not None

@@ -26,15 +26,15 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from adapters_xitt.data.features import Units
+    from adapters_xitt.data.features import Features
     from adapters_xitt.evaluation import predict
     from adapters_xitt.evaluation.predict import Asked, Scored
     from adapters_xitt.kinds import heads
     from adapters_xitt.model import encoder
-    from adapters_xitt.model.adapted import Rig
+    from adapters_xitt.model.adapted import AdaptedEncoder
     from adapters_xitt.model.pretrained import EncoderFiles
     from adapters_xitt.model.session import make_fabric
-    from adapters_xitt.model.setup import Lowered
+    from adapters_xitt.model.setup import AdapterSetup
     from adapters_xitt.modules.methods import choose
 
     config = {
@@ -52,12 +52,12 @@ def main() -> None:
     made = encoder.random(EncoderFiles(Path(), "random", "", config, 0))
     made.model.to(fabric.device)
     for method in ("lora", "seq_bn"):
-        rig, asked = Rig(made), []
+        adapted, asked = AdaptedEncoder(made), []
         for n in range(given.modules):
-            rig.mount(f"m{n}", choose(method, {}), seed=n, random=True)
+            adapted.mount(f"m{n}", choose(method, {}), seed=n, random=True)
             lengths = draw.integers(8, 41, given.each)
             ids = [[0, *draw.integers(4, 8_000, length).tolist(), 2] for length in lengths]
-            units = Units(
+            features = Features(
                 {
                     "ids": ids,
                     "example": list(range(given.each)),
@@ -67,35 +67,41 @@ def main() -> None:
                 given.each,
             )
             form = (
-                Lowered((), (f"m{n}",), None, 0)
+                AdapterSetup((), (f"m{n}",), None, 0)
                 if method == "lora"
-                else Lowered((f"m{n}",), (), None, 0)
+                else AdapterSetup((f"m{n}",), (), None, 0)
             )
             asked.append(
                 Asked(
-                    units,
+                    features,
                     "pair",
                     Scored(form, heads.build("pair", made, 3, seed=n).to(fabric.device)),
                 )
             )
 
-        def apart(rig: Rig = rig, asked: list = asked) -> list:
+        def apart(adapted: AdaptedEncoder = adapted, asked: list = asked) -> list:
             return [
                 predict.say(
-                    rig, [one.scored], one.units, one.kind, fabric=fabric, tokens=8192, stop=12
+                    adapted,
+                    [one.scored],
+                    one.features,
+                    one.kind,
+                    fabric=fabric,
+                    tokens=8192,
+                    stop=12,
                 )[0]
                 for one in asked
             ]
 
-        def together(rig: Rig = rig, asked: list = asked) -> list:
-            return predict.mixed(rig, asked, fabric=fabric, tokens=8192, stop=12)
+        def together(adapted: AdaptedEncoder = adapted, asked: list = asked) -> list:
+            return predict.mixed(adapted, asked, fabric=fabric, tokens=8192, stop=12)
 
-        def trunk_only(rig: Rig = rig, asked: list = asked) -> list:
-            plain, rig.activate_rows = rig.activate_rows, lambda forms, sizes: False
+        def trunk_only(adapted: AdaptedEncoder = adapted, asked: list = asked) -> list:
+            plain, adapted.activate_rows = adapted.activate_rows, lambda forms, sizes: False
             try:
-                return predict.mixed(rig, asked, fabric=fabric, tokens=8192, stop=12)
+                return predict.mixed(adapted, asked, fabric=fabric, tokens=8192, stop=12)
             finally:
-                rig.activate_rows = plain
+                adapted.activate_rows = plain
 
         ways = {"apart": apart, "one pass": together, "shared trunk": trunk_only}
         said = {name: way() for name, way in ways.items()}  # warm
@@ -118,7 +124,7 @@ def main() -> None:
                 f"({min(ratios):.2f}–{max(ratios):.2f})  largest difference {gap:.1e}"
             )
         for n in range(given.modules):
-            rig.unmount(f"m{n}")
+            adapted.unmount(f"m{n}")
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ class Clock:
 def job_of(folder: Path, method: str, settings: dict[str, Any], steps: int) -> tuple[Any, Any]:
     """This project's plan of one module, on XNLI's English dev items, and its job."""
     from adapters_xitt.study import planner, recipe
-    from adapters_xitt.study.inputs import Material
+    from adapters_xitt.study.inputs import Inputs
     from adapters_xitt.study.jobs import Plan
     from adapters_xitt.study.store import Store
 
@@ -144,7 +144,7 @@ def job_of(folder: Path, method: str, settings: dict[str, Any], steps: int) -> t
     )
     # a fresh one: what is there is not trained again
     store = Store(Path(tempfile.mkdtemp(dir=folder)))
-    work = Plan(found, Material(found, Path(os.environ["XITT_DATA"]), store))
+    work = Plan(found, Inputs(found, Path(os.environ["XITT_DATA"]), store))
     return work, planner.one_module(work, "xnli", parent=None, mode="none")
 
 
@@ -154,7 +154,7 @@ def write_batches(folder: Path, steps: int) -> None:
     from adapters_xitt.training.sampler import Stream
 
     work, job = job_of(folder, "seq_bn", {}, steps)
-    stream = Stream(work.material.data(job.mixture), job.settings.tokens, job.seed, steps)
+    stream = Stream(work.inputs.data(job.mixture), job.settings.tokens, job.seed, steps)
     written = []
     for step in range(steps):
         _, arrays, _ = stream.step(step, 1)
@@ -180,7 +180,7 @@ def with_xitt(
 
     clock = Clock(device)
 
-    class Watch(Silent):
+    class Callback(Silent):
         """Takes the time where training tells its tokens; what follows is the look at the selection
         split."""
 
@@ -200,9 +200,9 @@ def with_xitt(
         work, job = job_of(folder, method, settings, steps)
         Runner(
             work,
-            work.material.store,
+            work.inputs.store,
             make_fabric(device, "32"),
-            watch=Watch(),
+            callback=Callback(),
             log="none",
             keep_every=1e9,
         ).train_only([job.key])

@@ -13,13 +13,13 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from adapters_xitt.data import features, mixture
-from adapters_xitt.data.features import Lengths, Units
+from adapters_xitt.data import mixture
+from adapters_xitt.data.features import Features, Lengths, encode
 from adapters_xitt.evaluation import predict
 from adapters_xitt.kinds import heads
 from adapters_xitt.model import encoder, pretrained
-from adapters_xitt.model.adapted import Rig
-from adapters_xitt.model.setup import Lowered, lower
+from adapters_xitt.model.adapted import AdaptedEncoder
+from adapters_xitt.model.setup import AdapterSetup, resolve
 from adapters_xitt.modules import composition
 from adapters_xitt.modules.merging import converted
 from adapters_xitt.modules.methods import Choice, choose
@@ -207,8 +207,8 @@ def rows(kind: str, count: int, *, seed: int = 0) -> list[dict[str, Any]]:
     return found
 
 
-def units(kind: str, found: list[dict[str, Any]], tokenizer: Any) -> Units:
-    return features.encode(kind, found, TASKS[kind].labels, tokenizer=tokenizer, lengths=CAPS)
+def features(kind: str, found: list[dict[str, Any]], tokenizer: Any) -> Features:
+    return encode(kind, found, TASKS[kind].labels, tokenizer=tokenizer, lengths=CAPS)
 
 
 def data(kind: str, tokenizer: Any, *, count: int = 20, batch_size: int = 32) -> sampler.Data:
@@ -216,8 +216,8 @@ def data(kind: str, tokenizer: Any, *, count: int = 20, batch_size: int = 32) ->
     return sampler.Data(
         kind,
         TASKS[kind],
-        units(kind, chosen, tokenizer),
-        units(kind, selection, tokenizer),
+        features(kind, chosen, tokenizer),
+        features(kind, selection, tokenizer),
         selection,
         batch_size,
     )
@@ -258,8 +258,8 @@ def fabric(kind: type[Fabric] = Fabric) -> Fabric:
     return kind(accelerator="cpu", devices=1, precision="32-true")
 
 
-def rig(files: pretrained.EncoderFiles) -> Rig:
-    return Rig(encoder.load(files))
+def adapted(files: pretrained.EncoderFiles) -> AdaptedEncoder:
+    return AdaptedEncoder(encoder.load(files))
 
 
 def head(kind: str, *, seed: int = 5, labels: int | None = None, above: Any = None) -> nn.Module:
@@ -295,7 +295,7 @@ def module(
     files: pretrained.EncoderFiles, tokenizer: Any, method: Choice, *, seed: int, state: str
 ) -> dict[str, Tensor]:
     """The tensors of a module: `fresh`, with `random` values, or `trained` for a few steps."""
-    made = rig(files)
+    made = adapted(files)
     made.mount("made", method, seed=seed)
     own = made.parameters("made")
     if state == "random":
@@ -304,7 +304,7 @@ def module(
         row = loop.Row(
             "made",
             "made",
-            lowered(made, "made"),
+            setup(made, "made"),
             made.trainable("made"),
             {space("pair"): head("pair", seed=seed)},
             RATES[method.name],
@@ -314,12 +314,12 @@ def module(
             [row],
             [data("pair", tokenizer, batch_size=8)],
             settings,
-            rig=made,
+            adapted=made,
             fabric=fabric(),
             seed=seed,
             total=4,
-            keeper=Keeper(),
-            watch=Watch(),
+            checkpointer=Checkpointer(),
+            callback=Callback(),
         )
     return {name: value.detach().clone() for name, value in own.items()}
 
@@ -329,11 +329,11 @@ def space(kind: str) -> str:
     return mixture.space(TASKS[kind])
 
 
-def lowered(made: Rig, text: str) -> Lowered:
-    return lower(composition.parse(text), made.methods, made.encoder.layers)
+def setup(made: AdaptedEncoder, text: str) -> AdapterSetup:
+    return resolve(composition.parse(text), made.methods, made.encoder.layers)
 
 
-def states(made: Rig, form: Lowered, ids: Tensor, mask: Tensor) -> Tensor:
+def states(made: AdaptedEncoder, form: AdapterSetup, ids: Tensor, mask: Tensor) -> Tensor:
     """The hidden states at the top, padding zeroed."""
     made.activate(form)
     found = made.encoder_of(form)
@@ -362,7 +362,7 @@ def gap(one: Tensor, two: Tensor) -> float:
 # -- what a training run talks to
 
 
-class Keeper:
+class Checkpointer:
     """Progress in memory; `states` maps a key to its tensors and state."""
 
     def __init__(self) -> None:
@@ -393,7 +393,7 @@ class Clock:
         return cls.now
 
 
-class Watch:
+class Callback:
     """Counts; raises `Stopped` after step `stop` of row `key`."""
 
     def __init__(self, stop: int | None = None, key: str | None = None) -> None:
@@ -552,7 +552,12 @@ def ran(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
 
 
 def said(
-    made: Rig, scored: list[predict.Scored], found: Units, kind: str, *, stop: int = LAYERS
+    made: AdaptedEncoder,
+    scored: list[predict.Scored],
+    found: Features,
+    kind: str,
+    *,
+    stop: int = LAYERS,
 ) -> list[list]:
     """What a cohort says."""
     return predict.say(made, scored, found, kind, fabric=fabric(), tokens=160, stop=stop)

@@ -65,13 +65,19 @@ def test_choices(tokenizer):
     rows = items(
         ("the red cat", ("a dog", "two birds", "a river"), 1), ("", ("the tree", "a river"), None)
     )
-    units = encode("choice", rows, (), tokenizer=tokenizer, lengths=Lengths(40))
-    assert units.columns["ids"] == [
+    features = encode("choice", rows, (), tokenizer=tokenizer, lengths=Lengths(40))
+    assert features.columns["ids"] == [
         tokenizer(row["prompt"], choice)["input_ids"] for row in rows for choice in row["choices"]
     ]
-    assert units.columns["choice"] == [0, 1, 2, 0, 1] and units.columns["weight"] == [1, 0, 0, 1, 0]
-    assert units.columns["label"] == [1, 1, 1, IGNORE, IGNORE]
-    assert units.of_examples() == [[0, 1, 2], [3, 4]] and units.bundles().tolist() == [
+    assert features.columns["choice"] == [0, 1, 2, 0, 1] and features.columns["weight"] == [
+        1,
+        0,
+        0,
+        1,
+        0,
+    ]
+    assert features.columns["label"] == [1, 1, 1, IGNORE, IGNORE]
+    assert features.of_examples() == [[0, 1, 2], [3, 4]] and features.bundles().tolist() == [
         0,
         0,
         0,
@@ -83,15 +89,15 @@ def test_choices(tokenizer):
 def test_a_long_prompt_loses_its_start(tokenizer):
     """And the choice nothing, unless it alone is too long."""
     long, short, longer = "the red cat " * 9 + "a dog", "two old houses", "the river " * 20
-    units = encode(
+    features = encode(
         "choice", items((long, (short, longer), 0)), (), tokenizer=tokenizer, lengths=Lengths(20)
     )
     a, b, c = (
         tokenizer(text, add_special_tokens=False)["input_ids"] for text in (long, short, longer)
     )
     assert len(a) + len(b) > 16 and len(c) > 16
-    assert units.columns["ids"] == [[0, *a[len(b) - 16 :], 2, 2, *b, 2], [0, 2, 2, *c[:16], 2]]
-    assert set(units.lengths) == {20}
+    assert features.columns["ids"] == [[0, *a[len(b) - 16 :], 2, 2, *b, 2], [0, 2, 2, *c[:16], 2]]
+    assert set(features.lengths) == {20}
 
 
 def test_a_prompt_that_just_fits_is_whole(tokenizer):
@@ -100,14 +106,14 @@ def test_a_prompt_that_just_fits_is_whole(tokenizer):
         for text in ("the red cat", "a dog")
     ]
     for spare in (0, 1):
-        units = encode(
+        features = encode(
             "choice",
             items(("the red cat", ("a dog", "a dog"), 0)),
             (),
             tokenizer=tokenizer,
             lengths=Lengths(sum(sizes) + 4 + spare),
         )
-        assert units.columns["ids"][0] == tokenizer("the red cat", "a dog")["input_ids"]
+        assert features.columns["ids"][0] == tokenizer("the red cat", "a dog")["input_ids"]
 
 
 # -- pairs and retrieval
@@ -119,16 +125,16 @@ def test_pairs(tokenizer):
         {"a": "the red cat", "b": "a dog", "label": 2},
         {"a": "the cat " * 40, "b": "a dog", "label": None},
     ]
-    units = encode("pair", rows, ("x", "y", "z"), tokenizer=tokenizer, lengths=Lengths(20))
+    features = encode("pair", rows, ("x", "y", "z"), tokenizer=tokenizer, lengths=Lengths(20))
     single = [
         tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("the red cat", "a dog")
     ]
-    assert units.columns["ids"][0] == [0, *single[0], 2, 2, *single[1], 2]
-    assert len(units.columns["ids"][1]) == 20 and units.columns["ids"][1][
+    assert features.columns["ids"][0] == [0, *single[0], 2, 2, *single[1], 2]
+    assert len(features.columns["ids"][1]) == 20 and features.columns["ids"][1][
         -len(single[1]) - 1 :
     ] == [*single[1], 2]
-    assert units.columns["label"] == [2, IGNORE] and units.columns["weight"] == [1, 1]
-    assert units.of_examples() == [[0], [1]]
+    assert features.columns["label"] == [2, IGNORE] and features.columns["weight"] == [1, 1]
+    assert features.of_examples() == [[0], [1]]
 
 
 def test_retrieval(tokenizer):
@@ -138,12 +144,12 @@ def test_retrieval(tokenizer):
         {"id": str(n), "query": text, "candidate": texts[n - 1], "gold": (n + 1) % 4}
         for n, text in enumerate(texts)
     ]
-    units = encode("retrieval", rows, (), tokenizer=tokenizer, lengths=Lengths(16))
-    assert units.columns["ids"][4] == units.columns["ids"][3] and units.of_examples() == [
+    features = encode("retrieval", rows, (), tokenizer=tokenizer, lengths=Lengths(16))
+    assert features.columns["ids"][4] == features.columns["ids"][3] and features.of_examples() == [
         [n, n + 4] for n in range(4)
     ]
     vectors = np.eye(5)[[0, 1, 2, 3, 3, 0, 1, 2]]
-    found = decode.decode(decode.Said(pico.TASKS["retrieval"], "de", rows, units, list(vectors)))
+    found = decode.decode(decode.Said(pico.TASKS["retrieval"], "de", rows, features, list(vectors)))
     assert found.scores == {"accuracy": 100.0}
     assert [item["index"] for item in found.items] == [1, 2, 3, 0]
 
@@ -161,22 +167,22 @@ WORDS = st.one_of(
 
 def check_windows(words, tags, tokenizer, most):
     row = {"id": "0", "words": words, "tags": tags}
-    units = encode(
+    features = encode(
         "tagging", [row], pico.TASKS["tagging"].labels, tokenizer=tokenizer, lengths=Lengths(most)
     )
-    assert sum(units.columns["weight"]) == len(words)
+    assert sum(features.columns["weight"]) == len(words)
     assert all(
-        2 <= len(ids) <= most and (ids[0], ids[-1]) == (0, 2) for ids in units.columns["ids"]
+        2 <= len(ids) <= most and (ids[0], ids[-1]) == (0, 2) for ids in features.columns["ids"]
     )
-    assert [word for column in units.columns["word"] for word in column if word >= 0] == list(
+    assert [word for column in features.columns["word"] for word in column if word >= 0] == list(
         range(len(words))
     )
     for ids, column, labels in zip(
-        *(units.columns[name] for name in ("ids", "word", "labels")), strict=True
+        *(features.columns[name] for name in ("ids", "word", "labels")), strict=True
     ):
         assert len(ids) == len(column) == len(labels)
         assert labels == [tags[word] if word >= 0 else IGNORE for word in column]
-    return row, units
+    return row, features
 
 
 @quick
@@ -185,16 +191,16 @@ def test_tagging_windows(tokenizer, sentence, most):
     """Every word stands in one window, once, in order, with its label on its first token; no window
     is too long."""
     words, tags = map(list, zip(*sentence, strict=True))
-    row, units = check_windows(words, tags, tokenizer, most)
+    row, features = check_windows(words, tags, tokenizer, most)
     # One-hot logits of the labels, collated, said and decoded, are the sentence's own tags.
     batch = {
         name: torch.from_numpy(value)
-        for name, value in collate(units, range(len(units)), pad=1).items()
+        for name, value in collate(features, range(len(features)), pad=1).items()
     }
     said = HEADS["tagging"].say(
         10.0 * torch.nn.functional.one_hot(batch["labels"].clamp(min=0), 4), batch
     )
-    found = decode.decode(decode.Said(pico.TASKS["tagging"], "en", [row], units, said))
+    found = decode.decode(decode.Said(pico.TASKS["tagging"], "en", [row], features, said))
     assert (
         found.items[0]["tags"]
         == found.items[0]["gold"]
@@ -206,12 +212,14 @@ def test_tagging_windows(tokenizer, sentence, most):
 def test_tagging_windows_are_full(tokenizer):
     """A new window begins only where the next word doesn't fit."""
     words = ["teacher", "sees", "houses"] * 40
-    _, units = check_windows(words, [0] * 120, tokenizer, 24)
+    _, features = check_windows(words, [0] * 120, tokenizer, 24)
     pieces = [
         len(tokenizer([word], is_split_into_words=True, add_special_tokens=False)["input_ids"])
         for word in words
     ]
-    for column, ids in zip(units.columns["word"][:-1], units.columns["ids"][:-1], strict=True):
+    for column, ids in zip(
+        features.columns["word"][:-1], features.columns["ids"][:-1], strict=True
+    ):
         assert len(ids) + pieces[max(column) + 1] > 24
 
 
@@ -226,9 +234,9 @@ def test_xquad_answers_come_back(language, lengths, data_dir, lab):
     """Gold spans, encoded and decoded with one-hot logits, are the gold texts, but for the few for
     which there is one of the known reasons."""
     rows = readers.squad_json(data_dir / f"xquad/xquad.{language}.json", split="test").rows
-    units = encode("qa", rows, (), tokenizer=lab, lengths=lengths)
-    assert max(map(len, units.columns["ids"])) <= lengths.max_length
-    found = upper_bound.ceiling(tasks.task("xquad"), language, rows, units, lengths)
+    features = encode("qa", rows, (), tokenizer=lab, lengths=lengths)
+    assert max(map(len, features.columns["ids"])) <= lengths.max_length
+    found = upper_bound.ceiling(tasks.task("xquad"), language, rows, features, lengths)
     assert sum(found.counts.values()) == len(rows)
     assert found.counts[INSIDE] <= 0.06 * len(rows)
     assert found.counts[LONG] + found.counts[CUT] <= 0.06 * len(rows)
@@ -256,8 +264,8 @@ QA_FILES = [
 def test_answers_of_other_files_come_back(name, language, file, data_dir, lab):
     """Every span that does not come back has a known reason."""
     rows = readers.squad_json(data_dir / file, split="test").rows[:400]
-    units = encode("qa", rows, (), tokenizer=lab, lengths=SHORT)
-    found = upper_bound.ceiling(tasks.task(name), language, rows, units, SHORT)
+    features = encode("qa", rows, (), tokenizer=lab, lengths=SHORT)
+    found = upper_bound.ceiling(tasks.task(name), language, rows, features, SHORT)
     assert sum(found.counts.values()) == len(rows) and found.counts[BACK] > 0.5 * len(rows)
 
 
@@ -265,10 +273,10 @@ def test_made_answers_come_back(pico_tokenizer):
     """Without sub-words in the way, every answer comes back, from contexts of one window and of
     several."""
     rows = pico.rows("qa", 80, seed=9)
-    units = pico.units("qa", rows, pico_tokenizer)
-    assert 40 < sum(len(own) > 1 for own in units.of_examples()) < 80
+    features = pico.features("qa", rows, pico_tokenizer)
+    assert 40 < sum(len(own) > 1 for own in features.of_examples()) < 80
     found = decode.decode(
-        decode.Said(pico.TASKS["qa"], "en", rows, units, upper_bound.golden(units))
+        decode.Said(pico.TASKS["qa"], "en", rows, features, upper_bound.golden(features))
     )
     assert [item["text"] for item in found.items] == [row["answers"][0]["text"] for row in rows]
     assert found.scores["exact_match"] == 100.0
@@ -286,10 +294,10 @@ def test_question_windows(tokenizer, context, question, at):
     first, last = sorted(int(share * len(context)) for share in at)
     answers = [{"text": context[first:last], "start": first}] if first < last else []
     rows = [{"id": "0", "question": " ".join(question), "context": context, "answers": answers}]
-    units = encode("qa", rows, (), tokenizer=tokenizer, lengths=pico.CAPS)
-    assert all(len(ids) <= pico.CAPS.max_length for ids in units.columns["ids"])
+    features = encode("qa", rows, (), tokenizer=tokenizer, lengths=pico.CAPS)
+    assert all(len(ids) <= pico.CAPS.max_length for ids in features.columns["ids"])
     opened, all_spans = Counter(), set()
-    for spans, marks in zip(units.columns["offsets"], units.columns["open"], strict=True):
+    for spans, marks in zip(features.columns["offsets"], features.columns["open"], strict=True):
         assert not any(mark for span, mark in zip(spans, marks, strict=True) if span[0] < 0)
         for span, mark in zip(spans, marks, strict=True):
             if span[0] >= 0:
@@ -298,7 +306,7 @@ def test_question_windows(tokenizer, context, question, at):
                 opened[span[0]] += mark
     assert all(opened[left] >= 1 for left, _ in all_spans)
     for start, end, spans in zip(
-        *(units.columns[name] for name in ("start", "end", "offsets")), strict=True
+        *(features.columns[name] for name in ("start", "end", "offsets")), strict=True
     ):
         # a target holds the whole answer, and no token that has nothing of it
         if (start, end) != (0, 0):
@@ -320,11 +328,11 @@ def test_micro_batches(lengths, budget):
     """Every unit once; no more tokens than allowed, padding included, but for a single unit;
     longest first."""
     found = micro_batches(lengths, range(len(lengths)), budget)
-    assert sorted(unit for part in found for unit in part) == list(range(len(lengths)))
+    assert sorted(feature for part in found for feature in part) == list(range(len(lengths)))
     assert all(
         part and (len(part) == 1 or len(part) * max(lengths[part]) <= budget) for part in found
     )
-    order = [lengths[unit] for part in found for unit in part]
+    order = [lengths[feature] for part in found for feature in part]
     assert order == sorted(order, reverse=True)
     assert found == micro_batches(lengths, list(reversed(range(len(lengths)))), budget)
 
@@ -345,7 +353,7 @@ def test_micro_batches_of_bundles(lengths, budget, size):
     first."""
     bundles = np.random.default_rng(0).permutation(len(lengths)) // size
     found = micro_batches(lengths, range(len(lengths)), budget, bundles=bundles)
-    assert sorted(unit for part in found for unit in part) == list(range(len(lengths)))
+    assert sorted(feature for part in found for feature in part) == list(range(len(lengths)))
     inside = [set(bundles[part]) for part in found]
     assert sum(map(len, inside)) == len(set(bundles))
     assert all(
@@ -439,14 +447,14 @@ def test_little_padding_on_real_text(file, data_dir, lab):
 
 def test_collate(pico_tokenizer):
     """Padded to the longest, with the mask of what is there; what fills each column."""
-    units = pico.units("tagging", pico.rows("tagging", 6, seed=4), pico_tokenizer)
+    features = pico.features("tagging", pico.rows("tagging", 6, seed=4), pico_tokenizer)
     chosen = [3, 0, 5]
-    batch = collate(units, chosen, pad=1)
-    assert batch["ids"].shape == (3, max(units.lengths[chosen]))
-    for at, unit in enumerate(chosen):
-        length = units.lengths[unit]
-        assert batch["ids"][at, :length].tolist() == units.columns["ids"][unit]
+    batch = collate(features, chosen, pad=1)
+    assert batch["ids"].shape == (3, max(features.lengths[chosen]))
+    for at, feature in enumerate(chosen):
+        length = features.lengths[feature]
+        assert batch["ids"][at, :length].tolist() == features.columns["ids"][feature]
         assert batch["mask"][at].tolist() == [1] * length + [0] * (batch["ids"].shape[1] - length)
         for name, fill in (("ids", 1), ("labels", IGNORE), ("word", -1)):
             assert (batch[name][at, length:] == fill).all()
-    assert batch["example"].tolist() == [units.columns["example"][unit] for unit in chosen]
+    assert batch["example"].tolist() == [features.columns["example"][feature] for feature in chosen]

@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parent.parent / "scripts" / "bench_train.py"
 
 
 @pytest.fixture(scope="module")
-def bench():
+def session():
     found = importlib.util.spec_from_file_location("bench_train", SCRIPT)
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
@@ -21,14 +21,14 @@ def bench():
 
 
 def test_every_contestant_reads_the_same_tokens(
-    bench, pico_dir, data_dir, tmp_path, monkeypatch
+    session, pico_dir, data_dir, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setenv("XITT_DATA", str(data_dir))
     folder = Path(shutil.copytree(pico_dir, tmp_path / "encoder"))
-    steps = bench.WARM + 1
-    bench.write_batches(folder, steps)
+    steps = session.WARM + 1
+    session.write_batches(folder, steps)
     ran = {
-        name: bench.contest(name, folder, 1, "cpu")
+        name: session.contest(name, folder, 1, "cpu")
         for name in (
             "xitt seq_bn",
             "AdapterTrainer seq_bn",
@@ -39,4 +39,4 @@ def test_every_contestant_reads_the_same_tokens(
     }
     assert len({(one["digest"], one["tokens"]) for one in ran.values()}) == 1
     assert all(one["rate"] > 0 and 0 <= one["padding"] < 0.2 for one in ran.values())
-    assert set(bench.CONTESTANTS) >= {peer for *_, peer in bench.CONTESTANTS.values()}
+    assert set(session.CONTESTANTS) >= {peer for *_, peer in session.CONTESTANTS.values()}

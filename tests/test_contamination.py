@@ -202,7 +202,7 @@ def entries(
     }
     values["tasks"] = {"squad": {"train": "train", "selection": "dev"}, **values.get("tasks", {})}
     found = recipe.parse(values, where="test")
-    return planner.make(found, planner.Material(found, root))
+    return planner.make(found, planner.Inputs(found, root))
 
 
 def after(name: str, **part: Any) -> dict[str, Any]:

@@ -31,9 +31,8 @@ from transformers.data.metrics.squad_metrics import compute_predictions_logits
 
 from adapters_xitt import tasks
 from adapters_xitt.cli import runs
-from adapters_xitt.data import features as batches
 from adapters_xitt.data.dataset import Sources
-from adapters_xitt.data.features import Lengths, Units
+from adapters_xitt.data.features import Features, Lengths, _most_context, encode
 from adapters_xitt.data.readers.tagging import tags_tsv
 from adapters_xitt.kinds import decode
 from adapters_xitt.kinds.decode import Said
@@ -67,12 +66,17 @@ def test_tagging_windows_are_xtremes_on_real_files(lab, data_dir) -> None:
             data_dir / "xtreme" / task / f"{split}-{language}.tsv", split=split, labels=None
         ).rows
         for most, (count, words, digest) in golden.items():
-            units = batches.encode("tagging", rows, (), tokenizer=lab, lengths=Lengths(int(most)))
+            features = encode("tagging", rows, (), tokenizer=lab, lengths=Lengths(int(most)))
             windows = [
                 [ids, [place for place, word in enumerate(column) if word >= 0]]
-                for ids, column in zip(units.columns["ids"], units.columns["word"], strict=True)
+                for ids, column in zip(
+                    features.columns["ids"], features.columns["word"], strict=True
+                )
             ]
-            assert (len(units), sum(len(firsts) for _, firsts in windows)) == (count, words), name
+            assert (len(features), sum(len(firsts) for _, firsts in windows)) == (
+                count,
+                words,
+            ), name
             assert short(windows) == digest, name
 
 
@@ -82,13 +86,13 @@ def test_the_windows_of_tagging_have_names(lab) -> None:
     assert tasks.task("udpos").readings == (XTREME_WINDOWS, FULL_WINDOWS)
     row = {"id": "0", "words": [*["a"] * 126, "b" * 400], "tags": None}
     for reading, room, ending in ((XTREME_WINDOWS, 125, [2, 2]), (FULL_WINDOWS, 126, [2])):
-        units = batches.encode(
+        features = encode(
             "tagging", [row], (), tokenizer=lab, lengths=Lengths(128), reading=reading
         )
-        first, last = units.columns["ids"][0], units.columns["ids"][-1]
+        first, last = features.columns["ids"][0], features.columns["ids"][-1]
         assert len(first) == room + 1 + len(ending) == 128 and first[-len(ending) :] == ending
         assert (last[-len(ending) - 1] == lab.unk_token_id) == (reading is XTREME_WINDOWS)
-        assert sum(units.columns["weight"]) == 127
+        assert sum(features.columns["weight"]) == 127
 
 
 # -- LAReQA
@@ -105,10 +109,10 @@ def test_lareqa_reads_and_scores_as_xtreme_r_does(lab, data_dir) -> None:
     lengths = Lengths(**{**Lengths().record(), **row.lengths})
     for language, golden in GOLDEN["lareqa"]["languages"].items():
         rows = Sources(data_dir).test(row, language).rows
-        units = batches.encode(
+        features = encode(
             "ranking", rows, (), tokenizer=lab, lengths=lengths, reading=row.reading()
         )
-        ids = units.columns["ids"]
+        ids = features.columns["ids"]
         count, sentences = golden["questions"], golden["candidates"]
         for name, part in (
             ("questions", ids[:count]),
@@ -116,7 +120,7 @@ def test_lareqa_reads_and_scores_as_xtreme_r_does(lab, data_dir) -> None:
         ):
             sha = hashlib.sha256("".join(json.dumps(one) for one in part).encode())
             assert sha.hexdigest()[:16] == golden[f"{name}_sha"], (language, name)
-        said = Said(row, language, rows, units, [vector(one) for one in ids])
+        said = Said(row, language, rows, features, [vector(one) for one in ids])
         scores.append(decode.decode(said).scores["map@20"])
     assert sum(scores) / len(scores) == pytest.approx(100 * GOLDEN["lareqa"]["map"], abs=1e-9)
 
@@ -127,7 +131,7 @@ def test_lareqas_sentence_alone_has_a_name(lab) -> None:
         {"id": "c", "side": "candidate", "text": "In Rome.", "context": "He lives.\nIn Rome."},
     ]
     both, alone = (
-        batches.encode("ranking", rows, (), tokenizer=lab, lengths=Lengths(), reading=reading)
+        encode("ranking", rows, (), tokenizer=lab, lengths=Lengths(), reading=reading)
         for reading in tasks.task("lareqa").readings
     )
     assert both.columns["ids"][1] == lab("In Rome.He lives.In Rome.")["input_ids"]
@@ -144,7 +148,7 @@ def question(
     draw: np.random.Generator, number: int
 ) -> tuple[dict, list[SimpleNamespace], list[dict]]:
     """A question whose context is words of one token each, in windows: its row, transformers'
-    features, our columns.
+    their_features, our columns.
 
     The `<s>` and the question often have the greatest logits, where the two conventions part."""
     words = [f"w{n}" for n in range(int(draw.integers(3, 70)))]
@@ -155,7 +159,7 @@ def question(
     )
     row = {"id": f"q{number}", "question": "?", "context": " ".join(words), "answers": []}
     starts = np.cumsum([0, *(len(word) + 1 for word in words)])
-    features, columns, first = [], [], 0
+    their_features, columns, first = [], [], 0
     while True:
         inside = range(first, min(first + room, len(words)))
         before = asked + 3
@@ -167,31 +171,31 @@ def question(
         logits = draw.normal(size=(2, len(spans))).astype(np.float32)
         logits[:, :before] += float(draw.choice([-3.0, 0.0, 4.0]))
         columns.append({"offsets": spans, "logits": logits})
-        features.append(
+        their_features.append(
             SimpleNamespace(
                 example_index=number,
-                unique_id=f"{number}.{len(features)}",
+                unique_id=f"{number}.{len(their_features)}",
                 tokens=["x"] * before + [words[n] for n in inside] + ["x"],
                 token_to_orig_map={before + place: n for place, n in enumerate(inside)},
             )
         )
         if inside.stop == len(words):
-            return row, features, columns
+            return row, their_features, columns
         first += stride
 
 
 def test_answers_are_those_of_transformers() -> None:
     """500 questions under SQuAD v1.1 and v2.0."""
     draw = np.random.default_rng(5)
-    rows, features, columns, examples = [], [], [], []
+    rows, their_features, columns, examples = [], [], [], []
     for number in range(500):
-        row, own, units = question(draw, number)
+        row, own, parts = question(draw, number)
         rows.append(row)
-        examples += [number] * len(units)
-        features += own
-        columns += units
-    opened = batches._most_context([one["offsets"] for one in columns], examples)
-    for feature, marks in zip(features, opened, strict=True):
+        examples += [number] * len(parts)
+        their_features += own
+        columns += parts
+    opened = _most_context([one["offsets"] for one in columns], examples)
+    for feature, marks in zip(their_features, opened, strict=True):
         feature.token_is_max_context = {place: bool(mark) for place, mark in enumerate(marks)}
     said = [one["logits"] for one in columns]
     results = [
@@ -200,7 +204,7 @@ def test_answers_are_those_of_transformers() -> None:
             start_logits=logits[0].tolist(),
             end_logits=logits[1].tolist(),
         )
-        for feature, logits in zip(features, said, strict=True)
+        for feature, logits in zip(their_features, said, strict=True)
     ]
     known = [SimpleNamespace(qas_id=row["id"], doc_tokens=row["context"].split()) for row in rows]
     spelled = SimpleNamespace(convert_tokens_to_string=" ".join)
@@ -209,7 +213,7 @@ def test_answers_are_those_of_transformers() -> None:
         unanswerable = tasks.task(name).unanswerable
         official = compute_predictions_logits(
             known,
-            features,
+            their_features,
             results,
             20,
             30,
@@ -224,7 +228,7 @@ def test_answers_are_those_of_transformers() -> None:
         )
         texts = {}
         for reading in (BEST_OF_ALL, BEST_OF_CONTEXT):
-            units = Units(
+            features = Features(
                 {
                     "ids": [[0] * len(marks) for marks in opened],
                     "example": examples,
@@ -235,7 +239,7 @@ def test_answers_are_those_of_transformers() -> None:
                 None,
                 reading,
             )
-            items, *_ = decode._qa(Said(tasks.task(name), "en", rows, units, said))
+            items, *_ = decode._qa(Said(tasks.task(name), "en", rows, features, said))
             texts[reading.name] = {item["id"]: item["text"] for item in items}
         assert texts["best-of-all"] == official
         differ += sum(texts["best-of-context"][key] != text for key, text in official.items())

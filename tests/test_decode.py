@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adapters_xitt import tasks
-from adapters_xitt.data.features import Units
+from adapters_xitt.data.features import Features
 from adapters_xitt.kinds import decode
 from adapters_xitt.kinds.decode import Said
 
@@ -46,7 +46,11 @@ def planted(count: int, noise: float, *, seed: int, width: int = 128, task=BUCC)
     vectors = np.concatenate([ours, theirs]).astype(np.float32)
     order = draw.permutation(len(rows))  # sides may stand in any order
     return Said(
-        task, "de", [rows[at] for at in order], Units({"ids": []}, len(rows)), list(vectors[order])
+        task,
+        "de",
+        [rows[at] for at in order],
+        Features({"ids": []}, len(rows)),
+        list(vectors[order]),
     )
 
 
@@ -70,7 +74,7 @@ def test_a_repeated_sentence_is_in_no_pair() -> None:
         BUCC,
         "de",
         [*test.rows, {**first, "id": "bucc2018/de/de-again", "gold": []}],
-        test.units,
+        test.features,
         [*test.said, test.said[index]],
     )
     plain, mined = (
@@ -96,7 +100,7 @@ def test_no_answer_is_said_where_its_least_score_is_above_the_best_span(null, te
     """Two windows: the least null score counts, against the best span of both (10 here)."""
     row = {"id": "q", "context": "a green door", "question": "what?", "answers": []}
     offsets = [(-1, -1), (0, 1), (2, 7), (8, 12)]
-    units = Units(
+    features = Features(
         {
             "ids": [[0] * 4] * 2,
             "example": [0, 0],
@@ -108,7 +112,7 @@ def test_no_answer_is_said_where_its_least_score_is_above_the_best_span(null, te
     first, second = np.zeros((2, 4), dtype=np.float32), np.zeros((2, 4), dtype=np.float32)
     first[:, 2] = 5.0
     first[0, 0], second[0, 0] = null, 30.0
-    found = decode.decode(Said(tasks.task("squad2"), "en", [row], units, [first, second]))
+    found = decode.decode(Said(tasks.task("squad2"), "en", [row], features, [first, second]))
     assert found.items[0]["text"] == text
     assert found.items[0]["no_answer"] == pytest.approx(1 / (1 + np.exp(10 - null)), rel=1e-5)
     assert found.scores["exact"] == (100.0 if text == "" else 0.0)

@@ -719,9 +719,9 @@ CHOICES = [
 
 
 def _mounted(files: pretrained.EncoderFiles, choice: Choice) -> int:
-    rig = pico.rig(files)
-    rig.mount("m", choice, seed=1)
-    return sum(parameter.numel() for parameter in rig.trainable("m").values())
+    adapted = pico.adapted(files)
+    adapted.mount("m", choice, seed=1)
+    return sum(parameter.numel() for parameter in adapted.trainable("m").values())
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -753,16 +753,16 @@ def test_parameters_at_the_size_of_xlm_r_large(name, options, count):
 
 def test_a_fusion_is_counted_as_it_is_built(pico_files):
     for name, made in (("seq_bn", "fusion"), ("double_seq_bn", "fusion"), ("lora", "weights")):
-        rig, own = pico.rig(pico_files), choose(name, {})
+        adapted, own = pico.adapted(pico_files), choose(name, {})
         for part in "ab":
-            rig.mount(part, own, seed=1)
+            adapted.mount(part, own, seed=1)
         choice = fusion_of(own, 2)
         assert choice.name == made
-        rig.mount("f", choice, seed=1, over=("a", "b"))
+        adapted.mount("f", choice, seed=1, over=("a", "b"))
         counted = choice.parameters(
             pico_files.width, pico_files.wide, pico_files.layers, pico_files.parameters
         )
-        assert counted == sum(parameter.numel() for parameter in rig.parameters("f").values())
+        assert counted == sum(parameter.numel() for parameter in adapted.parameters("f").values())
     assert fusion_of(choose("seq_bn", {}), 9).parameters(1024, 4096, 24, 0) == pytest.approx(
         75.5e6, rel=1e-3
     )
@@ -770,7 +770,9 @@ def test_a_fusion_is_counted_as_it_is_built(pico_files):
 
 def test_factors_that_do_not_divide_are_told(pico_files):
     with pytest.raises(XittError, match="factors must divide"):
-        pico.rig(pico_files).mount("m", choose("compacter", {"reduction": 4, "factors": 3}), seed=1)
+        pico.adapted(pico_files).mount(
+            "m", choose("compacter", {"reduction": 4, "factors": 3}), seed=1
+        )
 
 
 def test_a_reduction_over_the_width_is_counted_as_it_is_built(pico_files):

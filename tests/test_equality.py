@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from adapters_xitt.data.features import micro_batches
 from adapters_xitt.model import encoder
-from adapters_xitt.model.adapted import Rig
+from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.modules import methods
 from adapters_xitt.training import loop
 
@@ -44,29 +44,29 @@ def one_thread():
 
 def ours(files, kind, method, data, tensors, **changes):
     """Our rig, row and head; `tensors` are the module's weights at the start."""
-    rig = pico.rig(files)
-    rig.mount("m", pico.CHOICES[method], seed=1, tensors=tensors)
+    adapted = pico.adapted(files)
+    adapted.mount("m", pico.CHOICES[method], seed=1, tensors=tensors)
     head = still(pico.head(kind, labels=len(data.task.labels)))
     row = loop.Row(
-        "m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 1e-3
+        "m", "m", pico.setup(adapted, "m"), adapted.trainable("m"), {pico.space(kind): head}, 1e-3
     )
     start = {name: value.detach().clone() for name, value in head.named_parameters()}
     spy = pico.fabric(Spy)
-    spy.row, watch = row, pico.Watch()
+    spy.row, callback = row, pico.Callback()
     chosen = {"tokens": 96, "dropout": 0.0, "clip": 1e9, **changes}
     total = chosen.pop("total", 1)
     loop.train(
         [row],
         [data],
         loop.Settings(**chosen),
-        rig=rig,
+        adapted=adapted,
         fabric=spy,
         seed=1,
         total=total,
-        keeper=pico.Keeper(),
-        watch=watch,
+        checkpointer=pico.Checkpointer(),
+        callback=callback,
     )
-    return row, start, watch, spy
+    return row, start, callback, spy
 
 
 def still(head):
@@ -103,15 +103,15 @@ class Plain(torch.nn.Module):
             )
             scores = functional.linear(pooled, self.head["out_weight"], self.head["out_bias"])[:, 0]
             items = sorted(set(columns["example"]))
-            units = [
-                [unit for unit, own in enumerate(columns["example"]) if own == item]
+            features = [
+                [feature for feature, own in enumerate(columns["example"]) if own == item]
                 for item in items
             ]
             return sum(
                 functional.cross_entropy(
                     scores[None, own], torch.tensor([columns["label"][own[0]]])
                 )
-                for own in units
+                for own in features
             ) / len(items)
         logits = functional.linear(hidden, self.head["out_weight"], self.head["out_bias"])
         if self.kind == "tagging":
@@ -149,9 +149,9 @@ def reference(folder, kind, method, tensors, start):
     return plain.eval(), named
 
 
-def arrays(units):
-    ids = pad_sequence([torch.tensor(one) for one in units.columns["ids"]], True, 1)
-    return ids, (ids != 1).long(), units.columns
+def arrays(features):
+    ids = pad_sequence([torch.tensor(one) for one in features.columns["ids"]], True, 1)
+    return ids, (ids != 1).long(), features.columns
 
 
 def widest(one, two):
@@ -173,15 +173,15 @@ def test_one_step(method, kind, pico_dir, pico_files, pico_tokenizer):
     parts = micro_batches(
         data.train.lengths, range(len(data.train)), budget, bundles=data.train.bundles()
     )
-    weights = [sum(data.train.columns["weight"][unit] for unit in part) for part in parts]
+    weights = [sum(data.train.columns["weight"][feature] for feature in part) for part in parts]
     assert len(parts) > 2 and len(set(weights)) > 1
     tensors = pico.module(pico_files, pico_tokenizer, pico.CHOICES[method], seed=4, state="random")
-    _, start, watch, spy = ours(pico_files, kind, method, data, tensors, tokens=budget)
+    _, start, callback, spy = ours(pico_files, kind, method, data, tensors, tokens=budget)
     plain, named = reference(pico_dir, kind, method, tensors, start)
     loss = plain.loss(*arrays(data.train))
     loss.backward()
     gradients = {name: parameter.grad for name, parameter in named.items()}
-    assert abs(watch.losses[0][2] - loss.item()) < CLOSE * loss.item()
+    assert abs(callback.losses[0][2] - loss.item()) < CLOSE * loss.item()
     assert widest(spy.gradients, gradients) < CLOSE
 
 
@@ -214,7 +214,7 @@ def test_five_steps(method, clip, pico_dir, pico_files, pico_tokenizer):
     """AdamW, decay, schedule and clipping: five steps equal a loop written out with torch alone."""
     data = pico.data("pair", pico_tokenizer, count=COUNT, batch_size=COUNT)
     tensors = pico.module(pico_files, pico_tokenizer, pico.CHOICES[method], seed=4, state="random")
-    row, start, watch, _ = ours(
+    row, start, callback, _ = ours(
         pico_files, "pair", method, data, tensors, total=5, warmup=0.4, clip=clip, weight_decay=0.1
     )
     plain, named = reference(pico_dir, "pair", method, tensors, start)
@@ -238,9 +238,9 @@ def test_five_steps(method, clip, pico_dir, pico_files, pico_tokenizer):
         optimizer.step()
         losses.append(loss.item())
     assert (max(norms) > clip) == (clip < 1)
-    assert [step for _, step, _ in watch.losses] == [1, 2, 3, 4, 5]
+    assert [step for _, step, _ in callback.losses] == [1, 2, 3, 4, 5]
     assert max(
-        abs(one - two) for (_, _, one), two in zip(watch.losses, losses, strict=True)
+        abs(one - two) for (_, _, one), two in zip(callback.losses, losses, strict=True)
     ) < CLOSE * max(losses)
     assert (
         widest(
@@ -262,16 +262,19 @@ def test_a_second_update_of_a_place_is_what_a_first_one_is(method, pico_files) -
     model: the same draws, the same numbers, nothing trainable, and the parameters that the walk
     finds."""
     choice = methods.choose(method, {"places": ["value", "query", "down"], "rank": 4})
-    first, second = Rig(encoder.load(pico_files)), Rig(encoder.load(pico_files))
+    first, second = (
+        AdaptedEncoder(encoder.load(pico_files)),
+        AdaptedEncoder(encoder.load(pico_files)),
+    )
     second.mount("before", choice, seed=1)
     second.mount("other", choice, seed=2, random=True)
     second.unmount("before")
     ids = torch.tensor([[0, 5, 9, 7, 2]])
     states = []
-    for rig in (first, second):
-        rig.mount("a", choice, seed=3, random=True)
-        states.append(pico.states(rig, pico.lowered(rig, "a"), ids, torch.ones_like(ids)))
-        assert not any(parameter.requires_grad for parameter in rig.encoder.model.parameters())
+    for adapted in (first, second):
+        adapted.mount("a", choice, seed=3, random=True)
+        states.append(pico.states(adapted, pico.setup(adapted, "a"), ids, torch.ones_like(ids)))
+        assert not any(parameter.requires_grad for parameter in adapted.encoder.model.parameters())
     assert torch.equal(*states)
     one, two = first.parameters("a"), second.parameters("a")
     assert list(one) == list(two) and all(torch.equal(one[name], two[name]) for name in one)

@@ -11,7 +11,7 @@ import pytest
 from test_run import outcome, xitt
 
 from adapters_xitt.errors import XittError
-from adapters_xitt.model.adapted import Rig
+from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.modules.composition import Fuse
 from adapters_xitt.study import jobs
 from adapters_xitt.study.store import Store
@@ -102,17 +102,17 @@ def test_what_people_call_a_mixture_decides_no_number(recipe, finished, tmp_path
     assert again and {key: before[key] for key in again} == again
 
 
-def refused(lower):
-    def lowered(composition, methods, layers):
+def refused(resolve):
+    def setup(composition, methods, layers):
         if isinstance(composition, Fuse):
             raise XittError("no proven form today")
-        return lower(composition, methods, layers)
+        return resolve(composition, methods, layers)
 
-    return lowered
+    return setup
 
 
 def test_the_plan_lowers_every_composition(recipe, finished, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(jobs, "lower", refused(jobs.lower))
+    monkeypatch.setattr(jobs, "resolve", refused(jobs.resolve))
     printed = xitt("plan", recipe, "--store", tmp_path, code=1)
     assert "8 failed" in printed and "no proven form today" in printed
     printed = xitt("run", recipe, "--store", tmp_path, "--device", "cpu", code=1)
@@ -129,7 +129,7 @@ def test_the_plan_lowers_every_composition(recipe, finished, tmp_path, monkeypat
 def test_a_module_that_breaks_ends_its_own_row(recipe, finished, tmp_path, monkeypatch) -> None:
     """Of modules that train side by side the others train on; its traceback is told, and the next
     run mends it."""
-    mount = Rig.mount
+    mount = AdaptedEncoder.mount
 
     def broken(self, name, method, **rest):
         if method.name == "fusion" or (
@@ -140,7 +140,7 @@ def test_a_module_that_breaks_ends_its_own_row(recipe, finished, tmp_path, monke
         mount(self, name, method, **rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Rig, "mount", broken)
+        patch.setattr(AdaptedEncoder, "mount", broken)
         printed = xitt("run", recipe, "--store", tmp_path, "--device", "cpu", code=1)
     assert "RuntimeError: the library broke" in printed and "Traceback" in printed
     place = ("method", "mode", "intermediate", "target", "language")

@@ -67,14 +67,14 @@ def tagger(pico_dir, tmp_path_factory) -> Path:
 
 def said_by(files, store, key, ids, mask) -> torch.Tensor:
     """What a stored tagging module with its head says for every word."""
-    module, rig = Store(store).load_module(key), pico.rig(files)
-    rig.mount("m", methods.recorded(module.manifest.method), tensors=module.part("encoder"))
+    module, adapted = Store(store).load_module(key), pico.adapted(files)
+    adapted.mount("m", methods.recorded(module.manifest.method), tensors=module.part("encoder"))
     ((space, head),) = module.manifest.heads.items()
-    made = heads.build("tagging", rig.encoder, len(head["labels"]), seed=0).eval()
+    made = heads.build("tagging", adapted.encoder, len(head["labels"]), seed=0).eval()
     made.load_state_dict(module.part(f"head.{space}"))
     with torch.no_grad():
         return (
-            made(pico.states(rig, pico.lowered(rig, "m"), ids, mask), {"mask": mask})
+            made(pico.states(adapted, pico.setup(adapted, "m"), ids, mask), {"mask": mask})
             * mask[..., None]
         )
 
@@ -151,7 +151,7 @@ def test_a_head_of_its_own_labels_takes_part(tagger, pico_dir, pico_world, store
 # -- peft's configurations
 
 
-def adapted(pico_dir, **fields):
+def saved_by_adapters(pico_dir, **fields):
     """A sequence classifier of peft with random updates and head."""
     model = get_peft_model(
         peft_base(pico_dir, "pair"),
@@ -184,7 +184,7 @@ PATTERNS = {
 def test_a_configuration_of_peft_gives_its_logits(
     fields, pico_dir, pico_files, pico_tokenizer, store, tmp_path
 ):
-    model, (ids, mask) = adapted(pico_dir, **fields), asked(pico_tokenizer, "pair")
+    model, (ids, mask) = saved_by_adapters(pico_dir, **fields), asked(pico_tokenizer, "pair")
     model.save_pretrained(tmp_path / "out")
     made = take_in(tmp_path / "out", pico_dir, store, task="xnli", labels=NLI)
     assert (
@@ -207,7 +207,7 @@ def test_a_configuration_of_peft_gives_its_logits(
     ],
 )
 def test_what_has_no_sound_form_is_told(changes, told, pico_dir, store, tmp_path) -> None:
-    adapted(pico_dir).save_pretrained(tmp_path / "out")
+    saved_by_adapters(pico_dir).save_pretrained(tmp_path / "out")
     path = tmp_path / "out" / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     assert told in refused(tmp_path / "out", pico_dir, store, labels=NLI)

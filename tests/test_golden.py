@@ -127,8 +127,7 @@ def test_a_request_that_could_be_made_before_keeps_its_key(golden, plans) -> Non
         now = keys_of(plans[name])
         lost = [f"{title} ({key})" for key, title in held.items() if key not in now]
         assert not lost, (
-            f"{len(lost)} of {len(held)} keys of {name}.yaml changed and PROTOCOL "
-            f"didn't: {lost[:5]}"
+            f"{len(lost)} of {len(held)} keys of {name}.yaml changed, PROTOCOL didn't: {lost[:5]}"
         )
 
 

@@ -88,7 +88,7 @@ def saved(files, store, choice, tensors, kind=None, **more):
     whole = {f"encoder.{name}": one for name, one in tensors.items()}
     rows = [tasks.task(ROWS[kind])] if kind else []
     for row in rows:
-        own = head_for(kind, pico.rig(files).encoder).state_dict()
+        own = head_for(kind, pico.adapted(files).encoder).state_dict()
         whole |= {f"head.{mixture.space(row)}.{name}": one for name, one in own.items()}
     made = serialization.Module(manifest(files, choice, whole, rows=rows, **more), whole)
     Store(store).save_module(made)
@@ -105,7 +105,7 @@ def asked(tokenizer, kind):
 
 def ours(files, where, key, kind, ids, mask):
     """What the package says with a module of the store, in the library's own order of values."""
-    made, found = pico.rig(files), Store(where).load_module(key)
+    made, found = pico.adapted(files), Store(where).load_module(key)
     ids, mask = ids.view(-1, ids.shape[-1]), mask.view(-1, mask.shape[-1])
     over = composition.fused(composition.parse(found.manifest.context), key)
     names = {part: f"part{at}" for at, part in enumerate(over)}
@@ -119,12 +119,12 @@ def ours(files, where, key, kind, ids, mask):
         over=tuple(names.values()),
     )
     hidden = pico.states(
-        made, pico.lowered(made, f"m({', '.join(names.values())})" if names else "m"), ids, mask
+        made, pico.setup(made, f"m({', '.join(names.values())})" if names else "m"), ids, mask
     )
-    assert pico.gap(hidden, pico.states(made, pico.lowered(made, "none"), ids, mask)) > 1e-3, (
+    assert pico.gap(hidden, pico.states(made, pico.setup(made, "none"), ids, mask)) > 1e-3, (
         "it does nothing"
     )
-    made.activate(pico.lowered(made, f"m({', '.join(names.values())})" if names else "m"))
+    made.activate(pico.setup(made, f"m({', '.join(names.values())})" if names else "m"))
     if kind is None:
         return hidden
     ((space, _),) = found.manifest.heads.items()
@@ -474,7 +474,7 @@ def test_a_module_with_dropout_says_what_its_library_says(
 @pytest.mark.parametrize("method", ["seq_bn", "double_seq_bn", "compacter"])
 def test_fusions_both_ways(method, pico_dir, pico_files, pico_tokenizer, store, tmp_path):
     """A fusion with its parts and its head, out of our store and back into another."""
-    made, choice, keys = pico.rig(pico_files), pico.CHOICES[method], []
+    made, choice, keys = pico.adapted(pico_files), pico.CHOICES[method], []
     for at, name in enumerate("ab"):
         tensors = pico.module(pico_files, pico_tokenizer, choice, seed=at, state="random")
         keys.append(
@@ -555,7 +555,7 @@ def test_our_own_expectation_is_what_a_mount_makes(pico_files):
         if choice.row.engine in ("adapters", "peft"):
             for left in ((), (0, 2)):
                 own = methods.choose(name, {**dict(choice.options), "leave_out": left})
-                made = pico.rig(pico_files)
+                made = pico.adapted(pico_files)
                 made.mount("m", own, seed=1)
                 assert foreign.shapes(own, layers=pico.LAYERS, width=pico.WIDTH, wide=64) == {
                     one: tuple(value.shape) for one, value in made.parameters("m").items()

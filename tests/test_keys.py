@@ -16,7 +16,7 @@ from adapters_xitt import tasks
 from adapters_xitt.cli import runs
 from adapters_xitt.model import pretrained
 from adapters_xitt.study import planner, recipe
-from adapters_xitt.study.inputs import Material
+from adapters_xitt.study.inputs import Inputs
 from adapters_xitt.study.jobs import Plan, cell_of
 from adapters_xitt.study.store import Store
 from adapters_xitt.training.loop import Settings, _schedule
@@ -59,7 +59,7 @@ def planned(tmp_path_factory, pico_dir, pico_world):
                 {**BASE, "encoder": str(encoder), "data": {"root": str(pico_world)}}, change
             )
             found = recipe.parse(values, where="test", lines={})
-            kept[asked] = planner.make(found, Material(found, pico_world, Store(folder)))
+            kept[asked] = planner.make(found, Inputs(found, pico_world, Store(folder)))
         return kept[asked]
 
     return make
@@ -315,7 +315,7 @@ def test_a_name_decides_no_number(tmp_path, pico_dir, pico_world) -> None:
         )
         found = recipe.parse(values, where="test", lines={})
         store = Store(tmp_path / name)
-        made = planner.make(found, Material(found, pico_world, store))
+        made = planner.make(found, Inputs(found, pico_world, store))
         runs.run(runs.Work(made, store), device="cpu", threads=1, log="none", keep_every=1000.0)
         digests.append({manifest.key: manifest.digest for manifest in store.manifests()})
     assert digests[0] == digests[1] and len(digests[0]) == 2
@@ -442,7 +442,7 @@ def test_the_checkpoints_own_head_is_in_the_key_of_cells_that_guess_words(
             },
         )
         found = recipe.parse(values, where="test", lines={})
-        made = planner.make(found, Material(found, pico_world, Store(tmp_path / "store")))
+        made = planner.make(found, Inputs(found, pico_world, Store(tmp_path / "store")))
         keys.append({job.cell.lm_head for job in made.score.values()})
     assert keys[0] == {""} and len(keys[1]) == 1 and "" not in keys[1]
 

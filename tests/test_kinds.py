@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from adapters_xitt import tasks
 from adapters_xitt.data import exposure
-from adapters_xitt.data.features import IGNORE, Units, collate, masked, micro_batches, vocabulary
+from adapters_xitt.data.features import IGNORE, Features, collate, masked, micro_batches, vocabulary
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluation import predict
 from adapters_xitt.evaluation.predict import Scored
@@ -30,9 +30,9 @@ def tensors(batch):
     return {name: torch.from_numpy(value) for name, value in batch.items()}
 
 
-def whole(units, **options):
+def whole(features, **options):
     """All units as one batch."""
-    return tensors(collate(units, range(len(units)), pad=1, **options))
+    return tensors(collate(features, range(len(features)), pad=1, **options))
 
 
 # -- multiple choice
@@ -40,7 +40,7 @@ def whole(units, **options):
 
 def choice_units(tokenizer, count=12, seed=3):
     rows = pico.rows("choice", count, seed=seed)
-    return rows, pico.units("choice", rows, tokenizer)
+    return rows, pico.features("choice", rows, tokenizer)
 
 
 def test_the_loss_is_jiants(pico_tokenizer):
@@ -50,12 +50,12 @@ def test_the_loss_is_jiants(pico_tokenizer):
         {**row, "choices": (row["choices"] * 2)[:4], "label": row["label"] % 4}
         for row in pico.rows("choice", 9, seed=1)
     ]
-    units = pico.units("choice", rows, pico_tokenizer)
-    scores = torch.randn(len(units), 1)
+    features = pico.features("choice", rows, pico_tokenizer)
+    scores = torch.randn(len(features), 1)
     want = torch.nn.CrossEntropyLoss()(
         scores.view(-1, 4), torch.tensor([row["label"] for row in rows])
     )
-    batch = whole(units)
+    batch = whole(features)
     assert int(batch["weight"].sum()) == len(rows)
     assert float(HEADS["choice"].loss(scores, batch) / batch["weight"].sum()) == pytest.approx(
         float(want), rel=1e-6
@@ -64,12 +64,12 @@ def test_the_loss_is_jiants(pico_tokenizer):
 
 def test_items_of_unequal_numbers_of_choices(pico_tokenizer):
     """Each item's own softmax, with its gradient; items without a label count for nothing."""
-    rows, units = choice_units(pico_tokenizer)
+    rows, features = choice_units(pico_tokenizer)
     assert len({len(row["choices"]) for row in rows}) > 2
-    units.columns["label"][: len(rows[0]["choices"])] = [IGNORE] * len(rows[0]["choices"])
-    scores = torch.randn(len(units), 1, requires_grad=True)
-    order = np.random.default_rng(0).permutation(len(units))  # in whatever order the units come
-    loss = HEADS["choice"].loss(scores[order], tensors(collate(units, order.tolist(), pad=1)))
+    features.columns["label"][: len(rows[0]["choices"])] = [IGNORE] * len(rows[0]["choices"])
+    scores = torch.randn(len(features), 1, requires_grad=True)
+    order = np.random.default_rng(0).permutation(len(features))  # in whatever order the units come
+    loss = HEADS["choice"].loss(scores[order], tensors(collate(features, order.tolist(), pad=1)))
     (gradient,) = torch.autograd.grad(loss, scores)
     want, slopes, at = 0.0, [], 0
     for n, row in enumerate(rows):
@@ -85,24 +85,26 @@ def test_items_of_unequal_numbers_of_choices(pico_tokenizer):
 def test_micro_batches_sum_to_the_whole(kind, pico_files, pico_tokenizer):
     """Loss and gradients of the head over several micro-batches are those of all units in one
     batch."""
-    rig = pico.rig(pico_files)
-    head = pico.head(kind, above=rig.encoder).eval()
-    units = pico.units(kind, pico.rows(kind, 14, seed=5), pico_tokenizer)
+    adapted = pico.adapted(pico_files)
+    head = pico.head(kind, above=adapted.encoder).eval()
+    features = pico.features(kind, pico.rows(kind, 14, seed=5), pico_tokenizer)
 
     def run(parts):
         head.zero_grad()
         summed, weight = 0.0, 0
         for part in parts:
-            batch = tensors(collate(units, part, pad=1, seed=11))
-            hidden = rig.encoder.run(rig.encoder.embed(batch["ids"]), batch["mask"], 0, pico.LAYERS)
+            batch = tensors(collate(features, part, pad=1, seed=11))
+            hidden = adapted.encoder.run(
+                adapted.encoder.embed(batch["ids"]), batch["mask"], 0, pico.LAYERS
+            )
             loss = HEADS[kind].loss(head(hidden, batch), batch)
             loss.backward()
             summed, weight = summed + float(loss.detach()), weight + int(batch["weight"].sum())
         return summed, weight, [parameter.grad.clone() for parameter in head.parameters()]
 
-    parts = micro_batches(units.lengths, range(len(units)), 90, bundles=units.bundles())
+    parts = micro_batches(features.lengths, range(len(features)), 90, bundles=features.bundles())
     assert len(parts) > 3
-    one, many = run([list(range(len(units)))]), run(parts)
+    one, many = run([list(range(len(features)))]), run(parts)
     assert one[1] == many[1]
     assert one[0] == pytest.approx(many[0], rel=CLOSE)
     # Relative to the largest of all: a bias under a softmax over items has a gradient of nothing.
@@ -115,15 +117,15 @@ def test_micro_batches_sum_to_the_whole(kind, pico_files, pico_tokenizer):
 def test_choices_are_decoded_item_by_item(pico_files, pico_tokenizer):
     """What is said and decoded is each item's softmax, whatever the batches; the score is that of
     the argmax."""
-    rig = pico.rig(pico_files)
-    rows, units = choice_units(pico_tokenizer, 20)
-    scored = [Scored(pico.lowered(rig, "none"), pico.head("choice"))]
-    said = pico.said(rig, scored, units, "choice")[0]
+    adapted = pico.adapted(pico_files)
+    rows, features = choice_units(pico_tokenizer, 20)
+    scored = [Scored(pico.setup(adapted, "none"), pico.head("choice"))]
+    said = pico.said(adapted, scored, features, "choice")[0]
     (other,) = predict.say(
-        rig, scored, units, "choice", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS
+        adapted, scored, features, "choice", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS
     )
     assert np.allclose(np.stack(said), np.stack(other), atol=1e-5)
-    found = decode.decode(decode.Said(pico.TASKS["choice"], "en", rows, units, said))
+    found = decode.decode(decode.Said(pico.TASKS["choice"], "en", rows, features, said))
     assert found.arrays["choices"].tolist() == [len(row["choices"]) for row in rows]
     parts = np.split(found.arrays["probabilities"], np.cumsum(found.arrays["choices"])[:-1])
     at = 0
@@ -196,31 +198,33 @@ def test_one_token_at_least_is_guessed(words):
 
 def test_masks_are_drawn_from_the_seed_and_the_unit_alone(pico_tokenizer):
     """A seed draws anew; None is one drawing. Companions, order and batches change nothing."""
-    units = pico.units("mlm", pico.rows("mlm", 12, seed=8), pico_tokenizer)
+    features = pico.features("mlm", pico.rows("mlm", 12, seed=8), pico_tokenizer)
 
     def drawn(chosen, seed):
-        batch = collate(units, chosen, pad=1, seed=seed)
+        batch = collate(features, chosen, pad=1, seed=seed)
         return {
-            unit: (
-                batch["ids"][at][: units.lengths[unit]].tolist(),
-                batch["labels"][at].tolist()[: units.lengths[unit]],
+            feature: (
+                batch["ids"][at][: features.lengths[feature]].tolist(),
+                batch["labels"][at].tolist()[: features.lengths[feature]],
                 int(batch["weight"][at]),
             )
-            for at, unit in enumerate(chosen)
+            for at, feature in enumerate(chosen)
         }
 
-    everyone = list(range(len(units)))
+    everyone = list(range(len(features)))
     for seed in (None, 0, 5, 2**63 - 1):
         together = drawn(everyone, seed)
         assert together == drawn(everyone[::-1], seed)
-        assert all(drawn([unit], seed)[unit] == together[unit] for unit in everyone)
+        assert all(drawn([feature], seed)[feature] == together[feature] for feature in everyone)
         assert all(
             weight == sum(label != IGNORE for label in labels) > 0
             for _, labels, weight in together.values()
         )
     assert len({str(drawn(everyone, seed)) for seed in (None, 0, 1, 2, 3)}) == 5
-    again = pico.units("mlm", pico.rows("mlm", 12, seed=8)[::-1], pico_tokenizer)
-    assert collate(again, [0], pad=1)["ids"].tolist() == collate(units, [11], pad=1)["ids"].tolist()
+    again = pico.features("mlm", pico.rows("mlm", 12, seed=8)[::-1], pico_tokenizer)
+    assert (
+        collate(again, [0], pad=1)["ids"].tolist() == collate(features, [11], pad=1)["ids"].tolist()
+    )
 
 
 def test_every_training_step_draws_anew(pico_files, pico_tokenizer):
@@ -228,11 +232,16 @@ def test_every_training_step_draws_anew(pico_files, pico_tokenizer):
     the seed's."""
 
     def losses(kind, seed):
-        rig, watch = pico.rig(pico_files), pico.Watch()
-        rig.mount("m", pico.CHOICES["lora"], seed=1)
-        head = pico.head(kind, above=rig.encoder)
+        adapted, callback = pico.adapted(pico_files), pico.Callback()
+        adapted.mount("m", pico.CHOICES["lora"], seed=1)
+        head = pico.head(kind, above=adapted.encoder)
         row = loop.Row(
-            "m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 0.0
+            "m",
+            "m",
+            pico.setup(adapted, "m"),
+            adapted.trainable("m"),
+            {pico.space(kind): head},
+            0.0,
         )
         if kind == "choice":
             head.dropout.p = 0.0
@@ -241,14 +250,14 @@ def test_every_training_step_draws_anew(pico_files, pico_tokenizer):
             [row],
             [pico.data(kind, pico_tokenizer, count=8, batch_size=8)],
             settings,
-            rig=rig,
+            adapted=adapted,
             fabric=pico.fabric(),
             seed=seed,
             total=3,
-            keeper=pico.Keeper(),
-            watch=watch,
+            checkpointer=pico.Checkpointer(),
+            callback=callback,
         )
-        return [loss for _, _, loss in watch.losses]
+        return [loss for _, _, loss in callback.losses]
 
     assert max(losses("choice", 1)) == pytest.approx(min(losses("choice", 1)), rel=CLOSE)
     one = losses("mlm", 1)
@@ -302,8 +311,8 @@ def test_loss_and_gradients_are_transformers(spoken):
     folder, texts = spoken
     files = pretrained.inspect(str(folder))
     ours, tokenizer = encoder.load(files), pretrained.load_tokenizer(files)
-    units = pico.units("mlm", [{"text": text} for text in texts], tokenizer)
-    batch = whole(units, seed=4)
+    features = pico.features("mlm", [{"text": text} for text in texts], tokenizer)
+    batch = whole(features, seed=4)
     head = heads.build("mlm", ours, 0, seed=1)
     hidden = ours.run(ours.embed(batch["ids"]), batch["mask"], 0, ours.layers)
     logits = head(hidden, batch)
@@ -369,17 +378,17 @@ def test_a_head_of_another_width_is_told(tmp_path, pico_dir):
 
 
 def test_the_decoder_is_the_encoders_and_no_part_of_the_module(pico_files, pico_tokenizer):
-    rig = pico.rig(pico_files)
-    head = pico.head("mlm", above=rig.encoder)
+    adapted = pico.adapted(pico_files)
+    head = pico.head("mlm", above=adapted.encoder)
     assert set(head.state_dict()) == {
         "dense.weight",
         "dense.bias",
         "layer_norm.weight",
         "layer_norm.bias",
     }
-    batch = whole(pico.units("mlm", pico.rows("mlm", 3), pico_tokenizer))
+    batch = whole(pico.features("mlm", pico.rows("mlm", 3), pico_tokenizer))
     hidden = torch.randn(*batch["ids"].shape, pico.WIDTH)
-    rig.encoder.unembed = lambda states: states[:, :5] + 1  # wherever the encoder has its table
+    adapted.encoder.unembed = lambda states: states[:, :5] + 1  # wherever the encoder has its table
     assert torch.equal(
         head(hidden, batch),
         head.layer_norm(functional.gelu(head.dense(hidden[batch["labels"] != IGNORE])))[:, :5] + 1,
@@ -405,16 +414,16 @@ def test_every_kind_of_the_tables_has_a_head():
 
 
 def test_masked_tokens_are_scored_alike_in_any_batches(pico_files, pico_tokenizer):
-    rig = pico.rig(pico_files)
+    adapted = pico.adapted(pico_files)
     rows = pico.rows("mlm", 15, seed=6)
-    units = pico.units("mlm", rows, pico_tokenizer)
-    scored = [Scored(pico.lowered(rig, "none"), pico.head("mlm", above=rig.encoder))]
-    said = pico.said(rig, scored, units, "mlm")[0]
+    features = pico.features("mlm", rows, pico_tokenizer)
+    scored = [Scored(pico.setup(adapted, "none"), pico.head("mlm", above=adapted.encoder))]
+    said = pico.said(adapted, scored, features, "mlm")[0]
     (other,) = predict.say(
-        rig, scored, units, "mlm", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS
+        adapted, scored, features, "mlm", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS
     )
     assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(said, other, strict=True))
-    found = decode.decode(decode.Said(pico.TASKS["mlm"], "en", rows, units, said))
+    found = decode.decode(decode.Said(pico.TASKS["mlm"], "en", rows, features, said))
     table = np.concatenate(said)
     assert found.scores == pytest.approx(
         {
@@ -432,25 +441,25 @@ def test_masked_tokens_are_scored_alike_in_any_batches(pico_files, pico_tokenize
 def test_training_learns(kind, pico_files, pico_tokenizer):
     """A module for each kind, trained and scored through the ordinary loop, beats what it starts
     from."""
-    rig = pico.rig(pico_files)
-    rig.mount("m", pico.CHOICES["seq_bn"], seed=1)
-    head = heads.build(kind, rig.encoder, 0, seed=1)
+    adapted = pico.adapted(pico_files)
+    adapted.mount("m", pico.CHOICES["seq_bn"], seed=1)
+    head = heads.build(kind, adapted.encoder, 0, seed=1)
     rows = pico.rows(kind, 24, seed=1)
-    units = pico.units(kind, rows, pico_tokenizer)
+    features = pico.features(kind, rows, pico_tokenizer)
     row = loop.Row(
-        "m", "m", pico.lowered(rig, "m"), rig.trainable("m"), {pico.space(kind): head}, 1e-2
+        "m", "m", pico.setup(adapted, "m"), adapted.trainable("m"), {pico.space(kind): head}, 1e-2
     )
     settings = loop.Settings(dropout=0.0, evaluate_every=15)
     (trained,) = loop.train(
         [row],
-        [sampler.Data(kind, pico.TASKS[kind], units, units, rows, batch_size=8)],
+        [sampler.Data(kind, pico.TASKS[kind], features, features, rows, batch_size=8)],
         settings,
-        rig=rig,
+        adapted=adapted,
         fabric=pico.fabric(),
         seed=1,
         total=60,
-        keeper=pico.Keeper(),
-        watch=pico.Watch(),
+        checkpointer=pico.Checkpointer(),
+        callback=pico.Callback(),
     )
     assert not trained.failed
     scores = [look["accuracy"] for look in trained.metrics["history"]]
@@ -481,9 +490,9 @@ def test_xcopas_items_are_copas(data_dir):
 
 def test_units_know_what_masking_needs(pico_tokenizer):
     """Also when they are read again from their columns."""
-    units = pico.units("mlm", pico.rows("mlm", 4), pico_tokenizer)
-    again = Units(units.columns, units.examples, vocabulary(pico_tokenizer))
+    features = pico.features("mlm", pico.rows("mlm", 4), pico_tokenizer)
+    again = Features(features.columns, features.examples, vocabulary(pico_tokenizer))
     assert all(
         np.array_equal(one, collate(again, [0, 1], pad=1)[name])
-        for name, one in collate(units, [0, 1], pad=1).items()
+        for name, one in collate(features, [0, 1], pad=1).items()
     )

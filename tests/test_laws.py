@@ -29,9 +29,9 @@ from adapters_xitt.evaluation.predict import Scored
 from adapters_xitt.hashing import tensors_digest
 from adapters_xitt.kinds import heads
 from adapters_xitt.model import pretrained
-from adapters_xitt.model.adapted import Rig
-from adapters_xitt.model.session import Bench, mounted
-from adapters_xitt.model.setup import Lowered, lower
+from adapters_xitt.model.adapted import AdaptedEncoder
+from adapters_xitt.model.session import ModelSession, mounted
+from adapters_xitt.model.setup import AdapterSetup, resolve
 from adapters_xitt.modules import composition as compose
 from adapters_xitt.modules import serialization
 from adapters_xitt.modules.composition import MERGES, Fuse, Merge, Nothing, Part, Scaled, Stack, Sum
@@ -82,8 +82,8 @@ def modules(pico_files, pico_tokenizer):
 
 
 @pytest.fixture
-def rig(pico_files) -> Rig:
-    return pico.rig(pico_files)
+def adapted(pico_files) -> AdaptedEncoder:
+    return pico.adapted(pico_files)
 
 
 @pytest.fixture(scope="session")
@@ -107,19 +107,28 @@ class Spy(Fabric):
                 self.touched[id(parameter)] = max(self.touched.get(id(parameter), 0.0), size)
 
 
-def trainable(rig: Rig, name: str, text: str, kind: str, seed: int = 3) -> loop.Row:
+def trainable(adapted: AdaptedEncoder, name: str, text: str, kind: str, seed: int = 3) -> loop.Row:
     return loop.Row(
         name,
         name,
-        pico.lowered(rig, text),
-        rig.trainable(name),
+        pico.setup(adapted, text),
+        adapted.trainable(name),
         {pico.space(kind): pico.head(kind, seed=seed)},
-        pico.RATES.get(rig.methods[name].name, 1e-2),
+        pico.RATES.get(adapted.methods[name].name, 1e-2),
     )
 
 
 def run_training(
-    rows, data, rig, *, keeper=None, watch=None, fabric=None, keep_every=60.0, seed=11, **changes
+    rows,
+    data,
+    adapted,
+    *,
+    checkpointer=None,
+    callback=None,
+    fabric=None,
+    keep_every=60.0,
+    seed=11,
+    **changes,
 ):
     chosen = {"evaluate_every": 2, "tokens": 96, **changes}
     total = chosen.pop("max_steps", 6)
@@ -128,12 +137,12 @@ def run_training(
         rows,
         data,
         loop.Settings(**chosen),
-        rig=rig,
+        adapted=adapted,
         fabric=fabric or pico.fabric(),
         seed=seed,
         total=total,
-        keeper=keeper or pico.Keeper(),
-        watch=watch or pico.Watch(),
+        checkpointer=checkpointer or pico.Checkpointer(),
+        callback=callback or pico.Callback(),
         keep_every=keep_every,
     )
 
@@ -156,12 +165,12 @@ def test_every_method_lives():
 
 
 @pytest.mark.parametrize("life", LIVES)
-def test_encoder_keeps_its_bits(life, rig, modules, pico_dir, pico_tokenizer, words):
+def test_encoder_keeps_its_bits(life, adapted, modules, pico_dir, pico_tokenizer, words):
     """Law 1: mounted, scored, trained, scored, unmounted: the encoder's tensors and outputs have
     the same bits; exactly the module's and the head's parameters get a gradient; frozen partners
     keep their bits."""
     method, (text, frozen) = life.split()[0], LIVES[life]
-    before = {name: value.clone() for name, value in rig.encoder.weights().items()}
+    before = {name: value.clone() for name, value in adapted.encoder.weights().items()}
     plain = pico.plain(pico_dir)
     assert pico.same(
         before, {name: value for name, value in plain.state_dict().items() if name in before}
@@ -169,31 +178,31 @@ def test_encoder_keeps_its_bits(life, rig, modules, pico_dir, pico_tokenizer, wo
     assert len(before) == len(
         [name for name in plain.state_dict() if not name.endswith("position_ids")]
     )
-    untouched = pico.states(rig, pico.lowered(rig, "none"), *words)
+    untouched = pico.states(adapted, pico.setup(adapted, "none"), *words)
     for name, kind in frozen.items():
-        rig.mount(name, CHOICES[kind], tensors=modules(kind, name, "random"))
-    rig.mount(
+        adapted.mount(name, CHOICES[kind], tensors=modules(kind, name, "random"))
+    adapted.mount(
         "t",
         CHOICES[method] if method in METHODS else fusion_of(CHOICES[frozen["f"]], 2),
         seed=1,
         over=tuple(frozen) if method in FUSIONS else (),
     )
-    data, row = pico.data("pair", pico_tokenizer), trainable(rig, "t", text, "pair")
+    data, row = pico.data("pair", pico_tokenizer), trainable(adapted, "t", text, "pair")
     start = {name: value.detach().clone() for name, value in row.named().items()}
 
     head = row.heads[pico.space("pair")]
-    pico.said(rig, [Scored(row.lowered, head)], data.selection, "pair")
+    pico.said(adapted, [Scored(row.setup, head)], data.selection, "pair")
     spy = pico.fabric(Spy)
-    copies = [copy.model for copy in rig._copies.values()]
+    copies = [copy.model for copy in adapted._copies.values()]
     spy.watched = [
-        *rig.encoder.model.parameters(),
+        *adapted.encoder.model.parameters(),
         *(p for model in copies for p in model.parameters()),
-        *rig._weights.values(),
+        *adapted._weights.values(),
         *head.parameters(),
     ]
     spy.touched = {}
-    run_training([row], data, rig, fabric=spy, max_steps=3)
-    pico.said(rig, [Scored(row.lowered, head)], data.selection, "pair")
+    run_training([row], data, adapted, fabric=spy, max_steps=3)
+    pico.said(adapted, [Scored(row.setup, head)], data.selection, "pair")
 
     assert set(spy.touched) == {id(parameter) for parameter in row.named().values()}
     for name, parameter in row.named().items():
@@ -203,171 +212,171 @@ def test_encoder_keeps_its_bits(life, rig, modules, pico_dir, pico_tokenizer, wo
         assert spy.touched[id(parameter)] > 0 or "key.bias" in name
         assert not torch.equal(start[name], parameter) or "key.bias" in name, name
     for name, kind in frozen.items():
-        assert pico.same(modules(kind, name, "random"), rig.parameters(name))
-    assert pico.same(before, rig.encoder.weights())
+        assert pico.same(modules(kind, name, "random"), adapted.parameters(name))
+    assert pico.same(before, adapted.encoder.weights())
     for name in ("t", *frozen):
-        rig.unmount(name)
-    assert pico.same(before, rig.encoder.weights())
-    assert torch.equal(untouched, pico.states(rig, pico.lowered(rig, "none"), *words))
-    assert not any(parameter.requires_grad for parameter in rig.encoder.model.parameters())
+        adapted.unmount(name)
+    assert pico.same(before, adapted.encoder.weights())
+    assert torch.equal(untouched, pico.states(adapted, pico.setup(adapted, "none"), *words))
+    assert not any(parameter.requires_grad for parameter in adapted.encoder.model.parameters())
 
 
-def test_a_later_mount_wakes_nothing(rig, modules):
+def test_a_later_mount_wakes_nothing(adapted, modules):
     """Both libraries set gradient flags when they add a module; none is left on, on no module."""
     for n, kind in enumerate(("lora", "seq_bn", "lora", "seq_bn")):
-        rig.mount(f"m{n}", CHOICES[kind], seed=n)
-        assert not any(parameter.requires_grad for parameter in rig.encoder.model.parameters())
-    rig.unmount("m0")
-    rig.unmount("m1")
-    assert not any(parameter.requires_grad for parameter in rig.encoder.model.parameters())
+        adapted.mount(f"m{n}", CHOICES[kind], seed=n)
+        assert not any(parameter.requires_grad for parameter in adapted.encoder.model.parameters())
+    adapted.unmount("m0")
+    adapted.unmount("m1")
+    assert not any(parameter.requires_grad for parameter in adapted.encoder.model.parameters())
 
 
-def test_full_after_modules(rig, pico_files):
+def test_full_after_modules(adapted, pico_files):
     """A copy made from an encoder that has had modules has the same parameters as one from a new
     encoder."""
     for name, kind in (("a", "lora"), ("b", "seq_bn")):
-        rig.mount(name, CHOICES[kind], seed=1)
+        adapted.mount(name, CHOICES[kind], seed=1)
     for name in ("a", "b"):
-        rig.unmount(name)
-    fresh = pico.rig(pico_files)
-    for one in (rig, fresh):
+        adapted.unmount(name)
+    fresh = pico.adapted(pico_files)
+    for one in (adapted, fresh):
         one.mount("f", CHOICES["full"], seed=1)
-    assert pico.same(rig.parameters("f"), fresh.parameters("f"))
+    assert pico.same(adapted.parameters("f"), fresh.parameters("f"))
 
 
 # -- law 2: the table, method × operator
 
 
-def out(rig, text, words):
-    return pico.states(rig, pico.lowered(rig, text), *words)
+def out(adapted, text, words):
+    return pico.states(adapted, pico.setup(adapted, text), *words)
 
 
-def mount(rig, modules, state, **methods):
+def mount(adapted, modules, state, **methods):
     """Mounts modules by name; gives their tensors and choices."""
     tensors = {name: modules(method, name, state) for name, method in methods.items()}
     for name, method in methods.items():
-        rig.mount(name, CHOICES[method], tensors=tensors[name])
+        adapted.mount(name, CHOICES[method], tensors=tensors[name])
     return tensors, {name: CHOICES[method] for name, method in methods.items()}
 
 
-def silent(m, rig, modules, words, pico_dir, state):
+def silent(m, adapted, modules, words, pico_dir, state):
     """A fresh module changes no bit; PiSSA adds and takes away the same, compacter starts at almost
     nothing."""
-    none = out(rig, "none", words)
-    rig.mount("a", CHOICES[m], seed=1)
+    none = out(adapted, "none", words)
+    adapted.mount("a", CHOICES[m], seed=1)
     if m in ("pissa", "compacter"):
-        assert pico.gap(out(rig, "a", words), none) < CLOSE
+        assert pico.gap(out(adapted, "a", words), none) < CLOSE
     else:
-        assert torch.equal(out(rig, "a", words), none)
+        assert torch.equal(out(adapted, "a", words), none)
     assert METHODS[m].silent
 
 
-def bounded(m, rig, modules, words, pico_dir, state):
+def bounded(m, adapted, modules, words, pico_dir, state):
     """A fresh module of this method changes the outputs, by less than a tenth of them."""
-    none = out(rig, "none", words)
-    rig.mount("a", CHOICES[m], seed=1)
-    assert 0 < pico.gap(out(rig, "a", words), none) < 0.1
+    none = out(adapted, "none", words)
+    adapted.mount("a", CHOICES[m], seed=1)
+    assert 0 < pico.gap(out(adapted, "a", words), none) < 0.1
     assert not METHODS[m].silent
 
 
-def drawn(m, rig, modules, words, pico_dir, state):
+def drawn(m, adapted, modules, words, pico_dir, state):
     """A random module has an effect, though nothing trained it, and the same one for the same
     seed."""
-    none = out(rig, "none", words)
+    none = out(adapted, "none", words)
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        rig.mount(name, CHOICES[m], seed=seed, random=True)
-    assert pico.gap(out(rig, "a", words), none) > 1e-4
-    assert torch.equal(out(rig, "a", words), out(rig, "b", words))
-    assert pico.gap(out(rig, "a", words), out(rig, "c", words)) > 1e-4
+        adapted.mount(name, CHOICES[m], seed=seed, random=True)
+    assert pico.gap(out(adapted, "a", words), none) > 1e-4
+    assert torch.equal(out(adapted, "a", words), out(adapted, "b", words))
+    assert pico.gap(out(adapted, "a", words), out(adapted, "c", words)) > 1e-4
 
 
-def dropped_in_training_only(m, rig, modules, words, pico_dir, state):
+def dropped_in_training_only(m, adapted, modules, words, pico_dir, state):
     """Dropout of a method acts in training; outside of it the outputs have the bits of dropout 0,
     also of what is mounted after training."""
-    tensors, _ = mount(rig, modules, state, a=m)
-    plain = out(rig, "a", words)
+    tensors, _ = mount(adapted, modules, state, a=m)
+    plain = out(adapted, "a", words)
     wet = dataclasses.replace(
         CHOICES[m], options=tuple({**dict(CHOICES[m].options), "dropout": 0.5}.items())
     )
-    rig.mount("b", wet, tensors=tensors["a"])
-    assert torch.equal(out(rig, "b", words), plain)
-    for parameter in rig.trainable("b").values():
+    adapted.mount("b", wet, tensors=tensors["a"])
+    assert torch.equal(out(adapted, "b", words), plain)
+    for parameter in adapted.trainable("b").values():
         parameter.requires_grad_(True)
-    with rig.training(0.0):
-        assert pico.gap(out(rig, "b", words), plain) > 1e-3
-    rig.mount("c", wet, tensors=tensors["a"])
+    with adapted.training(0.0):
+        assert pico.gap(out(adapted, "b", words), plain) > 1e-3
+    adapted.mount("c", wet, tensors=tensors["a"])
     for name in "abc":
-        assert torch.equal(out(rig, name, words), plain), name
+        assert torch.equal(out(adapted, name, words), plain), name
 
 
-def no_dropout(m, rig, modules, words, pico_dir, state):
+def no_dropout(m, adapted, modules, words, pico_dir, state):
     """What has no dropout of its own takes none."""
     with pytest.raises(XittError, match="dropout"):
         choose(m, {"dropout": 0.1})
 
 
-def nothing_to_draw(m, rig, modules, words, pico_dir, state):
+def nothing_to_draw(m, adapted, modules, words, pico_dir, state):
     """What puts no module into the encoder, or replaces it, has no row in the control of
     capacity."""
     assert not_applicable(METHODS[m], "stack") and not_applicable(METHODS[m], "sum")
 
 
-def alone_bottleneck(m, rig, modules, words, pico_dir, state):
-    tensors, methods = mount(rig, modules, state, a=m, b=m)
+def alone_bottleneck(m, adapted, modules, words, pico_dir, state):
+    tensors, methods = mount(adapted, modules, state, a=m, b=m)
     reference = pico.with_adapters(pico.plain(pico_dir), {"a": tensors["a"]}, methods, "a")
-    ours = out(rig, "a", words)
+    ours = out(adapted, "a", words)
     assert pico.gap(ours, pico.ran(reference, *words)) < CLOSE
-    assert pico.gap(ours, out(rig, "none", words)) > 0.01
+    assert pico.gap(ours, out(adapted, "none", words)) > 0.01
 
 
-def alone_update(m, rig, modules, words, pico_dir, state):
-    tensors, methods = mount(rig, modules, state, a=m, b=m)
+def alone_update(m, adapted, modules, words, pico_dir, state):
+    tensors, methods = mount(adapted, modules, state, a=m, b=m)
     own = {"a": tensors["a"]}
-    ours = out(rig, "a", words)
+    ours = out(adapted, "a", words)
     assert (
         pico.gap(ours, pico.ran(pico.with_peft(pico.plain(pico_dir), own, methods), *words)) < CLOSE
     )
     assert (
         pico.gap(ours, pico.ran(pico.by_hand(pico.plain(pico_dir), own, methods), *words)) < CLOSE
     )
-    assert pico.gap(ours, out(rig, "none", words)) > 0.01
+    assert pico.gap(ours, out(adapted, "none", words)) > 0.01
 
 
-def alone_full(m, rig, modules, words, pico_dir, state):
-    tensors, _ = mount(rig, modules, state, a=m)
+def alone_full(m, adapted, modules, words, pico_dir, state):
+    tensors, _ = mount(adapted, modules, state, a=m)
     reference = pico.plain(pico_dir)
     assert set(tensors["a"]) == {name for name, _ in reference.named_parameters()}
     reference.load_state_dict(tensors["a"], strict=False)
-    ours = out(rig, "a", words)
+    ours = out(adapted, "a", words)
     assert pico.gap(ours, pico.ran(reference, *words)) < CLOSE
-    assert pico.gap(ours, out(rig, "none", words)) > 0.003
-    assert torch.equal(out(rig, "none", words), pico.ran(pico.plain(pico_dir), *words))
+    assert pico.gap(ours, out(adapted, "none", words)) > 0.003
+    assert torch.equal(out(adapted, "none", words), pico.ran(pico.plain(pico_dir), *words))
 
 
-def alone_head(m, rig, modules, words, pico_dir, state):
-    mount(rig, modules, state, a=m)
-    assert not rig.parameters("a")
-    assert torch.equal(out(rig, "a", words), out(rig, "none", words))
+def alone_head(m, adapted, modules, words, pico_dir, state):
+    mount(adapted, modules, state, a=m)
+    assert not adapted.parameters("a")
+    assert torch.equal(out(adapted, "a", words), out(adapted, "none", words))
 
 
-def ordered(m, n, rig, modules, words, pico_dir, state):
+def ordered(m, n, adapted, modules, words, pico_dir, state):
     """a > b is the library's own stack, and not b > a; scalings of (IA)³ are a product, in places
     of their own."""
-    tensors, methods = mount(rig, modules, state, a=m, b=n)
-    ours = out(rig, "a > b", words)
+    tensors, methods = mount(adapted, modules, state, a=m, b=n)
+    ours = out(adapted, "a > b", words)
     reference = pico.with_adapters(pico.plain(pico_dir), tensors, methods, LibraryStack("a", "b"))
     assert pico.gap(ours, pico.ran(reference, *words)) < CLOSE
     if m not in ("seq_bn_inv", "par_bn"):  # which stand at the bottom only
-        assert (pico.gap(ours, out(rig, "b > a", words)) > 1e-4) == ("ia3" not in (m, n)), (
+        assert (pico.gap(ours, out(adapted, "b > a", words)) > 1e-4) == ("ia3" not in (m, n)), (
             "scalings commute"
         )
     for part in ("a", "b"):
-        assert pico.gap(ours, out(rig, part, words)) > 0.003
+        assert pico.gap(ours, out(adapted, part, words)) > 0.003
 
 
-def alone_dora(m, rig, modules, words, pico_dir, state):
-    tensors, methods = mount(rig, modules, state, a=m, b=m)
-    ours = out(rig, "a", words)
+def alone_dora(m, adapted, modules, words, pico_dir, state):
+    tensors, methods = mount(adapted, modules, state, a=m, b=m)
+    ours = out(adapted, "a", words)
     assert (
         pico.gap(
             ours,
@@ -375,15 +384,15 @@ def alone_dora(m, rig, modules, words, pico_dir, state):
         )
         < CLOSE
     )
-    assert pico.gap(ours, out(rig, "none", words)) > 0.01
+    assert pico.gap(ours, out(adapted, "none", words)) > 0.01
 
 
-def both(m, n, rig, modules, words, pico_dir, state):
+def both(m, n, adapted, modules, words, pico_dir, state):
     """An update under a module of adapters, or the other way: both libraries active in one model,
     in either order."""
     from peft import inject_adapter_in_model
 
-    tensors, methods = mount(rig, modules, state, a=m, b=n)
+    tensors, methods = mount(adapted, modules, state, a=m, b=n)
     low, neck = ("b", "a") if m in pico.NECKS else ("a", "b")
     reference = pico.with_adapters(pico.plain(pico_dir), {neck: tensors[neck]}, methods, neck)
     plain, choices = pico.plainly({low: tensors[low]}, methods)
@@ -393,7 +402,7 @@ def both(m, n, rig, modules, words, pico_dir, state):
         low,
         {name.replace(".base_layer.", "."): value for name, value in plain[low].items()},
     )
-    ours = out(rig, "a > b", words)
+    ours = out(adapted, "a > b", words)
     assert pico.gap(ours, pico.ran(reference.eval(), *words)) < CLOSE
     if neck != "ia3" and methods[low].name != "dora" and methods[neck].name != "ia3":
         written = pico.with_adapters(
@@ -403,18 +412,18 @@ def both(m, n, rig, modules, words, pico_dir, state):
             neck,
         )
         assert pico.gap(ours, pico.ran(written, *words)) < CLOSE
-    assert torch.equal(ours, out(rig, "b > a", words))
+    assert torch.equal(ours, out(adapted, "b > a", words))
     for part in ("a", "b"):
-        assert pico.gap(ours, out(rig, part, words)) > 1e-3
+        assert pico.gap(ours, out(adapted, part, words)) > 1e-3
 
 
-def summed(m, n, rig, modules, words, pico_dir, state):
+def summed(m, n, adapted, modules, words, pico_dir, state):
     """a + b commutes, is peft's two active updates, is W + Σ ΔW by hand; a fresh update adds
     nothing; two halves of an update are the update."""
-    tensors, methods = mount(rig, modules, state, a=m, b=n)
-    rig.mount("zero", CHOICES[m], seed=9)
-    ours = out(rig, "a + b", words)
-    assert pico.gap(ours, out(rig, "b + a", words)) < CLOSE
+    tensors, methods = mount(adapted, modules, state, a=m, b=n)
+    adapted.mount("zero", CHOICES[m], seed=9)
+    ours = out(adapted, "a + b", words)
+    assert pico.gap(ours, out(adapted, "b + a", words)) < CLOSE
     assert (
         pico.gap(ours, pico.ran(pico.with_peft(pico.plain(pico_dir), tensors, methods), *words))
         < CLOSE
@@ -424,86 +433,86 @@ def summed(m, n, rig, modules, words, pico_dir, state):
         < CLOSE
     )
     for part in ("a", "b"):
-        assert pico.gap(ours, out(rig, part, words)) > 0.003
-        assert pico.gap(out(rig, f"{part} + zero", words), out(rig, part, words)) < CLOSE
+        assert pico.gap(ours, out(adapted, part, words)) > 0.003
+        assert pico.gap(out(adapted, f"{part} + zero", words), out(adapted, part, words)) < CLOSE
     half = {name: value / 2 if "lora_B" in name else value for name, value in tensors["a"].items()}
-    rig.mount("twin", CHOICES[m], tensors=half)
-    rig.mount("other", CHOICES[m], tensors=half)
-    assert pico.gap(out(rig, "twin + other", words), out(rig, "a", words)) < CLOSE
+    adapted.mount("twin", CHOICES[m], tensors=half)
+    adapted.mount("other", CHOICES[m], tensors=half)
+    assert pico.gap(out(adapted, "twin + other", words), out(adapted, "a", words)) < CLOSE
 
 
-def scaled(m, rig, modules, words, pico_dir, state):
+def scaled(m, adapted, modules, words, pico_dir, state):
     """w·a is W + w ΔW by hand; 1 gives it back, 0 the encoder; sums of them commute and are by hand
     too."""
-    tensors, methods = mount(rig, modules, state, a=m, b="lora")
+    tensors, methods = mount(adapted, modules, state, a=m, b="lora")
     a, b = ({name: tensors[name]} for name in "ab")
     for weight in (0.6, -0.25, 2.0):
         by_hand = pico.ran(pico.by_hand(pico.plain(pico_dir), a, methods, {"a": weight}), *words)
-        assert pico.gap(out(rig, f"{weight}*a", words), by_hand) < CLOSE
-    assert torch.equal(out(rig, "1.0*a", words), out(rig, "a", words))
-    assert pico.gap(out(rig, "0*a", words), out(rig, "none", words)) < CLOSE
+        assert pico.gap(out(adapted, f"{weight}*a", words), by_hand) < CLOSE
+    assert torch.equal(out(adapted, "1.0*a", words), out(adapted, "a", words))
+    assert pico.gap(out(adapted, "0*a", words), out(adapted, "none", words)) < CLOSE
     both = pico.by_hand(pico.plain(pico_dir), {**a, **b}, methods, {"a": 0.6, "b": -0.2})
-    ours = out(rig, "0.6*a - 0.2*b", words)
+    ours = out(adapted, "0.6*a - 0.2*b", words)
     assert pico.gap(ours, pico.ran(both, *words)) < CLOSE
-    assert pico.gap(ours, out(rig, "-0.2*b + 0.6*a", words)) < CLOSE
-    assert pico.gap(ours, out(rig, "0.2*(3*a - b)", words)) < CLOSE
-    assert pico.gap(ours, out(rig, "a + b", words)) > 0.003, "numbers must change something"
-    assert torch.equal(out(rig, "a + b", words), out(rig, "1*a + 1*b", words)), (
+    assert pico.gap(ours, out(adapted, "-0.2*b + 0.6*a", words)) < CLOSE
+    assert pico.gap(ours, out(adapted, "0.2*(3*a - b)", words)) < CLOSE
+    assert pico.gap(ours, out(adapted, "a + b", words)) > 0.003, "numbers must change something"
+    assert torch.equal(out(adapted, "a + b", words), out(adapted, "1*a + 1*b", words)), (
         "and leave nothing behind"
     )
 
 
-def not_scaled(m, rig, modules, words, pico_dir, state):
+def not_scaled(m, adapted, modules, words, pico_dir, state):
     """Refused with what to write instead."""
     with pytest.raises(XittError, match=r"a number stands before a low-rank update.*write a$"):
-        lower(compose.parse("0.5*a"), {"a": CHOICES[m]}, pico.LAYERS)
+        resolve(compose.parse("0.5*a"), {"a": CHOICES[m]}, pico.LAYERS)
 
 
-def fused(m, rig, modules, words, pico_dir, state):
+def fused(m, adapted, modules, words, pico_dir, state):
     """A fusion of bottlenecks is the library's own; over twins, with its value matrices at the
     identity, it is the twin; the order of its parts matters to what they are, not to what it says
     when its parts are permuted twice."""
     from adapters.composition import Fuse as LibraryFuse
 
-    tensors, methods = mount(rig, modules, state, a=m, b=m)
-    rig.mount("f", fusion_of(CHOICES[m], 2), seed=4, over=("a", "b"))
-    pico.randomise(rig.parameters("f"), "fusion", seed=5)
-    ours = out(rig, "f(a, b)", words)
+    tensors, methods = mount(adapted, modules, state, a=m, b=m)
+    adapted.mount("f", fusion_of(CHOICES[m], 2), seed=4, over=("a", "b"))
+    pico.randomise(adapted.parameters("f"), "fusion", seed=5)
+    ours = out(adapted, "f(a, b)", words)
     reference = pico.with_adapters(pico.plain(pico_dir), tensors, methods, None)
     reference.add_adapter_fusion(["a", "b"], config="dynamic")
     with torch.no_grad():
         for name, parameter in reference.named_parameters():
             if ".a,b." in name:
-                parameter.copy_(rig.parameters("f")[name.replace(".a,b.", ".")])
+                parameter.copy_(adapted.parameters("f")[name.replace(".a,b.", ".")])
     reference.set_active_adapters(LibraryFuse("a", "b"))
     assert pico.gap(ours, pico.ran(reference.eval(), *words)) < CLOSE
     for part in ("a", "b"):
-        assert pico.gap(ours, out(rig, part, words)) > 1e-3
-    rig.mount("twin", CHOICES[m], tensors=tensors["a"])
-    rig.mount("same", fusion_of(CHOICES[m], 2), seed=4, over=("a", "twin"))
-    for name, parameter in rig.parameters("same").items():
+        assert pico.gap(ours, out(adapted, part, words)) > 1e-3
+    adapted.mount("twin", CHOICES[m], tensors=tensors["a"])
+    adapted.mount("same", fusion_of(CHOICES[m], 2), seed=4, over=("a", "twin"))
+    for name, parameter in adapted.parameters("same").items():
         if name.endswith("value.weight"):
             parameter.data.copy_(torch.eye(pico.WIDTH))
-    assert pico.gap(out(rig, "same(a, twin)", words), out(rig, "a", words)) < 1e-4
+    assert pico.gap(out(adapted, "same(a, twin)", words), out(adapted, "a", words)) < 1e-4
 
 
-def fused_in_a_stack(m, rig, modules, words, pico_dir, state):
+def fused_in_a_stack(m, adapted, modules, words, pico_dir, state):
     """A fusion below, above and between others is the library's own stack; a fusion that is its
     twin parts' twin, with value matrices at the identity, leaves the plain stack; an update beside
     them is W + ΔW by hand."""
     from adapters.composition import Fuse as LibraryFuse
 
-    tensors, methods = mount(rig, modules, state, a=m, b=m, c=m, d=m)
+    tensors, methods = mount(adapted, modules, state, a=m, b=m, c=m, d=m)
     for name, over in (("f", ("a", "b")), ("g", ("a", "twin"))):
         if name == "g":
-            rig.mount("twin", CHOICES[m], tensors=tensors["a"])
-        rig.mount(name, fusion_of(CHOICES[m], 2), seed=4, over=over)
-        pico.randomise(rig.parameters(name), "fusion", seed=5)
-    for name, parameter in rig.parameters("g").items():
+            adapted.mount("twin", CHOICES[m], tensors=tensors["a"])
+        adapted.mount(name, fusion_of(CHOICES[m], 2), seed=4, over=over)
+        pico.randomise(adapted.parameters(name), "fusion", seed=5)
+    for name, parameter in adapted.parameters("g").items():
         if name.endswith("value.weight"):
             parameter.data.copy_(torch.eye(pico.WIDTH))
     low = {"l": modules("lora", "l", state)}
-    rig.mount("l", CHOICES["lora"], tensors=low["l"])
+    adapted.mount("l", CHOICES["lora"], tensors=low["l"])
     for text, stack in (
         ("f(a, b) > c", ["f", "c"]),
         ("c > f(a, b)", ["c", "f"]),
@@ -518,24 +527,24 @@ def fused_in_a_stack(m, rig, modules, words, pico_dir, state):
         with torch.no_grad():
             for name, parameter in reference.named_parameters():
                 if ".a,b." in name:
-                    parameter.copy_(rig.parameters("f")[name.replace(".a,b.", ".")])
+                    parameter.copy_(adapted.parameters("f")[name.replace(".a,b.", ".")])
         reference.set_active_adapters(
             LibraryStack(*(LibraryFuse("a", "b") if one == "f" else one for one in stack))
         )
-        ours = out(rig, text, words)
+        ours = out(adapted, text, words)
         assert pico.gap(ours, pico.ran(reference.eval(), *words)) < CLOSE, text
-        assert pico.gap(ours, out(rig, "f(a, b)", words)) > 1e-3, text
-        alike = out(rig, text.replace("f(a, b)", "g(a, twin)"), words)
-        assert pico.gap(alike, out(rig, text.replace("f(a, b)", "a"), words)) < 1e-4, text
+        assert pico.gap(ours, out(adapted, "f(a, b)", words)) > 1e-3, text
+        alike = out(adapted, text.replace("f(a, b)", "g(a, twin)"), words)
+        assert pico.gap(alike, out(adapted, text.replace("f(a, b)", "a"), words)) < 1e-4, text
 
 
-def weighted_in_a_stack(m, rig, modules, words, pico_dir, state):
+def weighted_in_a_stack(m, adapted, modules, words, pico_dir, state):
     """Learned weights beside a bottleneck: W + Σ wᵢ ΔWᵢ by hand, the bottleneck in its place;
     refused beside other updates, with what makes one update of them."""
-    tensors, methods = mount(rig, modules, state, a=m, b="lora", n="seq_bn", o="lora")
-    rig.mount("f", fusion_of(CHOICES[m], 2), over=("a", "b"))
-    rig.parameters("f")["weights"].data.copy_(
-        torch.tensor([0.3, -1.2]).expand_as(rig.parameters("f")["weights"])
+    tensors, methods = mount(adapted, modules, state, a=m, b="lora", n="seq_bn", o="lora")
+    adapted.mount("f", fusion_of(CHOICES[m], 2), over=("a", "b"))
+    adapted.parameters("f")["weights"].data.copy_(
+        torch.tensor([0.3, -1.2]).expand_as(adapted.parameters("f")["weights"])
     )
     low = {name: tensors[name] for name in "ab"}
     reference = pico.with_adapters(
@@ -544,12 +553,12 @@ def weighted_in_a_stack(m, rig, modules, words, pico_dir, state):
         methods,
         "n",
     )
-    assert pico.gap(out(rig, "f(a, b) > n", words), pico.ran(reference, *words)) < CLOSE
+    assert pico.gap(out(adapted, "f(a, b) > n", words), pico.ran(reference, *words)) < CLOSE
     with pytest.raises(XittError, match=r"xitt compose 'f\(a, b\)' --save NAME"):
-        pico.lowered(rig, "f(a, b) + o")
+        pico.setup(adapted, "f(a, b) + o")
 
 
-def not_fused_in_a_stack(m, rig, modules, words, pico_dir, state):
+def not_fused_in_a_stack(m, adapted, modules, words, pico_dir, state):
     """Refused above and below a fusion, with the reason."""
     chosen = {
         "a": CHOICES["seq_bn"],
@@ -559,30 +568,32 @@ def not_fused_in_a_stack(m, rig, modules, words, pico_dir, state):
     }
     # which put nothing there, or something in another place
     if METHODS[m].engine in ("head", "peft"):
-        found = lower(compose.parse("c > f(a, b)"), chosen, pico.LAYERS)
+        found = resolve(compose.parse("c > f(a, b)"), chosen, pico.LAYERS)
         assert (found.bottlenecks, found.updates) == ((("a", "b"),), ("c",) if m == "dora" else ())
         return
     for text in ("c > f(a, b)", "f(a, b) > c"):
         with pytest.raises(XittError, match=r"proven form|composes with nothing"):
-            lower(compose.parse(text), chosen, pico.LAYERS)
+            resolve(compose.parse(text), chosen, pico.LAYERS)
 
 
-def weighted(m, rig, modules, words, pico_dir, state):
+def weighted(m, adapted, modules, words, pico_dir, state):
     """Learned weights start at the last part alone; any weights are W + Σ wᵢ ΔWᵢ by hand, ranks may
     differ."""
-    tensors, methods = mount(rig, modules, state, a=m, b="lora")
-    rig.mount("f", fusion_of(CHOICES[m], 2), over=("a", "b"))
-    assert torch.equal(out(rig, "f(a, b)", words), out(rig, "b", words))
-    rig.parameters("f")["weights"].data.copy_(
-        torch.tensor([0.3, -1.2]).expand_as(rig.parameters("f")["weights"])
+    tensors, methods = mount(adapted, modules, state, a=m, b="lora")
+    adapted.mount("f", fusion_of(CHOICES[m], 2), over=("a", "b"))
+    assert torch.equal(out(adapted, "f(a, b)", words), out(adapted, "b", words))
+    adapted.parameters("f")["weights"].data.copy_(
+        torch.tensor([0.3, -1.2]).expand_as(adapted.parameters("f")["weights"])
     )
     reference = pico.by_hand(pico.plain(pico_dir), tensors, methods, {"a": 0.3, "b": -1.2})
-    assert pico.gap(out(rig, "f(a, b)", words), pico.ran(reference, *words)) < CLOSE
+    assert pico.gap(out(adapted, "f(a, b)", words), pico.ran(reference, *words)) < CLOSE
     alone = pico.ran(pico.by_hand(pico.plain(pico_dir), {"a": tensors["a"]}, methods), *words)
-    assert pico.gap(out(rig, "a", words), alone) < CLOSE, "inactive weights leave nothing behind"
+    assert pico.gap(out(adapted, "a", words), alone) < CLOSE, (
+        "inactive weights leave nothing behind"
+    )
 
 
-def not_fused(m, rig, modules, words, pico_dir, state):
+def not_fused(m, adapted, modules, words, pico_dir, state):
     """Refused: by the method's row, with the reason, and where somebody writes it down."""
     assert not_applicable(METHODS[m], "fuse")
     made = "weights" if METHODS[m].engine == "peft" else "fusion"
@@ -592,27 +603,27 @@ def not_fused(m, rig, modules, words, pico_dir, state):
         "f": fusion_of(CHOICES["lora" if made == "weights" else "seq_bn"], 2),
     }
     with pytest.raises(XittError, match=r"fus|composes with nothing"):
-        lower(compose.parse("f(a, b)"), chosen, pico.LAYERS)
+        resolve(compose.parse("f(a, b)"), chosen, pico.LAYERS)
 
 
-def adds_nothing(m, n, rig, modules, words, pico_dir, state):
+def adds_nothing(m, n, adapted, modules, words, pico_dir, state):
     """The head alone puts nothing into the encoder: what is stacked with it stands alone."""
-    mount(rig, modules, state, a=m, b=n)
+    mount(adapted, modules, state, a=m, b=n)
     other = "b" if m == "head" else "a"
-    assert torch.equal(out(rig, "a > b", words), out(rig, other, words))
+    assert torch.equal(out(adapted, "a > b", words), out(adapted, other, words))
 
 
-def refused(text, m, n, rig, modules, words, pico_dir, state, *, sign):
+def refused(text, m, n, adapted, modules, words, pico_dir, state, *, sign):
     """Refused, with a text that says why and what to write instead, which then runs unless it too
     is refused."""
     written = f"a {sign} b"
     with pytest.raises(XittError) as told:
-        lower(compose.parse(written), {"a": CHOICES[m], "b": CHOICES[n]}, pico.LAYERS)
+        resolve(compose.parse(written), {"a": CHOICES[m], "b": CHOICES[n]}, pico.LAYERS)
     assert written in str(told.value) and text in str(told.value)
     if "write " in text:
         instead = compose.parse(text.removeprefix("write "))
         assert compose.names(instead) == ("a", "b")
-        lower(instead, {"a": CHOICES[m], "b": CHOICES[n]}, pico.LAYERS)
+        resolve(instead, {"a": CHOICES[m], "b": CHOICES[n]}, pico.LAYERS)
 
 
 WRITE_SUM, WRITE_STACK = (
@@ -705,27 +716,27 @@ def test_modes_are_those_whose_operators_hold():
 
 @pytest.mark.parametrize("state", ["random", "trained"])
 @pytest.mark.parametrize("entry", TABLE, ids=" ".join)
-def test_table(entry, state, rig, modules, words, pico_dir):
+def test_table(entry, state, adapted, modules, words, pico_dir):
     law = TABLE[entry]
     if state == "trained" and (entry[0] in ("fresh", "random") or isinstance(law, partial)):
         return  # nothing trained takes part in these
-    law(*(word for word in entry if word in METHODS), rig, modules, words, pico_dir, state)
+    law(*(word for word in entry if word in METHODS), adapted, modules, words, pico_dir, state)
 
 
-def test_none_is_the_plain_encoder(rig, modules, words, pico_dir, pico_tokenizer):
+def test_none_is_the_plain_encoder(adapted, modules, words, pico_dir, pico_tokenizer):
     """`none` is transformers' own forward, whatever is mounted, padded or not; and neutral in both
     operators."""
     ids, mask = words
     longest = ids[mask.sum(1).argmax()][None]
     reference = pico.plain(pico_dir)
     for _ in range(2):
-        assert pico.gap(out(rig, "none", words), pico.ran(reference, *words)) < CLOSE
+        assert pico.gap(out(adapted, "none", words), pico.ran(reference, *words)) < CLOSE
         single = (longest, torch.ones_like(longest))
-        assert pico.gap(out(rig, "none", single), pico.ran(reference, *single)) < CLOSE
-        if not rig.methods:
-            mount(rig, modules, "random", a="seq_bn", b="lora", c="seq_bn")
-    assert torch.equal(out(rig, "none > a", words), out(rig, "a", words))
-    assert torch.equal(out(rig, "b + none", words), out(rig, "b", words))
+        assert pico.gap(out(adapted, "none", single), pico.ran(reference, *single)) < CLOSE
+        if not adapted.methods:
+            mount(adapted, modules, "random", a="seq_bn", b="lora", c="seq_bn")
+    assert torch.equal(out(adapted, "none > a", words), out(adapted, "a", words))
+    assert torch.equal(out(adapted, "b + none", words), out(adapted, "b", words))
 
 
 def three(sign: str, kinds: tuple[str, ...]) -> bool:
@@ -777,33 +788,33 @@ def test_three_parts_of_all_methods(m, sign, pico_files, modules, words, pico_di
         chosen = {name: CHOICES[kind] for name, kind in zip("abc", kinds, strict=True)}
         if not three(sign, kinds):
             with pytest.raises(XittError):
-                lower(compose.parse(text), chosen, pico.LAYERS)
+                resolve(compose.parse(text), chosen, pico.LAYERS)
             continue
         for state in ("random", "trained") if n == o else ("random",):
-            rig = pico.rig(pico_files)
-            tensors, methods = mount(rig, modules, state, a=m, b=n, c=o)
+            adapted = pico.adapted(pico_files)
+            tensors, methods = mount(adapted, modules, state, a=m, b=n, c=o)
             reference = (
                 pico.by_hand(pico.plain(pico_dir), tensors, methods)
                 if sign == "+"
                 else three_alone(kinds, tensors, methods, pico_dir)
             )
-            assert pico.gap(out(rig, text, words), pico.ran(reference, *words)) < CLOSE, (
+            assert pico.gap(out(adapted, text, words), pico.ran(reference, *words)) < CLOSE, (
                 kinds,
                 state,
             )
 
 
-def test_three_parts(rig, modules, words, pico_dir):
+def test_three_parts(adapted, modules, words, pico_dir):
     """(l + m) > a > b: sums within stacks, by both libraries and by hand."""
-    tensors, methods = mount(rig, modules, "random", a="seq_bn", b="seq_bn", l="lora", m="lora")
+    tensors, methods = mount(adapted, modules, "random", a="seq_bn", b="seq_bn", l="lora", m="lora")
     low, necks = ({name: tensors[name] for name in pair} for pair in ("lm", "ab"))
     reference = pico.with_adapters(
         pico.by_hand(pico.plain(pico_dir), low, methods), necks, methods, LibraryStack("a", "b")
     )
-    ours = out(rig, "(l + m) > a > b", words)
+    ours = out(adapted, "(l + m) > a > b", words)
     assert pico.gap(ours, pico.ran(reference, *words)) < CLOSE
     for same in ("a > (l + m) > b", "a > b > (l + m)"):
-        assert torch.equal(ours, out(rig, same, words))
+        assert torch.equal(ours, out(adapted, same, words))
 
 
 @pytest.mark.parametrize(
@@ -817,7 +828,7 @@ def test_a_module_stands_once(text):
         "m": CHOICES["lora"],
     }
     with pytest.raises(XittError, match=r"twice|write"):
-        lower(compose.parse(text), methods, pico.LAYERS)
+        resolve(compose.parse(text), methods, pico.LAYERS)
 
 
 @pytest.mark.parametrize(
@@ -832,39 +843,39 @@ def test_what_to_write_instead_runs(text):
         "m": CHOICES["lora"],
     }
     with pytest.raises(XittError) as told:
-        lower(compose.parse(text), methods, pico.LAYERS)
+        resolve(compose.parse(text), methods, pico.LAYERS)
     instead = compose.parse(re.search(r"write (.+?)$", str(told.value))[1])
     assert set(compose.names(instead)) == set(compose.names(compose.parse(text)))
-    lower(instead, methods, pico.LAYERS)
+    resolve(instead, methods, pico.LAYERS)
 
 
 # -- law 3: cohorts and trunks
 
 
-def five(rig, modules) -> dict[str, str]:
+def five(adapted, modules) -> dict[str, str]:
     """Five compositions over modules that leave the two lowest layers out; name → text."""
     texts = {"none": "none", "a": "a", "stack": "a > b", "sum": "l + m", "mixed": "(l + m) > a"}
     wanted = {part for name in texts for part in compose.names(compose.parse(texts[name]))}
     for name, method in (("a", "seq_bn"), ("b", "seq_bn"), ("l", "lora"), ("m", "lora")):
         if name in wanted:
-            rig.mount(name, HIGH[method], tensors=modules(method, name, "random", HIGH[method]))
+            adapted.mount(name, HIGH[method], tensors=modules(method, name, "random", HIGH[method]))
     return texts
 
 
-def test_trunk_and_top_are_the_whole(rig, modules, words):
+def test_trunk_and_top_are_the_whole(adapted, modules, words):
     """run(0 → depth) without modules, then run(depth → top) with them, equals the whole, bit for
     bit."""
     ids, mask = words
-    for text in five(rig, modules).values():
-        form = pico.lowered(rig, text)
+    for text in five(adapted, modules).values():
+        form = pico.setup(adapted, text)
         assert form.depth == (pico.LAYERS if text == "none" else 2)
-        whole = pico.states(rig, form, ids, mask)
+        whole = pico.states(adapted, form, ids, mask)
         for depth in range(form.depth + 1):
-            rig.activate(Lowered((), (), None, depth))
+            adapted.activate(AdapterSetup((), (), None, depth))
             with torch.no_grad():
-                trunk = rig.encoder.run(rig.encoder.embed(ids), mask, 0, depth)
-                rig.activate(form)
-                top = rig.encoder.run(trunk, mask, depth, pico.LAYERS)
+                trunk = adapted.encoder.run(adapted.encoder.embed(ids), mask, 0, depth)
+                adapted.activate(form)
+                top = adapted.encoder.run(trunk, mask, depth, pico.LAYERS)
             assert torch.equal(top * mask[..., None], whole)
 
 
@@ -872,21 +883,21 @@ def test_trunk_and_top_are_the_whole(rig, modules, words):
 def test_cohort_says_what_each_says_alone(kind, pico_files, modules, pico_tokenizer):
     """Five mixed compositions over one trunk say, bit for bit, what each says alone in an encoder
     of its own."""
-    found = pico.units(kind, pico.rows(kind, 12, seed=5), pico_tokenizer)
-    rig = pico.rig(pico_files)
-    texts = five(rig, modules)
+    found = pico.features(kind, pico.rows(kind, 12, seed=5), pico_tokenizer)
+    adapted = pico.adapted(pico_files)
+    texts = five(adapted, modules)
     stop = 3 if kind == "retrieval" else pico.LAYERS
 
     def scored(made, n, text):
-        return Scored(pico.lowered(made, text), pico.head(kind, seed=n))
+        return Scored(pico.setup(made, text), pico.head(kind, seed=n))
 
-    rows = [scored(rig, n, text) for n, text in enumerate(texts.values())]
+    rows = [scored(adapted, n, text) for n, text in enumerate(texts.values())]
     assert predict.trunk_depth(rows, stop) == 2
-    together = pico.said(rig, rows, found, kind, stop=stop)
+    together = pico.said(adapted, rows, found, kind, stop=stop)
     for n, text in enumerate(texts.values()):
-        alone = pico.rig(pico_files)
+        alone = pico.adapted(pico_files)
         for name in compose.names(compose.parse(text)):
-            method = rig.methods[name]
+            method = adapted.methods[name]
             alone.mount(name, method, tensors=modules(method.name, name, "random", method))
         (lonely,) = pico.said(alone, [scored(alone, n, text)], found, kind, stop=stop)
         assert all(
@@ -932,7 +943,7 @@ MIXED = {
 @pytest.mark.parametrize("state", ["random", "trained"])
 @pytest.mark.parametrize("mix", MIXES)
 def test_mixed_batches_say_what_each_says_alone(
-    mix, state, rig, modules, pico_tokenizer, monkeypatch
+    mix, state, adapted, modules, pico_tokenizer, monkeypatch
 ):
     """Batches whose rows stand under different compositions and heads, of two kinds: every row says
     what it says in a batch of its own, in one pass where the form is exact, else composition by
@@ -941,38 +952,38 @@ def test_mixed_batches_say_what_each_says_alone(
     for name in dict.fromkeys(
         part for text in texts for part in compose.names(compose.parse(text)) if part != "f"
     ):
-        rig.mount(name, CHOICES[MIXED[name]], tensors=modules(MIXED[name], name, state))
+        adapted.mount(name, CHOICES[MIXED[name]], tensors=modules(MIXED[name], name, state))
     if "f(a, b)" in texts:
-        rig.mount("f", fusion_of(CHOICES["seq_bn"], 2), seed=4, over=("a", "b"))
+        adapted.mount("f", fusion_of(CHOICES["seq_bn"], 2), seed=4, over=("a", "b"))
     kinds = ["pair", "choice"]
     heads = [pico.head(kinds[n % 2], seed=n, labels=(3, 1)[n % 2]) for n in range(len(texts))]
     asked = [
         predict.Asked(
-            pico.units(kind, pico.rows(kind, 7 + n, seed=n), pico_tokenizer),
+            pico.features(kind, pico.rows(kind, 7 + n, seed=n), pico_tokenizer),
             kind,
-            Scored(pico.lowered(rig, text), heads[n]),
+            Scored(pico.setup(adapted, text), heads[n]),
         )
         for n, text in enumerate(texts)
         for kind in [kinds[n % 2]]
     ]
-    ways, activate = [], Rig.activate_rows
+    ways, activate = [], AdaptedEncoder.activate_rows
     monkeypatch.setattr(
-        Rig, "activate_rows", lambda *words: ways.append(activate(*words)) or ways[-1]
+        AdaptedEncoder, "activate_rows", lambda *words: ways.append(activate(*words)) or ways[-1]
     )
-    found = predict.mixed(rig, asked, fabric=pico.fabric(), tokens=400, stop=pico.LAYERS)
+    found = predict.mixed(adapted, asked, fabric=pico.fabric(), tokens=400, stop=pico.LAYERS)
     assert together == all(ways) and len(ways) > 1
     for one, said in zip(asked, found, strict=True):
-        (alone,) = pico.said(rig, [one.scored], one.units, one.kind)
+        (alone,) = pico.said(adapted, [one.scored], one.features, one.kind)
         for mine, own in zip(said, alone, strict=True):
             assert np.abs(mine - own).max() < 1e-5 * max(1, np.abs(own).max())
-    sizes = {len(unit) for unit in asked[0].units.columns["ids"]}
+    sizes = {len(feature) for feature in asked[0].features.columns["ids"]}
     assert len(sizes) > 1, "rows of unequal length share batches"
     if len(set(texts)) > 1:
         swapped = predict.mixed(
-            rig,
+            adapted,
             [
                 dataclasses.replace(
-                    asked[0], scored=Scored(asked[-1].scored.lowered, asked[0].scored.head)
+                    asked[0], scored=Scored(asked[-1].scored.setup, asked[0].scored.head)
                 ),
                 asked[1],
             ],
@@ -988,13 +999,13 @@ def test_mixed_batches_say_what_each_says_alone(
 
 def test_full_in_a_scoring_cohort(pico_files, modules, pico_tokenizer):
     """A fully fine-tuned encoder beside a raw one: each its own embeddings and layers."""
-    found = pico.units("pair", pico.rows("pair", 8, seed=5), pico_tokenizer)
-    rig, head = pico.rig(pico_files), pico.head("pair")
-    rig.mount("f", CHOICES["full"], tensors=modules("full", "f", "random"))
-    rows = [Scored(pico.lowered(rig, text), head) for text in ("none", "f")]
-    together = pico.said(rig, rows, found, "pair")
+    found = pico.features("pair", pico.rows("pair", 8, seed=5), pico_tokenizer)
+    adapted, head = pico.adapted(pico_files), pico.head("pair")
+    adapted.mount("f", CHOICES["full"], tensors=modules("full", "f", "random"))
+    rows = [Scored(pico.setup(adapted, text), head) for text in ("none", "f")]
+    together = pico.said(adapted, rows, found, "pair")
     for row, said in zip(rows, together, strict=True):
-        (alone,) = pico.said(rig, [row], found, "pair")
+        (alone,) = pico.said(adapted, [row], found, "pair")
         assert all(np.array_equal(one, two) for one, two in zip(said, alone, strict=True))
     assert not np.array_equal(together[0][0], together[1][0])
 
@@ -1009,18 +1020,18 @@ COHORT = {
 FROZEN = {"frozen": "seq_bn", "still": "lora"}
 
 
-def cohort(rig, modules, names, choices) -> list[loop.Row]:
+def cohort(adapted, modules, names, choices) -> list[loop.Row]:
     """Rows of COHORT, each with a start of its own, and the frozen modules they stand on."""
     for name in dict.fromkeys(part for row in names for part in COHORT[row][2]):
-        rig.mount(
+        adapted.mount(
             name,
             choices[FROZEN[name]],
             tensors=modules(FROZEN[name], "z", "random", choices[FROZEN[name]]),
         )
     for name in names:
-        rig.mount(name, choices.get(name, choices[COHORT[name][0]]), seed=sum(map(ord, name)))
+        adapted.mount(name, choices.get(name, choices[COHORT[name][0]]), seed=sum(map(ord, name)))
     return [
-        trainable(rig, name, COHORT[name][1], "pair", seed=n)
+        trainable(adapted, name, COHORT[name][1], "pair", seed=n)
         for n, name in enumerate(COHORT)
         if name in names
     ]
@@ -1044,13 +1055,13 @@ def test_cohort_trains_what_each_trains_alone(
 ):
     """Five rows side by side give, bit for bit, the tensors, the best look and the history of five
     runs alone."""
-    data, rig = pico.data("pair", pico_tokenizer), pico.rig(pico_files)
-    rows = cohort(rig, modules, list(COHORT), choices)
-    assert loop._shared_depth(rows, loop.Settings(dropout=dropout), rig) == trunk
-    together = run_training(rows, data, rig, dropout=dropout)
+    data, adapted = pico.data("pair", pico_tokenizer), pico.adapted(pico_files)
+    rows = cohort(adapted, modules, list(COHORT), choices)
+    assert loop._shared_depth(rows, loop.Settings(dropout=dropout), adapted) == trunk
+    together = run_training(rows, data, adapted, dropout=dropout)
     last = [{name: value.detach().clone() for name, value in row.named().items()} for row in rows]
     for n, name in enumerate(COHORT):
-        own = pico.rig(pico_files)
+        own = pico.adapted(pico_files)
         (row,) = cohort(own, modules, [name], choices)
         (alone,) = run_training([row], data, own, dropout=dropout)
         assert equal(together[n], alone), name
@@ -1063,16 +1074,16 @@ def test_dropout_acts(pico_files, modules, pico_tokenizer):
     trainings."""
     data, losses = pico.data("pair", pico_tokenizer), set()
     for dropout in (None, 0.0, 0.3, 0.1):
-        rig, watch = pico.rig(pico_files), pico.Watch()
+        adapted, callback = pico.adapted(pico_files), pico.Callback()
         run_training(
-            cohort(rig, modules, ["one"], CHOICES),
+            cohort(adapted, modules, ["one"], CHOICES),
             data,
-            rig,
+            adapted,
             dropout=dropout,
-            watch=watch,
+            callback=callback,
             max_steps=2,
         )
-        losses.add(watch.losses[0][2])
+        losses.add(callback.losses[0][2])
     assert len(losses) == 3  # the configuration says 0.1
 
 
@@ -1112,8 +1123,8 @@ def store(tmp_path) -> Store:
     return Store(tmp_path / "store")
 
 
-def bench(files, store) -> Bench:
-    return Bench(files, pico.fabric())
+def session(files, store) -> ModelSession:
+    return ModelSession(files, pico.fabric())
 
 
 def test_a_made_module_has_the_key_its_parts_have():
@@ -1126,24 +1137,24 @@ def test_saved_and_loaded(method, pico_files, modules, pico_tokenizer, store):
     again."""
     head, found = (
         pico.head("pair"),
-        pico.units("pair", pico.rows("pair", 9, seed=5), pico_tokenizer),
+        pico.features("pair", pico.rows("pair", 9, seed=5), pico_tokenizer),
     )
     made = stored(pico_files, modules(method, "a", "trained"), head, method)
-    rig = pico.rig(pico_files)
-    rig.mount("a", CHOICES[method], tensors=made.part("encoder"))
-    before = pico.said(rig, [Scored(pico.lowered(rig, "a"), head)], found, "pair")
+    adapted = pico.adapted(pico_files)
+    adapted.mount("a", CHOICES[method], tensors=made.part("encoder"))
+    before = pico.said(adapted, [Scored(pico.setup(adapted, "a"), head)], found, "pair")
     store.save_module(made)
     loaded = store.load_module(made.manifest.key)
     assert loaded.manifest == made.manifest
     assert pico.same(loaded.tensors, made.tensors)
     assert tensors_digest(loaded.tensors) == made.manifest.digest
-    there = bench(pico_files, store)
+    there = session(pico_files, store)
     there.put(loaded, CHOICES[method])
     scored = Scored(
-        there.lowered(compose.parse(loaded.manifest.context)),
+        there.setup(compose.parse(loaded.manifest.context)),
         heads.trained(tasks.task("mnli"), [loaded], there),
     )
-    after = pico.said(there.rig, [scored], found, "pair")
+    after = pico.said(there.adapted, [scored], found, "pair")
     assert all(np.array_equal(one, two) for one, two in zip(before[0], after[0], strict=True))
     store.save_module(loaded)
     assert store.load_module(made.manifest.key).manifest.digest == made.manifest.digest
@@ -1159,7 +1170,7 @@ def test_loading_is_strict(pico_files, modules, store):
         made = stored(pico_files, tensors, head, **changes)
         store.save_module(made)
         with pytest.raises(XittError) as told:
-            bench(pico_files, store).put(store.load_module(made.manifest.key), CHOICES["seq_bn"])
+            session(pico_files, store).put(store.load_module(made.manifest.key), CHOICES["seq_bn"])
         assert all(word in str(told.value) for word in words), str(told.value)
 
     refuse({key: value for key, value in good.items() if key != name}, "1 tensors missing", name)
@@ -1177,11 +1188,11 @@ def test_loading_is_strict(pico_files, modules, store):
 def test_a_refused_module_is_not_there(pico_files, modules, store):
     """What was refused once is refused again; the name is free."""
     made = stored(pico_files, {}, pico.head("pair"))
-    there = bench(pico_files, store)
+    there = session(pico_files, store)
     for _ in range(2):
         with pytest.raises(XittError):
             there.put(made, CHOICES["seq_bn"])
-    assert not there.rig.methods
+    assert not there.adapted.methods
 
 
 def test_files_are_strict(pico_files, modules, store):
@@ -1247,10 +1258,10 @@ def test_fingerprint(pico_dir, pico_files, tmp_path):
 @pytest.fixture(scope="module")
 def uninterrupted(pico_files, modules, pico_tokenizer):
     """Three rows trained to the end with dropout on."""
-    rig = pico.rig(pico_files)
-    rows = cohort(rig, modules, ["one", "above", "beside"], CHOICES)
+    adapted = pico.adapted(pico_files)
+    rows = cohort(adapted, modules, ["one", "above", "beside"], CHOICES)
     results = run_training(
-        rows, pico.data("pair", pico_tokenizer), rig, max_steps=9, evaluate_every=3
+        rows, pico.data("pair", pico_tokenizer), adapted, max_steps=9, evaluate_every=3
     )
     assert all(result.metrics["steps"] == 9 for result in results)
     return results
@@ -1262,15 +1273,15 @@ def kept_every_step(monkeypatch):
     monkeypatch.setattr(loop, "time", pico.Clock)
 
 
-def again(pico_files, modules, pico_tokenizer, keeper, watch=None):
-    rig = pico.rig(pico_files)
-    rows = cohort(rig, modules, ["one", "above", "beside"], CHOICES)
+def again(pico_files, modules, pico_tokenizer, checkpointer, callback=None):
+    adapted = pico.adapted(pico_files)
+    rows = cohort(adapted, modules, ["one", "above", "beside"], CHOICES)
     return run_training(
         rows,
         pico.data("pair", pico_tokenizer),
-        rig,
-        keeper=keeper,
-        watch=watch,
+        adapted,
+        checkpointer=checkpointer,
+        callback=callback,
         keep_every=0.0,
         max_steps=9,
         evaluate_every=3,
@@ -1280,7 +1291,7 @@ def again(pico_files, modules, pico_tokenizer, keeper, watch=None):
 def test_twice_the_same(uninterrupted, pico_files, modules, pico_tokenizer):
     torch.rand(7)  # what was drawn before doesn't matter
     for one, two in zip(
-        uninterrupted, again(pico_files, modules, pico_tokenizer, pico.Keeper()), strict=True
+        uninterrupted, again(pico_files, modules, pico_tokenizer, pico.Checkpointer()), strict=True
     ):
         assert equal(one, two)
 
@@ -1306,11 +1317,11 @@ def test_stopped_and_resumed(
         if stop < reached(stops[: stops.index(stop)]):
             continue  # that step is behind it
         with pytest.raises(pico.Stopped):
-            again(pico_files, modules, pico_tokenizer, store, pico.Watch(stop))
-    resumed = again(pico_files, modules, pico_tokenizer, store, watch := pico.Watch())
+            again(pico_files, modules, pico_tokenizer, store, pico.Callback(stop))
+    resumed = again(pico_files, modules, pico_tokenizer, store, callback := pico.Callback())
     assert all(equal(one, two) for one, two in zip(uninterrupted, resumed, strict=True))
     # Every stop but the first step's went on from what was kept of the step before it.
-    assert min(step for _, step, _ in watch.losses) == reached(stops)
+    assert min(step for _, step, _ in callback.losses) == reached(stops)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])
@@ -1319,48 +1330,48 @@ def test_killed_between_two_saves(
 ):
     """Some rows were kept at a later step than others: each goes on from its own."""
 
-    class Dying(pico.Keeper):
+    class Dying(pico.Checkpointer):
         def save(self, key, tensors, state):
             if state["step"] == 5 and key == ("one", "above", "beside")[kept]:
                 raise pico.Stopped
             super().save(key, tensors, state)
 
-    keeper = Dying()
+    checkpointer = Dying()
     with pytest.raises(pico.Stopped):
-        again(pico_files, modules, pico_tokenizer, keeper)
+        again(pico_files, modules, pico_tokenizer, checkpointer)
     assert (
-        sorted(state["step"] for _, state in keeper.states.values())
+        sorted(state["step"] for _, state in checkpointer.states.values())
         == [4] * (3 - kept) + [5] * kept
     )
-    keeper.__class__ = pico.Keeper
-    resumed = again(pico_files, modules, pico_tokenizer, keeper)
+    checkpointer.__class__ = pico.Checkpointer
+    resumed = again(pico_files, modules, pico_tokenizer, checkpointer)
     assert all(equal(one, two) for one, two in zip(uninterrupted, resumed, strict=True))
 
 
 def test_finished_is_finished(uninterrupted, pico_files, modules, pico_tokenizer):
     """A row that is kept at its last step isn't trained again."""
-    keeper = pico.Keeper()
-    again(pico_files, modules, pico_tokenizer, keeper)
-    resumed = again(pico_files, modules, pico_tokenizer, keeper, watch := pico.Watch())
-    assert not watch.losses
+    checkpointer = pico.Checkpointer()
+    again(pico_files, modules, pico_tokenizer, checkpointer)
+    resumed = again(pico_files, modules, pico_tokenizer, checkpointer, callback := pico.Callback())
+    assert not callback.losses
     assert all(equal(one, two) for one, two in zip(uninterrupted, resumed, strict=True))
 
 
 def test_patience_is_kept(pico_files, modules, pico_tokenizer):
     """Rows that stop early stop at the same look, alone, in a cohort, and resumed."""
 
-    def go(names, keeper=None, watch=None):
-        rig = pico.rig(pico_files)
+    def go(names, checkpointer=None, callback=None):
+        adapted = pico.adapted(pico_files)
         return run_training(
-            cohort(rig, modules, names, CHOICES),
+            cohort(adapted, modules, names, CHOICES),
             pico.data("pair", pico_tokenizer),
-            rig,
+            adapted,
             max_steps=12,
             evaluate_every=1,
             patience=2,
             keep_every=0.0,
-            keeper=keeper,
-            watch=watch,
+            checkpointer=checkpointer,
+            callback=callback,
         )
 
     names = ["one", "above", "lora"]
@@ -1368,21 +1379,21 @@ def test_patience_is_kept(pico_files, modules, pico_tokenizer):
     assert min(result.metrics["steps"] for result in together) < 12
     for name, result in zip(names, together, strict=True):
         assert equal(result, *go([name]))
-    keeper = pico.Keeper()
+    checkpointer = pico.Checkpointer()
     with pytest.raises(pico.Stopped):
-        go(names, keeper, pico.Watch(4))
-    assert all(equal(one, two) for one, two in zip(together, go(names, keeper), strict=True))
+        go(names, checkpointer, pico.Callback(4))
+    assert all(equal(one, two) for one, two in zip(together, go(names, checkpointer), strict=True))
 
 
 def test_a_failed_row_fails_alone(pico_files, modules, pico_tokenizer):
     """A row whose loss is not a number stops and says so; the others' bits don't change."""
 
     def go(names, *, poison):
-        rig = pico.rig(pico_files)
-        rows = cohort(rig, modules, names, CHOICES)
+        adapted = pico.adapted(pico_files)
+        rows = cohort(adapted, modules, names, CHOICES)
         if poison:
             rows[0].learning_rate = 1e30
-        return run_training(rows, pico.data("pair", pico_tokenizer), rig)
+        return run_training(rows, pico.data("pair", pico_tokenizer), adapted)
 
     bad, good = go(["one", "above"], poison=True)
     assert "lower learning rate" in bad.failed
@@ -1430,7 +1441,7 @@ def planned(pico_dir, root: Path, **changes) -> planner.Plan:
         **changes,
     }
     found = recipe.parse(values, where="test")
-    return planner.make(found, planner.Material(found, root))
+    return planner.make(found, planner.Inputs(found, root))
 
 
 def statuses(made: planner.Plan) -> dict[tuple, str | None]:

@@ -19,13 +19,13 @@ from torch import nn
 from adapters_xitt.errors import XittError
 from adapters_xitt.kinds import heads
 from adapters_xitt.model import encoder, quantization
-from adapters_xitt.model.adapted import Rig
+from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.pretrained import EncoderFiles
 from adapters_xitt.modules.methods import choose
 from adapters_xitt.sizes import parse
 from adapters_xitt.study.store import Store
 from adapters_xitt.training import loop, memory
-from adapters_xitt.training.memory import Means, account
+from adapters_xitt.training.memory import MemoryPlan, account
 
 LARGE = EncoderFiles(
     Path("."),
@@ -52,11 +52,11 @@ SETUPS = {
 }
 
 
-def built(files: EncoderFiles, setup: str = "seq_bn", **how) -> Rig:
+def built(files: EncoderFiles, setup: str = "seq_bn", **how) -> AdaptedEncoder:
     """A rig with the modules of a setup, random and the same whatever the means; gradients on for
     the top one."""
     method, text = SETUPS[setup]
-    made = Rig(encoder.load(files, **how))
+    made = AdaptedEncoder(encoder.load(files, **how))
     for seed, name in enumerate(("below", "top")):
         if name in text:
             made.mount(name, CHOICES[method], seed=seed)
@@ -64,13 +64,15 @@ def built(files: EncoderFiles, setup: str = "seq_bn", **how) -> Rig:
                 pico.randomise(made.parameters(name), method, seed=seed)
     for parameter in made.parameters("top").values():
         parameter.requires_grad_(True)
-    made.activate(pico.lowered(made, text))
+    made.activate(pico.setup(made, text))
     return made
 
 
-def gradients(made: Rig, setup: str, ids, mask, *, start: int = 0, dropout: float | None = 0.3):
+def gradients(
+    made: AdaptedEncoder, setup: str, ids, mask, *, start: int = 0, dropout: float | None = 0.3
+):
     """The loss and the gradients of the top module, from a seed."""
-    form = pico.lowered(made, SETUPS[setup][1])
+    form = pico.setup(made, SETUPS[setup][1])
     found = made.encoder_of(form)
     with made.training(dropout):
         torch.manual_seed(3)
@@ -85,15 +87,15 @@ def gradients(made: Rig, setup: str, ids, mask, *, start: int = 0, dropout: floa
 
 
 def curve(
-    made: Rig, tokenizer, method: str, *, fabric: Fabric | None = None, steps: int = 6
+    made: AdaptedEncoder, tokenizer, method: str, *, fabric: Fabric | None = None, steps: int = 6
 ) -> list[float]:
     """The losses of a short training."""
     made.mount("top", CHOICES[method], seed=1)
-    watch = pico.Watch()
+    callback = pico.Callback()
     row = loop.Row(
         "top",
         "top",
-        pico.lowered(made, "top"),
+        pico.setup(made, "top"),
         made.trainable("top"),
         {pico.space("pair"): pico.head("pair")},
         RATES[method],
@@ -103,14 +105,14 @@ def curve(
         [row],
         [pico.data("pair", tokenizer, batch_size=8)],
         settings,
-        rig=made,
+        adapted=made,
         fabric=fabric or pico.fabric(),
         seed=1,
         total=steps,
-        keeper=pico.Keeper(),
-        watch=watch,
+        checkpointer=pico.Checkpointer(),
+        callback=callback,
     )
-    return [loss for _, _, loss in watch.losses]
+    return [loss for _, _, loss in callback.losses]
 
 
 # -- checkpointing
@@ -135,7 +137,7 @@ def test_checkpointing_above_a_trunk_keeps_every_bit(pico_files, pico_tokenizer,
     assert torch.equal(plain[0], found[0]) and plain[1] and pico.same(plain[1], found[1])
 
 
-def layers_run(made: Rig) -> list[int]:
+def layers_run(made: AdaptedEncoder) -> list[int]:
     """A list that grows by a layer's number each time it runs."""
     ran: list[int] = []
     for at, layer in enumerate(made.encoder.model.encoder.layer):
@@ -150,7 +152,7 @@ def test_only_the_nth_layers_run_twice_and_only_with_gradients(
     ids, mask = pico.batch(pico_tokenizer)
     made = built(pico_files, checkpointing=every)
     ran = layers_run(made)
-    pico.states(made, pico.lowered(made, "top"), ids, mask)
+    pico.states(made, pico.setup(made, "top"), ids, mask)
     assert ran == [0, 1, 2, 3]
     ran.clear()
     gradients(made, "seq_bn", ids, mask)
@@ -159,12 +161,12 @@ def test_only_the_nth_layers_run_twice_and_only_with_gradients(
 
 def test_layers_below_the_first_module_run_once(pico_files, pico_tokenizer):
     ids, mask = pico.batch(pico_tokenizer)
-    made = Rig(encoder.load(pico_files, checkpointing=1))
+    made = AdaptedEncoder(encoder.load(pico_files, checkpointing=1))
     made.mount("top", choose("seq_bn", {"reduction": 4, "leave_out": (0, 1)}), seed=1)
     made.parameters("top")
     for parameter in made.parameters("top").values():
         parameter.requires_grad_(True)
-    made.activate(pico.lowered(made, "top"))
+    made.activate(pico.setup(made, "top"))
     ran = layers_run(made)
     gradients(made, "seq_bn", ids, mask)
     assert ran == [0, 1, 2, 3, 3, 2]
@@ -179,7 +181,7 @@ def test_a_table_held_otherwise_gives_the_same_bits(pico_files, pico_tokenizer, 
     how = {"embeddings": embeddings, **({"ids": ids.flatten()} if embeddings == "cut" else {})}
     plain, held = built(pico_files), built(pico_files, **how)
     assert torch.equal(plain.encoder.embed(ids), held.encoder.embed(ids))
-    form = pico.lowered(plain, "top")
+    form = pico.setup(plain, "top")
     assert torch.equal(pico.states(plain, form, ids, mask), pico.states(held, form, ids, mask))
     assert not held.encoder.embed(ids).requires_grad
 
@@ -217,7 +219,7 @@ def test_a_table_on_the_host_stays_there(pico_files):
 def test_full_fine_tuning_needs_the_table_whole(pico_files, how):
     ids = {"ids": torch.arange(9)} if how["embeddings"] == "cut" else {}
     with pytest.raises(XittError, match="embeddings must be whole"):
-        Rig(encoder.load(pico_files, **how, **ids)).mount("top", CHOICES["full"])
+        AdaptedEncoder(encoder.load(pico_files, **how, **ids)).mount("top", CHOICES["full"])
 
 
 def test_the_default_names_and_bits_are_those_of_the_file(pico_files):
@@ -242,8 +244,8 @@ def test_a_training_curve_is_the_same_to_the_bit(pico_files, pico_tokenizer, met
         if how.get("embeddings") == "cut"
         else {}
     )
-    plain = curve(pico.rig(pico_files), pico_tokenizer, method)
-    held = Rig(encoder.load(pico_files, **how, **ids))
+    plain = curve(pico.adapted(pico_files), pico_tokenizer, method)
+    held = AdaptedEncoder(encoder.load(pico_files, **how, **ids))
     assert curve(held, pico_tokenizer, method) == plain
     assert max(plain) > min(plain) + 0.05, "nothing was learned, so nothing was shown"
 
@@ -253,9 +255,9 @@ def test_a_training_curve_is_the_same_to_the_bit(pico_files, pico_tokenizer, met
 
 @pytest.mark.parametrize("method", ["seq_bn", "lora"])
 def test_a_bf16_base_stays_near(pico_files, pico_tokenizer, method):
-    plain = curve(pico.rig(pico_files), pico_tokenizer, method)
+    plain = curve(pico.adapted(pico_files), pico_tokenizer, method)
     half = curve(
-        Rig(encoder.load(pico_files, **Means(base="bf16").loading())),
+        AdaptedEncoder(encoder.load(pico_files, **MemoryPlan(base="bf16").loading())),
         pico_tokenizer,
         method,
         fabric=Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"),
@@ -272,14 +274,14 @@ def test_an_fp16_base_with_a_scaler_of_its_own_stays_near(pico_files, pico_token
     labels = torch.tensor([0, 1, 2, 1, 0, 2])
 
     def run(dtype: torch.dtype) -> list[float]:
-        made = Rig(encoder.load(pico_files, dtype=dtype))
+        made = AdaptedEncoder(encoder.load(pico_files, dtype=dtype))
         made.mount("top", CHOICES[method], seed=1)
         head, found = pico.head("pair"), []
         head.eval()
         trained = [*made.parameters("top").values(), *head.parameters()]
         for parameter in trained:
             parameter.requires_grad_(True)
-        made.activate(pico.lowered(made, "top"))
+        made.activate(pico.setup(made, "top"))
         optimizer = torch.optim.AdamW(trained, lr=1e-3)
         half = dtype == torch.float16
         # overflows: the first steps are skipped
@@ -382,11 +384,11 @@ def test_a_packed_base_keeps_its_bits_and_checkpoints_exactly(pico_files, pico_t
 
 def test_a_packed_base_trains_under_autocast(pico_files, pico_tokenizer, bits):
     fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
-    means = Means(base=f"{bits}bit").loading()
+    means = MemoryPlan(base=f"{bits}bit").loading()
     for method in ("seq_bn", "lora"):
-        made = Rig(encoder.load(pico_files, **means))
+        made = AdaptedEncoder(encoder.load(pico_files, **means))
         losses = curve(made, pico_tokenizer, method, fabric=fabric)
-        plain = curve(pico.rig(pico_files), pico_tokenizer, method)
+        plain = curve(pico.adapted(pico_files), pico_tokenizer, method)
         assert max(abs(a - b) for a, b in zip(plain, losses, strict=True)) < (
             0.1 if bits == 8 else 0.4
         ) * max(plain)
@@ -434,26 +436,32 @@ def test_without_the_package_the_extra_is_named(pico_files):
 
 def test_full_fine_tuning_needs_plain_weights(pico_files, bits):
     with pytest.raises(XittError, match="can't be packed"):
-        Rig(encoder.load(pico_files, bits=bits)).mount("top", CHOICES["full"])
+        AdaptedEncoder(encoder.load(pico_files, bits=bits)).mount("top", CHOICES["full"])
 
 
 # -- the account against a real run on the CPU
 
 
 def counted(
-    files: EncoderFiles, method: str, means: Means, *, dropout: float, units: int, length: int
+    files: EncoderFiles,
+    method: str,
+    means: MemoryPlan,
+    *,
+    dropout: float,
+    features: int,
+    length: int,
 ) -> tuple[int, int]:
     """Bytes that autograd saves in a real forward pass, by data pointer; and the most that the
     profiler saw allocated over what was there, forward and backward."""
-    made = Rig(encoder.load(files, **means.loading()))
+    made = AdaptedEncoder(encoder.load(files, **means.loading()))
     made.mount("module", CHOICES[method], seed=1)
     head = heads.build("pair", files, 3, seed=1)
-    form = pico.lowered(made, "module")
+    form = pico.setup(made, "module")
     trained = [*made.parameters("module").values(), *head.parameters()]
     for parameter in trained:
         parameter.requires_grad_(True)
     made.activate(form)
-    ids, mask = torch.full((units, length), 9), torch.ones(units, length, dtype=torch.long)
+    ids, mask = torch.full((features, length), 9), torch.ones(features, length, dtype=torch.long)
     model = made.encoder_of(form).model
     own = {
         tensor.untyped_storage().data_ptr()
@@ -473,7 +481,7 @@ def counted(
             found = made.encoder_of(form)
             hidden = found.run(found.embed(ids), mask, 0, found.layers)
             return heads.HEADS["pair"].loss(
-                head(hidden, mask), {"label": torch.zeros(units, dtype=torch.long)}
+                head(hidden, mask), {"label": torch.zeros(features, dtype=torch.long)}
             )
 
     with made.training(dropout):
@@ -500,7 +508,7 @@ def counted(
 def test_what_autograd_saves_is_counted_as_it_is(pico_files, method, dropout, base):
     if method == "full" and base != "32":
         pytest.skip("full is trained in fp32")
-    means = Means(base=base, tokens=480)
+    means = MemoryPlan(base=base, tokens=480)
     found = account(
         pico_files,
         CHOICES[method],
@@ -510,7 +518,7 @@ def test_what_autograd_saves_is_counted_as_it_is(pico_files, method, dropout, ba
         dropout=dropout,
         device="cpu",
     )
-    saved, peak = counted(pico_files, method, means, dropout=dropout, units=12, length=40)
+    saved, peak = counted(pico_files, method, means, dropout=dropout, features=12, length=40)
     # Above the first parameter that is trained, every layer norm keeps a mean and a deviation for
     # each token, on the meta device in fp32 as CUDA does; the CPU's keep them in bf16.
     norms = (
@@ -523,11 +531,11 @@ def test_what_autograd_saves_is_counted_as_it_is(pico_files, method, dropout, ba
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("method", ["seq_bn", "lora"])
 def test_a_checkpointed_layer_is_counted_as_it_is(pico_files, method, every):
-    means = Means(checkpointing=every, tokens=480)
+    means = MemoryPlan(checkpointing=every, tokens=480)
     found = account(
         pico_files, CHOICES[method], means, length=40, step_tokens=480, dropout=0.1, device="cpu"
     )
-    saved, peak = counted(pico_files, method, means, dropout=0.1, units=12, length=40)
+    saved, peak = counted(pico_files, method, means, dropout=0.1, features=12, length=40)
     assert found.saved == saved > 0
     # the generator's, kept to draw the same dropout
     states = (LAYERS // every + 1) * torch.get_rng_state().nbytes
@@ -548,10 +556,10 @@ def test_weights_and_moments_are_counted(pico_files):
     sizes = {name: value.nbytes for name, value in encoder.load(pico_files).weights().items()}
     table = sizes.pop("embeddings.word_embeddings.weight")
     found = partial(account, pico_files, CHOICES["seq_bn"], length=40, step_tokens=480)
-    plain = found(Means(tokens=480))
+    plain = found(MemoryPlan(tokens=480))
     buffers = sum(value.nbytes for name, value in encoder.load(pico_files).model.named_buffers())
     assert (plain.weights, plain.embeddings) == (sum(sizes.values()) + buffers, table)
-    made = pico.rig(pico_files)
+    made = pico.adapted(pico_files)
     made.mount("m", CHOICES["seq_bn"])
     head = heads.build("pair", made.encoder, 3, seed=0)
     trained = [*made.parameters("m").values(), *head.parameters()]
@@ -566,10 +574,10 @@ def test_weights_and_moments_are_counted(pico_files):
     )
     assert plain.module == plain.gradients == sum(parameter.nbytes for parameter in trained)
     assert plain.moments == moments
-    half = found(Means(tokens=480, base="bf16"))
+    half = found(MemoryPlan(tokens=480, base="bf16"))
     assert half.embeddings * 2 == table and half.weights - buffers == (plain.weights - buffers) // 2
     assert half.module == plain.module
-    assert found(Means(tokens=480, embeddings="host")).embeddings == 0
+    assert found(MemoryPlan(tokens=480, embeddings="host")).embeddings == 0
 
 
 def test_moments_in_8_bits_are_counted_as_bitsandbytes_makes_them():
@@ -635,7 +643,7 @@ def test_a_packed_weight_is_counted_as_bitsandbytes_holds_it():
 
 def test_the_second_micro_batch_finds_the_gradients_of_the_first(pico_files):
     found = partial(
-        account, pico_files, CHOICES["seq_bn"], Means(tokens=480, checkpointing=1), length=40
+        account, pico_files, CHOICES["seq_bn"], MemoryPlan(tokens=480, checkpointing=1), length=40
     )
     assert found(step_tokens=960).total > found(step_tokens=480).total
 
@@ -647,10 +655,10 @@ def test_the_second_micro_batch_finds_the_gradients_of_the_first(pico_files):
 @pytest.mark.parametrize(
     "means,limit",
     [
-        (Means(base="bf16", embeddings="cut"), "4GiB"),
-        (Means(base="bf16", embeddings="cut", checkpointing=1), "1.6GiB"),
-        (Means(base="4bit", embeddings="host", checkpointing=1, optimizer="8bit"), "0.8GiB"),
-        (Means(base="4bit", embeddings="host", checkpointing=1, tokens=2048), "0.8GiB"),
+        (MemoryPlan(base="bf16", embeddings="cut"), "4GiB"),
+        (MemoryPlan(base="bf16", embeddings="cut", checkpointing=1), "1.6GiB"),
+        (MemoryPlan(base="4bit", embeddings="host", checkpointing=1, optimizer="8bit"), "0.8GiB"),
+        (MemoryPlan(base="4bit", embeddings="host", checkpointing=1, tokens=2048), "0.8GiB"),
     ],
 )
 def test_one_module_on_xlmr_large_fits(method, means, limit):
@@ -662,7 +670,7 @@ def test_one_module_on_xlmr_large_fits(method, means, limit):
 # -- the choice
 
 
-def totals(files: EncoderFiles, steps: list[tuple[str, Means]]) -> list[int]:
+def totals(files: EncoderFiles, steps: list[tuple[str, MemoryPlan]]) -> list[int]:
     return [
         account(files, CHOICES["seq_bn"], means, vocabulary=40, length=40, step_tokens=960).total
         for _, means in steps
@@ -677,12 +685,12 @@ def with_package(monkeypatch):
 def test_the_first_means_that_fit_are_chosen_in_order(pico_files, with_package):
     steps = memory.ladder(tokens=960, vocabulary=40, least=240)
     assert [means for _, means in steps[:6]] == [
-        Means(tokens=960),
-        Means(tokens=960, embeddings="cut"),
-        Means(tokens=960, embeddings="cut", base="bf16"),
-        Means(tokens=960, embeddings="host", base="bf16"),
-        Means(tokens=960, embeddings="host", base="bf16", checkpointing=2),
-        Means(tokens=960, embeddings="host", base="bf16", checkpointing=1),
+        MemoryPlan(tokens=960),
+        MemoryPlan(tokens=960, embeddings="cut"),
+        MemoryPlan(tokens=960, embeddings="cut", base="bf16"),
+        MemoryPlan(tokens=960, embeddings="host", base="bf16"),
+        MemoryPlan(tokens=960, embeddings="host", base="bf16", checkpointing=2),
+        MemoryPlan(tokens=960, embeddings="host", base="bf16", checkpointing=1),
     ]
     assert [means.tokens for _, means in steps[6:8]] == [480, 240]
     assert steps[8][1].optimizer == "8bit" and [means.base for _, means in steps[9:]] == [
@@ -784,7 +792,7 @@ def test_what_is_no_size_is_refused(text):
 )
 def test_means_that_there_are_not(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Means(**wrong)
+        MemoryPlan(**wrong)
 
 
 def test_running_out_of_memory_is_recognised():
@@ -799,9 +807,9 @@ def test_running_out_of_memory_is_recognised():
         torch.ones(2, 3) @ torch.ones(2, 3)
     assert not memory.out_of_memory(told.value)
     assert not memory.out_of_memory(ValueError("out of memory"))
-    assert Means(tokens=4096).halved() == Means(tokens=2048)
+    assert MemoryPlan(tokens=4096).halved() == MemoryPlan(tokens=2048)
     with pytest.raises(XittError, match="one token"):
-        Means(tokens=1).halved()
+        MemoryPlan(tokens=1).halved()
 
 
 # -- a step that does not fit
@@ -825,7 +833,7 @@ def stepped(
     files, tokenizer, *, tokens: int, most: int | None = None, other: Exception | None = None
 ):
     """The losses of six steps of two rows, what was said, and how often a batch did not fit."""
-    made, watch = pico.rig(files), pico.Watch()
+    made, callback = pico.adapted(files), pico.Callback()
     rows = []
     for name, method in (("a", "seq_bn"), ("b", "lora")):
         made.mount(name, CHOICES[method], seed=1)
@@ -833,7 +841,7 @@ def stepped(
             loop.Row(
                 name,
                 name,
-                pico.lowered(made, name),
+                pico.setup(made, name),
                 made.trainable(name),
                 {pico.space("pair"): pico.head("pair")},
                 RATES[method],
@@ -845,14 +853,14 @@ def stepped(
         rows,
         [pico.data("pair", tokenizer, batch_size=8)],
         loop.Settings(evaluate_every=6, dropout=0.0, tokens=tokens),
-        rig=made,
+        adapted=made,
         fabric=pico.fabric(),
         seed=1,
         total=6,
-        keeper=pico.Keeper(),
-        watch=watch,
+        checkpointer=pico.Checkpointer(),
+        callback=callback,
     )
-    return [loss for _, _, loss in watch.losses], getattr(watch, "said", []), narrow.refused
+    return [loss for _, _, loss in callback.losses], getattr(callback, "said", []), narrow.refused
 
 
 def still_heads(monkeypatch) -> None:

@@ -16,7 +16,7 @@ from test_golden import write_encoder
 from test_run import xitt
 
 from adapters_xitt.errors import XittError
-from adapters_xitt.model.adapted import Rig
+from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.modules import composition, merging
 from adapters_xitt.modules.composition import MERGES
 from adapters_xitt.modules.methods import METHODS, choose
@@ -91,9 +91,9 @@ def gap(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
 
 
 def runs(tensors: dict, choice, words, pico_files) -> torch.Tensor:
-    rig = pico.rig(pico_files)
-    rig.mount("m", choice, tensors=tensors)
-    return pico.states(rig, pico.lowered(rig, "m"), *words)
+    adapted = pico.adapted(pico_files)
+    adapted.mount("m", choice, tensors=tensors)
+    return pico.states(adapted, pico.setup(adapted, "m"), *words)
 
 
 # -- the table: every method × every merge
@@ -142,15 +142,15 @@ def mean_of_updates(m, modules, words, pico_files, pico_dir, state):
 
 def signs_of_updates(m, modules, words, pico_files, pico_dir, state):
     """`a + b`, `0.6*a - 0.2*b` made one module say what they say while they run, to rounding."""
-    rig = pico.rig(pico_files)
+    adapted = pico.adapted(pico_files)
     parts = {
         "a": (modules(m, "a", state), CHOICES[m]),
         "b": (modules("wide", "b", state), CHOICES["wide"]),
     }
     for name, (tensors, choice) in parts.items():
-        rig.mount(name, choice, tensors=tensors)
+        adapted.mount(name, choice, tensors=tensors)
     for text in ("a + b", "0.6*a - 0.2*b", "-1*a"):
-        running = pico.states(rig, pico.lowered(rig, text), *words)
+        running = pico.states(adapted, pico.setup(adapted, text), *words)
         found = made(text, parts)
         choice = chosen(text, {name: pair[1] for name, pair in parts.items()})
         assert pico.gap(runs(found.tensors, choice, words, pico_files), running) < CLOSE, text
@@ -345,20 +345,22 @@ def test_a_learned_fusion_becomes_one_update(modules, pico_files, words):
     LoRA."""
     from adapters_xitt.modules.methods import fusion_of
 
-    rig = pico.rig(pico_files)
+    adapted = pico.adapted(pico_files)
     parts = {
         "a": (modules("lora", "a", "random"), CHOICES["lora"]),
         "b": (modules("pissa", "b", "random"), CHOICES["pissa"]),
     }
     for name, (tensors, choice) in parts.items():
-        rig.mount(name, choice, tensors=tensors)
-    rig.mount("f", fusion_of(CHOICES["lora"], 2), over=("a", "b"))
-    own = rig.parameters("f")["weights"]
+        adapted.mount(name, choice, tensors=tensors)
+    adapted.mount("f", fusion_of(CHOICES["lora"], 2), over=("a", "b"))
+    own = adapted.parameters("f")["weights"]
     own.data.copy_(torch.randn(own.shape, generator=torch.Generator().manual_seed(3)))
-    found = made("f(a, b)", {**parts, "f": ({"weights": own.detach().clone()}, rig.methods["f"])})
-    choice = merging.choice(composition.parse("f(a, b)"), rig.methods, pico.LAYERS, pico.WIDTH)
+    found = made(
+        "f(a, b)", {**parts, "f": ({"weights": own.detach().clone()}, adapted.methods["f"])}
+    )
+    choice = merging.choice(composition.parse("f(a, b)"), adapted.methods, pico.LAYERS, pico.WIDTH)
     assert choice["rank"] == 4 + 2 * 4
-    running = pico.states(rig, pico.lowered(rig, "f(a, b)"), *words)
+    running = pico.states(adapted, pico.setup(adapted, "f(a, b)"), *words)
     assert pico.gap(runs(found.tensors, choice, words, pico_files), running) < CLOSE
 
 
@@ -561,32 +563,32 @@ def test_a_saved_merge_tells_its_loss(tmp_path) -> None:
 # -- a lowering that is broken is seen
 
 
-def _reversed(rig: Rig, lowered) -> object:
+def _reversed(adapted: AdaptedEncoder, setup) -> object:
     import dataclasses
 
-    return dataclasses.replace(lowered, bottlenecks=lowered.bottlenecks[::-1])
+    return dataclasses.replace(setup, bottlenecks=setup.bottlenecks[::-1])
 
 
-def _weightless(rig: Rig, lowered) -> object:
+def _weightless(adapted: AdaptedEncoder, setup) -> object:
     import dataclasses
 
-    return dataclasses.replace(lowered, weights=())
+    return dataclasses.replace(setup, weights=())
 
 
-def _first_only(rig: Rig, lowered) -> object:
+def _first_only(adapted: AdaptedEncoder, setup) -> object:
     import dataclasses
 
-    return dataclasses.replace(lowered, updates=lowered.updates[:1], weights=lowered.weights[:1])
+    return dataclasses.replace(setup, updates=setup.updates[:1], weights=setup.weights[:1])
 
 
-def _fusion_spread(rig: Rig, lowered) -> object:
+def _fusion_spread(adapted: AdaptedEncoder, setup) -> object:
     """The fused parts as a plain stack."""
     import dataclasses
 
     flat = tuple(
-        one for part in lowered.bottlenecks for one in ((part,) if isinstance(part, str) else part)
+        one for part in setup.bottlenecks for one in ((part,) if isinstance(part, str) else part)
     )
-    return dataclasses.replace(lowered, bottlenecks=flat, fusion=None)
+    return dataclasses.replace(setup, bottlenecks=flat, fusion=None)
 
 
 @pytest.mark.parametrize(
@@ -617,7 +619,7 @@ def test_a_broken_lowering_fails_its_law(
     def go():
         laws.TABLE[entry](
             *(word for word in entry if word in METHODS),
-            pico.rig(pico_files),
+            pico.adapted(pico_files),
             tensors,
             words,
             pico_dir,
@@ -625,8 +627,10 @@ def test_a_broken_lowering_fails_its_law(
         )
 
     go()
-    activate = Rig.activate
-    monkeypatch.setattr(Rig, "activate", lambda rig, lowered: activate(rig, broken(rig, lowered)))
+    activate = AdaptedEncoder.activate
+    monkeypatch.setattr(
+        AdaptedEncoder, "activate", lambda adapted, setup: activate(adapted, broken(adapted, setup))
+    )
     with pytest.raises(AssertionError):
         go()
 

@@ -713,9 +713,9 @@ def test_files_of_the_users_own_are_not_written_over(shop, tmp_path):
 # -- the table
 
 
-@pytest.mark.parametrize("name", hub_datasets.MIRRORS)
+@pytest.mark.parametrize("name", hub_datasets.HUB_DATASETS)
 def test_every_row_fits_its_task(name):
-    row, task = hub_datasets.MIRRORS[name], TASKS[name]
+    row, task = hub_datasets.HUB_DATASETS[name], TASKS[name]
     assert set(row.splits) <= set(task.files) and set(row.apart) <= set(row.splits) & set(task.gold)
     for part in (part for parts in row.splits.values() for part in parts):
         assert part.repo.count("/") == 1 and set(part.labels) <= set(part.columns)
@@ -767,7 +767,7 @@ def test_names_of_labels_are_found_however_old_the_file_is():
 
 
 def test_answers_are_read_as_a_list_of_records_and_as_a_record_of_lists():
-    make = hub_datasets.MIRRORS["squad"].splits["dev"][0].make
+    make = hub_datasets.HUB_DATASETS["squad"].splits["dev"][0].make
     row = {"id": "1", "context": "a b", "question": "q"}
     assert make(row | {"answers": {"text": ["b"], "answer_start": [2]}}) == make(
         row | {"answers": [{"text": "b", "answer_start": 2}]}

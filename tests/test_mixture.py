@@ -143,12 +143,12 @@ def test_tasks_with_the_same_labels_share_a_head_and_others_do_not() -> None:
 KINDS = {"pair": 0.5, "tagging": 0.2, "mlm": 0.3}
 
 
-def trained(pico_files, pico_tokenizer, keeper, *, stop: int | None = None):
+def trained(pico_files, pico_tokenizer, checkpointer, *, stop: int | None = None):
     """A module on three kinds of task, 20 steps; gives what came out and how many steps each head
     was trained."""
-    rig, counted = pico.rig(pico_files), dict.fromkeys(KINDS, 0)
-    rig.mount("m", pico.CHOICES["seq_bn"], seed=1)
-    heads = {kind: pico.head(kind, above=rig.encoder) for kind in KINDS}
+    adapted, counted = pico.adapted(pico_files), dict.fromkeys(KINDS, 0)
+    adapted.mount("m", pico.CHOICES["seq_bn"], seed=1)
+    heads = {kind: pico.head(kind, above=adapted.encoder) for kind in KINDS}
     for kind, head in heads.items():
 
         def count(module, inputs, output, kind=kind) -> None:
@@ -158,8 +158,8 @@ def trained(pico_files, pico_tokenizer, keeper, *, stop: int | None = None):
     row = loop.Row(
         "m",
         "m",
-        pico.lowered(rig, "m"),
-        rig.trainable("m"),
+        pico.setup(adapted, "m"),
+        adapted.trainable("m"),
         {pico.space(kind): head for kind, head in heads.items()},
         1e-2,
     )
@@ -171,19 +171,19 @@ def trained(pico_files, pico_tokenizer, keeper, *, stop: int | None = None):
         [row],
         data,
         loop.Settings(evaluate_every=10, tokens=4096),
-        rig=rig,
+        adapted=adapted,
         fabric=pico.fabric(),
         seed=5,
         total=20,
-        keeper=keeper,
-        watch=pico.Watch(stop=stop),
+        checkpointer=checkpointer,
+        callback=pico.Callback(stop=stop),
         keep_every=0.0,
     )
     return found[0], counted
 
 
 def test_every_kind_gets_its_share_of_the_steps(pico_files, pico_tokenizer) -> None:
-    found, counted = trained(pico_files, pico_tokenizer, pico.Keeper())
+    found, counted = trained(pico_files, pico_tokenizer, pico.Checkpointer())
     assert counted == {"pair": 10, "tagging": 4, "mlm": 6}
     assert {name.split(".")[0] for name in found.metrics["history"][0]} == {"step", "loss", *KINDS}
 
@@ -195,12 +195,12 @@ def test_a_stopped_mixture_goes_on_where_it_was(
     """Heads whose turn had not come yet among them: the same tensors, history and shares as without
     a stop."""
     monkeypatch.setattr(loop, "time", pico.Clock)
-    want, _ = trained(pico_files, pico_tokenizer, pico.Keeper())
-    keeper, taken = pico.Keeper(), dict.fromkeys(KINDS, 0)
+    want, _ = trained(pico_files, pico_tokenizer, pico.Checkpointer())
+    checkpointer, taken = pico.Checkpointer(), dict.fromkeys(KINDS, 0)
     for stop in stops:
         with pytest.raises(pico.Stopped):
-            trained(pico_files, pico_tokenizer, keeper, stop=stop)
-    found, counted = trained(pico_files, pico_tokenizer, keeper)
+            trained(pico_files, pico_tokenizer, checkpointer, stop=stop)
+    found, counted = trained(pico_files, pico_tokenizer, checkpointer)
     kept = stops[-1] - 1  # the step that was stopped at was not kept
     for kind, turn in zip(KINDS, range(3), strict=True):
         taken[kind] = int((mixture.schedule(list(KINDS.values()), 20)[kept:] == turn).sum())

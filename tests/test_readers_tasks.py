@@ -152,14 +152,14 @@ def test_questions_without_an_answer(data_dir):
 def test_a_question_without_an_answer_trains_to_the_first_token(pico_tokenizer):
     from adapters_xitt.data.features import Lengths, encode
 
-    units = encode(
+    features = encode(
         "qa",
         [{"id": "1", "question": "who ?", "context": "the cat sat", "answers": []}],
         (),
         tokenizer=pico_tokenizer,
         lengths=Lengths(40, 8, 8),
     )
-    assert (units.columns["start"], units.columns["end"]) == ([0], [0])
+    assert (features.columns["start"], features.columns["end"]) == ([0], [0])
 
 
 def test_layouts_of_the_hubs_archives(data_dir, tmp_path):
@@ -432,7 +432,7 @@ def test_a_module_trained_on_open_labels_has_them_in_its_manifest(
         tmp_path / "store",
     )
     assert any("1 tags that training has not" in note for note in work.plan.notes)
-    labels = list(work.plan.material.task("ccg").labels)
+    labels = list(work.plan.inputs.task("ccg").labels)
     assert 2 < len(labels) and "SEEN" not in labels
     grid = runs.run(work, device="cpu", threads=1, log="none", keep_every=0.0)
     assert runs.exit_status(grid) == 0

@@ -12,8 +12,8 @@ import pico
 import pytest
 import torch
 
-from adapters_xitt.data import features
 from adapters_xitt.data.dataset import Override, Sources
+from adapters_xitt.data.features import Lengths, encode
 from adapters_xitt.evaluation import predict
 from adapters_xitt.evaluation.predict import Scored
 from adapters_xitt.kinds import decode, heads
@@ -119,39 +119,39 @@ def test_a_real_file_goes_all_the_way(name, data_dir, pico_files, pico_tokenizer
     if task.kind == "retrieval":  # golds count among the rows that are read
         rows = [{**row, "gold": at} for at, row in enumerate(rows)]
     assert rows
-    units = features.encode(
+    features = encode(
         task.kind,
         rows,
         task.labels,
         tokenizer=pico_tokenizer,
-        lengths=features.Lengths(pico_files.positions, 16, 12),
+        lengths=Lengths(pico_files.positions, 16, 12),
     )
-    assert max(units.lengths) <= pico_files.positions
-    rig = pico.rig(pico_files)
-    rig.mount("module", pico.CHOICES["seq_bn"], seed=1)
-    head = heads.build(task.kind, rig.encoder, len(task.labels), seed=1)
-    lowered = pico.lowered(rig, "module")
+    assert max(features.lengths) <= pico_files.positions
+    adapted = pico.adapted(pico_files)
+    adapted.mount("module", pico.CHOICES["seq_bn"], seed=1)
+    head = heads.build(task.kind, adapted.encoder, len(task.labels), seed=1)
+    setup = pico.setup(adapted, "module")
     if task.trains:
-        watch = pico.Watch()
+        callback = pico.Callback()
         before = {key: value.clone() for key, value in head.state_dict().items()}
-        data = Data(name, task, units, units, rows, batch_size=4, language=place.language)
-        row = loop.Row(name, name, lowered, rig.trainable("module"), {data.space: head}, 1e-2)
+        data = Data(name, task, features, features, rows, batch_size=4, language=place.language)
+        row = loop.Row(name, name, setup, adapted.trainable("module"), {data.space: head}, 1e-2)
         (trained,) = loop.train(
             [row],
             [data],
             loop.Settings(evaluate_every=1, warmup=0.0),
-            rig=rig,
+            adapted=adapted,
             fabric=pico.fabric(),
             seed=1,
             total=1,
-            keeper=pico.Keeper(),
-            watch=watch,
+            checkpointer=pico.Checkpointer(),
+            callback=callback,
         )
         assert trained.failed is None and any(
             not torch.equal(value, before[key]) for key, value in head.state_dict().items()
         )
-    said = pico.said(rig, [Scored(lowered, head)], units, task.kind)[0]
-    test = decode.Said(task, place.language, rows, units, said)
+    said = pico.said(adapted, [Scored(setup, head)], features, task.kind)[0]
+    test = decode.Said(task, place.language, rows, features, said)
     found = decode.decode(replace(test, fit=test) if task.fitted else test)
     assert (
         found.items

@@ -15,12 +15,12 @@ from test_run import outcome, xitt
 
 from adapters_xitt.cli import runs as desk
 from adapters_xitt.kinds import heads
-from adapters_xitt.model.adapted import Rig
+from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.modules.methods import fusion_of
 from adapters_xitt.study import memory_plan
 from adapters_xitt.study.runner import Runner
 from adapters_xitt.training import memory
-from adapters_xitt.training.memory import Means, account
+from adapters_xitt.training.memory import MemoryPlan, account
 
 RECIPE = """encoder: {encoder}
 data: {root}
@@ -67,19 +67,19 @@ def moments(trained: list[torch.Tensor]) -> int:
 @pytest.mark.parametrize("method", ["seq_bn", "lora"])
 def test_the_account_of_a_fusion_is_what_is_alive(method: str, pico_files) -> None:
     choice = CHOICES[method]
-    taken = account(pico_files, choice, Means(tokens=480), length=40, step_tokens=480, parts=3)
-    rig = pico.rig(pico_files)
+    taken = account(pico_files, choice, MemoryPlan(tokens=480), length=40, step_tokens=480, parts=3)
+    adapted = pico.adapted(pico_files)
     for part in "abc":
-        rig.mount(part, choice)
-    rig.mount("f", fusion_of(choice, 3), over=("a", "b", "c"))
-    head = heads.build("pair", rig.encoder, 3, seed=0)
-    trained = [*rig.trainable("f").values(), *head.parameters()]
+        adapted.mount(part, choice)
+    adapted.mount("f", fusion_of(choice, 3), over=("a", "b", "c"))
+    head = heads.build("pair", adapted.encoder, 3, seed=0)
+    trained = [*adapted.trainable("f").values(), *head.parameters()]
     assert taken.beside == sum(
-        value.nbytes for part in "abc" for value in rig.parameters(part).values()
+        value.nbytes for part in "abc" for value in adapted.parameters(part).values()
     )
     assert taken.module == taken.gradients == sum(parameter.nbytes for parameter in trained)
     assert taken.moments == moments(trained)
-    plain = account(pico_files, choice, Means(tokens=480), length=40, step_tokens=480)
+    plain = account(pico_files, choice, MemoryPlan(tokens=480), length=40, step_tokens=480)
     assert (taken.weights, taken.embeddings, plain.beside) == (plain.weights, plain.embeddings, 0)
     assert taken.fixed > plain.fixed, "its attention is kept for the backward pass"
 
@@ -96,12 +96,16 @@ def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
     room = max(sum(whole.scored_bytes(job).values()) for job in whole.score.values())
     held: dict[str, list[int]] = {"train": [], "score": []}
     patch, stage = pytest.MonkeyPatch(), ["train"]
-    mount, decide, score = Rig.mount, memory_plan.decide, Runner._score
+    mount, decide, score = AdaptedEncoder.mount, memory_plan.decide, Runner._score
 
-    def watched(rig: Rig, *words, **options) -> None:
-        mount(rig, *words, **options)
+    def watched(adapted: AdaptedEncoder, *words, **options) -> None:
+        mount(adapted, *words, **options)
         held[stage[0]].append(
-            sum(value.nbytes for name in rig.methods for value in rig.parameters(name).values())
+            sum(
+                value.nbytes
+                for name in adapted.methods
+                for value in adapted.parameters(name).values()
+            )
         )
 
     def scored(runner: Runner, *words) -> None:
@@ -114,7 +118,7 @@ def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
         xitt("run", recipe, "--store", folder / name, "--device", "cpu")
         return {stage: max(sizes) for stage, sizes in held.items()}
 
-    patch.setattr(Rig, "mount", watched)
+    patch.setattr(AdaptedEncoder, "mount", watched)
     patch.setattr(Runner, "_score", scored)
     wide = run("wide")
     patch.setattr(memory_plan, "decide", lambda *words: (replace(decide(*words)[0], room=room), []))
@@ -152,9 +156,10 @@ def test_the_numbers_are_the_same_however_much_is_mounted(runs) -> None:
 def test_memory_leaves_room_for_what_trains_side_by_side(runs, pico_files) -> None:
     recipe = runs["folder"] / "grid.yaml"
     budget = (
-        account(pico_files, CHOICES["seq_bn"], Means(tokens=4096), length=40, parts=3).total + 2**20
+        account(pico_files, CHOICES["seq_bn"], MemoryPlan(tokens=4096), length=40, parts=3).total
+        + 2**20
     )
     plan = desk.open_recipe(recipe, [f"memory={budget / 1000:.0f}KB"], runs["folder"] / "none").plan
-    room = plan.material.means.room
+    room = plan.inputs.means.room
     assert room is not None and 0 < room < budget
     assert any("modules side by side" in note for note in plan.notes)

@@ -457,16 +457,16 @@ def test_large_splits_are_tokenised_once(
     from adapters_xitt.study import recipe as recipes
 
     found = recipes.load(world.recipe(tmp_path / "grid.yaml", pico_dir, pico_world))
-    plain = inputs.Material(found, pico_world)
+    plain = inputs.Inputs(found, pico_world)
     monkeypatch.setattr(inputs, "CACHED", 1)
-    first = inputs.Material(found, pico_world, Store(tmp_path / "store"))
-    second = inputs.Material(found, pico_world, Store(tmp_path / "store"))
+    first = inputs.Inputs(found, pico_world, Store(tmp_path / "store"))
+    second = inputs.Inputs(found, pico_world, Store(tmp_path / "store"))
     for name in ("demo-nli", "demo-pos", "demo-qa", "demo-retrieval"):
-        wanted = plain.units(plain.test(name, "de"))
-        assert _same(first.units(first.test(name, "de")), wanted)
+        wanted = plain.features(plain.test(name, "de"))
+        assert _same(first.features(first.test(name, "de")), wanted)
         with monkeypatch.context() as patch:
             patch.setattr(features, "encode", None)  # a second tokenisation would call it
-            assert _same(second.units(second.test(name, "de")), wanted)
+            assert _same(second.features(second.test(name, "de")), wanted)
 
 
 def _same(one, two) -> bool:

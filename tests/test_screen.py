@@ -101,18 +101,20 @@ def test_no_more_than_all_of_it_is_done(kind: str, monkeypatch: pytest.MonkeyPat
 
     said: list[str] = []
     monkeypatch.setattr(progress, "EVERY", -1.0)
-    watch = progress.Lines(said.append) if kind == "lines" else progress.Bars(Console(quiet=True))
-    watch.begin("grid", 100)
+    callback = (
+        progress.Lines(said.append) if kind == "lines" else progress.Bars(Console(quiet=True))
+    )
+    callback.begin("grid", 100)
     for planned, read in ((40, 55), (60, 58)):
-        watch.stage("part", planned)
+        callback.stage("part", planned)
         for _ in range(read):
-            watch.tick(1)
+            callback.tick(1)
             if kind == "bars":
-                assert all(task.percentage <= 100 for task in watch.bars.tasks)
-        watch.stage_done()
+                assert all(task.percentage <= 100 for task in callback.bars.tasks)
+        callback.stage_done()
     if kind == "lines":
         shares = [int(line.partition("%")[0].split()[-1]) for line in said if "%" in line]
         assert max(shares) == 100 and len(shares) == 113
     else:
-        assert watch.bars.tasks[0].percentage == 100
-    watch.end()
+        assert callback.bars.tasks[0].percentage == 100
+    callback.end()

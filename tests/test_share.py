@@ -219,31 +219,33 @@ def test_each_library_alone_says_what_the_pushed_module_says(
     )
     logits, theirs = map(torch.tensor, json.loads(good(ran).splitlines()[-1]))
     context = compose.parse(serialization.read_manifest(store.module_folder(key)).context)
-    rig, words = (
-        pico.rig(pico_files),
+    adapted, words = (
+        pico.adapted(pico_files),
         {one: f"m{n}" for n, one in enumerate(compose.names(context))},
     )
     for one, word in words.items():
         module = store.load_module(one)
-        rig.mount(word, methods.recorded(module.manifest.method), tensors=module.part("encoder"))
+        adapted.mount(
+            word, methods.recorded(module.manifest.method), tensors=module.part("encoder")
+        )
     ids = torch.tensor([[0, 5, 9, 7, 2]])
     ours = pico.states(
-        rig,
-        pico.lowered(
-            rig, compose.show(compose.rename(context, lambda one: compose.Part(words[one])))
+        adapted,
+        pico.setup(
+            adapted, compose.show(compose.rename(context, lambda one: compose.Part(words[one])))
         ),
         ids,
         torch.ones_like(ids),
     ).flatten()
     assert pico.gap(theirs, ours) < 1e-5
     ((space, kept),) = store.load_module(key).manifest.heads.items()
-    head = heads.build(kept["kind"], rig.encoder, len(kept["labels"]), seed=0).eval()
+    head = heads.build(kept["kind"], adapted.encoder, len(kept["labels"]), seed=0).eval()
     head.load_state_dict(store.load_module(key).part(f"head.{space}"))
     with torch.no_grad():
         said = head(ours.view(1, 5, -1), {"mask": torch.ones_like(ids)}).flatten()
     assert pico.gap(logits, said) < 1e-5 and logits.std() > 1e-3
     assert f"in this order: {', '.join(kept['labels'])}" in snippet
-    plain = pico.states(rig, pico.lowered(rig, "none"), ids, torch.ones_like(ids)).flatten()
+    plain = pico.states(adapted, pico.setup(adapted, "none"), ids, torch.ones_like(ids)).flatten()
     assert pico.gap(theirs, plain) > 1e-3
 
 

@@ -100,8 +100,8 @@ def test_5_answers_are_found_by_characters_not_by_an_offset_of_special_tokens(
     files = pretrained.inspect(str(encoders_dir / "lab-xlmr"))
     rows = Sources(data_dir).test(tasks.task("xquad"), "de").rows
     lengths = Lengths(384, 128, 64)
-    units = encode("qa", rows, (), tokenizer=pretrained.load_tokenizer(files), lengths=lengths)
-    found = upper_bound.ceiling(tasks.task("xquad"), "de", rows, units, lengths)
+    features = encode("qa", rows, (), tokenizer=pretrained.load_tokenizer(files), lengths=lengths)
+    found = upper_bound.ceiling(tasks.task("xquad"), "de", rows, features, lengths)
     assert found.counts[upper_bound.BACK] > 0.9 * len(rows)
 
 
@@ -112,14 +112,14 @@ def test_6_long_sentences_have_a_tag_of_the_task_for_every_word(pico_tokenizer) 
     task = pico.TASKS["tagging"]
     (row,) = pico.rows("tagging", 1, seed=3)
     row = {**row, "words": row["words"] * 40, "tags": row["tags"] * 40}
-    units = encode("tagging", [row], task.labels, tokenizer=pico_tokenizer, lengths=Lengths(24))
-    assert len(units) > 1
+    features = encode("tagging", [row], task.labels, tokenizer=pico_tokenizer, lengths=Lengths(24))
+    assert len(features) > 1
     draw = np.random.default_rng(1)
     said = [
         draw.random((sum(word >= 0 for word in words), len(task.labels)))
-        for words in units.columns["word"]
+        for words in features.columns["word"]
     ]
-    (item,) = decode.decode(decode.Said(task, "en", [row], units, said)).items
+    (item,) = decode.decode(decode.Said(task, "en", [row], features, said)).items
     assert len(item["tags"]) == len(row["words"]) and set(item["tags"]) <= set(task.labels)
 
 

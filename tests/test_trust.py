@@ -725,12 +725,12 @@ def test_a_module_that_does_not_fit_is_refused_where_it_is_mounted(
 
     made = module()
     lying = replace(made.manifest, **{"encoder": pico_files.fingerprint, **changes})
-    there = session.Bench(pico_files, pico.fabric())
-    assert there.rig.methods == {}  # built outside the bounds
+    there = session.ModelSession(pico_files, pico.fabric())
+    assert there.adapted.methods == {}  # built outside the bounds
     refused(
         lambda: there.put(serialization.Module(lying, made.tensors), recorded(lying.method)), words
     )
-    assert there.rig.methods == {}
+    assert there.adapted.methods == {}
 
 
 # -- encoders --------------------------------------------------------------------------------------

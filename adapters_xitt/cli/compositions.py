@@ -276,7 +276,7 @@ def train(
             base = planner.made(work.plan, found.composition, options.seed, target=None)
             job = _on_top(work, base, target, options)
             composition = job.context
-        work.plan.lowered(composition)
+        work.plan.setup(composition)
     make(work, composition, options)
     if name:
         where.give_name(name, job.key, tell=say)
@@ -291,7 +291,7 @@ def _by_name(work: Work, composition: Composition) -> Composition:
 
 def _on_top(work: Work, base: Composition, target: Any, options: Options) -> TrainJob:
     """The job of a target's module above or beside an expression."""
-    work.plan.lowered(base)
+    work.plan.setup(base)
     tops = [work.plan.train[key] for key in compose.heads(base)]
     choice, rate = (
         method_of(options.method)
@@ -307,9 +307,9 @@ def _on_top(work: Work, base: Composition, target: Any, options: Options) -> Tra
         options.seed,
         mode=mode,
         base=base if compose.names(base) else None,
-        title=(f"{compose.show(_by_name(work, base))} → {target.name} ({mode})"),
+        title=f"{compose.show(_by_name(work, base))} → {target.name} ({mode})",
     )
-    work.plan.lowered(job.context)
+    work.plan.setup(job.context)
     return job
 
 
@@ -424,7 +424,7 @@ def _measured(work: Work, node: Merge) -> tuple[dict[str, float], dict[str, floa
         record = work.store.manifest(job.key).merge
         return record["errors"], record.get("lost", {})
     modules = {key: work.store.load_module(key) for key in compose.names(node)}
-    files = work.plan.material.files
+    files = work.plan.inputs.files
     made = merging.make(
         node,
         {
@@ -444,42 +444,40 @@ def _forms(work: Work, found: Found, options: Options) -> Iterator[str]:
         own = next(iter(swaps.values()))
         composition = compose.rename(composition, lambda key: Part(own.get(key, key)))
         yield f"{compose.LANG}: a module each for {' '.join(swaps)}"
-    lowered = work.plan.lowered(composition)
+    setup = work.plan.setup(composition)
     names = {key: found.called(Part(key)) for key in compose.names(composition)}
     names |= {
         key: found.called(work.plan.train[key].merged)
         for key in names
         if work.plan.train[key].merged
     }
-    if lowered.full:
-        yield f"the encoder that {names[lowered.full]} fine-tuned"
-    if lowered.bottlenecks:
+    if setup.full:
+        yield f"the encoder that {names[setup.full]} fine-tuned"
+    if setup.bottlenecks:
         stack = ", ".join(
             (
                 names[one]
                 if isinstance(one, str)
                 else (
                     f"Fuse({', '.join(names[part] for part in one)}) weighted by"
-                    f" {names[lowered.fusion]}"
+                    f" {names[setup.fusion]}"
                 )
             )
-            for one in lowered.bottlenecks
+            for one in setup.bottlenecks
         )
         yield f"adapters: Stack({stack}), bottom first"
-    if lowered.updates:
-        weights = lowered.weights or (1.0,) * len(lowered.updates)
+    if setup.updates:
+        weights = setup.weights or (1.0,) * len(setup.updates)
         terms = " + ".join(
             f"{weight:g}·ΔW[{names[key]}]"
-            for weight, key in zip(weights, lowered.updates, strict=True)
+            for weight, key in zip(weights, setup.updates, strict=True)
         )
         by = (
-            f", weighted by {names[lowered.fusion]}"
-            if lowered.fusion and not lowered.bottlenecks
-            else ""
+            f", weighted by {names[setup.fusion]}" if setup.fusion and not setup.bottlenecks else ""
         )
         yield f"peft: W + {terms}{by}"
     yield (
-        f"frozen trunk: layers 0 to {lowered.depth} of {work.plan.material.files.layers} run once"
+        f"frozen trunk: layers 0 to {setup.depth} of {work.plan.inputs.files.layers} run once"
         " for all"
     )
 
@@ -513,7 +511,7 @@ def _head(work: Work, key: str, space: str) -> str:
 
 
 def _sizes(work: Work, found: Found) -> Iterator[str]:
-    files = work.plan.material.files
+    files = work.plan.inputs.files
     parts = {
         key: work.plan.module_parameters(work.plan.train[key])
         for key in compose.names(found.composition)

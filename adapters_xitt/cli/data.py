@@ -191,7 +191,7 @@ def print_mirrors() -> None:
     table = Table(title="on the hub", title_justify="left")
     for column in ("task", "splits", "repositories", "note"):
         table.add_column(column)
-    for name, row in hub_datasets.MIRRORS.items():
+    for name, row in hub_datasets.HUB_DATASETS.items():
         repos = _distinct(part.repo for parts in row.splits.values() for part in parts)
         table.add_row(name, " ".join(row.splits), "\n".join(repos), row.note)
     for name, why in hub_datasets.ELSEWHERE.items():

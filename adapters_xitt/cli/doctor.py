@@ -121,7 +121,7 @@ def _rig() -> tuple:
     import torch
 
     from adapters_xitt.model import encoder
-    from adapters_xitt.model.adapted import Rig
+    from adapters_xitt.model.adapted import AdaptedEncoder
     from adapters_xitt.model.pretrained import EncoderFiles
     from adapters_xitt.modules.methods import choose
 
@@ -136,35 +136,37 @@ def _rig() -> tuple:
         pad_token_id=1,
         type_vocab_size=1,
     )
-    rig = Rig(encoder.random(EncoderFiles(Path(), "random", "", shape, 0)))
+    adapted = AdaptedEncoder(encoder.random(EncoderFiles(Path(), "random", "", shape, 0)))
     for seed, (name, method) in enumerate(
         (("ba", "seq_bn"), ("bb", "seq_bn"), ("ua", "lora"), ("ub", "lora"))
     ):
-        rig.mount(name, choose(method, {"reduction": 4} if method == "seq_bn" else {}), seed=seed)
-        for parameter in rig.parameters(name).values():
+        adapted.mount(
+            name, choose(method, {"reduction": 4} if method == "seq_bn" else {}), seed=seed
+        )
+        for parameter in adapted.parameters(name).values():
             torch.nn.init.normal_(parameter, std=0.2)
     ids = torch.randint(5, 50, (4, 12))
-    return rig, ids, torch.ones_like(ids)
+    return adapted, ids, torch.ones_like(ids)
 
 
-def _say(rig, ids, mask, text):
+def _say(adapted, ids, mask, text):
     import torch
 
-    from adapters_xitt.model.setup import lower
+    from adapters_xitt.model.setup import resolve
     from adapters_xitt.modules import composition
 
-    rig.activate(lower(composition.parse(text), rig.methods, 3))
+    adapted.activate(resolve(composition.parse(text), adapted.methods, 3))
     with torch.no_grad():
-        return rig.encoder.run(rig.encoder.embed(ids), mask, 0, 3)
+        return adapted.encoder.run(adapted.encoder.embed(ids), mask, 0, 3)
 
 
-def _theirs(rig, ids, mask, setup):
+def _theirs(adapted, ids, mask, setup):
     """What adapters' own model computes."""
     import torch
 
-    rig.encoder.model.set_active_adapters(setup)
+    adapted.encoder.model.set_active_adapters(setup)
     with torch.no_grad():
-        return rig.encoder.model(ids, attention_mask=mask).last_hidden_state
+        return adapted.encoder.model(ids, attention_mask=mask).last_hidden_state
 
 
 def _off(one, other) -> float:
@@ -174,8 +176,11 @@ def _off(one, other) -> float:
 def _stack() -> tuple[float, float]:
     from adapters.composition import Stack
 
-    rig, ids, mask = _rig()
-    return _off(_say(rig, ids, mask, "ba > bb"), _theirs(rig, ids, mask, Stack("ba", "bb"))), CLOSE
+    adapted, ids, mask = _rig()
+    return (
+        _off(_say(adapted, ids, mask, "ba > bb"), _theirs(adapted, ids, mask, Stack("ba", "bb"))),
+        CLOSE,
+    )
 
 
 def _fuse() -> tuple[float, float]:
@@ -183,52 +188,55 @@ def _fuse() -> tuple[float, float]:
 
     from adapters_xitt.modules.methods import fusion_of
 
-    rig, ids, mask = _rig()
-    rig.mount("f", fusion_of(rig.methods["ba"], 2), over=("ba", "bb"), seed=9)
-    ours = _say(rig, ids, mask, "f(ba, bb)")
-    return _off(ours, _theirs(rig, ids, mask, Fuse("ba", "bb", name="f"))), CLOSE
+    adapted, ids, mask = _rig()
+    adapted.mount("f", fusion_of(adapted.methods["ba"], 2), over=("ba", "bb"), seed=9)
+    ours = _say(adapted, ids, mask, "f(ba, bb)")
+    return _off(ours, _theirs(adapted, ids, mask, Fuse("ba", "bb", name="f"))), CLOSE
 
 
 def _weights() -> tuple[float, float]:
     """Learned weights over updates start where the last one is alone."""
     from adapters_xitt.modules.methods import fusion_of
 
-    rig, ids, mask = _rig()
-    rig.mount("w", fusion_of(rig.methods["ua"], 2), over=("ua", "ub"), seed=9)
-    return _off(_say(rig, ids, mask, "w(ua, ub)"), _say(rig, ids, mask, "ub")), CLOSE
+    adapted, ids, mask = _rig()
+    adapted.mount("w", fusion_of(adapted.methods["ua"], 2), over=("ua", "ub"), seed=9)
+    return _off(_say(adapted, ids, mask, "w(ua, ub)"), _say(adapted, ids, mask, "ub")), CLOSE
 
 
 def _sum() -> tuple[float, float]:
     """Against the updates written into the weights by hand: W + B·A, alpha = rank."""
-    rig, ids, mask = _rig()
-    ours = _say(rig, ids, mask, "ua + ub")
-    named = dict(rig.encoder.model.named_parameters())
+    adapted, ids, mask = _rig()
+    ours = _say(adapted, ids, mask, "ua + ub")
+    named = dict(adapted.encoder.model.named_parameters())
     for name in ("ua", "ub"):
-        for place, update in rig.parameters(name).items():
+        for place, update in adapted.parameters(name).items():
             if "lora_A" in place:
-                up = rig.parameters(name)[place.replace("lora_A", "lora_B")]
+                up = adapted.parameters(name)[place.replace("lora_A", "lora_B")]
                 named[place.replace("lora_A.weight", "base_layer.weight")].data += (
                     up.data @ update.data
                 )
-    return _off(ours, _say(rig, ids, mask, "none")), CLOSE * 10
+    return _off(ours, _say(adapted, ids, mask, "none")), CLOSE * 10
 
 
 def _commutes() -> tuple[float, float]:
-    rig, ids, mask = _rig()
-    return _off(_say(rig, ids, mask, "ua + ub"), _say(rig, ids, mask, "ub + ua")), CLOSE * 10
+    adapted, ids, mask = _rig()
+    return (
+        _off(_say(adapted, ids, mask, "ua + ub"), _say(adapted, ids, mask, "ub + ua")),
+        CLOSE * 10,
+    )
 
 
 def _trunk() -> tuple[float, float]:
-    from adapters_xitt.model.setup import Lowered
+    from adapters_xitt.model.setup import AdapterSetup
     from adapters_xitt.modules.methods import choose
 
-    rig, ids, mask = _rig()
-    rig.mount("high", choose("seq_bn", {"reduction": 4, "leave_out": [0, 1]}), seed=9)
-    whole = _say(rig, ids, mask, "high")
-    rig.activate(Lowered((), (), None, 2))
-    trunk = rig.encoder.run(rig.encoder.embed(ids), mask, 0, 2)
-    rig.activate(Lowered(("high",), (), None, 2))
-    return _off(whole, rig.encoder.run(trunk, mask, 2, 3)), EXACT
+    adapted, ids, mask = _rig()
+    adapted.mount("high", choose("seq_bn", {"reduction": 4, "leave_out": [0, 1]}), seed=9)
+    whole = _say(adapted, ids, mask, "high")
+    adapted.activate(AdapterSetup((), (), None, 2))
+    trunk = adapted.encoder.run(adapted.encoder.embed(ids), mask, 0, 2)
+    adapted.activate(AdapterSetup(("high",), (), None, 2))
+    return _off(whole, adapted.encoder.run(trunk, mask, 2, 3)), EXACT
 
 
 def _frozen() -> tuple[float, float]:
@@ -236,21 +244,21 @@ def _frozen() -> tuple[float, float]:
     others."""
     import torch
 
-    rig, ids, mask = _rig()
-    before = {name: value.clone() for name, value in rig.encoder.weights().items()}
-    trained = rig.parameters("bb").values()
+    adapted, ids, mask = _rig()
+    before = {name: value.clone() for name, value in adapted.encoder.weights().items()}
+    trained = adapted.parameters("bb").values()
     for parameter in trained:
         parameter.requires_grad_(True)
-    from adapters_xitt.model.setup import Lowered
+    from adapters_xitt.model.setup import AdapterSetup
 
-    rig.activate(Lowered(("ba", "bb"), (), None, 0))
-    rig.encoder.run(rig.encoder.embed(ids), mask, 0, 3).square().mean().backward()
+    adapted.activate(AdapterSetup(("ba", "bb"), (), None, 0))
+    adapted.encoder.run(adapted.encoder.embed(ids), mask, 0, 3).square().mean().backward()
     torch.optim.AdamW(trained, lr=0.1).step()
-    strays = sum(parameter.grad is not None for parameter in rig.encoder.model.parameters()) - len(
-        trained
-    )
+    strays = sum(
+        parameter.grad is not None for parameter in adapted.encoder.model.parameters()
+    ) - len(trained)
     changed = sum(
-        not torch.equal(before[name], value) for name, value in rig.encoder.weights().items()
+        not torch.equal(before[name], value) for name, value in adapted.encoder.weights().items()
     )
     return float(abs(strays) + changed), EXACT
 

@@ -16,7 +16,7 @@ from rich.tree import Tree
 
 from adapters_xitt import tasks
 from adapters_xitt.cli import inspect
-from adapters_xitt.data.hub_datasets import MIRRORS
+from adapters_xitt.data.hub_datasets import HUB_DATASETS
 from adapters_xitt.errors import DataError, XittError
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.modules import composition, serialization
@@ -27,7 +27,7 @@ from adapters_xitt.study.store import Store, default_root
 if TYPE_CHECKING:
     from adapters_xitt.cli.compositions import Explained
     from adapters_xitt.report import submission
-    from adapters_xitt.study.inputs import Material
+    from adapters_xitt.study.inputs import Inputs
 
 
 def print_tasks(*, markdown: bool) -> None:
@@ -60,8 +60,8 @@ def tasks_table() -> str:
         if row.demo:
             continue
         hub = (
-            [part.repo for parts in MIRRORS[row.name].splits.values() for part in parts]
-            if row.name in MIRRORS
+            [part.repo for parts in HUB_DATASETS[row.name].splits.values() for part in parts]
+            if row.name in HUB_DATASETS
             else []
         )
         told = predict.convention(row, 24)
@@ -92,9 +92,9 @@ def print_ceiling(name: str, *, encoder: str | None, data: str | None, store: Pa
     row, out = tasks.task(name), console()
     if row.kind != "qa":
         raise XittError(f"--ceiling is of question answering; {name} is of kind {row.kind}")
-    material = _material(name, encoder=encoder, data=data, store=store)
+    inputs = _material(name, encoder=encoder, data=data, store=store)
     table = Table(
-        title=f"{name}: gold spans, encoded by {material.files.name} and decoded again",
+        title=f"{name}: gold spans, encoded by {inputs.files.name} and decoded again",
         title_justify="left",
     )
     for column in ("language", "questions", *upper_bound.REASONS, "exact match", "F1"):
@@ -102,12 +102,12 @@ def print_ceiling(name: str, *, encoder: str | None, data: str | None, store: Pa
     missing = []
     for language in row.known:
         try:
-            rows = material.test(name, language)
+            rows = inputs.test(name, language)
         except DataError as error:
             missing.append(str(error))
             continue
         found = upper_bound.ceiling(
-            row, language, rows.rows, material.units(rows), material.lengths(name)
+            row, language, rows.rows, inputs.features(rows), inputs.lengths(name)
         )
         table.add_row(
             language,
@@ -160,7 +160,7 @@ def print_task(name: str, *, encoder: str | None, data: str | None, store: Path 
     _print_example(out, _material(name, encoder=encoder, data=data, store=store), row)
 
 
-def _material(name: str, *, encoder: str | None, data: str | None, store: Path | None) -> Material:
+def _material(name: str, *, encoder: str | None, data: str | None, store: Path | None) -> Inputs:
     """What a recipe of one target would read."""
     from adapters_xitt.cli import runs as desk
 
@@ -171,9 +171,7 @@ def _material(name: str, *, encoder: str | None, data: str | None, store: Path |
         "intermediates": [],
         "targets": [name],
     }
-    return desk.empty(
-        desk.recipe_of(values, (), data), Store(store or default_root())
-    ).plan.material
+    return desk.empty(desk.recipe_of(values, (), data), Store(store or default_root())).plan.inputs
 
 
 def _codes(row: tasks.Task, codes: Sequence[str]) -> str:
@@ -184,17 +182,17 @@ def _codes(row: tasks.Task, codes: Sequence[str]) -> str:
     )
 
 
-def _print_example(out: Console, material: Material, row: tasks.Task) -> None:
+def _print_example(out: Console, inputs: Inputs, row: tasks.Task) -> None:
     language = "en" if "en" in row.languages else row.languages[0]
-    rows = material.test(row.name, language)
-    units = material.units(rows)
+    rows = inputs.test(row.name, language)
+    features = inputs.features(rows)
     out.print(
         f"\nThe first of {len(rows.rows):,} {rows.split} examples in {language}, from {rows.file}:"
     )
     out.print_json(json.dumps(rows.rows[0], ensure_ascii=False))
     out.print("as the encoder sees it:")
-    first = units.columns["ids"][units.of_examples()[0][0]]
-    out.print(" ".join(material.tokenizer.convert_ids_to_tokens(first)), highlight=False)
+    first = features.columns["ids"][features.of_examples()[0][0]]
+    out.print(" ".join(inputs.tokenizer.convert_ids_to_tokens(first)), highlight=False)
 
 
 def print_manifest(manifest: serialization.Manifest, *, name: str | None = None) -> None:
@@ -209,7 +207,7 @@ def print_expression(told: Explained) -> None:
     out = console()
     out.print(_tree(told, told.composition, Tree(told.found.text)))
     table = Table(show_header=False)
-    files = told.work.plan.material.files
+    files = told.work.plan.inputs.files
     facts = {
         "encoder": (
             f"{files.name} ({files.fingerprint[:12]}), {files.layers} layers of {files.width}"

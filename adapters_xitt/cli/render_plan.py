@@ -26,7 +26,7 @@ def print_plan(work: Work, *, details: bool = False) -> None:
     _print_summary(out, work)
     for status in STATUSES:
         _print_reasons(out, plan, status, details)
-    for note in [*plan.notes, *plan.material.truncated()]:
+    for note in [*plan.notes, *plan.inputs.truncated()]:
         out.print(f"Note: {note}", highlight=False)
     if plan.train:
         out.print(_training(work))
@@ -38,7 +38,7 @@ def print_plan(work: Work, *, details: bool = False) -> None:
 
 
 def _print_summary(out: Console, work: Work) -> None:
-    plan, store, files = work.plan, work.store, work.plan.material.files
+    plan, store, files = work.plan, work.store, work.plan.inputs.files
     recipe = plan.recipe
     modules, cells = plan.missing(store.has_module, store.has_result)
     size = 4 * sum(map(plan.module_parameters, modules))
@@ -129,7 +129,7 @@ def _training(work: Work) -> Table:
             groups.setdefault((cohort.mixture.name, job.method.name), []).append(job)
     for (name, method), jobs in groups.items():
         examples = {
-            sum(data.train.examples for data in plan.material.data(job.mixture)) for job in jobs
+            sum(data.train.examples for data in plan.inputs.data(job.mixture)) for job in jobs
         }
         todo = [job for job in jobs if not store.has_module(job.key)]
         table.add_row(
@@ -152,9 +152,9 @@ def _range(numbers: Iterable[int]) -> str:
 
 def _short(number: int) -> str:
     """A number in five signs or so, which a narrow terminal has room for."""
-    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if number >= 10 * size or (number >= size and unit != "k"):
-            return f"{number / size:.3g}{unit}"
+    for size, feature in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= 10 * size or (number >= size and feature != "k"):
+            return f"{number / size:.3g}{feature}"
     return f"{number:,}"
 
 
@@ -169,7 +169,7 @@ def _scoring(work: Work) -> Table:
     for name in plan.recipe.targets:
         jobs = [job for job in plan.score.values() if job.task.name == name]
         languages = plan.recipe.tested(tasks.task(name))
-        examples = sum(len(plan.material.test(name, language).rows) for language in languages)
+        examples = sum(len(plan.inputs.test(name, language).rows) for language in languages)
         table.add_row(
             name,
             str(len(languages)),
@@ -190,7 +190,7 @@ def _modules(work: Work) -> Table:
         "modules", ("task", "module", "store"), ("seed", "examples", "steps", "tokens", "trained")
     )
     for cohort in plan.train_cohorts():
-        examples = sum(data.train.examples for data in plan.material.data(cohort.mixture))
+        examples = sum(data.train.examples for data in plan.inputs.data(cohort.mixture))
         for job in cohort.jobs:
             table.add_row(
                 cohort.mixture.name,

@@ -27,7 +27,7 @@ from adapters_xitt.report import submission
 from adapters_xitt.sharing import bundle
 from adapters_xitt.study import planner, preflight, recipe, runs, stored_modules
 from adapters_xitt.study.grid import read_grid
-from adapters_xitt.study.inputs import Material, data_root
+from adapters_xitt.study.inputs import Inputs, data_root
 from adapters_xitt.study.jobs import Plan
 from adapters_xitt.study.results import BLOCKED, DONE, FAILED, NOT_APPLICABLE, versions
 from adapters_xitt.study.runner import Runner
@@ -49,10 +49,10 @@ def open_recipe(
     encoder and its data. Without `weights` an encoder that lacks them is planned with, against an
     empty store."""
     draft, where = recipe.read(path, overrides), Store(store or default_root())
-    material = None
+    inputs = None
     if draft.recipe is not None and not (draft.problems.found and draft.recipe.data.root == "demo"):
-        material = Material(draft.recipe, data_root(draft.recipe, where), where, weights=weights)
-        preflight.check(material, draft.problems, doubtful=draft.doubtful)
+        inputs = Inputs(draft.recipe, data_root(draft.recipe, where), where, weights=weights)
+        preflight.check(inputs, draft.problems, doubtful=draft.doubtful)
     if draft.recipe is not None and not draft.doubtful:
         try:
             recipe.check_overrides(draft.recipe, overrides, recipe.Reads.grid(draft.recipe))
@@ -60,10 +60,8 @@ def open_recipe(
             for line in str(error).splitlines()[1:]:
                 draft.problems.add(f"command line, {line.strip()}")
     draft.problems.raise_if_any()
-    assert draft.recipe is not None and material is not None
-    return Work(
-        planner.make(draft.recipe, material, resolve=bundle.resolver(where, tell=say)), where
-    )
+    assert draft.recipe is not None and inputs is not None
+    return Work(planner.make(draft.recipe, inputs, resolve=bundle.resolver(where, tell=say)), where)
 
 
 @contextmanager
@@ -157,9 +155,9 @@ def runner_of(
     """What runs a plan, on a device, with its progress on the terminal."""
     if threads:
         torch.set_num_threads(threads)
-    watch = progress.Bars(console(stderr=True)) if sys.stderr.isatty() else progress.Lines(say)
-    fabric = make_fabric(device, work.plan.material.means.base)
-    return Runner(work.plan, work.store, fabric, watch=watch, log=log, keep_every=keep_every)
+    callback = progress.Bars(console(stderr=True)) if sys.stderr.isatty() else progress.Lines(say)
+    fabric = make_fabric(device, work.plan.inputs.means.base)
+    return Runner(work.plan, work.store, fabric, callback=callback, log=log, keep_every=keep_every)
 
 
 def failures(grid: dict[str, Any]) -> list[str]:
@@ -289,7 +287,7 @@ def recipe_of(
 
 def empty(found: recipe.Recipe, where: Store) -> Work:
     """A plan without jobs."""
-    return Work(Plan(found, Material(found, data_root(found, where), where)), where)
+    return Work(Plan(found, Inputs(found, data_root(found, where), where)), where)
 
 
 def encoder_of(manifest: serialization.Manifest | None, given: str | None) -> str:

@@ -72,7 +72,7 @@ def vocabulary(tokenizer: Any) -> Vocabulary:
 
 
 @dataclass(frozen=True)
-class Units:
+class Features:
     """Encoded rows: one entry per unit in every column. `weight` is what a unit counts in the
     loss's denominator, `lost` how much the caps cut off from it: of tagging the words that fit no
     window, else 1 where anything is cut.
@@ -96,8 +96,8 @@ class Units:
     def of_examples(self) -> list[list[int]]:
         """The units of every example."""
         found: list[list[int]] = [[] for _ in range(self.examples)]
-        for unit, example in enumerate(self.columns["example"]):
-            found[example].append(unit)
+        for feature, example in enumerate(self.columns["example"]):
+            found[example].append(feature)
         return found
 
     def bundles(self) -> NDArray[np.int64]:
@@ -117,11 +117,11 @@ def encode(
     tokenizer: Any,
     lengths: Lengths,
     reading: Convention | None = None,
-) -> Units:
+) -> Features:
     """The units of `rows`; `tokenizer` is a fast tokenizer of the XLM-R layout, `reading` the
     convention they are read by, None for the default of their kind."""
     reading = reading or CONVENTIONS.get(kind, (PLAIN,))[0]
-    return Units(
+    return Features(
         ENCODERS[kind](rows, labels, tokenizer, lengths, reading),
         len(rows),
         vocabulary(tokenizer) if kind == "mlm" else None,
@@ -292,20 +292,22 @@ def _most_context(offsets: list[list[tuple[int, int]]], examples: list[int]) -> 
     greatest."""
     best: dict[tuple[int, int], tuple[float, int]] = {}
     places: list[dict[int, int]] = []
-    for unit, spans in enumerate(offsets):
+    for feature, spans in enumerate(offsets):
         inside = [at for at, (left, _) in enumerate(spans) if left >= 0]
         places.append({at: spans[at][0] for at in inside})
         for rank, at in enumerate(inside):
             score = min(rank, len(inside) - 1 - rank) + 0.01 * len(inside)
-            token = (examples[unit], spans[at][0])
+            token = (examples[feature], spans[at][0])
             if token not in best or score > best[token][0]:
-                best[token] = (score, unit)
+                best[token] = (score, feature)
     return [
         [
-            int(at in places[unit] and best[examples[unit], places[unit][at]][1] == unit)
+            int(
+                at in places[feature] and best[examples[feature], places[feature][at]][1] == feature
+            )
             for at in range(len(spans))
         ]
-        for unit, spans in enumerate(offsets)
+        for feature, spans in enumerate(offsets)
     ]
 
 
@@ -367,8 +369,8 @@ def _ranking(
             for at in chosen
         ]
         encoded = tokenizer(texts, truncation=True, max_length=cap) if texts else {"input_ids": []}
-        for at, unit, cut in zip(chosen, encoded["input_ids"], _cut(encoded, cap), strict=True):
-            ids[at], lost[at] = unit, cut
+        for at, feature, cut in zip(chosen, encoded["input_ids"], _cut(encoded, cap), strict=True):
+            ids[at], lost[at] = feature, cut
     return {"ids": ids, "example": list(range(len(rows))), "weight": [1] * len(rows), "lost": lost}
 
 
@@ -399,7 +401,7 @@ def _choice(
             choice = whole[:room]
             kept = prompt[max(len(prompt) + len(choice) - room, 0) :]
             lost = int(len(kept) + len(choice) < len(prompt) + len(whole))
-            unit = (
+            feature = (
                 [start, *kept, end, end, *choice, end],
                 example,
                 int(at == 0),
@@ -407,7 +409,7 @@ def _choice(
                 at,
                 IGNORE if row["label"] is None else row["label"],
             )
-            for name, value in zip(columns, unit, strict=True):
+            for name, value in zip(columns, feature, strict=True):
                 columns[name].append(value)
     return columns
 
@@ -475,7 +477,7 @@ def epoch_batches(
 
 def micro_batches(
     lengths: NDArray[np.int64],
-    units: Sequence[int],
+    features: Sequence[int],
     tokens: int,
     *,
     bundles: NDArray[np.int64] | None = None,
@@ -484,9 +486,13 @@ def micro_batches(
     included (a single unit may, or bundle: `Units.bundles`). Longest first: where memory is short,
     it is short at once."""
     together: dict[int, list[int]] = {}
-    for unit in sorted(units):
-        together.setdefault(unit if bundles is None else int(bundles[unit]), []).append(unit)
-    longest = {name: max(lengths[unit] for unit in bundle) for name, bundle in together.items()}
+    for feature in sorted(features):
+        together.setdefault(feature if bundles is None else int(bundles[feature]), []).append(
+            feature
+        )
+    longest = {
+        name: max(lengths[feature] for feature in bundle) for name, bundle in together.items()
+    }
     found: list[list[int]] = []
     width = 0
     for name in sorted(together, key=lambda name: (-longest[name], together[name][0])):
@@ -499,7 +505,7 @@ def micro_batches(
 
 
 def collate(
-    units: Units, chosen: Sequence[int], *, pad: int, seed: int | None = None
+    features: Features, chosen: Sequence[int], *, pad: int, seed: int | None = None
 ) -> dict[str, NDArray]:
     """The chosen units as arrays, [units] or [units, longest]; `mask` is 1 where there is a token.
 
@@ -507,12 +513,12 @@ def collate(
     is the drawing of every evaluation."""
     # Decoding reads offsets, which count characters, from the units; what is lost no model reads.
     columns = {
-        name: [column[unit] for unit in chosen]
-        for name, column in units.columns.items()
+        name: [column[feature] for feature in chosen]
+        for name, column in features.columns.items()
         if name not in ("offsets", "lost")
     }
-    if units.vocabulary is not None:
-        drawn = [masked(ids, units.vocabulary, seed=seed) for ids in columns["ids"]]
+    if features.vocabulary is not None:
+        drawn = [masked(ids, features.vocabulary, seed=seed) for ids in columns["ids"]]
         columns["ids"], columns["labels"] = (
             [ids for ids, _ in drawn],
             [labels for _, labels in drawn],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapters_xitt.data.features import Units
+from adapters_xitt.data.features import Features
 
 END = "items lost their end"
 LOST = {
@@ -16,16 +16,20 @@ LOST = {
 UNREACHABLE = "first answers that no window holds whole"
 
 
-def losses(kind: str, rows: Sequence[Mapping[str, Any]], units: Units) -> dict[str, int]:
+def losses(kind: str, rows: Sequence[Mapping[str, Any]], features: Features) -> dict[str, int]:
     """What encoding `rows` into `units` cut off: what it is → how many; empty where everything is
     read."""
-    lost = units.columns["lost"]
-    examples = {example for example, cut in zip(units.columns["example"], lost, strict=True) if cut}
+    lost = features.columns["lost"]
+    examples = {
+        example for example, cut in zip(features.columns["example"], lost, strict=True) if cut
+    }
     found = {LOST.get(kind, END): sum(lost) if kind == "tagging" else len(examples)}
     if kind == "qa":
         reached = {
             example
-            for example, end in zip(units.columns["example"], units.columns["end"], strict=True)
+            for example, end in zip(
+                features.columns["example"], features.columns["end"], strict=True
+            )
             if end
         }
         found[UNREACHABLE] = sum(

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from adapters_xitt import stopping
-from adapters_xitt.data.features import Units, collate, micro_batches
+from adapters_xitt.data.features import Features, collate, micro_batches
 from adapters_xitt.kinds.heads import HEADS
-from adapters_xitt.model.adapted import Rig
-from adapters_xitt.model.setup import Lowered
+from adapters_xitt.model.adapted import AdaptedEncoder
+from adapters_xitt.model.setup import AdapterSetup
 from adapters_xitt.tasks import Task
 
 
@@ -55,7 +55,7 @@ class Scored:
     """One composition of a cohort and the head above it; `attention` collects what a fusion attends
     to."""
 
-    lowered: Lowered
+    setup: AdapterSetup
     head: nn.Module
     attention: Attention | None = None
 
@@ -102,14 +102,14 @@ def convention(
 def trunk_depth(rows: Sequence[Scored], stop: int) -> int:
     """Layers that all compositions share; a fully fine-tuned encoder shares none, its embeddings
     included."""
-    return min([stop, *(row.lowered.depth for row in rows)])
+    return min([stop, *(row.setup.depth for row in rows)])
 
 
 @torch.no_grad()
 def say(
-    rig: Rig,
+    adapted: AdaptedEncoder,
     rows: Sequence[Scored],
-    units: Units,
+    features: Features,
     kind: str,
     *,
     fabric: Fabric,
@@ -122,25 +122,30 @@ def say(
 
     `stop` is the depth that is read, `tick` is told the tokens of every batch, once for each
     row."""
-    found: list[list[Any]] = [[None] * len(units) for _ in rows]
+    found: list[list[Any]] = [[None] * len(features) for _ in rows]
     for row in rows:
         row.head.eval()
-    shared = [row for row in rows if not row.lowered.full]
+    shared = [row for row in rows if not row.setup.full]
     below = trunk_depth(shared, stop)
-    for chosen in micro_batches(units.lengths, range(len(units)), tokens, bundles=units.bundles()):
-        arrays = collate(units, chosen, pad=rig.encoder.files.config["pad_token_id"])
+    for chosen in micro_batches(
+        features.lengths, range(len(features)), tokens, bundles=features.bundles()
+    ):
+        arrays = collate(features, chosen, pad=adapted.encoder.files.config["pad_token_id"])
         batch = {
-            name: torch.from_numpy(value).to(rig.encoder.device) for name, value in arrays.items()
+            name: torch.from_numpy(value).to(adapted.encoder.device)
+            for name, value in arrays.items()
         }
         trunk = None
         if shared:
-            rig.activate(Lowered((), (), None, below))
+            adapted.activate(AdapterSetup((), (), None, below))
             with fabric.autocast():
-                trunk = rig.encoder.run(rig.encoder.embed(batch["ids"]), batch["mask"], 0, below)
+                trunk = adapted.encoder.run(
+                    adapted.encoder.embed(batch["ids"]), batch["mask"], 0, below
+                )
         for at, row in enumerate(rows):
-            rig.activate(row.lowered)
-            encoder = rig.encoder_of(row.lowered)
-            start, depth = (encoder.embed(batch["ids"]), 0) if row.lowered.full else (trunk, below)
+            adapted.activate(row.setup)
+            encoder = adapted.encoder_of(row.setup)
+            start, depth = (encoder.embed(batch["ids"]), 0) if row.setup.full else (trunk, below)
             with fabric.autocast():
                 if row.attention is None:
                     hidden = encoder.run(start, batch["mask"], depth, stop)
@@ -149,8 +154,8 @@ def say(
                         hidden = encoder.run(start, batch["mask"], depth, stop)
                     row.attention.add(attended, arrays["mask"])
                 said = HEADS[kind].say(row.head(hidden, batch), batch)
-            for unit, value in zip(chosen, said, strict=True):
-                found[at][unit] = value
+            for feature, value in zip(chosen, said, strict=True):
+                found[at][feature] = value
             stopping.check()
             tick(int(arrays["mask"].sum()))
     return found
@@ -160,14 +165,14 @@ def say(
 class Asked:
     """Units of one kind, and the composition and head that answer them."""
 
-    units: Units
+    features: Features
     kind: str
     scored: Scored
 
 
 @torch.no_grad()
 def mixed(
-    rig: Rig,
+    adapted: AdaptedEncoder,
     asked: Sequence[Asked],
     *,
     fabric: Fabric,
@@ -179,33 +184,37 @@ def mixed(
     under its own composition and head. The trunk runs once for a batch; so do the layers above it
     where `Rig.activate_rows` has an exact form for the compositions, and once for each composition
     where it has none."""
-    if any(one.scored.lowered.full or one.scored.attention for one in asked):
+    if any(one.scored.setup.full or one.scored.attention for one in asked):
         raise ValueError(
             "a fully fine-tuned encoder shares no batch, and attention is collected by `say`"
         )
-    found: list[list[Any]] = [[None] * len(one.units) for one in asked]
+    found: list[list[Any]] = [[None] * len(one.features) for one in asked]
     below = trunk_depth([one.scored for one in asked], stop)
-    firsts = np.cumsum([0, *(len(one.units) for one in asked)])
-    bundles, lengths = [], np.concatenate([one.units.lengths for one in asked])
+    firsts = np.cumsum([0, *(len(one.features) for one in asked)])
+    bundles, lengths = [], np.concatenate([one.features.lengths for one in asked])
     for one in asked:
         one.scored.head.eval()
-        own = one.units.bundles()
+        own = one.features.bundles()
         bundles.append(own + (1 + max((int(part.max()) for part in bundles), default=-1)))
-    pad = rig.encoder.files.config["pad_token_id"]
+    pad = adapted.encoder.files.config["pad_token_id"]
     for chosen in micro_batches(
         lengths, range(len(lengths)), tokens, bundles=np.concatenate(bundles)
     ):
         groups = {
-            at: [unit - int(firsts[at]) for unit in chosen if firsts[at] <= unit < firsts[at + 1]]
+            at: [
+                feature - int(firsts[at])
+                for feature in chosen
+                if firsts[at] <= feature < firsts[at + 1]
+            ]
             for at in range(len(asked))
         }
-        groups = {at: units for at, units in groups.items() if units}
+        groups = {at: features for at, features in groups.items() if features}
         batches = {
             at: {
-                name: torch.from_numpy(value).to(rig.encoder.device)
-                for name, value in collate(asked[at].units, units, pad=pad).items()
+                name: torch.from_numpy(value).to(adapted.encoder.device)
+                for name, value in collate(asked[at].features, features, pad=pad).items()
             }
-            for at, units in groups.items()
+            for at, features in groups.items()
         }
         ids = nn.utils.rnn.pad_sequence(
             [row for batch in batches.values() for row in batch["ids"]], True, pad
@@ -213,12 +222,12 @@ def mixed(
         mask = nn.utils.rnn.pad_sequence(
             [row for batch in batches.values() for row in batch["mask"]], True, 0
         )
-        sizes = [len(units) for units in groups.values()]
-        for (at, units), hidden in zip(
+        sizes = [len(features) for features in groups.values()]
+        for (at, features), hidden in zip(
             groups.items(),
             _upper(
-                rig,
-                [asked[at].scored.lowered for at in groups],
+                adapted,
+                [asked[at].scored.setup for at in groups],
                 sizes,
                 ids,
                 mask,
@@ -233,16 +242,16 @@ def mixed(
                 said = HEADS[asked[at].kind].say(
                     asked[at].scored.head(own, batches[at]), batches[at]
                 )
-            for unit, value in zip(units, said, strict=True):
-                found[at][unit] = value
+            for feature, value in zip(features, said, strict=True):
+                found[at][feature] = value
         stopping.check()
         tick(int(mask.sum()))
     return found
 
 
 def _upper(
-    rig: Rig,
-    forms: Sequence[Lowered],
+    adapted: AdaptedEncoder,
+    forms: Sequence[AdapterSetup],
     sizes: Sequence[int],
     ids: Tensor,
     mask: Tensor,
@@ -252,14 +261,14 @@ def _upper(
 ) -> list[Tensor]:
     """The hidden states [rows, tokens, width] of each run of rows under its own form."""
     with fabric.autocast():
-        rig.activate(Lowered((), (), None, below))
-        trunk = rig.encoder.run(rig.encoder.embed(ids), mask, 0, below)
-        if rig.activate_rows(forms, sizes):
-            return list(rig.encoder.run(trunk, mask, below, stop).split(list(sizes)))
+        adapted.activate(AdapterSetup((), (), None, below))
+        trunk = adapted.encoder.run(adapted.encoder.embed(ids), mask, 0, below)
+        if adapted.activate_rows(forms, sizes):
+            return list(adapted.encoder.run(trunk, mask, below, stop).split(list(sizes)))
         found = []
         for form, rows, seen in zip(
             forms, trunk.split(list(sizes)), mask.split(list(sizes)), strict=True
         ):
-            rig.activate(form)
-            found.append(rig.encoder.run(rows, seen, below, stop))
+            adapted.activate(form)
+            found.append(adapted.encoder.run(rows, seen, below, stop))
         return found

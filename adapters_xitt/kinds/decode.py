@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adapters_xitt.data.exposure import item_id, raw_id
-from adapters_xitt.data.features import Units
+from adapters_xitt.data.features import Features
 from adapters_xitt.errors import XittError
 from adapters_xitt.kinds.nearest import both_ways, nearest, unit_length
 from adapters_xitt.metrics import METRICS
@@ -36,7 +36,7 @@ class Said:
     task: Task
     language: str
     rows: Sequence[Mapping[str, Any]]
-    units: Units
+    features: Features
     said: Sequence[NDArray]
     fit: Said | None = None
 
@@ -70,9 +70,10 @@ def _pair(test: Said) -> tuple:
 
 def _tagging(test: Said) -> tuple:
     """Windows of a sentence are joined again; every word has one prediction."""
-    by_example = test.units.of_examples()
+    by_example = test.features.of_examples()
     per_row = [
-        np.concatenate([test.said[unit] for unit in by_example[at]]) for at in range(len(test.rows))
+        np.concatenate([test.said[feature] for feature in by_example[at]])
+        for at in range(len(test.rows))
     ]
     predicted = [[test.task.labels[label] for label in words.argmax(1)] for words in per_row]
     gold = [test.task.names(row["tags"]) for row in test.rows]
@@ -90,10 +91,12 @@ def _qa(test: Said) -> tuple:
     answer, `<s>` to `<s>` says so: none is given where its least score over the windows is above
     the best span's (SQuAD v2.0's script, threshold 0)."""
     items, table = [], np.zeros((len(test.rows), KEPT), dtype=np.float32)
-    by_example = test.units.of_examples()
+    by_example = test.features.of_examples()
     for at, row in enumerate(test.rows):
         spans = [
-            span for unit in by_example[at] for span in _spans(test.said[unit], test.units, unit)
+            span
+            for feature in by_example[at]
+            for span in _spans(test.said[feature], test.features, feature)
         ]
         spans = sorted(spans, key=lambda span: -span[0])[:BEST]
         texts: dict[str, float] = {}
@@ -112,8 +115,8 @@ def _qa(test: Said) -> tuple:
         }
         if test.task.unanswerable:
             null = min(
-                float(test.said[unit][0][0]) + float(test.said[unit][1][0])
-                for unit in by_example[at]
+                float(test.said[feature][0][0]) + float(test.said[feature][1][0])
+                for feature in by_example[at]
             )
             margin = null - (spans[0][0] if spans else 0.0)
             item |= {"text": "" if margin > 0 else first, "no_answer": _sigmoid(margin)}
@@ -139,15 +142,15 @@ def _qa(test: Said) -> tuple:
     return items, {"probabilities": table}, predictions, references
 
 
-def _spans(logits: NDArray, units: Units, unit: int) -> list[tuple[float, int, int]]:
+def _spans(logits: NDArray, features: Features, feature: int) -> list[tuple[float, int, int]]:
     """Score and character span of the candidate answers of one window: the `BEST` starts and ends,
     paired."""
     offsets, opened = (
-        units.columns["offsets"][unit],
-        np.array(units.columns["open"][unit], dtype=bool),
+        features.columns["offsets"][feature],
+        np.array(features.columns["open"][feature], dtype=bool),
     )
     inside = np.array([left >= 0 for left, _ in offsets])
-    among_all = (units.reading or BEST_OF_ALL).best_of == "all"
+    among_all = (features.reading or BEST_OF_ALL).best_of == "all"
     starts = _best(logits[0], inside & opened, among_all=among_all)
     ends = _best(logits[1], inside, among_all=among_all)
     first, last = np.meshgrid(starts, ends, indexing="ij")
@@ -263,9 +266,9 @@ def _mined(test: Said) -> tuple[list[tuple[str, str]], list[float], list[tuple[s
 def _choice(test: Said) -> tuple:
     """Probabilities over the choices of each item, one item after another; `choices` counts
     them."""
-    by_example = test.units.of_examples()
+    by_example = test.features.of_examples()
     shares = [
-        _softmax(np.concatenate([test.said[unit] for unit in by_example[at]]))
+        _softmax(np.concatenate([test.said[feature] for feature in by_example[at]]))
         for at in range(len(test.rows))
     ]
     chosen, gold = (

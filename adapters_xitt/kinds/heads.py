@@ -15,7 +15,7 @@ from adapters_xitt.data.features import IGNORE
 from adapters_xitt.data.mixture import space
 from adapters_xitt.errors import XittError
 from adapters_xitt.model.encoder import Encoder
-from adapters_xitt.model.session import Bench
+from adapters_xitt.model.session import ModelSession
 from adapters_xitt.modules.manifest import Module
 from adapters_xitt.tasks import Task
 
@@ -138,14 +138,15 @@ def _pair_say(logits: Tensor, batch: Batch) -> list[NDArray]:
 def _tagging_say(logits: Tensor, batch: Batch) -> list[NDArray]:
     """Per unit: probabilities [words, labels], words in order."""
     probabilities, word = logits.float().softmax(-1).cpu().numpy(), batch["word"].cpu().numpy()
-    return [unit[words >= 0] for unit, words in zip(probabilities, word, strict=True)]
+    return [feature[words >= 0] for feature, words in zip(probabilities, word, strict=True)]
 
 
 def _qa_say(logits: Tensor, batch: Batch) -> list[NDArray]:
     """Per unit: start and end logits [2, tokens]."""
     scores, lengths = logits.float().cpu().numpy(), batch["mask"].sum(1).cpu().numpy()
     return [
-        np.ascontiguousarray(unit[:length].T) for unit, length in zip(scores, lengths, strict=True)
+        np.ascontiguousarray(feature[:length].T)
+        for feature, length in zip(scores, lengths, strict=True)
     ]
 
 
@@ -241,13 +242,18 @@ def build(kind: str, encoder: Encoder, labels: int, *, seed: int) -> nn.Module:
 
 
 def trained(
-    task: Task, modules: Sequence[Module], session: Bench, *, seed: int = 0, pooling: str = "mean"
+    task: Task,
+    modules: Sequence[Module],
+    session: ModelSession,
+    *,
+    seed: int = 0,
+    pooling: str = "mean",
 ) -> nn.Module:
     """The head of a task's label space: that of the first module that has it, or a fresh one where
     there are no modules; `pooling` where nothing is trained."""
     if not task.trains:
         return Pool(pooling)
-    head = build(task.kind, session.rig.encoder, len(task.labels), seed=seed)
+    head = build(task.kind, session.adapted.encoder, len(task.labels), seed=seed)
     if modules:
         module = next((one for one in modules if one.part(f"head.{space(task)}")), modules[0])
         stored, own = module.part(f"head.{space(task)}"), head.state_dict()

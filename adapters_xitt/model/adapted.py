@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from adapters_xitt.errors import XittError
 from adapters_xitt.model.encoder import Encoder
-from adapters_xitt.model.setup import Lowered
+from adapters_xitt.model.setup import AdapterSetup
 from adapters_xitt.modules.methods import PLACES, Choice
 
 # of the mount of PiSSA's frozen start, which takes the principal components back out
@@ -26,7 +26,7 @@ SPLIT = ("seq_bn", "double_seq_bn")
 REGULARISATION = 0.01  # of a fusion's value matrices towards the identity: AdapterFusion's own
 
 
-class Rig:
+class AdaptedEncoder:
     """One encoder, the modules in it, and which of them are active. A module's tensors are those a
     mount made: loading gives a new copy, nothing is ever merged into the encoder."""
 
@@ -95,7 +95,7 @@ class Rig:
     def unmount(self, name: str) -> None:
         """Takes a module out again."""
         method = self.methods.pop(name)
-        self.activate(Lowered((), (), None, 0))
+        self.activate(AdapterSetup((), (), None, 0))
         _UNMOUNT[method.row.engine](self, name)
         del self.over[name]
         self._walked.pop(name, None)
@@ -144,9 +144,9 @@ class Rig:
             if ".start." not in own
         }
 
-    def encoder_of(self, lowered: Lowered) -> Encoder:
+    def encoder_of(self, setup: AdapterSetup) -> Encoder:
         """The shared encoder, or the copy that `full` trained."""
-        return self._copies[lowered.full] if lowered.full else self.encoder
+        return self._copies[setup.full] if setup.full else self.encoder
 
     def _principal(self, name: str) -> None:
         """Starts PiSSA (Meng et al. 2024): the factors of each weight's leading singular values,
@@ -163,35 +163,40 @@ class Rig:
 
     # -- which are active --------------------------------------------------------------------------
 
-    def activate(self, lowered: Lowered) -> None:
+    def activate(self, setup: AdapterSetup) -> None:
         """Makes `lowered` what the layers compute. Sets no gradient flags: a library's own switch
         would."""
         from adapters.composition import Fuse, Stack
 
-        setup = None
-        if lowered.bottlenecks:
+        active = None
+        if setup.bottlenecks:
             parts = [
-                part if isinstance(part, str) else Fuse(*part, name=lowered.fusion)
-                for part in lowered.bottlenecks
+                part if isinstance(part, str) else Fuse(*part, name=setup.fusion)
+                for part in setup.bottlenecks
             ]
-            setup = parts[0] if len(parts) == 1 and not isinstance(parts[0], str) else Stack(*parts)
-        self.encoder.model.adapters_config.active_setup = setup
-        weights = self._weights.get(lowered.fusion or "")
-        rows = self._rows(lowered.fusion) if weights is not None else {}
+            active = (
+                parts[0] if len(parts) == 1 and not isinstance(parts[0], str) else Stack(*parts)
+            )
+        self.encoder.model.adapters_config.active_setup = active
+        weights = self._weights.get(setup.fusion or "")
+        rows = self._rows(setup.fusion) if weights is not None else {}
         for layer, place, module in self._updated:
-            active = [name for name in lowered.updates if name in module.lora_A]
+            present = [name for name in setup.updates if name in module.lora_A]
             module._active_adapter = [
-                mount for name in active for mount in (name, name + START) if mount in module.lora_A
+                mount
+                for name in present
+                for mount in (name, name + START)
+                if mount in module.lora_A
             ]
-            for at, name in enumerate(lowered.updates):
-                if name in active:
+            for at, name in enumerate(setup.updates):
+                if name in present:
                     weight = weights[rows[layer, place], at] if (layer, place) in rows else 1.0
-                    weight = weight * lowered.weights[at] if lowered.weights else weight
+                    weight = weight * setup.weights[at] if setup.weights else weight
                     for mount in (name, name + START):
                         if mount in module.lora_A:
                             module.scaling[mount] = self.methods[name].scaling * weight
 
-    def activate_rows(self, forms: Sequence[Lowered], sizes: Sequence[int]) -> bool:
+    def activate_rows(self, forms: Sequence[AdapterSetup], sizes: Sequence[int]) -> bool:
         """Makes one pass over a batch compute another form for each of its runs of `sizes` rows,
         and says whether it can; where it can't, nothing has changed. Low-rank updates can, whatever
         their sums: each row has its own number before each, 0 where it has none of it. So can
@@ -208,7 +213,7 @@ class Rig:
             or (split and not self._splits([form.bottlenecks for form in forms]))
         ):
             return False
-        self.activate(Lowered(forms[0].bottlenecks, tuple(names), None, 0))
+        self.activate(AdapterSetup(forms[0].bottlenecks, tuple(names), None, 0))
         if split:
             parts = BatchSplit(*(top for (top,) in tops), batch_sizes=list(sizes))
             self.encoder.model.adapters_config.active_setup = (
@@ -251,21 +256,21 @@ class Rig:
         ]
         return {pair: at for at, pair in enumerate(pairs)}
 
-    def attends(self, lowered: Lowered) -> bool:
+    def attends(self, setup: AdapterSetup) -> bool:
         """Whether a composition weights its parts token by token, so that evaluation has something
         to collect."""
-        return bool(lowered.fusion) and lowered.fusion not in self._weights
+        return bool(setup.fusion) and setup.fusion not in self._weights
 
-    def penalty(self, lowered: Lowered) -> Tensor | None:
+    def penalty(self, setup: AdapterSetup) -> Tensor | None:
         """What a fusion adds to the loss: its value matrices' squared distance to the identity
         (AdapterFusion)."""
-        if not self.attends(lowered) or not any(
-            one.requires_grad for one in self.parameters(lowered.fusion).values()
+        if not self.attends(setup) or not any(
+            one.requires_grad for one in self.parameters(setup.fusion).values()
         ):
             return None
         values = [
             value
-            for own, value in self.parameters(lowered.fusion).items()
+            for own, value in self.parameters(setup.fusion).items()
             if own.endswith("value.weight")
         ]
         eye = torch.eye(self.encoder.width, device=self.encoder.device)
@@ -337,53 +342,53 @@ def _fields(method: Choice) -> dict[str, Any]:
     }
 
 
-def _mount_bottleneck(rig: Rig, name: str, method: Choice) -> None:
+def _mount_bottleneck(adapted: AdaptedEncoder, name: str, method: Choice) -> None:
     import adapters
 
     factors = dict(method.options).get("factors")
     if factors and (
-        rig.encoder.width % factors
-        or rig.encoder.width // method["reduction"] % factors
-        or rig.encoder.width < method["reduction"]
+        adapted.encoder.width % factors
+        or adapted.encoder.width // method["reduction"] % factors
+        or adapted.encoder.width < method["reduction"]
     ):
         raise XittError(
-            f"method {method.label}: factors must divide the encoder's width, {rig.encoder.width},"
-            f" and that over reduction, {rig.encoder.width // method['reduction']}; write a smaller"
-            " reduction"
+            f"method {method.label}: factors must divide the encoder's width,"
+            f" {adapted.encoder.width}, and that over reduction,"
+            f" {adapted.encoder.width // method['reduction']}; write a smaller reduction"
         )
-    rig.encoder.model.add_adapter(
+    adapted.encoder.model.add_adapter(
         name, config=getattr(adapters, method.row.config)(**_fields(method))
     )
-    rig.encoder.model.adapters_config.active_setup = None
-    rig.encoder.model.to(rig.encoder.device)
+    adapted.encoder.model.adapters_config.active_setup = None
+    adapted.encoder.model.to(adapted.encoder.device)
 
 
-def _unmount_bottleneck(rig: Rig, name: str) -> None:
-    rig.encoder.model.delete_adapter(name)
+def _unmount_bottleneck(adapted: AdaptedEncoder, name: str) -> None:
+    adapted.encoder.model.delete_adapter(name)
 
 
-def _mount_update(rig: Rig, name: str, method: Choice) -> None:
+def _mount_update(adapted: AdaptedEncoder, name: str, method: Choice) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
-    layers = "|".join(map(str, method.adapted(rig.encoder.layers)))
+    layers = "|".join(map(str, method.adapted(adapted.encoder.layers)))
     ends = "|".join(re.escape(PLACES[place][0]) for place in method["places"])
     config = LoraConfig(target_modules=rf"encoder\.layer\.({layers})\.({ends})", **_fields(method))
     with warnings.catch_warnings():
         # several in one model is the point
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")
         for mount in (name, name + START) if method.name == "pissa" else (name,):
-            if not _updated_again(rig, mount, method, config):
-                inject_adapter_in_model(config, rig.encoder.model, adapter_name=mount)
+            if not _updated_again(adapted, mount, method, config):
+                inject_adapter_in_model(config, adapted.encoder.model, adapter_name=mount)
 
 
-def _updated_again(rig: Rig, mount: str, method: Choice, config: Any) -> bool:
+def _updated_again(adapted: AdaptedEncoder, mount: str, method: Choice, config: Any) -> bool:
     """Gives another update to places that have had one, as the library does once it has walked
     through the whole model, which takes the longer the more is mounted; False, and nothing done,
     where a place is new."""
-    layers = {(layer, place): module for layer, place, module in rig._updated}
+    layers = {(layer, place): module for layer, place, module in adapted._updated}
     places = [
         (layer, place)
-        for layer in method.adapted(rig.encoder.layers)
+        for layer in method.adapted(adapted.encoder.layers)
         for place in PLACES
         if place in method["places"]
     ]
@@ -402,49 +407,49 @@ def _updated_again(rig: Rig, mount: str, method: Choice, config: Any) -> bool:
     return True
 
 
-def _unmount_update(rig: Rig, name: str) -> None:
-    for _, _, module in rig._updated:
+def _unmount_update(adapted: AdaptedEncoder, name: str) -> None:
+    for _, _, module in adapted._updated:
         for mount in (name, name + START):
             if mount in module.lora_A:
                 module.delete_adapter(mount)
 
 
-def _mount_fusion(rig: Rig, name: str, method: Choice) -> None:
-    rig.encoder.model.add_adapter_fusion(list(rig.over[name]), config="dynamic", name=name)
-    rig.encoder.model.adapters_config.active_setup = None
-    rig.encoder.model.to(rig.encoder.device)
+def _mount_fusion(adapted: AdaptedEncoder, name: str, method: Choice) -> None:
+    adapted.encoder.model.add_adapter_fusion(list(adapted.over[name]), config="dynamic", name=name)
+    adapted.encoder.model.adapters_config.active_setup = None
+    adapted.encoder.model.to(adapted.encoder.device)
 
 
-def _unmount_fusion(rig: Rig, name: str) -> None:
-    rig.encoder.model.delete_adapter_fusion(name)
+def _unmount_fusion(adapted: AdaptedEncoder, name: str) -> None:
+    adapted.encoder.model.delete_adapter_fusion(name)
 
 
-def _mount_weights(rig: Rig, name: str, method: Choice) -> None:
+def _mount_weights(adapted: AdaptedEncoder, name: str, method: Choice) -> None:
     """One weight per layer, place and module: 1 for the last module, 0 for the others: where `none`
     ended."""
-    if len(rig.over[name]) != method["parts"]:
-        raise XittError(f"{name} weights {method['parts']} modules, not {len(rig.over[name])}")
-    rows = len(method.adapted(rig.encoder.layers)) * len(method["places"])
+    if len(adapted.over[name]) != method["parts"]:
+        raise XittError(f"{name} weights {method['parts']} modules, not {len(adapted.over[name])}")
+    rows = len(method.adapted(adapted.encoder.layers)) * len(method["places"])
     start = torch.zeros(rows, method["parts"])
     start[:, -1] = 1.0
-    rig._weights[name] = nn.Parameter(start.to(rig.encoder.device))
+    adapted._weights[name] = nn.Parameter(start.to(adapted.encoder.device))
 
 
-def _unmount_weights(rig: Rig, name: str) -> None:
-    del rig._weights[name]
+def _unmount_weights(adapted: AdaptedEncoder, name: str) -> None:
+    del adapted._weights[name]
 
 
-def _mount_full(rig: Rig, name: str, method: Choice) -> None:
-    if len(rig.methods):
+def _mount_full(adapted: AdaptedEncoder, name: str, method: Choice) -> None:
+    if len(adapted.methods):
         raise ValueError("a fully fine-tuned encoder is mounted alone")
-    rig._copies[name] = rig.encoder.copied()
+    adapted._copies[name] = adapted.encoder.copied()
 
 
-def _unmount_full(rig: Rig, name: str) -> None:
-    del rig._copies[name]
+def _unmount_full(adapted: AdaptedEncoder, name: str) -> None:
+    del adapted._copies[name]
 
 
-def _nothing(rig: Rig, name: str, method: Choice | None = None) -> None:
+def _nothing(adapted: AdaptedEncoder, name: str, method: Choice | None = None) -> None:
     """The head alone puts nothing into the encoder."""
 
 

@@ -11,8 +11,8 @@ from lightning_fabric.plugins import MixedPrecision
 
 from adapters_xitt.errors import XittError
 from adapters_xitt.model import encoder, pretrained
-from adapters_xitt.model.adapted import Rig
-from adapters_xitt.model.setup import Lowered, lower
+from adapters_xitt.model.adapted import AdaptedEncoder
+from adapters_xitt.model.setup import AdapterSetup, resolve
 from adapters_xitt.modules import composition as compose
 from adapters_xitt.modules import serialization
 from adapters_xitt.modules.composition import Composition
@@ -70,7 +70,7 @@ def check_device(device: str) -> None:
         )
 
 
-class Bench:
+class ModelSession:
     """The encoder on its device with the modules a cohort needs; built when the first job needs
     it."""
 
@@ -83,10 +83,10 @@ class Bench:
         self.files, self.fabric, self.loading = files, fabric, loading
         # why the encoder can't be loaded: no job's failure but the run's
         self.unusable: Exception | None = None
-        self._rig: Rig | None = None
+        self._rig: AdaptedEncoder | None = None
 
     @property
-    def rig(self) -> Rig:
+    def adapted(self) -> AdaptedEncoder:
         """The encoder, loaded when it is first asked for."""
         if self._rig is None:
             try:
@@ -95,7 +95,7 @@ class Bench:
             except (XittError, RuntimeError, ValueError, LookupError, TypeError) as error:
                 self.unusable = error
                 raise
-            self._rig = Rig(loaded)
+            self._rig = AdaptedEncoder(loaded)
         return self._rig
 
     def renew(self) -> None:
@@ -105,8 +105,8 @@ class Bench:
 
     def clear(self, keep: Iterable[str] = ()) -> None:
         """Takes out every module but those in `keep`."""
-        for name in [name for name in self.rig.methods if name not in set(keep)]:
-            self.rig.unmount(name)
+        for name in [name for name in self.adapted.methods if name not in set(keep)]:
+            self.adapted.unmount(name)
 
     def put(self, module: serialization.Module, choice: Any) -> None:
         """Mounts a stored module, once; it must have been made for this very encoder."""
@@ -120,14 +120,14 @@ class Bench:
                 f" ({manifest.encoder[:12]}), this one is {self.files.name}"
                 f" ({self.files.fingerprint[:12]})"
             )
-        if name not in self.rig.methods:
+        if name not in self.adapted.methods:
             _fits(module, choice, self.files)
-            self.rig.mount(name, choice, tensors=module.part("encoder"), over=over)
+            self.adapted.mount(name, choice, tensors=module.part("encoder"), over=over)
 
-    def lowered(self, composition: Composition) -> Lowered:
+    def setup(self, composition: Composition) -> AdapterSetup:
         """The form of a composition over module keys."""
         named = compose.rename(composition, lambda key: compose.Part(mounted(key)))
-        return lower(named, self.rig.methods, self.files.layers)
+        return resolve(named, self.adapted.methods, self.files.layers)
 
 
 def _fits(module: serialization.Module, choice: Any, files: pretrained.EncoderFiles) -> None:

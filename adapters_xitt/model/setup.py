@@ -24,7 +24,7 @@ BOTTOM = {
 
 
 @dataclass(frozen=True)
-class Lowered:
+class AdapterSetup:
     """A composition in the form the libraries run: modules of `adapters` bottom first, low-rank
     updates in any order, or one fully fine-tuned encoder. `fusion` weights either all updates or
     the bottlenecks that stand in a tuple of their own. `weights` are numbers for the updates, none
@@ -39,7 +39,7 @@ class Lowered:
     weights: tuple[float, ...] = ()
 
 
-def lower(composition: Composition, methods: Mapping[str, Choice], layers: int) -> Lowered:
+def resolve(composition: Composition, methods: Mapping[str, Choice], layers: int) -> AdapterSetup:
     """The form in which `composition` runs; a `XittError` for what no proven form exists for."""
     parts = compose.names(composition)
     engines = {name: methods[name].row.engine for name in parts}
@@ -59,7 +59,7 @@ def lower(composition: Composition, methods: Mapping[str, Choice], layers: int) 
     full = next((name for name in parts if engines[name] == "full"), None)
     updates = tuple(name for name in parts if engines[name] == "peft")
     own = compose.weights(composition)
-    return Lowered(
+    return AdapterSetup(
         _stacked(composition, engines),
         updates,
         full,

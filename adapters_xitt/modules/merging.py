@@ -173,8 +173,8 @@ def cut(b: Tensor, a: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     if a.shape[0] <= rank:
         return b, a
     left, upper = torch.linalg.qr(b)
-    right, lower = torch.linalg.qr(a.T)
-    u, s, v = torch.linalg.svd(upper @ lower.T, full_matrices=False)
+    right, resolve = torch.linalg.qr(a.T)
+    u, s, v = torch.linalg.svd(upper @ resolve.T, full_matrices=False)
     u, s, v = u[:, :rank], s[:rank], v[:rank]
     return left @ u * s.sqrt(), s.sqrt()[:, None] * (v @ right.T)
 

@@ -13,7 +13,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from adapters_xitt.data.exposure import UNKNOWN
-from adapters_xitt.data.hub_datasets import MIRRORS
+from adapters_xitt.data.hub_datasets import HUB_DATASETS
 from adapters_xitt.data.mixture import VARIANTS
 from adapters_xitt.errors import XittError
 from adapters_xitt.hub import Reference, plain
@@ -234,8 +234,8 @@ def _hub_datasets(names: Iterable[str]) -> list[str]:
         dict.fromkeys(
             part.repo
             for name in names
-            if name in MIRRORS
-            for parts in MIRRORS[name].splits.values()
+            if name in HUB_DATASETS
+            for parts in HUB_DATASETS[name].splits.values()
             for part in parts
         )
     )

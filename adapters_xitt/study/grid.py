@@ -49,13 +49,13 @@ def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any
             else:
                 found |= {"status": FAILED, "reason": failed.get(entry.key, "not run yet")}
         entries.append(found)
-    material, recipe = plan.material, plan.recipe
+    inputs, recipe = plan.inputs, plan.recipe
     return {
         "recipe": recipe.model_dump(exclude_defaults=True),
         "name": recipe.name,
         "protocol_notes": plan.notes,
-        "encoder": {"name": material.files.name, "fingerprint": material.files.fingerprint},
-        "precision": material.means.base,
+        "encoder": {"name": inputs.files.name, "fingerprint": inputs.files.fingerprint},
+        "precision": inputs.means.base,
         "made_with": _made_with(plan, manifest, results),
         "entries": entries,
         "headlines": {name: task(name).headline for name in recipe.targets},
@@ -132,22 +132,22 @@ def _majority(plan: Plan) -> dict[str, dict[str, float]]:
     """Target → language → headline score of the training data's commonest label, where there are
     labels."""
     found: dict[str, dict[str, float]] = {}
-    material = plan.material
+    inputs = plan.inputs
     for name in plan.recipe.targets:
-        row = material.task(name)
+        row = inputs.task(name)
         if row.kind not in ("pair", "tagging", "choice"):
             continue
         portion = plan.recipe.training_portion(row)
         try:
             train_rows = [
                 one
-                for rows in material.train(portion, Mixture(name, (portion,)))
+                for rows in inputs.train(portion, Mixture(name, (portion,)))
                 for one in rows.rows
             ]
         except XittError:  # stored modules may be scored where their training data is not
             continue
         found[name] = {
-            code: decode.majority(row, train_rows, material.test(name, code).rows, language=code)
+            code: decode.majority(row, train_rows, inputs.test(name, code).rows, language=code)
             for code in plan.recipe.tested(row)
         }
     return found

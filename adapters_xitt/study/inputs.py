@@ -14,7 +14,7 @@ from adapters_xitt.data import features, mixture, truncation
 from adapters_xitt.data.contamination import Contamination
 from adapters_xitt.data.dataset import Rows, sample
 from adapters_xitt.data.exposure import DataSet
-from adapters_xitt.data.features import Lengths, Units
+from adapters_xitt.data.features import Features, Lengths
 from adapters_xitt.data.mixture import Mixture, Portion
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluation import predict
@@ -25,7 +25,7 @@ from adapters_xitt.study.results import versions
 from adapters_xitt.study.store import Store
 from adapters_xitt.tasks import Convention, Task, task
 from adapters_xitt.training.loop import Settings
-from adapters_xitt.training.memory import Means
+from adapters_xitt.training.memory import MemoryPlan
 from adapters_xitt.training.sampler import Data
 
 TRAINING = "in training"
@@ -44,7 +44,7 @@ DEFAULT_LENGTHS = {
 }
 
 
-class Material:
+class Inputs:
     """What a recipe reads: its encoder, rows and units, each read once."""
 
     def __init__(
@@ -53,13 +53,13 @@ class Material:
         """Without `weights` an encoder's configuration and tokenizer are enough, which is all that
         planning reads."""
         self.recipe, self.store, self.weights = recipe, store, weights
-        self.means = Means()  # until the plan has decided
+        self.means = MemoryPlan()  # until the plan has decided
         self.sources = recipe.sources(root)
         self._rows: dict[tuple, Rows] = {}
-        self._units: dict[tuple, Units] = {}
+        self._units: dict[tuple, Features] = {}
         self._examples: dict[tuple[Portion, Mixture], list[dict[str, Any]]] = {}
         self._data: dict[Mixture, list[Data]] = {}
-        self._searched: dict[Mixture, tuple[list[dict[str, Any]], Units]] = {}
+        self._searched: dict[Mixture, tuple[list[dict[str, Any]], Features]] = {}
         self._sets: dict[str, DataSet] = {}
         self._tasks: dict[str, Task] = {}
         self.contamination = Contamination(self._compared)
@@ -241,7 +241,7 @@ class Material:
         ]
         return None if not found or None in found else sum(found) / len(found)
 
-    def searched(self, mixed: Mixture) -> tuple[list[dict[str, Any]], Units]:
+    def searched(self, mixed: Mixture) -> tuple[list[dict[str, Any]], Features]:
         """The selection examples of a mixture of one portion, and their units."""
         if mixed not in self._searched:
             (part,) = mixed.portions
@@ -277,7 +277,7 @@ class Material:
 
     def _portion_units(
         self, part: Portion, files: Sequence[Rows], examples: Sequence[dict[str, Any]]
-    ) -> Units:
+    ) -> Features:
         """The encoded examples of a portion, made of the rows of `files`: once for all mixtures
         that have it."""
         key = (part.record.name, part.variant, part.labels, *(rows.digest for rows in files))
@@ -325,7 +325,7 @@ class Material:
                 if rows.task.name == name and (name, rows.language, rows.digest) in self._units
             }
             found = {
-                code: truncation.losses(rows.task.kind, rows.rows, self.units(rows))
+                code: truncation.losses(rows.task.kind, rows.rows, self.features(rows))
                 for code, rows in there.items()
             }
             lines += truncation.told(
@@ -353,18 +353,18 @@ class Material:
             ("split", row.name, language, split), lambda: self.sources.whole(row, split, language)
         )
 
-    def units(self, rows: Rows) -> Units:
+    def features(self, rows: Rows) -> Features:
         """The encoded rows of a test."""
         at = (rows.task.name, rows.language, rows.digest)
         if at not in self._units:
             self._units[at] = self.encoded(rows.task, rows.rows)
         return self._units[at]
 
-    def encoded(self, row: Task, rows: Sequence[dict[str, Any]]) -> Units:
+    def encoded(self, row: Task, rows: Sequence[dict[str, Any]]) -> Features:
         """Rows encoded for a task; a large split is kept as Arrow beside the store."""
         reading = self.reading(row)
 
-        def encode() -> Units:
+        def encode() -> Features:
             return features.encode(
                 row.kind,
                 rows,
@@ -392,8 +392,13 @@ class Material:
         return self._cached(name, row.kind, encode, len(rows), reading)
 
     def _cached(
-        self, name: str, kind: str, encode: Callable[[], Units], examples: int, reading: Convention
-    ) -> Units:
+        self,
+        name: str,
+        kind: str,
+        encode: Callable[[], Features],
+        examples: int,
+        reading: Convention,
+    ) -> Features:
         from datasets import Dataset
 
         folder = self.store.cached_folder(
@@ -402,7 +407,7 @@ class Material:
         )
         kept = Dataset.load_from_disk(str(folder))
         words = features.vocabulary(self.tokenizer) if kind == "mlm" else None
-        return Units(
+        return Features(
             {column: list(kept[column]) for column in kept.column_names}, examples, words, reading
         )
 

@@ -14,14 +14,14 @@ from adapters_xitt.data.exposure import DataSet, Exposure
 from adapters_xitt.data.mixture import Mixture, space
 from adapters_xitt.errors import XittError
 from adapters_xitt.kinds.heads import HEADS
-from adapters_xitt.model.setup import Lowered, lower
+from adapters_xitt.model.setup import AdapterSetup, resolve
 from adapters_xitt.modules import composition as compose
 from adapters_xitt.modules import merging
 from adapters_xitt.modules.composition import Composition, Part
 from adapters_xitt.modules.manifest import KEY
 from adapters_xitt.modules.methods import Choice, above, fusion_of
 from adapters_xitt.study import keys
-from adapters_xitt.study.inputs import Material
+from adapters_xitt.study.inputs import Inputs
 from adapters_xitt.study.recipe import Recipe
 from adapters_xitt.study.results import BLOCKED, FAILED, Cell, Entry
 from adapters_xitt.tasks import Task
@@ -58,7 +58,7 @@ class TrainJob:
     # what its first values are drawn for: they are the same where seed and method are, too
     drawn: str = ""
     # a digest of those first values, or of those of the module it continues; None: unknown
-    born: str | None = None
+    init_fingerprint: str | None = None
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ class Plan:
     """All of a recipe's jobs."""
 
     recipe: Recipe
-    material: Material
+    inputs: Inputs
     train: dict[str, TrainJob] = field(default_factory=dict)
     score: dict[str, ScoreJob] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
@@ -132,7 +132,7 @@ class Plan:
     # modules that expressions name from elsewhere
     named: dict[str, TrainJob] = field(default_factory=dict)
 
-    def lowered(self, composition: Composition) -> Lowered:
+    def setup(self, composition: Composition) -> AdapterSetup:
         """The form in which a composition runs; refused where a fusion stands over others than it
         was trained on."""
         for name in compose.names(composition):
@@ -143,7 +143,7 @@ class Plan:
                     f" order; write {name}({', '.join(trained)})"
                 )
         methods = {name: self.train[name].method for name in compose.names(composition)}
-        return lower(composition, methods, self.material.files.layers)
+        return resolve(composition, methods, self.inputs.files.layers)
 
     @property
     def refused(self) -> bool:
@@ -189,7 +189,7 @@ class Plan:
             alone = key if job.method.row.engine == "full" or not job.trains else ""
             groups.setdefault((stage, job.mixture, job.seed, job.settings, alone), []).append(job)
         order = sorted(groups, key=lambda group: group[0])
-        room = self.material.means.room
+        room = self.inputs.means.room
         return [
             TrainCohort(group[1], group[2], tuple(some))
             for group in order
@@ -219,7 +219,7 @@ class Plan:
         those that run the same modules follow each other."""
         groups: dict[tuple[str, str], dict[str, list[ScoreJob]]] = {}
         for job in self.score.values():
-            full = self.lowered(job.composition).full or ""
+            full = self.setup(job.composition).full or ""
             groups.setdefault((job.task.name, full), {}).setdefault(job.cell.language, []).append(
                 job
             )
@@ -231,7 +231,7 @@ class Plan:
 
     def module_parameters(self, job: TrainJob) -> int:
         """Parameters that a job trains, its heads' included."""
-        files = self.material.files
+        files = self.inputs.files
         spaces = {(part.record.kind, len(part.record.labels)) for part in job.mixture.portions}
         heads = sum(HEADS[kind].size(files.width, labels) for kind, labels in spaces)
         return (
@@ -240,18 +240,18 @@ class Plan:
 
     def steps(self, job: TrainJob) -> int:
         """Optimiser steps of a job."""
-        return self.material.steps(job.mixture, job.settings) if job.trains else 0
+        return self.inputs.steps(job.mixture, job.settings) if job.trains else 0
 
     def train_tokens(self, job: TrainJob) -> int:
         """Tokens a job reads: mean tokens of an example × examples, and its looks at the selection
         split; a search looks at it once for every weight of every part, and again for what that
         changed."""
         if job.merged is not None and compose.untrained(job.merged):
-            _, units = self.material.searched(job.mixture)
-            return 2 * len(SEARCHED) * len(job.merged.parts) * int(units.lengths.sum())
+            _, features = self.inputs.searched(job.mixture)
+            return 2 * len(SEARCHED) * len(job.merged.parts) * int(features.lengths.sum())
         if not job.trains:
             return 0
-        steps, data = self.steps(job), self.material.data(job.mixture)
+        steps, data = self.steps(job), self.inputs.data(job.mixture)
         looks = -(-steps // job.settings.look_every(steps))
         return sum(
             int(one.train.lengths.sum() / one.train.examples * one.batch_size * steps * one.share)
@@ -262,8 +262,8 @@ class Plan:
     def score_tokens(self, job: ScoreJob) -> int:
         """Tokens that a cell reads."""
         return sum(
-            int(self.material.units(rows).lengths.sum())
-            for rows in self.material.tested(job.task.name, job.cell.language)
+            int(self.inputs.features(rows).lengths.sum())
+            for rows in self.inputs.tested(job.task.name, job.cell.language)
         )
 
     def missing(
@@ -315,8 +315,8 @@ def module_job(
 ) -> TrainJob:
     """The job that makes one module; the same job for the same inputs. In modes stack and sum it
     trains above or beside `base`, a parent's context where none is given."""
-    material, choice = plan.material, choice.within(plan.material.files.layers)
-    settings, own_rate = material.settings(mixed)
+    inputs, choice = plan.inputs, choice.within(plan.inputs.files.layers)
+    settings, own_rate = inputs.settings(mixed)
     settings = replace(settings, more_steps=more)
     if over:
         choice = fusion_of(choice, len(over))
@@ -326,12 +326,12 @@ def module_job(
     rate = (own_rate or rate) * factor
     rows = {
         role: [found for part in mixed.portions for found in read(part, mixed)]
-        for role, read in (("trained", material.train), ("selected", material.selection))
+        for role, read in (("trained", inputs.train), ("selected", inputs.selection))
     }
     own = []
     for role, found in rows.items():
         for one in found:
-            plan.data[one.digest] = material.data_set(one)
+            plan.data[one.digest] = inputs.data_set(one)
             own.append(Exposure(one.task.name, one.language, role, one.digest))
     if parent and mode in ("stack", "sum"):
         base = parent.context
@@ -346,7 +346,7 @@ def module_job(
         "train",
         {
             **keys.training_inputs(
-                material, mixed, choice, seed, settings=settings, learning_rate=rate
+                inputs, mixed, choice, seed, settings=settings, learning_rate=rate
             ),
             **keys.start_inputs(choice, start, drawn, carry_pooler=carry),
             **keys.base_inputs(below, base, "fuse" if over else mode),
@@ -371,13 +371,13 @@ def module_job(
             settings=settings,
             context=_context(key, base, over, mode),
             exposure=lineage.merged([own, *(one.exposure for one in parents)]),
-            chance=material.chance(mixed),
+            chance=inputs.chance(mixed),
             spaces=spaces,
             drawn=drawn,
-            born=(
-                plan.train[start].born
+            init_fingerprint=(
+                plan.train[start].init_fingerprint
                 if start
-                else keys.born(material.files.fingerprint, choice, seed, drawn)
+                else keys.init_fingerprint(inputs.files.fingerprint, choice, seed, drawn)
             ),
         )
     return plan.train[key]
@@ -388,19 +388,19 @@ def merge_job(
 ) -> TrainJob:
     """The job that puts one module together from others. Where weights are to be searched, `target`
     is what scores them on its selection split; the module then has the target's head alone."""
-    files, parts = plan.material.files, {name: plan.train[name] for name in compose.names(merged)}
+    files, parts = plan.inputs.files, {name: plan.train[name] for name in compose.names(merged)}
     choice = merging.choice(
         merged, {name: job.method for name, job in parts.items()}, files.layers, files.width
     )
     if choice.row.engine == "adapters" and (
-        None in (births := {job.born for job in parts.values()}) or len(births) > 1
+        None in (births := {job.init_fingerprint for job in parts.values()}) or len(births) > 1
     ):
         raise XittError(
             f"{compose.show(merged)}: these bottlenecks were not born with the same values, so"
             " their mean is like none of them; train them with shared_start: true, or continue one"
             " module in both (sequential)"
         )
-    inputs = keys.merge_inputs(merged)
+    key_inputs = keys.merge_inputs(merged)
     exposure = [job.exposure for job in parts.values()]
     if compose.untrained(merged):
         if target is None:
@@ -408,19 +408,17 @@ def merge_job(
                 f"{compose.show(merged)}: its weights are searched on a task's selection split;"
                 " name it: --train TASK"
             )
-        rows = [one for part in target.portions for one in plan.material.selection(part, target)]
+        rows = [one for part in target.portions for one in plan.inputs.selection(part, target)]
         for one in rows:
-            plan.data[one.digest] = plan.material.data_set(one)
+            plan.data[one.digest] = plan.inputs.data_set(one)
             exposure.append([Exposure(one.task.name, one.language, "selected", one.digest)])
-        inputs |= {
-            "target": [
-                keys.portion_inputs(plan.material, part, target) for part in target.portions
-            ],
+        key_inputs |= {
+            "target": [keys.portion_inputs(plan.inputs, part, target) for part in target.portions],
             "grid": SEARCHED,
-            "precision": plan.material.means.base,
+            "precision": plan.inputs.means.base,
         }
         title = f"{title} for {target.name}"
-    key = hashing.key("merge", inputs)
+    key = hashing.key("merge", key_inputs)
     if key not in plan.train:
         portions = tuple(
             dict.fromkeys(part for job in parts.values() for part in job.mixture.portions)
@@ -431,7 +429,7 @@ def merge_job(
         )
         plan.train[key] = TrainJob(
             key=key,
-            mixture=target if "target" in inputs else Mixture(title, portions),
+            mixture=target if "target" in key_inputs else Mixture(title, portions),
             method=choice,
             learning_rate=0.0,
             seed=last.seed,
@@ -441,10 +439,10 @@ def merge_job(
             exposure=lineage.merged(exposure),
             spaces=(
                 tuple(dict.fromkeys(space(row) for row in target.tasks))
-                if "target" in inputs
+                if "target" in key_inputs
                 else every
             ),
-            born=last.born if choice.row.engine == "adapters" else None,
+            init_fingerprint=last.init_fingerprint if choice.row.engine == "adapters" else None,
         )
     return plan.train[key]
 
@@ -483,16 +481,16 @@ def cell_of(
 ) -> tuple[dict[str, Any], ScoreJob | None]:
     """What an entry of the grid says of one composition in one language, and the job that scores
     it; no job where it is blocked."""
-    material, recipe = plan.material, plan.recipe
-    head = _other_head(plan, material.task(target.name), composition, head)
+    inputs, recipe = plan.inputs, plan.recipe
+    head = _other_head(plan, inputs.task(target.name), composition, head)
     parts = [plan.train[name] for name in compose.names(composition)]
     exposure = lineage.merged(
         part.exposure for part in [*parts, *([plan.train[head]] if head else [])]
     )
     seen = [plan.data[data] for data in dict.fromkeys(one.data for one in exposure if one.data)]
-    read = material.tested(target.name, language)
+    read = inputs.tested(target.name, language)
     rows = read[0]
-    shared = {data: material.contamination.shared(rows, data) for data in seen}
+    shared = {data: inputs.contamination.shared(rows, data) for data in seen}
     overlap = len(frozenset().union(*(found.texts for found in shared.values()))) / len(rows.rows)
     reason = _blocked(shared, overlap, recipe.block_overlap)
     doubtful = overlap > lineage.OVERLAP or any(found.unsure for found in shared.values())
@@ -500,25 +498,25 @@ def cell_of(
         target,
         language,
         exposure,
-        same_task=[material.sources.training_task(target)],
+        same_task=[inputs.sources.training_task(target)],
         unsure=doubtful and not reason,
     )
     entry: dict[str, Any] = {"tag": tag, "overlap": overlap}
     if reason:
         return {**entry, "status": BLOCKED, "reason": reason}, None
     cell = Cell(
-        encoder=material.files.fingerprint,
+        encoder=inputs.files.fingerprint,
         composition=compose.show(composition),
         task=target.name,
         language=language,
         split=rows.split,
         data=rows.digest if len(read) == 1 else hashing.digest([one.digest for one in read]),
-        lengths=material.lengths(target.name).of_kind(target.kind),
+        lengths=inputs.lengths(target.name).of_kind(target.kind),
         seed=seed if parts else None,
-        precision=material.means.base,
-        convention=material.convention(target.name),
+        precision=inputs.means.base,
+        convention=inputs.convention(target.name),
         head=head,
-        lm_head=material.lm_head if target.kind == "mlm" else "",
+        lm_head=inputs.lm_head if target.kind == "mlm" else "",
     )
     return {**entry, "key": cell.key}, ScoreJob(
         cell=cell, task=target, composition=composition, tag=tag, overlap=overlap

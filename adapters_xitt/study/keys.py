@@ -15,7 +15,7 @@ from adapters_xitt.kinds.heads import POOLED
 from adapters_xitt.modules import composition, merging
 from adapters_xitt.modules.composition import Composition, Merge, Part, Scaled
 from adapters_xitt.modules.methods import Choice
-from adapters_xitt.study.inputs import Material
+from adapters_xitt.study.inputs import Inputs
 from adapters_xitt.training.loop import Settings
 
 SHARED = "shared"  # what the first values of every module are drawn for where a recipe shares them
@@ -23,7 +23,7 @@ UNDRAWN = ("full", "head", "weights")  # engines whose modules have no values th
 
 
 def training_inputs(
-    material: Material,
+    inputs: Inputs,
     mixed: Mixture,
     choice: Choice,
     seed: int,
@@ -34,51 +34,51 @@ def training_inputs(
     """Of a module made by training on `mixed`: its data portion by portion, its schedule, what it
     is drawn from. The random module of a mixture without portions reads nothing and takes no
     steps."""
-    files = material.files
-    inputs = {
+    files = inputs.files
+    key_inputs = {
         "encoder": files.fingerprint,
-        "precision": material.means.base,
+        "precision": inputs.means.base,
         "seed": seed,
         "method": choice.record(),
     }
     if not mixed.portions:
-        return inputs
-    sizes = [len(material.examples(part, mixed)) for part in mixed.portions]
+        return key_inputs
+    sizes = [len(inputs.examples(part, mixed)) for part in mixed.portions]
     shares = mixed.probabilities(sizes)
     portions = [
         {
-            **portion_inputs(material, part, mixed),
+            **portion_inputs(inputs, part, mixed),
             "share": share,
-            "trained": [rows.digest for rows in material.train(part, mixed)],
+            "trained": [rows.digest for rows in inputs.train(part, mixed)],
             # A batch can't hold more than there is.
-            "batch_size": min(material.batch_size(part, mixed), size),
+            "batch_size": min(inputs.batch_size(part, mixed), size),
         }
         for part, share, size in zip(mixed.portions, shares, sizes, strict=True)
     ]
-    return inputs | {
+    return key_inputs | {
         "portions": portions,
         "learning_rate": learning_rate,
-        "settings": settings.resolved(material.steps(mixed, settings)),
+        "settings": settings.resolved(inputs.steps(mixed, settings)),
         "dropout": files.dropout(settings.dropout),
     }
 
 
-def portion_inputs(material: Material, part: Portion, mixed: Mixture) -> dict[str, Any]:
+def portion_inputs(inputs: Inputs, part: Portion, mixed: Mixture) -> dict[str, Any]:
     """Of the selection rows of one portion, and of how its rows are encoded and scored."""
     task = part.record
-    inputs = {
+    key_inputs = {
         "task": task.name,
         "variant": part.variant,
         "languages": part.languages,
         "labels": task.labels,
-        "lengths": material.lengths(task.name).of_kind(task.kind),
-        "selected": [rows.digest for rows in material.selection(part, mixed)],
+        "lengths": inputs.lengths(task.name).of_kind(task.kind),
+        "selected": [rows.digest for rows in inputs.selection(part, mixed)],
     }
-    if (reading := material.reading(task)) != task.reading():
-        inputs["convention"] = reading.name
-    if task.kind == "mlm" and material.lm_head:
-        inputs["lm_head"] = material.lm_head
-    return inputs
+    if (reading := inputs.reading(task)) != task.reading():
+        key_inputs["convention"] = reading.name
+    if task.kind == "mlm" and inputs.lm_head:
+        key_inputs["lm_head"] = inputs.lm_head
+    return key_inputs
 
 
 def merge_inputs(merged: Composition) -> dict[str, Any]:
@@ -119,6 +119,6 @@ def pooled(spaces: Sequence[str]) -> bool:
     return any(name.startswith(POOLED) for name in spaces)
 
 
-def born(encoder: str, choice: Choice, seed: int, drawn: str) -> str:
+def init_fingerprint(encoder: str, choice: Choice, seed: int, drawn: str) -> str:
     """The digest of a fresh module's first values: what they are drawn from."""
     return hashing.digest([encoder, choice.record(), seed, drawn])

@@ -12,26 +12,26 @@ import torch
 from numpy.typing import NDArray
 
 from adapters_xitt import sizes
-from adapters_xitt.data.features import Units
+from adapters_xitt.data.features import Features
 from adapters_xitt.data.mixture import Mixture
 from adapters_xitt.errors import XittError
 from adapters_xitt.modules.methods import not_applicable
-from adapters_xitt.study.inputs import Material
+from adapters_xitt.study.inputs import Inputs
 from adapters_xitt.study.recipe import Recipe
 from adapters_xitt.tasks import task
 from adapters_xitt.training import memory
 from adapters_xitt.training.loop import Settings
-from adapters_xitt.training.memory import BASES, Means
+from adapters_xitt.training.memory import BASES, MemoryPlan
 
 READS_WEIGHTS = ("dora", "pissa", "full")  # methods that can't stand over products in 8 or 4 bits
 
 
 def decide(
-    material: Material, mixtures: Sequence[Mixture], targets: Iterable[str]
-) -> tuple[Means, list[str]]:
+    inputs: Inputs, mixtures: Sequence[Mixture], targets: Iterable[str]
+) -> tuple[MemoryPlan, list[str]]:
     """The means of a recipe, and what is to be said of them; `mixtures` and `targets` are all that
     it reads."""
-    recipe = material.recipe
+    recipe = inputs.recipe
     if wrong := conflicts(recipe, mixtures):
         raise XittError(wrong[0])
     names = [choice.name for choice, _ in recipe.choices()]
@@ -41,7 +41,7 @@ def decide(
     if recipe.memory is None:
         default = "whole" if whole or recipe.precision == "32" else "cut"
         return (
-            Means(
+            MemoryPlan(
                 checkpointing=recipe.checkpointing,
                 base=recipe.precision,
                 embeddings=recipe.embeddings or default,
@@ -50,7 +50,7 @@ def decide(
             ),
             [],
         )
-    return _within(sizes.parse(recipe.memory), material, mixtures, targets, packs=packs, mlm=mlm)
+    return _within(sizes.parse(recipe.memory), inputs, mixtures, targets, packs=packs, mlm=mlm)
 
 
 def conflicts(recipe: Recipe, mixtures: Sequence[Mixture]) -> list[str]:
@@ -76,28 +76,28 @@ def _masked(mixtures: Sequence[Mixture]) -> bool:
 
 def _within(
     budget: int,
-    material: Material,
+    inputs: Inputs,
     mixtures: Sequence[Mixture],
     targets: Iterable[str],
     *,
     packs: bool,
     mlm: bool,
-) -> tuple[Means, list[str]]:
+) -> tuple[MemoryPlan, list[str]]:
     """The cheapest means with which every method of the recipe fits."""
-    recipe = material.recipe
+    recipe = inputs.recipe
     tokens = recipe.training.tokens or Settings().tokens
     names = [row.name for mixed in mixtures for row in mixed.tasks] or list(targets)
-    length = max(material.lengths(name).max_length for name in names)
+    length = max(inputs.lengths(name).max_length for name in names)
     bases = [base for base in BASES if packs or base not in ("8bit", "4bit")]
-    vocabulary = None if mlm else len(ids_of(units_read(material, mixtures, targets)))
-    found: list[tuple[int, Means, list[str]]] = []
+    vocabulary = None if mlm else len(ids_of(features_read(inputs, mixtures, targets)))
+    found: list[tuple[int, MemoryPlan, list[str]]] = []
     for choice, _ in recipe.choices():
         if choice.row.engine == "head":
             continue
         fuses = "fuse" in recipe.modes and not not_applicable(choice.row, "fuse")
         means, lines = memory.choose(
             budget,
-            material.files,
+            inputs.files,
             choice,
             tokens=tokens,
             vocabulary=vocabulary,
@@ -136,32 +136,32 @@ def _parts(recipe: Recipe) -> int:
     )
 
 
-def units_read(
-    material: Material, mixtures: Sequence[Mixture], targets: Iterable[str]
-) -> list[Units]:
+def features_read(
+    inputs: Inputs, mixtures: Sequence[Mixture], targets: Iterable[str]
+) -> list[Features]:
     """Everything that the encoder will read: training, selection and test units."""
     found = [
-        units
+        features
         for mixed in mixtures
-        for one in material.data(mixed)
-        for units in (one.train, one.selection)
+        for one in inputs.data(mixed)
+        for features in (one.train, one.selection)
     ]
     for name in targets:
-        for language in material.recipe.tested(task(name)):
-            found += [material.units(rows) for rows in material.tested(name, language)]
+        for language in inputs.recipe.tested(task(name)):
+            found += [inputs.features(rows) for rows in inputs.tested(name, language)]
     return found
 
 
-def ids_of(units: Iterable[Units]) -> NDArray[np.int64]:
+def ids_of(features: Iterable[Features]) -> NDArray[np.int64]:
     """The distinct token ids, rising."""
     found: set[int] = set()
-    for one in units:
+    for one in features:
         found.update(*one.columns["ids"])
     return np.array(sorted(found), dtype=np.int64)
 
 
-def loading(means: Means, units: Any) -> dict[str, Any]:
+def loading(means: MemoryPlan, features: Any) -> dict[str, Any]:
     """The keywords of `encoder.load`; `units` gives what will be read where the word table is cut
     to it."""
-    ids = {"ids": torch.from_numpy(ids_of(units()))} if means.embeddings == "cut" else {}
+    ids = {"ids": torch.from_numpy(ids_of(features()))} if means.embeddings == "cut" else {}
     return {**means.loading(), **ids}

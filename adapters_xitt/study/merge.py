@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from adapters_xitt.data.features import Units
+from adapters_xitt.data.features import Features
 from adapters_xitt.evaluation import predict
 from adapters_xitt.evaluation.predict import Scored
 from adapters_xitt.kinds import decode, heads
 from adapters_xitt.kinds.decode import Said
-from adapters_xitt.model.session import Bench
+from adapters_xitt.model.session import ModelSession
 from adapters_xitt.modules import composition, merging, methods
 from adapters_xitt.modules.composition import Composition, Merge, Scaled
 from adapters_xitt.modules.manifest import Module
@@ -107,9 +107,9 @@ def search(
     job: TrainJob,
     modules: Mapping[str, Module],
     rows: list[dict[str, Any]],
-    units: Units,
+    features: Features,
     *,
-    bench: Bench,
+    session: ModelSession,
     fabric: Fabric,
     tokens: int,
     tick: Callable[[int], None],
@@ -119,25 +119,25 @@ def search(
     `rows` and `units`: that split, as it is on file and encoded."""
     parts = [part.part if isinstance(part, Scaled) else part for part in job.merged.parts]
     for module in modules.values():
-        bench.put(module, methods.recorded(module.manifest.method))
+        session.put(module, methods.recorded(module.manifest.method))
     (portion,) = job.mixture.portions
     head = heads.trained(
-        portion.record, [modules[key] for key in composition.heads(job.merged)], bench
+        portion.record, [modules[key] for key in composition.heads(job.merged)], session
     )
     scores: dict[tuple[float, ...], float] = {}
 
     def score(tried: list[tuple[float, ...]]) -> None:
         new = [weights for weights in dict.fromkeys(tried) if weights not in scores]
-        sums = [Scored(bench.lowered(weighted(parts, weights)), head) for weights in new]
+        sums = [Scored(session.setup(weighted(parts, weights)), head) for weights in new]
         said = (
             predict.say(
-                bench.rig,
+                session.adapted,
                 sums,
-                units,
+                features,
                 portion.record.kind,
                 fabric=fabric,
                 tokens=tokens,
-                stop=bench.rig.encoder.layers,
+                stop=session.adapted.encoder.layers,
                 tick=tick,
             )
             if sums
@@ -145,7 +145,7 @@ def search(
         )
         for weights, spoken in zip(new, said, strict=True):
             found = decode.decode(
-                Said(portion.record, portion.languages[0], rows, units, spoken)
+                Said(portion.record, portion.languages[0], rows, features, spoken)
             ).scores
             scores[weights] = found[portion.record.headline]
 

@@ -13,7 +13,7 @@ from adapters_xitt.modules import composition as compose
 from adapters_xitt.modules.composition import Composition, Fuse, Merge, Nothing, Part
 from adapters_xitt.modules.methods import COMPOSED, Choice, block, not_applicable
 from adapters_xitt.study import memory_plan, preflight
-from adapters_xitt.study.inputs import Material
+from adapters_xitt.study.inputs import Inputs
 from adapters_xitt.study.jobs import Plan, TrainJob, best_of, cell_of, merge_job, module_job
 from adapters_xitt.study.recipe import TARGET, Recipe, elsewhere
 from adapters_xitt.study.results import FAILED, NOT_APPLICABLE, Entry
@@ -23,13 +23,11 @@ from adapters_xitt.tasks import Task, task
 FUSED = "all of them"  # the row of mode fuse: every intermediate and the target's own module
 
 
-def make(
-    recipe: Recipe, material: Material, *, resolve: Callable[[str], str] | None = None
-) -> Plan:
+def make(recipe: Recipe, inputs: Inputs, *, resolve: Callable[[str], str] | None = None) -> Plan:
     """The plan of a recipe. Reads its data; a `XittError` lists everything that is missing or can't
     be run. `resolve` takes a module that an expression names by its folder or its hub into the
     store, and gives its key."""
-    plan = Plan(recipe, material)
+    plan = Plan(recipe, inputs)
     if resolve:
         plan.named = {
             word: known(plan, resolve(word))
@@ -37,20 +35,20 @@ def make(
             for word in compose.names(compose.parse(text))
             if elsewhere(word)
         }
-    read = material.mixtures()
+    read = inputs.mixtures()
     _check(plan, read, recipe.targets)
     if "lang" in recipe.modes:
         read.append(mixture.single(recipe.language_modules))
-    material.means, said = memory_plan.decide(
-        material, [mixed for mixed in read if mixed.portions], recipe.targets
+    inputs.means, said = memory_plan.decide(
+        inputs, [mixed for mixed in read if mixed.portions], recipe.targets
     )
     plan.notes.extend(said)
     for choice, rate in recipe.choices():
         for seed in recipe.seeds:
             row = _Rows(plan, choice, rate, seed)
             for name in recipe.targets:
-                row.of(material.task(name))
-    plan.notes.extend([*plan.material.contamination.notes, *_effects(plan)])
+                row.of(inputs.task(name))
+    plan.notes.extend([*plan.inputs.contamination.notes, *_effects(plan)])
     plan.notes.extend(
         f"{name}: XTREME-R trains an encoder of pairs for it; here the encoder and its modules are"
         " read as they are, so these numbers are not XTREME-R's"
@@ -63,9 +61,9 @@ def make(
 def _check(plan: Plan, trained: Sequence[Mixture], targets: Sequence[str]) -> None:
     """Refuses data that can't be read, trained on or scored, every problem at once."""
     problems = Problems(f"recipe {plan.recipe.name}")
-    preflight.check_data(plan.material, trained, targets, problems)
+    preflight.check_data(plan.inputs, trained, targets, problems)
     problems.raise_if_any()
-    plan.notes.extend(line for line in plan.material.skipped() if line not in plan.notes)
+    plan.notes.extend(line for line in plan.inputs.skipped() if line not in plan.notes)
 
 
 class _Rows:
@@ -73,14 +71,14 @@ class _Rows:
 
     def __init__(self, plan: Plan, choice: Choice, rate: float, seed: int) -> None:
         self.plan, self.choice, self.rate, self.seed = plan, choice, rate, seed
-        self.material = plan.material
+        self.inputs = plan.inputs
         self.modes = plan.recipe.modes
         self.intermediates = plan.recipe.mixtures()
 
     def of(self, target: Task) -> None:
         """Every row for one target."""
         own = (
-            self.train(self.material.training_mixture(target), title=target.name)
+            self.train(self.inputs.training_mixture(target), title=target.name)
             if target.trains
             else None
         )
@@ -118,7 +116,7 @@ class _Rows:
                     return found_there.context if written == Part(word) else Part(found_there.key)
                 if word == compose.LANG:
                     return module.context
-                return self.train(self.material.with_sources(found[word]), title=word).context
+                return self.train(self.inputs.with_sources(found[word]), title=word).context
 
             try:
                 if own is None and compose.names(written) == (TARGET,):
@@ -127,9 +125,9 @@ class _Rows:
                     self.plan,
                     compose.rename(written, named),
                     self.seed,
-                    target=self.material.training_mixture(target) if own else None,
+                    target=self.inputs.training_mixture(target) if own else None,
                 )
-                self.plan.lowered(composition)
+                self.plan.setup(composition)
             except XittError as error:
                 self.fill(
                     target,
@@ -151,11 +149,11 @@ class _Rows:
         if reason:
             self.fill(target, mixed.name, mode, status=NOT_APPLICABLE, reason=reason)
             return
-        parent = self.train(self.material.with_sources(mixed), title=mixed.name)
+        parent = self.train(self.inputs.with_sources(mixed), title=mixed.name)
         child = parent
         if target.trains:
             child = self.train(
-                self.material.training_mixture(target),
+                self.inputs.training_mixture(target),
                 parent=parent,
                 mode=mode,
                 title=f"{mixed.name} → {target.name} ({mode})",
@@ -169,7 +167,7 @@ class _Rows:
         for mixed in self.intermediates:
             if not mixed.portions or any(part.variant for part in mixed.portions):
                 continue
-            source, row = self.material.with_sources(mixed), f"{mixed.name}'s steps"
+            source, row = self.inputs.with_sources(mixed), f"{mixed.name}'s steps"
             if not target.trains:
                 self.fill(
                     target,
@@ -179,9 +177,9 @@ class _Rows:
                     reason=f"{target.name} trains nothing",
                 )
                 continue
-            more = self.material.steps(source, self.material.settings(source)[0])
+            more = self.inputs.steps(source, self.inputs.settings(source)[0])
             child = self.train(
-                self.material.training_mixture(target), more=more, title=f"{target.name} with {row}"
+                self.inputs.training_mixture(target), more=more, title=f"{target.name} with {row}"
             )
             self.place(target, row, "none", child.context)
 
@@ -210,7 +208,7 @@ class _Rows:
                 job.key: job
                 for job in [
                     *(
-                        self.train(self.material.with_sources(mixed), title=mixed.name)
+                        self.train(self.inputs.with_sources(mixed), title=mixed.name)
                         for mixed in members
                     ),
                     own,
@@ -229,7 +227,7 @@ class _Rows:
                 )
                 continue
             child = self.train(
-                self.material.training_mixture(target),
+                self.inputs.training_mixture(target),
                 over=tuple(parts.values()),
                 title=f"{name} → {target.name} (fuse)",
             )
@@ -245,11 +243,11 @@ class _Rows:
         if reason:
             self.fill(target, "", "lang", status=NOT_APPLICABLE, reason=reason)
             return
-        home = plan.material.training_mixture(target).portions[0].languages[0]
+        home = plan.inputs.training_mixture(target).portions[0].languages[0]
         modules = self.language_modules(target, home, intermediate="", mode="lang")
         parent = modules[home]
         child = self.train(
-            plan.material.training_mixture(target),
+            plan.inputs.training_mixture(target),
             parent=parent,
             mode=block(self.choice),
             title=f"{parent.mixture.name} → {target.name} (lang)",
@@ -340,7 +338,7 @@ class _Rows:
         """The cells of one row on one target, a language each; blocked where test items reached a
         part. What has no proven form has failed before anything runs."""
         try:
-            self.plan.lowered(composition)
+            self.plan.setup(composition)
         except XittError as error:
             self.fill(
                 target,
@@ -442,9 +440,9 @@ def prepared(plan: Plan, text: str) -> Mixture:
     """What training on a portion, in its text form, reads: its data read and checked, and the means
     of the run decided."""
     named = plan.recipe.named_portion(text)
-    mixed = plan.material.with_sources(Mixture(named.text, (named,)))
+    mixed = plan.inputs.with_sources(Mixture(named.text, (named,)))
     _check(plan, [mixed], [])
-    plan.material.means, said = memory_plan.decide(plan.material, [mixed], [])
+    plan.inputs.means, said = memory_plan.decide(plan.inputs, [mixed], [])
     plan.notes.extend(said)
     return mixed
 
@@ -481,7 +479,7 @@ def one_composition(
         if name in plan.train
     ]
     for name in plan.recipe.targets:
-        target = plan.material.task(name)
+        target = plan.inputs.task(name)
         if target.trains and not any(mixture.space(target) in top.spaces for top in tops):
             labels = " ".join(target.labels) or "(none)"
             have = "; ".join(f"{top.title} was trained on {top.mixture.name}" for top in tops)
@@ -494,9 +492,9 @@ def one_composition(
         for language, own in (swaps or {"": {}}).items()
     }
     for one in languages.values():
-        plan.lowered(one)  # what has no proven form is refused before anything is read
+        plan.setup(one)  # what has no proven form is refused before anything is read
     _check(plan, [], plan.recipe.targets)
-    plan.material.means, _ = memory_plan.decide(plan.material, [], plan.recipe.targets)
+    plan.inputs.means, _ = memory_plan.decide(plan.inputs, [], plan.recipe.targets)
     choice = tops[0].method if tops else plan.recipe.choices()[0][0]
     rows = _Rows(plan, choice, 0.0, tops[0].seed if tops else 0)
     for name in plan.recipe.targets:
@@ -512,7 +510,7 @@ def one_composition(
                     status=NOT_APPLICABLE,
                     reason=f"no module stands for {compose.LANG} in {language}",
                 )
-    plan.notes.extend(plan.material.contamination.notes)
+    plan.notes.extend(plan.inputs.contamination.notes)
 
 
 def _effects(plan: Plan) -> Iterable[str]:
@@ -522,7 +520,7 @@ def _effects(plan: Plan) -> Iterable[str]:
     for job in plan.score.values():
         if job.task.trains or not compose.names(job.composition):
             continue
-        depth, layer = plan.lowered(job.composition).depth, plan.material.layer(job.task.name)
+        depth, layer = plan.setup(job.composition).depth, plan.inputs.layer(job.task.name)
         label = plan.train[compose.names(job.composition)[-1]].method.label
         if depth >= layer and (label, job.task.name) not in told:
             told.add((label, job.task.name))

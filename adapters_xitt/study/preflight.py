@@ -13,20 +13,20 @@ from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.kinds.heads import HEADS
 from adapters_xitt.metrics import METRICS
 from adapters_xitt.study import memory_plan
-from adapters_xitt.study.inputs import Material
+from adapters_xitt.study.inputs import Inputs
 from adapters_xitt.tasks import Task, task
 
 
-def check(material: Material, problems: Problems, *, doubtful: Sequence[tuple] = ()) -> None:
+def check(inputs: Inputs, problems: Problems, *, doubtful: Sequence[tuple] = ()) -> None:
     """Adds what is wrong with all that a recipe needs. `doubtful` are keys that the recipe lost
     because they are wrong themselves: what depends on them is not looked at."""
     parts = {key[0] for key in doubtful if key}
     if "encoder" not in parts:
         try:
-            _ = material.files  # inspected now
+            _ = inputs.files  # inspected now
         except XittError as error:
             problems.add(str(error))
-    root = material.sources.root
+    root = inputs.sources.root
     if root is not None and not os.path.isdir(root):
         problems.add(f"data.root or XITT_DATA: {root}: no such folder")
         parts.add("data")
@@ -34,21 +34,21 @@ def check(material: Material, problems: Problems, *, doubtful: Sequence[tuple] =
     if "data" in parts:
         return
     mixtures = [
-        mixed for mixed in material.mixtures() if not tasks & {part.task for part in mixed.portions}
+        mixed for mixed in inputs.mixtures() if not tasks & {part.task for part in mixed.portions}
     ]
-    for wrong in memory_plan.conflicts(material.recipe, mixtures):
+    for wrong in memory_plan.conflicts(inputs.recipe, mixtures):
         problems.add(wrong)
     if "lengths" not in parts:
         check_data(
-            material,
+            inputs,
             mixtures,
-            [name for name in material.recipe.targets if name not in tasks],
+            [name for name in inputs.recipe.targets if name not in tasks],
             problems,
         )
 
 
 def check_data(
-    material: Material, mixtures: Sequence[Mixture], targets: Sequence[str], problems: Problems
+    inputs: Inputs, mixtures: Sequence[Mixture], targets: Sequence[str], problems: Problems
 ) -> None:
     """Adds what is wrong with the data of mixtures, each of whose tasks is one whose data trains,
     and of targets."""
@@ -71,26 +71,26 @@ def check_data(
     for mixed in mixtures:
         for part in mixed.portions:
             if part.record.name in runnable:
-                _check_portion(material, part, mixed, facts)
+                _check_portion(inputs, part, mixed, facts)
     for name in targets:
         if name in runnable:
-            _check_target(material, task(name), facts)
+            _check_target(inputs, task(name), facts)
     for line in facts.lines():
         problems.add(line)
 
 
-def _check_portion(material: Material, part: Portion, mixed: Mixture, facts: _Facts) -> None:
+def _check_portion(inputs: Inputs, part: Portion, mixed: Mixture, facts: _Facts) -> None:
     try:
-        train, selection = material.train(part, mixed), material.selection(part, mixed)
-        material.examples(part, mixed)
+        train, selection = inputs.train(part, mixed), inputs.selection(part, mixed)
+        inputs.examples(part, mixed)
     except XittError as error:
         # What a task of several others lacks is told of them, once.
         lines = str(error).splitlines()
         for line in lines[1:] if task(part.task).joins and len(lines) > 1 else [str(error)]:
             facts.add(line.strip(), part.languages[0])
         return
-    seen = frozenset().union(*(material.data_set(rows).ids for rows in train))
-    if both := seen & frozenset().union(*(material.data_set(rows).ids for rows in selection)):
+    seen = frozenset().union(*(inputs.data_set(rows).ids for rows in train))
+    if both := seen & frozenset().union(*(inputs.data_set(rows).ids for rows in selection)):
         facts.add(
             f"{part.text}: {len(both)} items, {min(both)} among them, stand in training and in"
             f" selection; give tasks.{part.task}.selection a split or slice of its own",
@@ -98,8 +98,8 @@ def _check_portion(material: Material, part: Portion, mixed: Mixture, facts: _Fa
         )
 
 
-def _check_target(material: Material, target: Task, facts: _Facts) -> None:
-    languages = material.recipe.tested(target)
+def _check_target(inputs: Inputs, target: Task, facts: _Facts) -> None:
+    languages = inputs.recipe.tested(target)
     if not languages:
         facts.add(
             f"target {target.name} is tested in none of the recipe's languages; it has "
@@ -108,7 +108,7 @@ def _check_target(material: Material, target: Task, facts: _Facts) -> None:
         )
     for language in languages:
         try:
-            for rows in material.tested(target.name, language):
+            for rows in inputs.tested(target.name, language):
                 if not rows.scored:
                     facts.add(
                         f"{rows.file}: {target.name} {rows.split} in {language} has no labels to be"
@@ -120,7 +120,7 @@ def _check_target(material: Material, target: Task, facts: _Facts) -> None:
             apart = [
                 str(place)
                 for pattern in target.gold.get("test", ())
-                for place in material.sources.places(target, pattern, language)
+                for place in inputs.sources.places(target, pattern, language)
             ]
             hint = f"; those of {target.name} would be {' or '.join(apart)}" if apart else ""
             facts.add(str(error) + (hint if "gold file" in str(error) else ""), language)

@@ -37,9 +37,9 @@ class Queue:
     error, and lets go of what it may have left half-made or raises where it is no job's."""
 
     def __init__(
-        self, plan: Plan, store: Store, watch: Silent, renew: Callable[[Exception], None]
+        self, plan: Plan, store: Store, callback: Silent, renew: Callable[[Exception], None]
     ) -> None:
-        self.plan, self.store, self.watch, self.renew = plan, store, watch, renew
+        self.plan, self.store, self.callback, self.renew = plan, store, callback, renew
         self.failed: dict[str, str] = {}
 
     def work_off(
@@ -69,7 +69,7 @@ class Queue:
                     waiting.append(cohort)
             if waiting and len(waiting) == len(left):
                 if not told:
-                    self.watch.say("waiting for another process that works in this store")
+                    self.callback.say("waiting for another process that works in this store")
                     told = True
                 time.sleep(0.5)
             left = waiting
@@ -100,5 +100,5 @@ class Queue:
         defect = "" if isinstance(error, XittError) else f"{type(error).__name__}: "
         self.failed[key] = defect + self.plan.called(str(error))
         if defect:
-            self.watch.say("".join(traceback.format_exception(error)).rstrip())
-        self.watch.say(f"failed: {self.plan.title(key)}: {self.failed[key]}")
+            self.callback.say("".join(traceback.format_exception(error)).rstrip())
+        self.callback.say(f"failed: {self.plan.title(key)}: {self.failed[key]}")

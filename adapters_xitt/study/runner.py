@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from adapters_xitt import hashing
 from adapters_xitt.data import truncation
 from adapters_xitt.data.dataset import Rows
-from adapters_xitt.data.features import Units
+from adapters_xitt.data.features import Features
 from adapters_xitt.data.mixture import space
 from adapters_xitt.evaluation import predict
 from adapters_xitt.evaluation.predict import Attention, Scored
 from adapters_xitt.hashing import tensors_digest
 from adapters_xitt.kinds import decode, heads
 from adapters_xitt.kinds.decode import Said
-from adapters_xitt.model.session import Bench, machine, mounted
+from adapters_xitt.model.session import ModelSession, machine, mounted
 from adapters_xitt.modules import composition as compose
 from adapters_xitt.modules import serialization
 from adapters_xitt.modules.composition import Composition
@@ -34,7 +34,7 @@ from adapters_xitt.study.jobs import Plan, ScoreCohort, ScoreJob, TrainCohort, T
 from adapters_xitt.study.queue import FAILURES, Queue
 from adapters_xitt.study.results import DONE, Result, versions
 from adapters_xitt.study.store import Store
-from adapters_xitt.study.training_log import Journal, check_log
+from adapters_xitt.study.training_log import TrainingLogger, check_log
 from adapters_xitt.tasks import Task
 from adapters_xitt.training import loop, memory, sampler
 
@@ -52,20 +52,20 @@ class Runner:
         store: Store,
         fabric: Fabric,
         *,
-        watch: Silent | None = None,
+        callback: Silent | None = None,
         log: str = "csv",
         keep_every: float = 60.0,
     ) -> None:
         check_log(log)
         self.plan, self.store, self.fabric = plan, store, fabric
-        self.watch, self.log, self.keep_every = watch or Silent(), log, keep_every
-        self.material = plan.material
-        self.bench = Bench(
-            self.material.files,
+        self.callback, self.log, self.keep_every = callback or Silent(), log, keep_every
+        self.inputs = plan.inputs
+        self.session = ModelSession(
+            self.inputs.files,
             fabric,
-            lambda: memory_plan.loading(self.material.means, self._read),
+            lambda: memory_plan.loading(self.inputs.means, self._read),
         )
-        self.queue = Queue(plan, store, self.watch, self._renew)
+        self.queue = Queue(plan, store, self.callback, self._renew)
         self.failed = self.queue.failed  # job key -> reason
         # What is mounted for scoring: of which task, over which full encoder; composition, whose
         # head -> what runs.
@@ -73,7 +73,7 @@ class Runner:
             tuple[Task, str | None] | None, dict[tuple[Composition, str], Scored]
         ] = (None, {})
 
-    def _read(self) -> list[Units]:
+    def _read(self) -> list[Features]:
         """Everything that the encoder is to read in this run."""
         mixtures = dict.fromkeys(
             job.mixture
@@ -82,11 +82,11 @@ class Runner:
         )
         tests = {(job.task.name, job.cell.language) for job in self.plan.score.values()}
         return [
-            *memory_plan.units_read(self.material, list(mixtures), []),
+            *memory_plan.features_read(self.inputs, list(mixtures), []),
             *(
-                self.material.units(rows)
+                self.inputs.features(rows)
                 for test in sorted(tests)
-                for rows in self.material.tested(*test)
+                for rows in self.inputs.tested(*test)
             ),
         ]
 
@@ -96,7 +96,7 @@ class Runner:
         self.store.sweep()
         modules, cells = self.plan.missing(self.store.has_module, self.store.has_result)
         work = sum(map(self.plan.train_tokens, modules)) + sum(map(self.plan.score_tokens, cells))
-        self.watch.begin(self.plan.recipe.name, work)
+        self.callback.begin(self.plan.recipe.name, work)
         try:
             wanted = {job.key for job in modules}
             cohorts = [
@@ -118,7 +118,7 @@ class Runner:
                 self._score,
             )
         finally:
-            self.watch.end()
+            self.callback.end()
 
     def train_only(self, keys: Sequence[str]) -> None:
         """Trains these modules where the store lacks them."""
@@ -128,7 +128,7 @@ class Runner:
             if {job.key for job in cohort.jobs} & set(keys)
         ]
         todo = [self.plan.train[key] for key in keys if not self.store.has_module(key)]
-        self.watch.begin("training", sum(map(self.plan.train_tokens, todo)))
+        self.callback.begin("training", sum(map(self.plan.train_tokens, todo)))
         try:
             self.queue.work_off(
                 cohorts,
@@ -137,14 +137,14 @@ class Runner:
                 self._train,
             )
         finally:
-            self.watch.end()
+            self.callback.end()
 
     def _renew(self, error: Exception) -> None:
         """Lets go of an encoder in which something broke; one that can't be loaded is no job's
         failure."""
-        if error is self.bench.unusable:
+        if error is self.session.unusable:
             raise error
-        self.bench.renew()
+        self.session.renew()
         self._standing = (None, {})
 
     def _load(self, key: str, *, mount: bool = False) -> serialization.Module:
@@ -153,7 +153,7 @@ class Runner:
         try:
             module = self.store.load_module(key)
             if mount:
-                self.bench.put(module, self.plan.train[key].method)
+                self.session.put(module, self.plan.train[key].method)
         except FAILURES as error:
             self.queue.fail(key, error)
             raise
@@ -182,38 +182,38 @@ class Runner:
 
     def _train_rows(self, cohort: TrainCohort, ready: Sequence[TrainJob]) -> None:
         """Trains modules of one cohort side by side, and keeps each."""
-        self.watch.stage(
+        self.callback.stage(
             f"train {cohort.mixture.name}, seed {cohort.seed}, {len(ready)} modules",
             sum(map(self.plan.train_tokens, ready)),
         )
         began = time.monotonic()
-        data = self.material.data(cohort.mixture)
+        data = self.inputs.data(cohort.mixture)
         rows = [self._row(job) for job in self._making_room(ready)]
         extras = {job.key: self._frozen(job) for job in ready}
-        journal = Journal(self.store, self.log, self.watch, rows)
+        logger = TrainingLogger(self.store, self.log, self.callback, rows)
         try:
             trained = loop.train(
                 rows,
                 data,
                 ready[0].settings,
-                rig=self.bench.rig,
+                adapted=self.session.adapted,
                 fabric=self.fabric,
                 seed=cohort.seed,
                 total=self.plan.steps(ready[0]),
-                keeper=self.store,
-                watch=journal,
+                checkpointer=self.store,
+                callback=logger,
                 keep_every=self.keep_every,
             )
         finally:
-            journal.close()
+            logger.close()
             # What is mounted now stands at its last step; whoever needs these modules takes the
             # stored ones, at their best step.
-            self.bench.clear(keep=[mounted(parent) for job in ready for parent in job.below])
+            self.session.clear(keep=[mounted(parent) for job in ready for parent in job.below])
         seconds = time.monotonic() - began
         for job, result in zip(ready, trained, strict=True):
             if result.failed:
                 self.failed[job.key] = result.failed
-                self.watch.say(f"{job.title}: {result.failed}")
+                self.callback.say(f"{job.title}: {result.failed}")
             else:
                 self._save(
                     job,
@@ -221,23 +221,23 @@ class Runner:
                     {**result.metrics, "seconds": round(seconds / len(ready), 2)},
                 )
             self.store.forget(job.key)
-        self.watch.stage_done()
+        self.callback.stage_done()
 
     def _making_room(self, jobs: Sequence[TrainJob]) -> Sequence[TrainJob]:
         """The jobs, once the encoder holds what they stand on and nothing else."""
-        self.bench.clear(keep=[mounted(parent) for job in jobs for parent in job.below])
+        self.session.clear(keep=[mounted(parent) for job in jobs for parent in job.below])
         for parent in dict.fromkeys(parent for job in jobs for parent in job.below):
             self._load(parent, mount=True)
         return jobs
 
     def _row(self, job: TrainJob) -> loop.Row:
         """A fresh or continued module in the encoder, with its heads."""
-        bench = self.bench
+        session = self.session
         start = self._load(job.start) if job.start else None
         name = mounted(job.key)
         # The same seed for every row of a mixture: rows are paired in their start as in their order
         # of data.
-        bench.rig.mount(
+        session.adapted.mount(
             name,
             job.method,
             seed=sampler.derive(job.seed, "module", job.drawn),
@@ -248,7 +248,7 @@ class Runner:
         for task in job.mixture.tasks:
             if space(task) not in found:
                 head = heads.trained(
-                    task, [], bench, seed=sampler.derive(job.seed, "head", space(task))
+                    task, [], session, seed=sampler.derive(job.seed, "head", space(task))
                 )
                 if job.carry_pooler and start:
                     _carry_pooler(head, start)
@@ -256,32 +256,32 @@ class Runner:
         return loop.Row(
             job.key,
             job.title,
-            bench.lowered(job.context),
-            bench.rig.trainable(name),
+            session.setup(job.context),
+            session.adapted.trainable(name),
             found,
             job.learning_rate,
         )
 
     def _frozen(self, job: TrainJob) -> dict[str, torch.Tensor]:
         """What belongs to a mounted module and isn't trained."""
-        rig, name = self.bench.rig, mounted(job.key)
-        trained = rig.trainable(name)
+        adapted, name = self.session.adapted, mounted(job.key)
+        trained = adapted.trainable(name)
         return {
             f"encoder.{own}": value.detach().cpu().clone()
-            for own, value in rig.parameters(name).items()
+            for own, value in adapted.parameters(name).items()
             if own not in trained
         }
 
     def _draw(self, job: TrainJob) -> None:
         """The random module of the capacity control."""
-        self.bench.clear()
+        self.session.clear()
         name = mounted(job.key)
-        self.bench.rig.mount(
+        self.session.adapted.mount(
             name, job.method, seed=sampler.derive(job.seed, "module", job.drawn), random=True
         )
         tensors = {
             f"encoder.{own}": value.detach().cpu().clone()
-            for own, value in self.bench.rig.parameters(name).items()
+            for own, value in self.session.adapted.parameters(name).items()
         }
         self._save(job, tensors, {"score": None, "steps": 0})
 
@@ -301,19 +301,19 @@ class Runner:
 
     def _join(self, job: TrainJob) -> None:
         """A module put together from others, its weights searched first where they are to be."""
-        self.watch.stage(f"merge {job.title}", self.plan.train_tokens(job))
+        self.callback.stage(f"merge {job.title}", self.plan.train_tokens(job))
         written, metrics, began = job.merged, {"score": None, "steps": 0}, time.monotonic()
         modules = {key: self._load(key) for key in compose.names(written)}
         if compose.untrained(job.merged):
-            self.bench.clear(keep=[mounted(key) for key in modules])
+            self.session.clear(keep=[mounted(key) for key in modules])
             written, metrics = merging.search(
                 job,
                 modules,
-                *self.material.searched(job.mixture),
-                bench=self.bench,
+                *self.inputs.searched(job.mixture),
+                session=self.session,
                 fabric=self.fabric,
                 tokens=SCORING_TOKENS,
-                tick=self.watch.tick,
+                tick=self.callback.tick,
             )
         meant = compose.rename(written, self.plan.meant)
         modules |= {key: self._load(key) for key in compose.names(meant) if key not in modules}
@@ -322,8 +322,8 @@ class Runner:
             modules,
             written,
             meant=meant,
-            layers=self.material.files.layers,
-            width=self.material.files.width,
+            layers=self.inputs.files.layers,
+            width=self.inputs.files.width,
         )
         metrics |= {
             "error": joined.record["errors"].get("all"),
@@ -331,7 +331,7 @@ class Runner:
             "seconds": round(time.monotonic() - began, 3),
         }
         self._save(job, joined.tensors, metrics, heads=joined.heads, merge=joined.record)
-        self.watch.stage_done()
+        self.callback.stage_done()
 
     def _save(
         self,
@@ -349,8 +349,8 @@ class Runner:
         manifest = serialization.Manifest(
             key=job.key,
             digest=tensors_digest(tensors),
-            encoder=self.material.files.fingerprint,
-            encoder_name=self.material.files.name,
+            encoder=self.inputs.files.fingerprint,
+            encoder_name=self.inputs.files.name,
             method=job.method.record(),
             trained_on=job.mixture.name,
             mixture=job.mixture.record(),
@@ -367,14 +367,14 @@ class Runner:
             training={
                 **job.settings.record(),
                 "learning_rate": job.learning_rate,
-                "lengths": {row.name: self.material.lengths(row.name).record() for row in rows},
-                "precision": self.material.means.base,
+                "lengths": {row.name: self.inputs.lengths(row.name).record() for row in rows},
+                "precision": self.inputs.means.base,
                 "start": job.start,
                 "below": list(job.below),
                 "candidates": list(job.candidates),
                 "carry_pooler": job.carry_pooler,
                 "drawn": job.drawn,
-                "born": job.born,
+                "born": job.init_fingerprint,
                 "machine": machine(self.fabric),
             },
             versions=versions(),
@@ -402,7 +402,7 @@ class Runner:
                 jobs.append(job)
         if not jobs:
             return
-        self.watch.stage(
+        self.callback.stage(
             f"score {cohort.task.name} in {cohort.language}, {len(jobs)} cells",
             sum(map(self.plan.score_tokens, jobs)),
         )
@@ -411,15 +411,15 @@ class Runner:
         for some in memory.fitting(jobs, self.plan.scored_bytes, self._room, most=most):
             scored = self._mount(cohort, some)
             self._score_some(cohort, some, [scored[job.composition, job.cell.head] for job in some])
-        self.watch.stage_done()
+        self.callback.stage_done()
 
     def _mount(
         self, cohort: ScoreCohort, jobs: Sequence[ScoreJob]
     ) -> dict[tuple[Composition, str], Scored]:
         """What the jobs run, by composition and the module whose head stands on top where that is
         named. What ran in the task's last language stays."""
-        bench, task = self.bench, cohort.task
-        full = self.plan.lowered(jobs[0].composition).full  # mounted alone
+        session, task = self.session, cohort.task
+        full = self.plan.setup(jobs[0].composition).full  # mounted alone
         ready = self._standing[1] if self._standing[0] == (task, full) else {}
         standing = {
             key
@@ -434,7 +434,7 @@ class Runner:
         self._standing = ((task, full), ready)
         new = [job for job in jobs if (job.composition, job.cell.head) not in ready]
         needed = list(dict.fromkeys(key for job in new for key in compose.names(job.composition)))
-        bench.clear(
+        session.clear(
             keep=[
                 mounted(key)
                 for key in [*needed, *(key for one, _ in ready for key in compose.names(one))]
@@ -445,13 +445,13 @@ class Runner:
             for key in dict.fromkeys([*needed, *(job.cell.head for job in new if job.cell.head)])
         }
         for key in needed:
-            bench.put(loaded[key], self.plan.train[key].method)
+            session.put(loaded[key], self.plan.train[key].method)
         for composition, own in dict.fromkeys((job.composition, job.cell.head) for job in new):
             tops = [own] if own else compose.heads(composition)
             head = heads.trained(
-                task, [loaded[key] for key in tops], bench, pooling=self.material.pooling(task.name)
+                task, [loaded[key] for key in tops], session, pooling=self.inputs.pooling(task.name)
             )
-            ready[composition, own] = Scored(bench.lowered(composition), head)
+            ready[composition, own] = Scored(session.setup(composition), head)
         return ready
 
     def _score_some(
@@ -459,26 +459,26 @@ class Runner:
     ) -> None:
         """Scores compositions side by side, and keeps each cell."""
         language = cohort.language
-        rows = self.material.test(cohort.task.name, language)
-        units, began = self.material.units(rows), time.monotonic()
-        rig = self.bench.rig
+        rows = self.inputs.test(cohort.task.name, language)
+        features, began = self.inputs.features(rows), time.monotonic()
+        adapted = self.session.adapted
         scored = [
-            replace(one, attention=Attention()) if rig.attends(one.lowered) else one
+            replace(one, attention=Attention()) if adapted.attends(one.setup) else one
             for one in scored
         ]
         said = self._said(cohort.task, rows, jobs, scored)
-        fit = self.material.fit(cohort.task.name, language)
+        fit = self.inputs.fit(cohort.task.name, language)
         fits: list[Said | None] = (
             [None] * len(jobs)
             if fit is None
             else [
-                Said(cohort.task, language, fit.rows, self.material.units(fit), spoken)
+                Said(cohort.task, language, fit.rows, self.inputs.features(fit), spoken)
                 for spoken in self._said(cohort.task, fit, jobs, scored)
             ]
         )
         seconds = (time.monotonic() - began) / len(jobs)
         for job, one, spoken, fitted in zip(jobs, scored, said, fits, strict=True):
-            found = decode.decode(Said(cohort.task, language, rows.rows, units, spoken, fitted))
+            found = decode.decode(Said(cohort.task, language, rows.rows, features, spoken, fitted))
             self.store.save_result(
                 Result(
                     cell=job.cell,
@@ -489,7 +489,7 @@ class Runner:
                     skipped=dict(rows.skipped),
                     tag=job.tag,
                     overlap=job.overlap,
-                    truncated=truncation.losses(cohort.task.kind, rows.rows, units),
+                    truncated=truncation.losses(cohort.task.kind, rows.rows, features),
                     predictions=self.store.predictions_digest(found.items, found.arrays),
                     **self._fused(job, one),
                     provenance={
@@ -508,13 +508,13 @@ class Runner:
     @property
     def _room(self) -> int:
         """Bytes that modules mounted for scoring may take together."""
-        room = self.material.means.room
+        room = self.inputs.means.room
         return MOUNTED if room is None else room
 
     @property
     def _scoring_tokens(self) -> int:
         """Tokens of a scoring batch: where memory is short, no more than a training step takes."""
-        return SCORING_TOKENS if self.plan.recipe.memory is None else self.material.means.tokens
+        return SCORING_TOKENS if self.plan.recipe.memory is None else self.inputs.means.tokens
 
     def _digests(self, job: ScoreJob) -> dict[str, str]:
         """The digest of every module that takes part in a cell, by key."""
@@ -526,17 +526,17 @@ class Runner:
         0: no limit."""
         if task.trains:
             return 0
-        units = sum(
-            len(self.material.units(rows)) for rows in self.material.tested(task.name, language)
+        features = sum(
+            len(self.inputs.features(rows)) for rows in self.inputs.tested(task.name, language)
         )
-        return max(1, VECTORS // (4 * units * self.material.files.width))
+        return max(1, VECTORS // (4 * features * self.inputs.files.width))
 
     def _said(
         self, task: Task, rows: Rows, jobs: Sequence[ScoreJob], scored: Sequence[Scored]
     ) -> list[list[NDArray]]:
         """What each composition says of each unit of `rows`; sentence vectors are kept, and found
         again."""
-        units, kept = self.material.units(rows), {}
+        features, kept = self.inputs.features(rows), {}
         if not task.trains:
             names = [
                 hashing.key(
@@ -562,19 +562,19 @@ class Runner:
                 for at, name in enumerate(names)
                 if scored[at].attention is None  # which is collected while the vectors are made
                 and (found := self.store.load_embeddings(name)) is not None
-                and len(found) == len(units)
+                and len(found) == len(features)
             }
         left = [at for at in range(len(jobs)) if at not in kept]
         said = (
             predict.say(
-                self.bench.rig,
+                self.session.adapted,
                 [scored[at] for at in left],
-                units,
+                features,
                 task.kind,
                 fabric=self.fabric,
                 tokens=self._scoring_tokens,
-                stop=self.material.layer(task.name),
-                tick=self.watch.tick,
+                stop=self.inputs.layer(task.name),
+                tick=self.callback.tick,
             )
             if left
             else []
@@ -586,13 +586,13 @@ class Runner:
 
     def _fused(self, job: ScoreJob, scored: Scored) -> dict[str, Any]:
         """How a fusion weighted its parts, as fields of the result."""
-        if not scored.lowered.fusion:
+        if not scored.setup.fusion:
             return {}
         *parts, _ = compose.names(job.composition)
         weights = (
             scored.attention.mean()
             if scored.attention
-            else self.bench.rig.parameters(scored.lowered.fusion)["weights"].tolist()
+            else self.session.adapted.parameters(scored.setup.fusion)["weights"].tolist()
         )
         return {"parts": parts, "weights": weights}
 

@@ -7,20 +7,20 @@ from adapters_xitt.data.exposure import Exposure
 from adapters_xitt.errors import XittError
 from adapters_xitt.modules import composition, methods
 from adapters_xitt.study.jobs import Plan, StoredModule
-from adapters_xitt.study.keys import born
+from adapters_xitt.study.keys import init_fingerprint
 
 
 def known(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> StoredModule:
     """A module that the store has already, as a job of the plan, with the modules it stands on and
     the data it has seen. `under`: those that have it in their context."""
-    store = plan.material.store
+    store = plan.inputs.store
     manifest = store.manifest(key)
     if key in under:
         raise XittError(
             f"module {key[:12]} ({manifest.role}): its context names {under[-1][:12]}, whose"
             " context names it; no module was trained so"
         )
-    files = plan.material.files
+    files = plan.inputs.files
     if manifest.encoder != files.fingerprint:
         raise XittError(
             f"{key}: was made for the encoder {manifest.encoder_name!a} ({manifest.encoder[:12]}),"
@@ -43,7 +43,7 @@ def known(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> StoredModule:
     own = (
         None
         if start or manifest.merge or manifest.source
-        else born(manifest.encoder, choice, manifest.seed, drawn)
+        else init_fingerprint(manifest.encoder, choice, manifest.seed, drawn)
     )
     plan.train[key] = StoredModule(
         key=key,
@@ -60,6 +60,6 @@ def known(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> StoredModule:
         chance=manifest.chance,
         spaces=tuple(manifest.heads),
         drawn=drawn,
-        born=None if manifest.source else training.get("born") or own,
+        init_fingerprint=None if manifest.source else training.get("born") or own,
     )
     return plan.train[key]

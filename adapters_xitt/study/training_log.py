@@ -23,11 +23,11 @@ def check_log(log: str) -> None:
         )
 
 
-class Journal:
+class TrainingLogger:
     """What training tells: losses and scores to a log of each row, tokens to the watch."""
 
-    def __init__(self, store: Store, log: str, watch: Silent, rows: Sequence[Row]) -> None:
-        self.watch = watch
+    def __init__(self, store: Store, log: str, callback: Silent, rows: Sequence[Row]) -> None:
+        self.callback = callback
         self.folder = store.root / "logs"
         with writing(self.folder):
             self.loggers = (
@@ -40,7 +40,7 @@ class Journal:
         if key in self.loggers:
             with writing(self.folder):
                 self.loggers[key].log_metrics({"loss": loss, "tokens": tokens}, step)
-        self.watch.tick(tokens)
+        self.callback.tick(tokens)
 
     def look(self, key: str, *, step: int, scores: dict[str, float]) -> None:
         if key in self.loggers:
@@ -50,10 +50,10 @@ class Journal:
                 )
 
     def tick(self, tokens: int) -> None:
-        self.watch.tick(tokens)
+        self.callback.tick(tokens)
 
     def say(self, text: str) -> None:
-        self.watch.say(text)
+        self.callback.say(text)
 
     def close(self) -> None:
         with writing(self.folder):

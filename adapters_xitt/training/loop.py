@@ -23,8 +23,8 @@ from adapters_xitt.evaluation import predict
 from adapters_xitt.evaluation.predict import Scored
 from adapters_xitt.kinds import decode
 from adapters_xitt.kinds.heads import HEADS
-from adapters_xitt.model.adapted import Rig
-from adapters_xitt.model.setup import Lowered
+from adapters_xitt.model.adapted import AdaptedEncoder
+from adapters_xitt.model.setup import AdapterSetup
 from adapters_xitt.training import memory
 from adapters_xitt.training.sampler import Data, Stream, derive
 
@@ -103,7 +103,7 @@ class Row:
 
     key: str
     title: str
-    lowered: Lowered
+    setup: AdapterSetup
     module: dict[str, nn.Parameter]  # what is trained in the encoder
     heads: dict[str, nn.Module]  # by label space
     learning_rate: float
@@ -144,7 +144,7 @@ class Trained:
     failed: str | None = None
 
 
-class Keeper(Protocol):
+class Checkpointer(Protocol):
     """Where half-trained rows are kept."""
 
     def load(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None: ...
@@ -152,7 +152,7 @@ class Keeper(Protocol):
     def save(self, key: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None: ...
 
 
-class Watch(Protocol):
+class Callback(Protocol):
     """Who is told how it goes."""
 
     def step(self, key: str, *, step: int, loss: float, tokens: int) -> None: ...
@@ -169,12 +169,12 @@ def train(
     data: Sequence[Data],
     settings: Settings,
     *,
-    rig: Rig,
+    adapted: AdaptedEncoder,
     fabric: Fabric,
     seed: int,
     total: int,
-    keeper: Keeper,
-    watch: Watch,
+    checkpointer: Checkpointer,
+    callback: Callback,
     keep_every: float = 60.0,
 ) -> list[Trained]:
     """Trains `rows` for `total` steps, one portion of `data` a step; resumes those that `keeper`
@@ -182,7 +182,7 @@ def train(
     every = settings.look_every(total)
     for row in rows:
         _prepare(row, settings, fabric)
-        _resume(row, keeper)
+        _resume(row, checkpointer)
     stream = Stream(data, settings.tokens, seed, total)
     kept, pause = time.monotonic(), keep_every
     for step in range(min(row.step for row in rows), total):
@@ -192,17 +192,17 @@ def train(
             if all(row.state["stopped"] for row in rows):
                 break
             continue
-        _fitting_step(going, step, total, stream, settings, rig, fabric, watch)
+        _fitting_step(going, step, total, stream, settings, adapted, fabric, callback)
         going = [row for row in going if "failed" not in row.state]
         for row in going:
-            watch.step(row.key, step=step + 1, loss=row.state["loss"], tokens=stream.tokens)
+            callback.step(row.key, step=step + 1, loss=row.state["loss"], tokens=stream.tokens)
         looked = (step + 1) % every == 0 or step + 1 == total
         if looked:
-            _look(going, step + 1, data, settings, rig, fabric, watch)
+            _look(going, step + 1, data, settings, adapted, fabric, callback)
         if looked or time.monotonic() - kept > pause:
             began = time.monotonic()
             for row in going:
-                _keep(row, keeper)
+                _keep(row, checkpointer)
             kept = time.monotonic()
             # Large states are kept less often: no more than a twentieth of the time goes into
             # keeping.
@@ -216,9 +216,9 @@ def _fitting_step(
     total: int,
     stream: Stream,
     settings: Settings,
-    rig: Rig,
+    adapted: AdaptedEncoder,
     fabric: Fabric,
-    watch: Watch,
+    callback: Callback,
 ) -> None:
     """One step of every row; where memory runs out, again in micro-batches of half the size: the
     same effective batch, summed in another order. Rows that had taken the step already don't take
@@ -226,18 +226,18 @@ def _fitting_step(
     while True:
         left = [row for row in rows if row.step <= step and not row.state["stopped"]]
         try:
-            with rig.training(settings.dropout):
-                return _step(left, step, total, stream, settings, rig, fabric)
+            with adapted.training(settings.dropout):
+                return _step(left, step, total, stream, settings, adapted, fabric)
         except (RuntimeError, MemoryError) as error:
             if not memory.out_of_memory(error):
                 raise
         # Here the error is gone, and with it what its traceback held.
         for row in left:
             row.optimizer.zero_grad(set_to_none=True)
-        if rig.encoder.device.type == "cuda":
+        if adapted.encoder.device.type == "cuda":
             torch.cuda.empty_cache()
         stream.halve()
-        watch.say(
+        callback.say(
             f"out of memory at step {step + 1}: going on with micro-batches of {stream.budget}"
             " tokens"
         )
@@ -249,18 +249,18 @@ def _step(
     total: int,
     stream: Stream,
     settings: Settings,
-    rig: Rig,
+    adapted: AdaptedEncoder,
     fabric: Fabric,
 ) -> None:
     """One optimiser step of every row; the trunk runs once for all where no dropout acts in it."""
-    data, arrays, weight = stream.step(step, rig.encoder.files.config["pad_token_id"])
+    data, arrays, weight = stream.step(step, adapted.encoder.files.config["pad_token_id"])
     batches = [
-        {name: torch.from_numpy(value).to(rig.encoder.device) for name, value in batch.items()}
+        {name: torch.from_numpy(value).to(adapted.encoder.device) for name, value in batch.items()}
         for batch in arrays
     ]
-    depth = _shared_depth(rows, settings, rig)
+    depth = _shared_depth(rows, settings, adapted)
     trunks = (
-        [_trunk(batch, depth, rig, fabric) for batch in batches]
+        [_trunk(batch, depth, adapted, fabric) for batch in batches]
         if depth is not None
         else [None] * len(batches)
     )
@@ -271,12 +271,12 @@ def _step(
         summed = 0.0
         for at, (batch, trunk) in enumerate(zip(batches, trunks, strict=True)):
             # for every micro-batch: learned weights are part of its graph
-            rig.activate(row.lowered)
+            adapted.activate(row.setup)
             torch.manual_seed(derive(stream.seed, data.task.name, step, at))
-            loss = _loss(row, batch, trunk, depth, data, rig, fabric) / max(weight, 1)
+            loss = _loss(row, batch, trunk, depth, data, adapted, fabric) / max(weight, 1)
             fabric.backward(row.scaler.scale(loss))
             summed += float(loss.detach())
-        penalty = rig.penalty(row.lowered)
+        penalty = adapted.penalty(row.setup)
         if penalty is not None:
             fabric.backward(row.scaler.scale(penalty))
         if not math.isfinite(summed):
@@ -298,19 +298,19 @@ def _step(
         row.step, row.state["loss"] = step + 1, summed
 
 
-def _shared_depth(rows: Sequence[Row], settings: Settings, rig: Rig) -> int | None:
+def _shared_depth(rows: Sequence[Row], settings: Settings, adapted: AdaptedEncoder) -> int | None:
     """How many layers the rows share; None where each runs its own: dropout in the trunk, or
     `full`."""
-    if any(rig.encoder.files.dropout(settings.dropout)) or any(row.lowered.full for row in rows):
+    if any(adapted.encoder.files.dropout(settings.dropout)) or any(row.setup.full for row in rows):
         return None
-    return min(row.lowered.depth for row in rows)
+    return min(row.setup.depth for row in rows)
 
 
 @torch.no_grad()
-def _trunk(batch: dict[str, Tensor], depth: int, rig: Rig, fabric: Fabric) -> Tensor:
-    rig.activate(Lowered((), (), None, depth))
+def _trunk(batch: dict[str, Tensor], depth: int, adapted: AdaptedEncoder, fabric: Fabric) -> Tensor:
+    adapted.activate(AdapterSetup((), (), None, depth))
     with fabric.autocast():
-        return rig.encoder.run(rig.encoder.embed(batch["ids"]), batch["mask"], 0, depth)
+        return adapted.encoder.run(adapted.encoder.embed(batch["ids"]), batch["mask"], 0, depth)
 
 
 def _loss(
@@ -319,10 +319,10 @@ def _loss(
     trunk: Tensor | None,
     depth: int | None,
     data: Data,
-    rig: Rig,
+    adapted: AdaptedEncoder,
     fabric: Fabric,
 ) -> Tensor:
-    encoder = rig.encoder_of(row.lowered)
+    encoder = adapted.encoder_of(row.setup)
     with fabric.autocast():
         if trunk is None:
             hidden = encoder.run(encoder.embed(batch["ids"]), batch["mask"], 0, encoder.layers)
@@ -377,9 +377,9 @@ def _look(
     step: int,
     data: Sequence[Data],
     settings: Settings,
-    rig: Rig,
+    adapted: AdaptedEncoder,
     fabric: Fabric,
-    watch: Watch,
+    callback: Callback,
 ) -> None:
     """Scores the selection split of every portion; keeps the tensors where the mean headline is the
     best so far."""
@@ -387,14 +387,14 @@ def _look(
     headlines: list[list[float]] = [[] for _ in rows]
     for one in data:
         said = predict.say(
-            rig,
-            [Scored(row.lowered, row.heads[one.space]) for row in rows],
+            adapted,
+            [Scored(row.setup, row.heads[one.space]) for row in rows],
             one.selection,
             one.task.kind,
             fabric=fabric,
             tokens=settings.tokens,
-            stop=rig.encoder.layers,
-            tick=watch.tick,
+            stop=adapted.encoder.layers,
+            tick=callback.tick,
         )
         for scores, headline, spoken in zip(found, headlines, said, strict=True):
             new = decode.decode(
@@ -409,7 +409,7 @@ def _look(
     for row, scores, headline in zip(rows, found, headlines, strict=True):
         score, state = sum(headline) / len(headline), row.state
         state["history"].append({"step": step, "loss": state["loss"], **scores})
-        watch.look(row.key, step=step, scores={"loss": state["loss"], **scores})
+        callback.look(row.key, step=step, scores={"loss": state["loss"], **scores})
         if state["best_score"] is None or score > state["best_score"]:
             state.update(best_score=score, best_step=step, worse=0)
             row.best = {name: value.detach().cpu().clone() for name, value in row.named().items()}
@@ -418,7 +418,7 @@ def _look(
             state["stopped"] = settings.patience is not None and state["worse"] >= settings.patience
 
 
-def _keep(row: Row, keeper: Keeper) -> None:
+def _keep(row: Row, checkpointer: Checkpointer) -> None:
     """Everything a resumed run needs to go on as if nothing had happened."""
     named = row.named()
     tensors = {f"now.{name}": value.detach() for name, value in named.items()}
@@ -427,13 +427,13 @@ def _keep(row: Row, keeper: Keeper) -> None:
         # none for a head whose turn has not come yet
         moments = row.optimizer.optimizer.state.get(parameter, {})
         tensors |= {f"{moment}.{name}": torch.as_tensor(value) for moment, value in moments.items()}
-    keeper.save(
+    checkpointer.save(
         row.key, tensors, {"step": row.step, "scaler": row.scaler.state_dict(), **row.state}
     )
 
 
-def _resume(row: Row, keeper: Keeper) -> None:
-    kept = keeper.load(row.key)
+def _resume(row: Row, checkpointer: Checkpointer) -> None:
+    kept = checkpointer.load(row.key)
     if kept is None:
         return
     tensors, state = kept

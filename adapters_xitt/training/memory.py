@@ -25,10 +25,10 @@ from torch.utils._pytree import tree_leaves
 from adapters_xitt.errors import XittError
 from adapters_xitt.kinds import heads
 from adapters_xitt.model import encoder
-from adapters_xitt.model.adapted import Rig
+from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.pretrained import EncoderFiles
 from adapters_xitt.model.quantization import HostTable, Packed
-from adapters_xitt.model.setup import lower
+from adapters_xitt.model.setup import resolve
 from adapters_xitt.modules import composition
 from adapters_xitt.modules.methods import Choice, fusion_of
 from adapters_xitt.sizes import show
@@ -50,7 +50,7 @@ LEAST = 512  # tokens: no micro-batch is made smaller than the longest sequence
 
 
 @dataclass(frozen=True, kw_only=True)
-class Means:
+class MemoryPlan:
     """How a training run is held in memory. Only `base` and `optimizer` change what is computed,
     within their precision; the rest gives the same numbers (a smaller micro-batch: but for the
     order of its sums)."""
@@ -93,7 +93,7 @@ class Means:
         """What products are computed in; None: in fp32."""
         return None if self.base == "32" else BASES[self.base][0]
 
-    def halved(self) -> Means:
+    def halved(self) -> MemoryPlan:
         """The same with micro-batches of half the tokens, for a step that ran out of memory."""
         if self.tokens // 2 < 1:
             raise XittError(
@@ -153,7 +153,7 @@ class Account:
 def account(
     files: EncoderFiles,
     choice: Choice,
-    means: Means,
+    means: MemoryPlan,
     *,
     kind: str = "pair",
     labels: int = 3,
@@ -175,28 +175,28 @@ def account(
         if vocabulary is None:
             raise ValueError("embeddings that are cut need the vocabulary's size")
         loading["ids"] = torch.arange(vocabulary)
-    rig = Rig(encoder.hollow(files, **loading))
+    adapted = AdaptedEncoder(encoder.hollow(files, **loading))
     over = tuple(f"part{n}" for n in range(parts))
     for name in over:
-        rig.mount(name, choice)
-    rig.mount("module", fusion_of(choice, parts) if over else choice, over=over)
+        adapted.mount(name, choice)
+    adapted.mount("module", fusion_of(choice, parts) if over else choice, over=over)
     written = (
         composition.Fuse(tuple(map(composition.Part, over)), "module")
         if over
         else composition.Part("module")
     )
-    form = lower(written, rig.methods, rig.encoder.layers)
+    form = resolve(written, adapted.methods, adapted.encoder.layers)
     with torch.device("meta"):
-        head = heads.HEADS[kind].head(rig.encoder, labels)
-    trained = [*rig.trainable("module").values(), *head.parameters()]
+        head = heads.HEADS[kind].head(adapted.encoder, labels)
+    trained = [*adapted.trainable("module").values(), *head.parameters()]
     for parameter in trained:
         parameter.requires_grad_(True)
     batch = _batch(kind, max(1, means.tokens // length), length)
-    rig.activate(form)
-    made = rig.encoder_of(form)
-    held = _tensors([rig.encoder.model, made.model, head])
+    adapted.activate(form)
+    made = adapted.encoder_of(form)
+    held = _tensors([adapted.encoder.model, made.model, head])
     alive, saved = _Alive(held), _Saved(held)
-    with rig.training(dropout):
+    with adapted.training(dropout):
         head.train()
         _as_on(device, means.autocast, made.model, head)
         # a second micro-batch finds the first's gradients
@@ -208,9 +208,9 @@ def account(
                 saved.kept.clear()
                 torch.autograd.backward(loss)
                 del loss
-    table = rig.encoder.model.embeddings.word_embeddings
-    below = [parameter for name in over for parameter in rig.parameters(name).values()]
-    frozen = [tensor for tensor in _tensors([rig.encoder.model]) if not tensor.requires_grad]
+    table = adapted.encoder.model.embeddings.word_embeddings
+    below = [parameter for name in over for parameter in adapted.parameters(name).values()]
+    frozen = [tensor for tensor in _tensors([adapted.encoder.model]) if not tensor.requires_grad]
     size = sum(parameter.nbytes for parameter in trained)
     return Account(
         weights=_bytes(frozen) - _bytes(_tensors([table])) - _bytes(below),
@@ -224,17 +224,17 @@ def account(
     )
 
 
-def _batch(kind: str, units: int, length: int) -> dict[str, Tensor]:
+def _batch(kind: str, features: int, length: int) -> dict[str, Tensor]:
     """A batch of any kind on the meta device; what a kind doesn't read is not in the way."""
     long = partial(torch.zeros, dtype=torch.long, device="meta")
     return {
-        "ids": long(units, length),
-        "mask": long(units, length),
-        "label": long(units),
-        "labels": long(units, length),
-        "word": long(units, length),
-        "start": long(units),
-        "end": long(units),
+        "ids": long(features, length),
+        "mask": long(features, length),
+        "label": long(features),
+        "labels": long(features, length),
+        "word": long(features, length),
+        "start": long(features),
+        "end": long(features),
     }
 
 
@@ -444,7 +444,7 @@ def ladder(
     whole: bool = False,
     mlm: bool = False,
     least: int = LEAST,
-) -> list[tuple[str, Means]]:
+) -> list[tuple[str, MemoryPlan]]:
     """The means from cheap to dear, each kept by those after it, with what it costs in words.
 
     The order is that of what is paid, least first: nothing (rows nobody reads); the rounding that a
@@ -452,7 +452,9 @@ def ladder(
     for the same numbers; batches too small to fill a GPU, for the same sums in another order; and
     only then what changes the numbers more than bf16 does: moments in 8 bits, products in 8 and in
     4. `whole` is for a method that trains every weight."""
-    now = Means(tokens=tokens, base="32" if "32" in bases else "bf16" if "bf16" in bases else "16")
+    now = MemoryPlan(
+        tokens=tokens, base="32" if "32" in bases else "bf16" if "bf16" in bases else "16"
+    )
     steps: list[tuple[str, dict[str, Any]]] = []
     if vocabulary is not None and not mlm and not whole:
         steps.append(
@@ -514,7 +516,7 @@ def choose(
     least: int = LEAST,
     parts: int = 0,
     **shape: Any,
-) -> tuple[Means, list[str]]:
+) -> tuple[MemoryPlan, list[str]]:
     """The cheapest means with which training one module stays below `budget` bytes, and a line for
     each step there; with `parts` a fusion over so many, too. Their `room` is what that leaves for
     modules side by side.
@@ -573,7 +575,7 @@ def choose(
     )
 
 
-def describe(means: Means) -> str:
+def describe(means: MemoryPlan) -> str:
     """Means in a line."""
     again = {None: "no layer run twice", 1: "every layer run twice"}.get(
         means.checkpointing, f"one layer of {means.checkpointing} run twice"

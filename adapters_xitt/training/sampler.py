@@ -12,7 +12,7 @@ import numpy as np
 
 from adapters_xitt.data import mixture
 from adapters_xitt.data.features import (
-    Units,
+    Features,
     collate,
     epoch_batches,
     micro_batches,
@@ -28,8 +28,8 @@ class Data:
 
     name: str  # the portion's text form
     task: Task
-    train: Units
-    selection: Units
+    train: Features
+    selection: Features
     selection_rows: Sequence[dict] = field(repr=False)
     batch_size: int = 32
     share: float = 1.0  # of the optimiser steps
@@ -73,12 +73,12 @@ class Stream:
         """The portion whose turn it is, its micro-batches, and the weight of the whole: the loss's
         denominator."""
         portion = self.portions[self.turns[step]]
-        units = portion.units_of(int(self.places[step]))
+        features = portion.features_of(int(self.places[step]))
         drawn = derive(self.seed, "mask", portion.data.task.name, step)
         arrays = [
             collate(portion.data.train, chosen, pad=pad, seed=drawn)
             for chosen in micro_batches(
-                portion.unit_lengths, units, self.budget, bundles=portion.bundles
+                portion.unit_lengths, features, self.budget, bundles=portion.bundles
             )
         ]
         self.tokens = int(sum(batch["mask"].sum() for batch in arrays))
@@ -90,13 +90,13 @@ class _Portion:
 
     def __init__(self, data: Data, seed: int) -> None:
         self.data, self.seed = data, seed
-        self.units = data.train.of_examples()
+        self.features = data.train.of_examples()
         self.unit_lengths, self.bundles = data.train.lengths, data.train.bundles()
-        self.lengths = np.array([self.unit_lengths[units].sum() for units in self.units])
+        self.lengths = np.array([self.unit_lengths[features].sum() for features in self.features])
         self.per_epoch = steps_per_epoch(data.train.examples, data.batch_size)
         self.epoch, self.batches = -1, []
 
-    def units_of(self, place: int) -> list[int]:
+    def features_of(self, place: int) -> list[int]:
         """The units of the portion's step number `place`."""
         epoch = place // self.per_epoch
         if epoch != self.epoch:
@@ -105,5 +105,7 @@ class _Portion:
             )
             self.epoch = epoch
         return [
-            unit for example in self.batches[place % self.per_epoch] for unit in self.units[example]
+            feature
+            for example in self.batches[place % self.per_epoch]
+            for feature in self.features[example]
         ]

@@ -14,17 +14,23 @@ from adapters_xitt.data.hub_datasets.fetch import (
     parse_reference,
     parse_size,
 )
-from adapters_xitt.data.hub_datasets.table import ELSEWHERE, MIRRORS, Mirror, Part, mirror
+from adapters_xitt.data.hub_datasets.table import (
+    ELSEWHERE,
+    HUB_DATASETS,
+    HubDataset,
+    Part,
+    hub_dataset,
+)
 
 __all__ = [
     "ELSEWHERE",
-    "MIRRORS",
+    "HUB_DATASETS",
     "RECORD",
-    "Mirror",
+    "HubDataset",
     "Part",
     "Written",
     "fetch",
-    "mirror",
+    "hub_dataset",
     "parse_reference",
     "parse_size",
 ]

@@ -15,7 +15,7 @@ from adapters_xitt.data import audit
 from adapters_xitt.data.dataset import in_language, parse_slice
 from adapters_xitt.data.hub_datasets import parquet, wire
 from adapters_xitt.data.hub_datasets.shapes import SHAPES, Places
-from adapters_xitt.data.hub_datasets.table import Mirror, Part, mirror
+from adapters_xitt.data.hub_datasets.table import HubDataset, Part, hub_dataset
 from adapters_xitt.errors import DataError, XittError, unknown
 from adapters_xitt.tasks import Task, task
 from adapters_xitt.text_files import text_of
@@ -52,7 +52,7 @@ class Wanted:
     """One split of a task in one language, to be written."""
 
     task: Task
-    mirror: Mirror
+    hub_dataset: HubDataset
     split: str
     language: str
     places: Places  # relative to the folder
@@ -111,7 +111,7 @@ def fetch(
         for name, revision in map(parse_reference, references)
         for one in task(name).joins or (name,)
     }
-    rows = [(task(name), mirror(name)) for name in asked]
+    rows = [(task(name), hub_dataset(name)) for name in asked]
     _check_languages((*languages, *training), rows)
     record = _read_record(to)
     trees = _trees(rows, asked, revisions or {}, record, tell)
@@ -157,7 +157,7 @@ def _paths(found: Sequence[Wanted]) -> tuple[Path, ...]:
 
 
 def _wanted(
-    row: Task, kept: Mirror, languages: Sequence[str], training: Sequence[str]
+    row: Task, kept: HubDataset, languages: Sequence[str], training: Sequence[str]
 ) -> Iterator[Wanted]:
     for language in row.known:
         if (
@@ -174,7 +174,7 @@ def _wanted(
                     yield Wanted(row, kept, split, language, _places(row, kept, split, language))
 
 
-def _check_languages(found: Sequence[str], rows: Sequence[tuple[Task, Mirror]]) -> None:
+def _check_languages(found: Sequence[str], rows: Sequence[tuple[Task, HubDataset]]) -> None:
     known = list(dict.fromkeys(("en", *(code for row, _ in rows for code in row.known))))
     for language in found:
         if language not in known:
@@ -183,7 +183,7 @@ def _check_languages(found: Sequence[str], rows: Sequence[tuple[Task, Mirror]]) 
             )
 
 
-def _places(row: Task, kept: Mirror, split: str, language: str) -> Places:
+def _places(row: Task, kept: HubDataset, split: str, language: str) -> Places:
     """Where the task's row looks first for the split in one file: the hub has no say in it."""
     file = Path(
         in_language(next(pattern for pattern in row.files[split] if " + " not in pattern), language)
@@ -194,7 +194,7 @@ def _places(row: Task, kept: Mirror, split: str, language: str) -> Places:
 
 
 def _trees(
-    rows: Sequence[tuple[Task, Mirror]],
+    rows: Sequence[tuple[Task, HubDataset]],
     asked: Mapping[str, str | None],
     revisions: Mapping[str, str],
     record: Mapping[str, Any],
@@ -235,9 +235,9 @@ def _pieces(
 ) -> Wanted | None:
     """With its files on the hub; None, and a note, where the hub lacks what a task can do
     without."""
-    code = one.mirror.codes.get(one.language, one.language)
+    code = one.hub_dataset.codes.get(one.language, one.language)
     pieces = []
-    for part in one.mirror.splits[one.split]:
+    for part in one.hub_dataset.splits[one.split]:
         tree = trees[one.task.name, part.repo]
         config = part.config.format(lang=one.language, code=code)
         try:
@@ -253,7 +253,7 @@ def _pieces(
             notes.append(f"{one.title}: not there, and not needed ({error})")
             return None
         pieces.append(Piece(part, config, tree, splits[part.split]))
-    return Wanted(one.task, one.mirror, one.split, one.language, one.places, tuple(pieces))
+    return Wanted(one.task, one.hub_dataset, one.split, one.language, one.places, tuple(pieces))
 
 
 def _check_size(left: Sequence[Wanted], most: int) -> None:
@@ -326,7 +326,7 @@ def _check_free(left: Sequence[Wanted], to: Path, record: Mapping[str, Any]) -> 
 def _write(one: Wanted, to: Path, record: dict[str, Any]) -> int:
     """Downloads, converts, and names each file only when it is whole and in the record."""
     downloads = [(piece, wire.download(piece.tree, piece.files)) for piece in one.pieces]
-    code = one.mirror.codes.get(one.language, one.language)
+    code = one.hub_dataset.codes.get(one.language, one.language)
 
     def records() -> Iterator[dict[str, Any]]:
         for piece, paths in downloads:
@@ -343,7 +343,7 @@ def _write(one: Wanted, to: Path, record: dict[str, Any]) -> int:
         *(parts.get(path) for path in (one.places.file, one.places.labels, one.places.other))
     )
     try:
-        count = SHAPES[one.mirror.shape](records(), half)
+        count = SHAPES[one.hub_dataset.shape](records(), half)
         if not count:
             raise DataError("no row is left")
         for path, part in parts.items():

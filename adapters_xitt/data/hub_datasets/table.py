@@ -150,7 +150,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mirror:
+class HubDataset:
     """One task: the parts that each of its splits is made of."""
 
     task: str
@@ -346,19 +346,19 @@ _STRIPPED = (
 )
 
 _ROWS = (
-    Mirror(
+    HubDataset(
         task="anli",
         shape="jsonl",
         splits={split: _anli(split) for split in ("train", "dev", "test")},
     ),
-    Mirror(
+    HubDataset(
         task="snli",
         shape="jsonl",
         splits=_splits(lambda split: _nli("stanfordnlp/snli", "plain_text", split, _snli), **_ALL),
     ),
     # XNLI's English training part is the file that XTREME trains on: XNLI-MT's
     # multinli.train.en.tsv.
-    Mirror(
+    HubDataset(
         task="mnli",
         shape="pairs",
         splits={
@@ -368,7 +368,7 @@ _ROWS = (
             ),
         },
     ),
-    Mirror(
+    HubDataset(
         task="qqp",
         shape="qqp",
         splits=_splits(
@@ -383,12 +383,12 @@ _ROWS = (
             **_TRAINING,
         ),
     ),
-    Mirror(
+    HubDataset(
         task="squad",
         shape="squad",
         splits=_splits(lambda split: _squad("rajpurkar/squad", "plain_text", split), **_TRAINING),
     ),
-    Mirror(
+    HubDataset(
         task="squad2",
         shape="squad",
         splits=_splits(
@@ -396,7 +396,7 @@ _ROWS = (
             **_TRAINING,
         ),
     ),
-    Mirror(
+    HubDataset(
         task="hellaswag",
         shape="jsonl",
         splits=_splits(
@@ -410,7 +410,7 @@ _ROWS = (
             **_TRAINING,
         ),
     ),
-    Mirror(
+    HubDataset(
         task="cosmosqa",
         shape="cosmos",
         splits=_splits(
@@ -424,7 +424,7 @@ _ROWS = (
             **_TRAINING,
         ),
     ),
-    Mirror(
+    HubDataset(
         task="commonsenseqa",
         shape="jsonl",
         splits=_splits(
@@ -439,13 +439,13 @@ _ROWS = (
             **_TRAINING,
         ),
     ),
-    Mirror(
+    HubDataset(
         task="xnli",
         shape="pairs",
         apart=("test",),
         splits={"dev": (_xnli("{lang}", "validation"),), "test": (_xnli("{lang}", "test"),)},
     ),
-    Mirror(
+    HubDataset(
         task="pawsx",
         shape="pairs",
         apart=("test",),
@@ -461,7 +461,7 @@ _ROWS = (
             **_ALL,
         ),
     ),
-    Mirror(
+    HubDataset(
         task="udpos",
         shape="tags",
         apart=("test",),
@@ -483,7 +483,7 @@ _ROWS = (
             **_ALL,
         ),
     ),
-    Mirror(
+    HubDataset(
         task="panx",
         shape="tags",
         apart=("test",),
@@ -499,7 +499,7 @@ _ROWS = (
             **_ALL,
         ),
     ),
-    Mirror(
+    HubDataset(
         task="xquad",
         shape="squad",
         apart=("test",),
@@ -508,7 +508,7 @@ _ROWS = (
             lambda split: _squad("google/xquad", "xquad.{lang}", split), test="validation"
         ),
     ),
-    Mirror(
+    HubDataset(
         task="mlqa",
         shape="squad",
         note=_STRIPPED,
@@ -518,7 +518,7 @@ _ROWS = (
             test="test",
         ),
     ),
-    Mirror(
+    HubDataset(
         task="tydiqa",
         shape="squad",
         apart=("test",),
@@ -529,7 +529,7 @@ _ROWS = (
             "test": (_squad("google/xtreme", "tydiqa", "validation", prefix="{code}-"),),
         },
     ),
-    Mirror(
+    HubDataset(
         task="tatoeba",
         shape="parallel",
         apart=("test",),
@@ -545,7 +545,7 @@ _ROWS = (
             test="validation",
         ),
     ),
-    Mirror(
+    HubDataset(
         task="socialiqa",
         shape="jsonl",
         splits=_splits(
@@ -561,7 +561,7 @@ _ROWS = (
         ),
     ),
     # SuperGLUE's test labels are hidden.
-    Mirror(
+    HubDataset(
         task="copa",
         shape="jsonl",
         splits=_splits(
@@ -576,7 +576,7 @@ _ROWS = (
             **_TRAINING,
         ),
     ),
-    Mirror(
+    HubDataset(
         task="xcopa",
         shape="jsonl",
         splits=_splits(
@@ -594,7 +594,7 @@ _ROWS = (
     ),
 )
 
-MIRRORS: dict[str, Mirror] = {row.task: row for row in _ROWS}
+HUB_DATASETS: dict[str, HubDataset] = {row.task: row for row in _ROWS}
 
 # Tasks that no hub's Parquet serves, and why.
 ELSEWHERE = {
@@ -608,14 +608,14 @@ ELSEWHERE = {
 }
 
 
-def mirror(task: str) -> Mirror:
+def hub_dataset(task: str) -> HubDataset:
     """The row of a task; a `XittError` that says why where there is none."""
-    if task in MIRRORS:
-        return MIRRORS[task]
+    if task in HUB_DATASETS:
+        return HUB_DATASETS[task]
     if task in ELSEWHERE:
         raise XittError(f"task {task} can't be fetched: {ELSEWHERE[task]}")
     if task in TASKS:
         raise XittError(
             f"task {task} can't be fetched yet: take it from its origin, {TASKS[task].source}"
         )
-    raise XittError(unknown("task to fetch", task, MIRRORS))
+    raise XittError(unknown("task to fetch", task, HUB_DATASETS))
