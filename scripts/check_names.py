@@ -68,17 +68,30 @@ def offenders(path: Path) -> Iterator[str]:
             yield f"{relative}:{line}: {name} ({word})"
 
 
+def is_python(path: Path) -> bool:
+    """Whether a file is Python by its suffix, or by its first line where it has none."""
+    if path.suffix or not path.is_file():
+        return path.suffix == ".py"
+    with path.open("rb") as file:
+        return b"python" in file.readline()
+
+
+def sources(path: Path) -> list[Path]:
+    """The Python files below a folder, or the one file that the path is."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return [
+        file
+        for file in files
+        if is_python(file) and not file.relative_to(ROOT).as_posix().startswith(UNTOUCHED)
+    ]
+
+
 def main() -> int:
     """Prints every offender below the folders or files given, or in the package and the scripts."""
-    given = [Path(word).resolve() for word in sys.argv[1:]]
-    folders = given or [ROOT / "adapters_xitt", ROOT / "scripts"]
-    files = sorted(
-        path
-        for folder in folders
-        for path in ([folder] if folder.is_file() else folder.rglob("*.py"))
-        if not path.relative_to(ROOT).as_posix().startswith(UNTOUCHED)
-    )
-    lines = [line for path in files for line in offenders(path)]
+    given = [Path(argument).resolve() for argument in sys.argv[1:]]
+    paths = given or [ROOT / "adapters_xitt", ROOT / "scripts"]
+    files = sorted(file for path in paths for file in sources(path))
+    lines = [line for file in files for line in offenders(file)]
     print("\n".join(lines), end="\n" if lines else "")
     return 1 if lines else 0
 
