@@ -181,7 +181,7 @@ def test_scalars_mean_what_yaml_1_2_says(tmp_path: Path) -> None:
 
 
 def test_numbers_of_methods_on_the_command_line_are_read_alike() -> None:
-    from adapters_xitt.cli.runs import method_of
+    from adapters_xitt.api.common import method_of
 
     assert method_of("lora(rank=4, learning_rate=1e-3)")[1] == 1e-3
 

@@ -30,7 +30,7 @@ from test_run import xitt
 from transformers.data.metrics.squad_metrics import compute_predictions_logits
 
 from adapters_xitt import tasks
-from adapters_xitt.cli import runs
+from adapters_xitt.api import common
 from adapters_xitt.data.dataset import Sources
 from adapters_xitt.data.features import Features, Lengths, _most_context, encode
 from adapters_xitt.data.readers.tagging import tags_tsv
@@ -260,7 +260,7 @@ def test_a_convention_enters_the_keys_of_what_it_reads_where_it_is_no_default(tm
         ],
     ]
     plans = [
-        runs.open_recipe(
+        common.open_recipe(
             recipe[0], [*recipe[1], f"tasks.demo-pos.convention={name}"], tmp_path / "store"
         )
         for name in ("xtreme-windows", "full-windows")

@@ -21,7 +21,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from adapters_xitt import hashing
-from adapters_xitt.cli import runs
+from adapters_xitt.api import common
 
 GOLDEN = Path(__file__).parent / "golden"
 GRID = GOLDEN / "grid.json"
@@ -51,19 +51,19 @@ def write_encoder(folder: Path) -> Path:
     return folder
 
 
-def open_recipe(name: str, folder: Path) -> runs.Work:
+def open_recipe(name: str, folder: Path) -> common.Work:
     """A recipe of `tests/golden/`, planned."""
     encoder = folder / "encoder"
     if not encoder.is_dir():
         write_encoder(encoder)
-    return runs.open_recipe(
+    return common.open_recipe(
         GOLDEN / f"{name}.yaml",
         [f"encoder={encoder}", f"data.root={GOLDEN / 'data'}"],
         folder / f"store-{name}",
     )
 
 
-def keys_of(work: runs.Work) -> dict[str, str]:
+def keys_of(work: common.Work) -> dict[str, str]:
     """Short keys of a plan, each with what people call it."""
     modules = {key[:SHORT]: job.title for key, job in work.plan.train.items()}
     cells = {
@@ -83,9 +83,9 @@ def keys_of(work: runs.Work) -> dict[str, str]:
     return {**modules, **cells}
 
 
-def numbers_of(work: runs.Work) -> dict[str, dict[str, float]]:
+def numbers_of(work: common.Work) -> dict[str, dict[str, float]]:
     """Runs a plan; the numbers of its modules and cells by short key."""
-    runs.run(work, device="cpu", threads=1, log="none", keep_every=1000.0)
+    common.run_work(work, device="cpu", threads=1, log="none", keep_every=1000.0)
     found = {}
     for manifest in work.store.manifests():
         history = manifest.metrics.get("history") or [{"loss": 0.0}]
@@ -111,7 +111,7 @@ def golden() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def plans(tmp_path_factory) -> dict[str, runs.Work]:
+def plans(tmp_path_factory) -> dict[str, common.Work]:
     folder = tmp_path_factory.mktemp("golden")
     return {name: open_recipe(name, folder) for name in ("numbers", "keys")}
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters_xitt import tasks
-from adapters_xitt.cli import runs
+from adapters_xitt.api import common
 from adapters_xitt.model import pretrained
 from adapters_xitt.study import planner, recipe
 from adapters_xitt.study.inputs import Inputs
@@ -316,7 +316,9 @@ def test_a_name_decides_no_number(tmp_path, pico_dir, pico_world) -> None:
         found = recipe.parse(values, where="test", lines={})
         store = Store(tmp_path / name)
         made = planner.make(found, Inputs(found, pico_world, store))
-        runs.run(runs.Work(made, store), device="cpu", threads=1, log="none", keep_every=1000.0)
+        common.run_work(
+            common.Work(made, store), device="cpu", threads=1, log="none", keep_every=1000.0
+        )
         digests.append({manifest.key: manifest.digest for manifest in store.manifests()})
     assert digests[0] == digests[1] and len(digests[0]) == 2
 

@@ -403,7 +403,7 @@ def test_a_module_trained_on_open_labels_has_them_in_its_manifest(
 ):
     import pico_world as small
 
-    from adapters_xitt.cli import runs
+    from adapters_xitt.api import common
     from adapters_xitt.metrics import METRICS
     from adapters_xitt.study.store import Store
 
@@ -419,7 +419,7 @@ def test_a_module_trained_on_open_labels_has_them_in_its_manifest(
     put(tmp_path / "ccg/test.tsv", (tmp_path / "ccg/test.tsv").read_text() + "\nnever\tSEEN\n")
     path = small.recipe(tmp_path / "r.yaml", pico_dir, pico_world)
     files = ", ".join(f"{split}: {tmp_path}/ccg/{split}.tsv" for split in ("train", "dev", "test"))
-    work = runs.open_recipe(
+    work = common.open_recipe(
         path,
         [
             "intermediates=[ccg]",
@@ -434,8 +434,8 @@ def test_a_module_trained_on_open_labels_has_them_in_its_manifest(
     assert any("1 tags that training has not" in note for note in work.plan.notes)
     labels = list(work.plan.inputs.task("ccg").labels)
     assert 2 < len(labels) and "SEEN" not in labels
-    grid = runs.run(work, device="cpu", threads=1, log="none", keep_every=0.0)
-    assert runs.exit_status(grid) == 0
+    grid = common.run_work(work, device="cpu", threads=1, log="none", keep_every=0.0)
+    assert common.exit_status(grid) == 0
     modules = [
         Store(tmp_path / "store").load_module(job.key)
         for job in work.plan.train.values()

@@ -13,7 +13,7 @@ import torch
 from pico import CHOICES
 from test_run import outcome, xitt
 
-from adapters_xitt.cli import runs as desk
+from adapters_xitt.api import common
 from adapters_xitt.kinds import heads
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.modules.methods import fusion_of
@@ -92,7 +92,7 @@ def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("room")
     recipe = folder / "grid.yaml"
     recipe.write_text(RECIPE.format(encoder=pico_dir, root=pico_world))
-    whole = desk.open_recipe(recipe, (), folder / "none").plan
+    whole = common.open_recipe(recipe, (), folder / "none").plan
     room = max(sum(whole.scored_bytes(job).values()) for job in whole.score.values())
     held: dict[str, list[int]] = {"train": [], "score": []}
     patch, stage = pytest.MonkeyPatch(), ["train"]
@@ -122,7 +122,7 @@ def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
     patch.setattr(Runner, "_score", scored)
     wide = run("wide")
     patch.setattr(memory_plan, "decide", lambda *words: (replace(decide(*words)[0], room=room), []))
-    narrow, plan = run("narrow"), desk.open_recipe(recipe, (), folder / "none").plan
+    narrow, plan = run("narrow"), common.open_recipe(recipe, (), folder / "none").plan
     patch.undo()
     return {
         "folder": folder,
@@ -159,7 +159,9 @@ def test_memory_leaves_room_for_what_trains_side_by_side(runs, pico_files) -> No
         account(pico_files, CHOICES["seq_bn"], MemoryPlan(tokens=4096), length=40, parts=3).total
         + 2**20
     )
-    plan = desk.open_recipe(recipe, [f"memory={budget / 1000:.0f}KB"], runs["folder"] / "none").plan
+    plan = common.open_recipe(
+        recipe, [f"memory={budget / 1000:.0f}KB"], runs["folder"] / "none"
+    ).plan
     room = plan.inputs.means.room
     assert room is not None and 0 < room < budget
     assert any("modules side by side" in note for note in plan.notes)

@@ -137,7 +137,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from adapters_xitt import progress
-from adapters_xitt.cli import runs as desk
+from adapters_xitt.api import common
 from adapters_xitt.evaluation import predict
 from adapters_xitt.model import encoder, setup
 from adapters_xitt.study import runner
@@ -151,9 +151,9 @@ while True:
     child = os.fork()
     if not child:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        work = desk.open_recipe(recipe, (), store)
-        grid = desk.run(work, device="cpu", threads=1, log="none", keep_every=0.0)
-        os._exit(desk.exit_status(grid))
+        work = common.open_recipe(recipe, (), store)
+        grid = common.run_work(work, device="cpu", threads=1, log="none", keep_every=0.0)
+        os._exit(common.exit_status(grid))
     if kills < 10:
         time.sleep(draw.uniform(0.04, 0.18) * whole)
         os.kill(child, signal.SIGKILL)
@@ -633,9 +633,9 @@ def test_workers_end_with_a_parent_that_is_killed_and_what_they_say_is_kept(
 def test_the_end_of_a_failed_workers_words_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    from adapters_xitt.cli import runs
+    from adapters_xitt.api import common
 
-    with runs.others(
+    with common.others(
         ["show", "no-such-module", "--store", tmp_path / "store"], 1, tmp_path / "logs"
     ):
         wait_for(lambda: "no-such-module" in (tmp_path / "logs" / "worker-2.log").read_text())

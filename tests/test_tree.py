@@ -48,6 +48,7 @@ ROOMS = (
     "analysis",
     "sharing",
     "report",
+    "api",
     "cli",
 )
 

@@ -174,17 +174,17 @@ def run(
     KEY=VALUE overrides a key of the recipe, as in training.epochs=1 or seeds=[1,2]. The exit status
     is 0 only when every cell is done, blocked or not applicable."""
     from adapters_xitt import progress, report
+    from adapters_xitt.api import common
     from adapters_xitt.cli import render_plan
-    from adapters_xitt.cli import runs as desk
     from adapters_xitt.model import session
 
     session.check_device(device)  # before anything is read
-    work = desk.open_recipe(recipe, _with_precision(overrides, precision), store)
+    work = common.open_recipe(recipe, _with_precision(overrides, precision), store)
     if dry_run:
         render_plan.print_plan(work)
         return
     if fresh_versions:
-        count = desk.discard_other_versions(work)
+        count = common.discard_other_versions(work)
         click.echo(
             f"{count:,} of {len(work.plan.score):,} cells were scored by other versions and are"
             " scored again"
@@ -207,10 +207,10 @@ def run(
         keep_every,
     )
     if stopping.follow_parent():
-        desk.share(work, device=device, threads=threads, keep_every=keep_every, log=log)
+        common.share(work, device=device, threads=threads, keep_every=keep_every, log=log)
         return
-    with desk.others(same, workers - 1, work.store.root / "logs"):
-        grid = desk.run(work, device=device, threads=threads, log=log, keep_every=keep_every)
+    with common.others(same, workers - 1, work.store.root / "logs"):
+        grid = common.run_work(work, device=device, threads=threads, log=log, keep_every=keep_every)
     report.terminal(grid, progress.console())
     folder = work.store.root / "runs" / work.plan.recipe.name
     written = report.write(grid, folder)
@@ -218,12 +218,12 @@ def run(
         "\n".join(
             [
                 "",
-                *desk.failures(grid),
+                *common.failures(grid),
                 f"{', '.join(path.name for path in written)} and grid.json lie in {folder}",
             ]
         )
     )
-    sys.exit(desk.exit_status(grid))
+    sys.exit(common.exit_status(grid))
 
 
 @main.command()
@@ -237,10 +237,10 @@ def plan(recipe: Path, overrides: tuple[str, ...], store: Path | None, details: 
     """Show the jobs of RECIPE, what the store already has, and what the rest costs. Trains nothing,
     and needs no more of the encoder than its configuration and tokenizer. The exit status is 1
     where a row can't be run."""
+    from adapters_xitt.api import common
     from adapters_xitt.cli import render_plan
-    from adapters_xitt.cli import runs as desk
 
-    work = desk.open_recipe(recipe, overrides, store, weights=False)
+    work = common.open_recipe(recipe, overrides, store, weights=False)
     render_plan.print_plan(work, details=details)
     sys.exit(int(work.plan.refused))
 
@@ -316,10 +316,10 @@ def train(
 ) -> None:
     """Train one module for TASK, without a recipe file. KEY=VALUE as in a recipe:
     training.epochs=1."""
+    from adapters_xitt.api import common
     from adapters_xitt.cli import render
-    from adapters_xitt.cli import runs as desk
 
-    made = desk.train(
+    made = common.train(
         task,
         _with_precision(overrides, precision),
         encoder=encoder,
@@ -440,7 +440,8 @@ def compose(
                             one module made of several, a weighted mean
     search(a, b)            the weighted sum that scores best on the selection split of --train TASK
     $lang > a               the module of the language under evaluation, below a"""
-    from adapters_xitt.cli import compositions, render
+    from adapters_xitt.api import compositions
+    from adapters_xitt.cli import render
 
     told["overrides"] += settings
     options, text = _options({**told, "trained": train_on, "scored": scored}), composition
@@ -460,7 +461,7 @@ def compose(
 
 def _options(told: dict[str, Any]) -> Any:
     """The options of commands on expressions, as one value."""
-    from adapters_xitt.cli.compositions import Options
+    from adapters_xitt.api.compositions import Options
 
     overrides = _with_precision(told.pop("overrides"), told.pop("precision"))
     machine = {name: told.pop(name) for name in ("device", "threads", "log", "keep_every")}
@@ -471,12 +472,12 @@ def _evaluate(
     text: str, tasks: tuple[str, ...], store: Path | None, options: Any, every: bool
 ) -> None:
     """Prints scores; the exit status is 1 where a cell failed."""
-    from adapters_xitt.cli import compositions, render
-    from adapters_xitt.cli import runs as desk
+    from adapters_xitt.api import common, compositions
+    from adapters_xitt.cli import render
 
     grids = compositions.evaluate(text, tasks, store=store, options=options, all_conventions=every)
     render.print_scores(grids)
-    sys.exit(max(map(desk.exit_status, grids)))
+    sys.exit(max(map(common.exit_status, grids)))
 
 
 @main.command()
@@ -633,7 +634,7 @@ def report(run: str, store: Path | None, out: Path | None) -> None:
 def doctor(store: Path | None) -> None:
     """Check versions, devices, disk and, on a small random encoder, the laws that the numbers rest
     on."""
-    from adapters_xitt.cli import doctor as checks
+    from adapters_xitt.api import doctor as checks
 
     sys.exit(0 if checks.examine(store) else 1)
 
@@ -665,10 +666,10 @@ def submit(
 ) -> None:
     """Write one row of RUN into FOLDER as the files that the benchmark's own evaluate.py reads. The
     exit status is 1 where the benchmark asks for more than the run has."""
-    from adapters_xitt.cli import runs as desk
+    from adapters_xitt.api import common
 
     sys.exit(
-        desk.submit(run, folder, store, benchmark=benchmark, method=method, row=row, seed=seed)
+        common.submit(run, folder, store, benchmark=benchmark, method=method, row=row, seed=seed)
     )
 
 
@@ -726,7 +727,7 @@ def push(module: str, repository: str, **options: Any) -> None:
     """Push MODULE of the store, with the parts of its context, its results and its card, to
     REPOSITORY (owner/name) on a model hub, in one commit. The token is the one that `hf auth login`
     or HF_TOKEN gives; HF_ENDPOINT is another hub."""
-    from adapters_xitt.cli import sharing
+    from adapters_xitt.api import hub as sharing
 
     sharing.push(module, repository, **options)
 
@@ -737,7 +738,7 @@ def push(module: str, repository: str, **options: Any) -> None:
 def pull(reference: str, store: Path | None) -> None:
     """Bring a module from a model hub into a folder of its own below the store: checked, at a
     pinned commit, nothing that runs."""
-    from adapters_xitt.cli import sharing
+    from adapters_xitt.api import hub as sharing
 
     sharing.pull(reference, store=store)
 
@@ -754,7 +755,7 @@ def pull(reference: str, store: Path | None) -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 def search(words: tuple[str, ...], tags: tuple[str, ...], every: bool, limit: int) -> None:
     """List modules on the model hub that match WORDS."""
-    from adapters_xitt.cli import sharing
+    from adapters_xitt.api import hub as sharing
 
     sharing.search(words, tags=tags, every=every, limit=limit)
 
@@ -778,7 +779,7 @@ def verify(
 ) -> None:
     """Pull a module, score again what it states on the data at hand, and say of every number
     whether it holds. The exit status is 1 where one does not, or none could be checked."""
-    from adapters_xitt.cli import sharing
+    from adapters_xitt.api import hub as sharing
 
     sys.exit(
         sharing.verify(

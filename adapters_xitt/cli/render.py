@@ -25,7 +25,7 @@ from adapters_xitt.progress import console
 from adapters_xitt.study.store import Store, default_root
 
 if TYPE_CHECKING:
-    from adapters_xitt.cli.compositions import Explained
+    from adapters_xitt.api.compositions import Explained
     from adapters_xitt.report import submission
     from adapters_xitt.study.inputs import Inputs
 
@@ -162,7 +162,7 @@ def print_task(name: str, *, encoder: str | None, data: str | None, store: Path 
 
 def _material(name: str, *, encoder: str | None, data: str | None, store: Path | None) -> Inputs:
     """What a recipe of one target would read."""
-    from adapters_xitt.cli import runs as desk
+    from adapters_xitt.api import common
 
     values = {
         "name": "tasks",
@@ -171,7 +171,9 @@ def _material(name: str, *, encoder: str | None, data: str | None, store: Path |
         "intermediates": [],
         "targets": [name],
     }
-    return desk.empty(desk.recipe_of(values, (), data), Store(store or default_root())).plan.inputs
+    return common.empty(
+        common.recipe_of(values, (), data), Store(store or default_root())
+    ).plan.inputs
 
 
 def _codes(row: tasks.Task, codes: Sequence[str]) -> str:

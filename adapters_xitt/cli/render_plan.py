@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adapters_xitt import tasks
-from adapters_xitt.cli.runs import Work
+from adapters_xitt.api.common import Work
 from adapters_xitt.progress import console
 from adapters_xitt.study.jobs import Plan, TrainJob
 from adapters_xitt.study.results import BLOCKED, FAILED, NOT_APPLICABLE, Entry

@@ -122,7 +122,7 @@ def share(work: Work, *, device: str, threads: int | None, log: str, keep_every:
     runner_of(work, device=device, threads=threads, log=log, keep_every=keep_every).run()
 
 
-def run(
+def run_work(
     work: Work, *, device: str, threads: int | None, log: str, keep_every: float
 ) -> dict[str, Any]:
     """Runs what is missing and stores the grid of the run; also where it was cut off."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters_xitt import tasks
-from adapters_xitt.cli.runs import Work, empty, encoder_of, method_of, recipe_of, runner_of
+from adapters_xitt.api.common import Work, empty, encoder_of, method_of, recipe_of, runner_of
 from adapters_xitt.data import mixture
 from adapters_xitt.errors import XittError, nearest
 from adapters_xitt.languages import LANGUAGES
