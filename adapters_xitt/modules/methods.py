@@ -61,6 +61,7 @@ class Method:
     beside: Count = lambda options, width, wide: 0  # parameters trained outside the layers
     blocks: int = 1  # bottlenecks in one layer: a fusion has as many
     above: str = ""  # the method of a module stacked above one of this; empty: the same
+    no_library: str = ""  # why neither library has a form of such a module; empty: one has
 
 
 def _bottleneck(options: Mapping[str, Any], width: int, wide: int) -> int:
@@ -242,6 +243,7 @@ METHODS: dict[str, Method] = {
             engine="full",
             modes=("none", "sequential"),
             learning_rate=1e-5,
+            no_library="it is every weight of an encoder and no adapter",
         ),
         Method(
             name="head",
@@ -250,6 +252,10 @@ METHODS: dict[str, Method] = {
             modes=("none",),
             learning_rate=1e-3,
             per_layer=lambda options, width, wide: 0,
+            no_library=(
+                "it puts nothing into the encoder, and the libraries save a head beside an adapter"
+                " only"
+            ),
         ),
     )
 }
@@ -282,6 +288,10 @@ FUSIONS: dict[str, Method] = {
             options={"places": ("query", "value"), "leave_out": (), "parts": 2},
             silent=False,
             per_layer=lambda options, width, wide: len(options["places"]) * options["parts"],
+            no_library=(
+                "the libraries have no learned weights of updates; `xitt compose … --save NAME`"
+                " makes one LoRA of it, which has a form"
+            ),
         ),
     )
 }

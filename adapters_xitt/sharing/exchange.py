@@ -24,17 +24,6 @@ from adapters_xitt.text import printable
 
 # -- giving one out --------------------------------------------------------------------------------
 
-_NO_FORM = {
-    "full": "it is every weight of an encoder and no adapter",
-    "head": (
-        "it puts nothing into the encoder, and the libraries save a head beside an adapter only"
-    ),
-    "weights": (
-        "the libraries have no learned weights of updates; `xitt compose … --save NAME` makes one"
-        " LoRA of it, which has a form"
-    ),
-}
-
 
 def export(
     word: str,
@@ -52,12 +41,12 @@ def export(
     module = where.load_module(bundle.resolver(where, tell=say)(word))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise XittError(f"{folder}: is there already; name a folder that isn't")
-    engine = methods.recorded(module.manifest.method).row.engine
-    if form != "xitt" and engine in _NO_FORM:
+    method = methods.recorded(module.manifest.method).row
+    if form != "xitt" and method.no_library:
         raise XittError(
-            f"{word}: has no form of {form}: {_NO_FORM[engine]}. --form xitt writes ours"
+            f"{word}: has no form of {form}: {method.no_library}. --form xitt writes ours"
         )
-    if form == "peft" and engine != "peft":
+    if form == "peft" and method.engine != "peft":
         raise XittError(
             f"{word}: has no form of peft, which knows low-rank updates only; write --form adapters"
         )
@@ -74,7 +63,7 @@ def export(
                 *notes,
             ]
         return _give_foreign(
-            module, work, where, form, _given_head(module, task) if with_head else None
+            module, work, where, form, foreign.head_for(module, task) if with_head else None
         )
 
 
@@ -95,7 +84,7 @@ def forms(folder: Path, modules: Mapping[str, serialization.Module]) -> list[For
     ):
         return []
     library, below = engines.pop(), []
-    head = _given_head(modules[own], None) if len(modules[own].manifest.heads) == 1 else None
+    head = foreign.head_for(modules[own], None) if len(modules[own].manifest.heads) == 1 else None
     if head and head.kind == "mlm" and library == "adapters":  # it would carry the whole vocabulary
         head = None
     for part in parts:
@@ -124,38 +113,6 @@ def _others(manifest: serialization.Manifest) -> list[str]:
     return [
         key for key in composition.names(composition.parse(manifest.context)) if key != manifest.key
     ]
-
-
-def _given_head(module: serialization.Module, task: str | None) -> foreign.Head | None:
-    """The head for a task; without one, the module's only head."""
-    heads, manifest = module.manifest.heads, module.manifest
-    if task:
-        row = tasks.task(task)
-        heads = {
-            space: head
-            for space, head in heads.items()
-            if head["kind"] == row.kind
-            and (not row.labels or sorted(head["labels"]) == sorted(row.labels))
-        }
-        if not heads:
-            raise XittError(
-                f"module {manifest.key[:12]}: it has no head for {task}, but "
-                f"{', '.join(manifest.heads) or 'none at all'}"
-            )
-    if len(heads) > 1:
-        raise XittError(
-            f"module {manifest.key[:12]}: it has {len(heads)} heads, {', '.join(heads)}, and a"
-            " folder has room for one; --task says which, --without-head none"
-        )
-    for space, head in heads.items():
-        kind, labels = head["kind"], tuple(head["labels"])
-        return foreign.Head(
-            kind=kind,
-            labels=labels,
-            outputs=foreign.OUTPUTS.get(kind, len(labels)),
-            tensors=module.part(f"head.{space}"),
-        )
-    return None
 
 
 def _give_foreign(

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import safe_files
+from adapters_xitt import safe_files, tasks
 from adapters_xitt.errors import Problems, XittError
+from adapters_xitt.modules.manifest import Module
 from adapters_xitt.modules.methods import PLACES, Choice
 from adapters_xitt.modules.serialization import MANIFEST
 
@@ -296,6 +297,39 @@ def head_of(
     return Head(
         kind=kind, labels=() if kind in OUTPUTS else labels, outputs=outputs, tensors=own, tied=tied
     )
+
+
+def head_for(module: Module, task: str | None) -> Head | None:
+    """A module's head for a task, or its only head without one; None where it has none, a
+    `XittError` where it has several or none for that task."""
+    heads, manifest = module.manifest.heads, module.manifest
+    if task:
+        record = tasks.task(task)
+        heads = {
+            space: head
+            for space, head in heads.items()
+            if head["kind"] == record.kind
+            and (not record.labels or sorted(head["labels"]) == sorted(record.labels))
+        }
+        if not heads:
+            raise XittError(
+                f"module {manifest.key[:12]}: it has no head for {task}, but "
+                f"{', '.join(manifest.heads) or 'none at all'}"
+            )
+    if len(heads) > 1:
+        raise XittError(
+            f"module {manifest.key[:12]}: it has {len(heads)} heads, {', '.join(heads)}, and a"
+            " folder has room for one; --task says which, --without-head none"
+        )
+    for space, head in heads.items():
+        kind, labels = head["kind"], tuple(head["labels"])
+        return Head(
+            kind=kind,
+            labels=labels,
+            outputs=OUTPUTS.get(kind, len(labels)),
+            tensors=module.part(f"head.{space}"),
+        )
+    return None
 
 
 def said(value: Any) -> str:

@@ -79,6 +79,11 @@ _OF_HEADS = frozenset(
 )
 
 
+def model_class(kind: str) -> str:
+    """transformers' class that has a head of this kind."""
+    return _OVER[kind][0]
+
+
 # -- writing ---------------------------------------------------------------------------------------
 
 
