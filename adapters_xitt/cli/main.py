@@ -727,9 +727,12 @@ def push(module: str, repository: str, **options: Any) -> None:
     """Push MODULE of the store, with the parts of its context, its results and its card, to
     REPOSITORY (owner/name) on a model hub, in one commit. The token is the one that `hf auth login`
     or HF_TOKEN gives; HF_ENDPOINT is another hub."""
-    from adapters_xitt.api import hub as sharing
+    from adapters_xitt.api import hub
+    from adapters_xitt.cli import sharing
 
-    sharing.push(module, repository, **options)
+    store = options.pop("store")
+    pushed = hub.push(module, repository, store=store, options=hub.PushOptions(**options))
+    sharing.print_push(pushed)
 
 
 @main.command()
@@ -738,9 +741,15 @@ def push(module: str, repository: str, **options: Any) -> None:
 def pull(reference: str, store: Path | None) -> None:
     """Bring a module from a model hub into a folder of its own below the store: checked, at a
     pinned commit, nothing that runs."""
-    from adapters_xitt.api import hub as sharing
+    from adapters_xitt.api import hub
+    from adapters_xitt.cli import render
+    from adapters_xitt.hub import Reference
+    from adapters_xitt.modules import serialization
 
-    sharing.pull(reference, store=store)
+    pulled = hub.pull(reference, store=store)
+    name = str(Reference(pulled.repo, pulled.commit))
+    render.print_manifest(serialization.read_manifest(pulled.folder), name=name)
+    print(pulled.folder)
 
 
 @main.command()
@@ -755,9 +764,10 @@ def pull(reference: str, store: Path | None) -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 def search(words: tuple[str, ...], tags: tuple[str, ...], every: bool, limit: int) -> None:
     """List modules on the model hub that match WORDS."""
-    from adapters_xitt.api import hub as sharing
+    from adapters_xitt.api import hub
+    from adapters_xitt.cli import sharing
 
-    sharing.search(words, tags=tags, every=every, limit=limit)
+    sharing.print_repositories(hub.search(words, tags=tags, every=every, limit=limit))
 
 
 @main.command()
@@ -779,13 +789,14 @@ def verify(
 ) -> None:
     """Pull a module, score again what it states on the data at hand, and say of every number
     whether it holds. The exit status is 1 where one does not, or none could be checked."""
-    from adapters_xitt.api import hub as sharing
+    from adapters_xitt.api import hub
+    from adapters_xitt.cli import sharing
 
-    sys.exit(
-        sharing.verify(
-            reference, encoder=encoder, data=data, store=store, device=device, threads=threads
-        )
+    verification = hub.verify(
+        reference, encoder=encoder, data=data, store=store, device=device, threads=threads
     )
+    sharing.print_verification(verification, reference)
+    sys.exit(0 if verification.ok else 1)
 
 
 @main.group()
