@@ -4,6 +4,7 @@ disk refuses."""
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -113,6 +114,26 @@ def whole_file(final: Path) -> Iterator[Path]:
             _sync(final.parent)
         finally:
             work.unlink(missing_ok=True)
+
+
+def write_text(final: Path, text: str) -> None:
+    """Writes a text, UTF-8 and its line ends as they are, under its final name when it is whole; a
+    link is followed, and into a device or a pipe it goes at once."""
+    final = final.resolve()
+    if final.exists() and not final.is_file():
+        final.write_text(text, encoding="utf-8", newline="")
+        return
+    with whole_file(final) as work:
+        work.write_text(text, encoding="utf-8", newline="")
+
+
+def drop_leftovers(finals: Iterable[Path], *, older: float = 3600.0) -> None:
+    """Removes what killed processes left of these files unfinished, `older` seconds and more; a
+    living one takes seconds."""
+    for final in finals:
+        for path in final.parent.glob(f".{glob.escape(final.name[:16])}-????????"):
+            if _age(path) > older:
+                path.unlink(missing_ok=True)
 
 
 def drop_oldest(files: Iterable[Path], room: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 # Goes into every key. Raise it when the same inputs would no longer give the same numbers;
@@ -29,6 +30,12 @@ def digest(value: Any) -> str:
 def key(what: str, inputs: Mapping[str, Any]) -> str:
     """The key of a job: its kind, its inputs and the protocol version, 64 hex digits."""
     return digest({"what": what, "inputs": inputs, "protocol": PROTOCOL})
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tensors_digest(tensors: Mapping[str, Any]) -> str:

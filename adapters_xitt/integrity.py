@@ -6,14 +6,13 @@ a file under another's name is found out too."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from adapters_xitt.errors import XittError
-from adapters_xitt.hashing import digest, tensors_digest
+from adapters_xitt.hashing import digest, file_digest, tensors_digest
 from adapters_xitt.safe_files import MOST_JSON, read_json, read_metadata, read_tensors
 from adapters_xitt.tensor_files import write_tensors
 
@@ -84,7 +83,7 @@ def read_sealed(path: Path, name: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 def seal_folder(folder: Path, name: str) -> None:
     """Writes the digests of all files in a finished `folder`, and the name that it goes by."""
-    found = {path.relative_to(folder).as_posix(): _sha256(path) for path in _files(folder)}
+    found = {path.relative_to(folder).as_posix(): file_digest(path) for path in _files(folder)}
     (folder / SEALS).write_text(json_text({"name": name, "files": found}), encoding="utf-8")
 
 
@@ -97,14 +96,9 @@ def check_folder(folder: Path, name: str) -> None:
     if odd := sorted(found.keys() ^ stated["files"].keys()):
         raise Damaged(f"{folder / odd[0]}: {'too many' if odd[0] in found else 'missing'}")
     for relative, path in found.items():
-        if _sha256(path) != stated["files"][relative]:
+        if file_digest(path) != stated["files"][relative]:
             raise Damaged(f"{path}: changed or damaged: it has another digest than {SEALS} says")
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SEALS)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -374,7 +374,7 @@ def test_a_hub_that_answers_for_ever_is_left(
 def test_a_hub_that_sends_in_a_circle_is_left(endless: Endless) -> None:
     from huggingface_hub import get_hf_file_metadata
 
-    from adapters_xitt.hub import spoken
+    from adapters_xitt.hub import readable_errors
 
-    with bounded(), pytest.raises(XittError, match="in a circle"), spoken("owner/name"):
+    with bounded(), pytest.raises(XittError, match="in a circle"), readable_errors("owner/name"):
         get_hf_file_metadata(f"{endless.endpoint}/circle")

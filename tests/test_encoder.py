@@ -638,7 +638,7 @@ def test_an_encoder_larger_than_any_is_not_downloaded(shop, tmp_path):
 )
 def test_a_revision_is_a_whole_commit(reference):
     with pytest.raises(XittError, match="40-digit commit"):
-        hub.parse_reference(reference)
+        hub.encoder_reference(reference)
 
 
 def test_a_branch_is_refused_before_anything_is_asked(shop, tmp_path, wires):

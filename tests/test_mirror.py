@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from hub_shop import Shop
 
+from adapters_xitt import sizes
 from adapters_xitt.data import hub_datasets
 from adapters_xitt.data.dataset import Override, Sources
 from adapters_xitt.data.hub_datasets.table import NER, TATOEBA, TREEBANKS, UPOS
@@ -70,7 +72,7 @@ def refused(shop: Shop, tmp_path: Path, *words: str) -> str:
     assert ran.returncode == 2 and "Traceback" not in ran.stderr, ran.stderr[-3000:]
     found = tmp_path / "data"
     if found.exists():
-        assert not list(found.rglob("*.part"))
+        assert not list(found.rglob(".*"))
     return ran.stderr
 
 
@@ -610,17 +612,20 @@ def test_a_fetch_that_is_killed_leaves_no_half_file_under_a_final_name(shop, tmp
         env=shop.environment(tmp_path / "home"),
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
-    left = {path.name for path in (tmp_path / "data").rglob("*") if path.is_file()}
-    assert left == {hub_datasets.RECORD, "val.et.jsonl", "test.et.jsonl.part"}
+    left = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    (half,) = (path for path in left if path.name.startswith("."))
+    assert {path.name for path in left if path != half} == {hub_datasets.RECORD, "val.et.jsonl"}
+    os.utime(half, (0, 0))
     root = fetched(shop, tmp_path, *ET)
-    assert not list(root.rglob("*.part"))
+    assert not half.exists()
     assert all(len(original(root, "xcopa", split, "et")) == 30 for split in ("dev", "test"))
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from adapters_xitt.data import hub_datasets as mirror
+from adapters_xitt import sizes
+from adapters_xitt.data import hub_datasets
 from adapters_xitt.data.hub_datasets import shapes
 
 def half(records, to):
@@ -630,7 +635,7 @@ def half(records, to):
     os.kill(os.getpid(), signal.SIGKILL)
 
 jsonl, shapes.SHAPES["jsonl"] = shapes.SHAPES["jsonl"], half
-mirror.fetch(["xcopa"], Path(sys.argv[1]), languages=["et"])
+hub_datasets.fetch(["xcopa"], Path(sys.argv[1]), languages=["et"])
 """
 
 
@@ -727,9 +732,9 @@ def test_every_row_fits_its_task(name):
 
 
 def test_a_reference_and_a_size_are_read():
-    assert hub_datasets.parse_reference("xnli") == ("xnli", None)
-    assert hub_datasets.parse_reference(f"xnli@{'a' * 40}") == ("xnli", "a" * 40)
-    assert [hub_datasets.parse_size(text) for text in ("2GB", "500 MB", "1.5k", "12")] == [
+    assert hub_datasets.task_reference("xnli") == ("xnli", None)
+    assert hub_datasets.task_reference(f"xnli@{'a' * 40}") == ("xnli", "a" * 40)
+    assert [sizes.parse_file_size(text) for text in ("2GB", "500 MB", "1.5k", "12")] == [
         2_000_000_000,
         500_000_000,
         1500,
@@ -737,7 +742,7 @@ def test_a_reference_and_a_size_are_read():
     ]
     for text in ("", "2XB", "-1"):
         with pytest.raises(XittError, match="write 2GB"):
-            hub_datasets.parse_size(text)
+            sizes.parse_file_size(text)
 
 
 def test_names_of_labels_are_found_however_old_the_file_is():
@@ -775,7 +780,7 @@ def test_answers_are_read_as_a_list_of_records_and_as_a_record_of_lists():
 
 
 def test_what_a_format_can_not_say_is_refused(tmp_path):
-    from adapters_xitt.data.hub_datasets.shapes import SHAPES, Places
+    from adapters_xitt.data.hub_datasets.shapes import SHAPES, SplitFiles
 
     for shape, record in (
         ("tags", {"words": ["a\tb"], "tags": ["O"]}),
@@ -785,4 +790,4 @@ def test_what_a_format_can_not_say_is_refused(tmp_path):
         ("parallel", {"other": "a\nb", "english": "c"}),
     ):
         with pytest.raises(DataError, match="row 1"):
-            SHAPES[shape]([record], Places(tmp_path / "a", other=tmp_path / "b"))
+            SHAPES[shape]([record], SplitFiles(tmp_path / "a", other=tmp_path / "b"))

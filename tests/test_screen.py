@@ -16,7 +16,7 @@ from rich.tree import Tree
 from adapters_xitt import progress
 from adapters_xitt.cli import sharing
 from adapters_xitt.cli.main import main
-from adapters_xitt.hub import Found
+from adapters_xitt.hub import Repository
 from adapters_xitt.study.store import Store
 from adapters_xitt.text import printable
 
@@ -74,7 +74,7 @@ def test_a_module_of_any_role_is_shown(word: str, tmp_path: Path) -> None:
 # colons are the hub's own tags
 @pytest.mark.parametrize("word", [word for word in HOSTILE if ":" not in word])
 def test_a_repository_of_any_tag_is_listed(word: str, capsys: pytest.CaptureFixture) -> None:
-    found = Found("ana/m", "c" * 40, ("xitt", word), 7, "2026-01-01")
+    found = Repository("ana/m", "c" * 40, ("xitt", word), 7, "2026-01-01")
     sharing.print_repositories([found])
     assert printable(word) in capsys.readouterr().out
 

@@ -23,6 +23,7 @@ from adapters_xitt.sharing.bundle import Writer
 from adapters_xitt.study import runs
 from adapters_xitt.study.results import DONE, Result
 from adapters_xitt.study.store import Store, default_root
+from adapters_xitt.text import printable
 
 SAME = 1e-6  # percent points: the same number, written and read
 MOST_SPREAD = 5.0  # percent points that a card may state as the spread of its seeds and be believed
@@ -163,7 +164,7 @@ def _pulled(text: str, store: Store) -> hub.Pulled:
 
 def search(
     words: Sequence[str] = (), *, tags: Sequence[str] = (), every: bool = False, limit: int = 20
-) -> list[hub.Found]:
+) -> list[hub.Repository]:
     """The modules on the hub that match; with `every` other programs' too."""
     return hub.search(words, filters=[*([] if every else [card.TAG]), *tags], limit=limit)
 
@@ -223,7 +224,7 @@ def verify(
     if files.fingerprint != manifest.encoder:
         raise XittError(
             f"{reference}: it belongs to another encoder than {encoder}: its manifest says"
-            f" fingerprint {manifest.encoder[:12]} ({hub.plain(manifest.encoder_name, 80)}), this"
+            f" fingerprint {manifest.encoder[:12]} ({printable(manifest.encoder_name, most=80)}), this"
             f" one has {files.fingerprint[:12]}"
         )
     title = str(hub.Reference(pulled.repo, pulled.commit))

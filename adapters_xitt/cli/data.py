@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from adapters_xitt import progress, tasks
+from adapters_xitt import progress, sizes, tasks
+from adapters_xitt.atomic import write_text
 from adapters_xitt.data import audit, hub_datasets
 from adapters_xitt.data.audit import BROKEN, MISSING, READ, UNLABELLED, UNREAD, Finding
 from adapters_xitt.errors import XittError
@@ -28,15 +29,8 @@ def check(folder: Path, names: Sequence[str], *, out: Path | None) -> int:
     )
     findings = list(_watched(audit.each(folder, rows), len(audit.places(rows))))
     if out:
-        out.write_text(
-            json.dumps(
-                {"folder": str(folder), "findings": [one.record() for one in findings]},
-                indent=1,
-                ensure_ascii=False,
-            )
-            + "\n",
-            encoding="utf-8",
-        )
+        stated = {"folder": str(folder), "findings": [finding.record() for finding in findings]}
+        write_text(out, json.dumps(stated, indent=1, ensure_ascii=False) + "\n")
     by_task = {row.name: [one for one in findings if one.task == row.name] for row in rows}
     absent = (
         []
@@ -172,7 +166,7 @@ def fetch(
         revisions=pinned,
         languages=languages,
         training=training,
-        most=hub_datasets.parse_size(most),
+        most=sizes.parse_file_size(most),
         tell=progress.say,
     )
     out = console()

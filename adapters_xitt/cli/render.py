@@ -15,6 +15,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from adapters_xitt import tasks
+from adapters_xitt.atomic import write_text
 from adapters_xitt.cli import inspect
 from adapters_xitt.data.hub_datasets import HUB_DATASETS
 from adapters_xitt.errors import DataError, XittError
@@ -386,9 +387,7 @@ def print_standing(
     console().print(each)
     _print_remarks(found)
     if out:
-        out.write_text(
-            json.dumps(found.record(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        write_text(out, json.dumps(found.record(), indent=1, ensure_ascii=False) + "\n")
 
 
 def _print_remarks(found: submission.Standing) -> None:

@@ -24,7 +24,7 @@ def print_push(push: Push) -> None:
     print(printable(f"\n{push.card}"))
 
 
-def print_repositories(repositories: Sequence[hub.Found]) -> None:
+def print_repositories(repositories: Sequence[hub.Repository]) -> None:
     """A table of modules on a hub."""
     table = Table(title=f"{len(repositories)} found", title_justify="left")
     for column in ("module", "changed", "downloads", "tags"):

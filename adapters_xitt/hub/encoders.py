@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adapters_xitt.errors import XittError
 from adapters_xitt.hub import bounds
+from adapters_xitt.hub.references import pinned_reference
 
 ENCODER_FILES = (
     "config.json",
@@ -17,18 +18,18 @@ ENCODER_FILES = (
     "model-*-of-*.safetensors",
 )
 MOST, MOST_FILES = 64 * 2**30, 200  # bytes and files: XLM-R XXL has 43 GB in fp32
-_REFERENCE = re.compile(r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)@(?P<revision>[0-9a-f]{40})")
+_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 
 
-def parse_reference(reference: str) -> tuple[str, str]:
+def encoder_reference(text: str) -> tuple[str, str]:
     """`owner/name@revision` as the two; the revision is a full commit, because a branch moves."""
-    found = _REFERENCE.fullmatch(reference)
-    if not found:
-        raise XittError(
-            f"encoder {reference!r}: not a folder, and not 'owner/name@revision' with a 40-digit"
-            " commit"
-        )
-    return found["repo"], found["revision"]
+    problem = (
+        f"encoder {text!r}: not a folder, and not 'owner/name@revision' with a 40-digit commit"
+    )
+    reference = pinned_reference(text, problem)
+    if reference.revision is None or not _NAME.fullmatch(reference.repo):
+        raise XittError(problem)
+    return reference.repo, reference.revision
 
 
 def fetch_encoder(reference: str, *, weights: bool = True) -> Path:
@@ -37,7 +38,7 @@ def fetch_encoder(reference: str, *, weights: bool = True) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    repo, revision = parse_reference(reference)
+    repo, revision = encoder_reference(reference)
     bounds.install()
     try:
         _check_size(repo, revision)
@@ -60,11 +61,11 @@ def _check_size(repo: str, revision: str) -> None:
     except OSError:
         return
     wanted = [
-        one
-        for one in files
-        if any(fnmatchcase(one.rfilename, pattern) for pattern in ENCODER_FILES)
+        file
+        for file in files
+        if any(fnmatchcase(file.rfilename, pattern) for pattern in ENCODER_FILES)
     ]
-    total = sum(one.size or 0 for one in wanted)
+    total = sum(file.size or 0 for file in wanted)
     if total > MOST or len(wanted) > MOST_FILES:
         raise XittError(
             f"encoder {repo}@{revision}: {len(wanted)} files of {total:,} bytes, more than the "

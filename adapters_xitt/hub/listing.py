@@ -10,13 +10,17 @@ from pathlib import PurePosixPath
 
 from adapters_xitt.errors import XittError
 from adapters_xitt.hub.references import is_commit
-from adapters_xitt.hub.wire import again, plain, spoken
+from adapters_xitt.hub.wire import again, readable_errors
+from adapters_xitt.text import printable
 
-MOST_LISTED = 10_000  # entries of a repository that are looked at; a listing may not go on for ever
+MODEL, DATASET = "model", "dataset"  # the hub's types of repositories
+KINDS = {MODEL: "repository", DATASET: "data set"}
+# entries of a repository that are looked at; a listing may not go on for ever
+MOST_LISTED = {MODEL: 10_000, DATASET: 100_000}
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """A file of a commit."""
 
     path: str
@@ -26,7 +30,7 @@ class Remote:
 
 
 @dataclass(frozen=True)
-class Found:
+class Repository:
     """A repository that a search found."""
 
     repo: str
@@ -36,62 +40,62 @@ class Found:
     changed: str  # year-month-day; empty where the hub does not say
 
 
-def commit_of(repo: str, revision: str | None) -> str:
+def commit_of(repo: str, revision: str | None, *, repo_type: str = MODEL) -> str:
     """The 40-digit commit that a branch or tag stands for now; without one, that of main."""
     from huggingface_hub import HfApi
 
-    with spoken(repo, revision):
-        found = again(lambda: HfApi().model_info(repo, revision=revision)).sha
-    if not is_commit(found):
+    with readable_errors(repo, revision, what=KINDS[repo_type]):
+        info = again(lambda: HfApi().repo_info(repo, revision=revision, repo_type=repo_type))
+    if not is_commit(info.sha):
         raise XittError(
             f"{repo}: expected a 40-digit commit of {revision or 'main'}, found"
-            f" {plain(found, 60)!r}"
+            f" {printable(info.sha, most=60)!r}"
         )
-    return found
+    return info.sha
 
 
-def tree(repo: str, commit: str) -> list[Remote]:
-    """The files of a commit, by path; refused where one would leave its folder or two would be
-    one."""
+def list_files(
+    repo: str, commit: str, *, repo_type: str = MODEL, suffix: str = ""
+) -> list[RemoteFile]:
+    """The files of a commit whose names end in `suffix`, by path; refused where one would leave its
+    folder or two would be one."""
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    with spoken(repo, commit):
-        listed = again(
-            lambda: list(
-                islice(
-                    HfApi().list_repo_tree(repo, recursive=True, revision=commit), MOST_LISTED + 1
-                )
-            )
-        )
-    if len(listed) > MOST_LISTED:
-        raise XittError(
-            f"{repo}@{commit[:12]}: refused, because it lists more than {MOST_LISTED:,} files"
-        )
+    most = MOST_LISTED[repo_type]
+
+    def ask() -> list[object]:
+        entries = HfApi().list_repo_tree(repo, recursive=True, revision=commit, repo_type=repo_type)
+        return list(islice(entries, most + 1))
+
+    with readable_errors(repo, commit, what=KINDS[repo_type]):
+        listed = again(ask)
+    refused = f"{repo}@{commit[:12]}: refused, because it lists"
+    if len(listed) > most:
+        raise XittError(f"{refused} more than {most:,} files")
     files = [
-        Remote(one.path, one.size, one.blob_id, one.lfs.sha256 if one.lfs else None)
-        for one in listed
-        if isinstance(one, RepoFile)
+        RemoteFile(entry.path, entry.size, entry.blob_id, entry.lfs.sha256 if entry.lfs else None)
+        for entry in listed
+        if isinstance(entry, RepoFile) and str(entry.path).endswith(suffix)
     ]
-    seen: dict[str, str] = {}
-    for one in files:
-        if not _stays(one.path):
-            raise XittError(
-                f"{repo}@{commit[:12]}: refused, because it lists {plain(one.path)!r}, which would"
-                " leave its folder"
-            )
-        if not isinstance(one.size, int) or one.size < 0:
-            raise XittError(
-                f"{repo}@{commit[:12]}: refused, because it lists {plain(one.path)!r} with a size"
-                f" of {plain(one.size, 40)}"
-            )
-        if other := seen.get(one.path.casefold()):
-            raise XittError(
-                f"{repo}@{commit[:12]}: refused, because it lists {plain(other)!r} and "
-                f"{plain(one.path)!r}, which are one file on some disks"
-            )
-        seen[one.path.casefold()] = one.path
+    _check_paths(files, refused)
     return sorted(files, key=lambda file: file.path)
+
+
+def _check_paths(files: Sequence[RemoteFile], refused: str) -> None:
+    """Raises where a path leaves its folder, a size is none, or two files would be one."""
+    paths: dict[str, str] = {}
+    for file in files:
+        shown = repr(printable(file.path, most=200))
+        if not _stays(file.path):
+            raise XittError(f"{refused} {shown}, which would leave its folder")
+        if not isinstance(file.size, int) or file.size < 0:
+            size = printable(file.size, most=40)
+            raise XittError(f"{refused} {shown} with a size of {size}")
+        if other := paths.get(file.path.casefold()):
+            other = repr(printable(other, most=200))
+            raise XittError(f"{refused} {other} and {shown}, which are one file on some disks")
+        paths[file.path.casefold()] = file.path
 
 
 def _stays(path: str) -> bool:
@@ -107,30 +111,30 @@ def _stays(path: str) -> bool:
     )
 
 
-def search(words: Sequence[str], *, filters: Sequence[str] = (), limit: int = 20) -> list[Found]:
+def search(
+    words: Sequence[str], *, filters: Sequence[str] = (), limit: int = 20
+) -> list[Repository]:
     """The public repositories, and those that the token may see, that match words and have every
     tag in `filters`."""
     from huggingface_hub import HfApi
 
-    asked = " ".join(words)
-    with spoken(f"search {asked!r}"):
-        rows = again(
-            lambda: list(
-                islice(
-                    HfApi().list_models(
-                        search=asked or None, filter=list(filters) or None, limit=limit, full=True
-                    ),
-                    limit,
-                )
-            )
+    query = " ".join(words)
+
+    def ask() -> list[object]:
+        models = HfApi().list_models(
+            search=query or None, filter=list(filters) or None, limit=limit, full=True
         )
+        return list(islice(models, limit))
+
+    with readable_errors(f"search {query!r}"):
+        models = again(ask)
     return [
-        Found(
-            plain(row.id),
-            row.sha or "",
-            tuple(plain(tag, 60) for tag in row.tags or ()),
-            row.downloads or 0,
-            row.last_modified.date().isoformat() if row.last_modified else "",
+        Repository(
+            printable(model.id, most=200),
+            model.sha or "",
+            tuple(printable(tag, most=60) for tag in model.tags or ()),
+            model.downloads or 0,
+            model.last_modified.date().isoformat() if model.last_modified else "",
         )
-        for row in rows
+        for model in models
     ]

@@ -16,9 +16,11 @@ from requests import exceptions
 from adapters_xitt import integrity
 from adapters_xitt.atomic import whole_folder
 from adapters_xitt.errors import XittError
-from adapters_xitt.hub.listing import Remote, commit_of, tree
+from adapters_xitt.hashing import file_digest
+from adapters_xitt.hub.listing import RemoteFile, commit_of, list_files
 from adapters_xitt.hub.references import Reference, is_commit
-from adapters_xitt.hub.wire import again, plain, spoken
+from adapters_xitt.hub.wire import again, readable_errors
+from adapters_xitt.text import printable
 
 Tell = Callable[[str], None]
 
@@ -74,11 +76,11 @@ def pull(
     final = into / f"{repo.replace('/', '--')}@{commit}"
     if final.is_dir() and _whole(final, tell):
         return Pulled(final, repo, commit)
-    listed = tree(repo, commit)
+    listed = list_files(repo, commit)
     chosen = [one for one in listed if any(_allows(pattern, one.path) for pattern in patterns)]
     left = tuple(one.path for one in listed if one not in chosen)
     _refuse(repo, commit, chosen, left, needed=needed, most_files=most_files, most_bytes=most_bytes)
-    with spoken(repo, commit):
+    with readable_errors(repo, commit):
         final.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(final.parent).free
         if (size := sum(one.size for one in chosen)) > free:
@@ -92,7 +94,7 @@ def pull(
             check(work)
             integrity.seal_folder(work, final.name)
     if left:
-        tell(f"{repo}@{commit[:12]}: left on the hub: {plain(', '.join(left), 300)}")
+        tell(f"{repo}@{commit[:12]}: left on the hub: {printable(', '.join(left), most=300)}")
     return Pulled(final, repo, commit, left)
 
 
@@ -117,7 +119,7 @@ def _allows(pattern: str, path: str) -> bool:
 def _refuse(
     repo: str,
     commit: str,
-    chosen: Sequence[Remote],
+    chosen: Sequence[RemoteFile],
     left: Sequence[str],
     *,
     needed: Sequence[str],
@@ -128,7 +130,7 @@ def _refuse(
     at = f"{repo}@{commit[:12]}"
     there = {one.path for one in chosen}
     if missing := [name for name in needed if name not in there]:
-        has = plain(", ".join([*there, *left]) or "nothing", 300)
+        has = printable(", ".join([*there, *left]) or "nothing", most=300)
         raise XittError(f"{at}: not a module of ours: {', '.join(missing)} missing; it has {has}")
     if len(chosen) > most_files:
         raise XittError(
@@ -143,7 +145,7 @@ def _refuse(
         )
 
 
-def _download(repo: str, commit: str, remote: Remote, path: Path) -> None:
+def _download(repo: str, commit: str, remote: RemoteFile, path: Path) -> None:
     """One file, whole and as the listing says; goes on where the line broke."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
@@ -173,12 +175,12 @@ def _download(repo: str, commit: str, remote: Remote, path: Path) -> None:
         )
 
 
-def _same(path: Path, remote: Remote) -> bool:
+def _same(path: Path, remote: RemoteFile) -> bool:
     """Whether a file has the listed digest: SHA-256 of a large one, else git's SHA-1."""
+    if remote.sha256:
+        return file_digest(path) == remote.sha256
+    sha = hashlib.sha1(f"blob {remote.size}\0".encode())
     with path.open("rb") as file:
-        if remote.sha256:
-            return hashlib.file_digest(file, "sha256").hexdigest() == remote.sha256
-        sha = hashlib.sha1(f"blob {remote.size}\0".encode())
         while block := file.read(1 << 20):
             sha.update(block)
     return sha.hexdigest() == remote.blob

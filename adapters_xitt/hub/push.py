@@ -9,7 +9,7 @@ from typing import Any
 
 from adapters_xitt.errors import XittError
 from adapters_xitt.hub.references import is_commit
-from adapters_xitt.hub.wire import again, spoken
+from adapters_xitt.hub.wire import again, readable_errors
 
 Tell = Callable[[str], None]
 
@@ -54,7 +54,7 @@ def push_folder(
             f"{repo}: pushing needs a token; log in with `hf auth login`, or set HF_TOKEN"
         )
     api = HfApi()
-    with spoken(repo, revision):
+    with readable_errors(repo, revision):
         if not create_pr:
             again(lambda: api.create_repo(repo, private=private, exist_ok=True))
         there = again(lambda: api.model_info(repo))

@@ -33,7 +33,7 @@ def is_commit(revision: str | None) -> bool:
 def reference(text: str) -> Reference:
     """`hub:owner/name`, with `@revision` or without; the prefix may be left out where nothing else
     can be meant."""
-    repo, at, revision = text.removeprefix(PREFIX).partition("@")
+    repo, separator, revision = text.removeprefix(PREFIX).partition("@")
     owner, _, name = repo.partition("/")
     bad = [
         part for part in (owner, name) if not _NAME.fullmatch(part) or "--" in part or ".." in part
@@ -43,9 +43,18 @@ def reference(text: str) -> Reference:
             f"{text!r}: not a repository of a hub; write {PREFIX}owner/name or "
             f"{PREFIX}owner/name@revision, names of letters, digits, '.', '_' and '-'"
         )
-    if at and (not _REVISION.fullmatch(revision) or ".." in revision or "//" in revision):
+    if separator and (not _REVISION.fullmatch(revision) or ".." in revision or "//" in revision):
         raise XittError(
             f"{text!r}: {revision!r} is no revision; write a branch, a tag, or all 40 digits of a"
             " commit"
         )
     return Reference(repo, revision or None)
+
+
+def pinned_reference(text: str, problem: str) -> Reference:
+    """`name`, or `name@commit` with all 40 digits of the commit, because a branch moves; anything
+    else is a `XittError` that says `problem`."""
+    name, separator, revision = text.partition("@")
+    if separator and not is_commit(revision):
+        raise XittError(problem)
+    return Reference(name, revision or None)

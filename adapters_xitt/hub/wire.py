@@ -7,12 +7,13 @@ import errno
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from requests import exceptions
 
 from adapters_xitt.errors import XittError
 from adapters_xitt.hub import bounds
+from adapters_xitt.text import printable
 
 PAUSES = (0.2, 0.8, 2.0)  # seconds between the tries of one request
 LONGEST = 30.0  # seconds; who asks to wait longer is told about, not waited for
@@ -26,13 +27,6 @@ BROKEN = (
 Answer = TypeVar("Answer")
 _LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
 _SAME = "the same command goes on where this one stopped"
-
-
-def plain(text: Any, most: int = 200) -> str:
-    """Words of a server as one printable line: it may not write on the terminal what it likes."""
-    words = " ".join(str(text).split())
-    shown = "".join(letter if letter.isprintable() else "?" for letter in words)
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
 def again(
@@ -84,7 +78,9 @@ def _status(error: BaseException) -> int | None:
 
 
 @contextmanager
-def spoken(repo: str, revision: str | None = None, *, what: str = "repository") -> Iterator[None]:
+def readable_errors(
+    repo: str, revision: str | None = None, *, what: str = "repository"
+) -> Iterator[None]:
     """The hub's errors as `XittError`s that name the repository and what to do; what it may answer
     is bounded."""
     bounds.install()
@@ -108,6 +104,7 @@ def _sentence(repo: str, revision: str | None, what: str, error: OSError | Value
     from huggingface_hub import constants, errors
 
     at = f"{repo}@{revision}" if revision else repo
+    words = printable(error, most=200)
     if isinstance(error, errors.OfflineModeIsEnabled):
         return (
             f"{at}: HF_HUB_OFFLINE is set, so the hub is not asked; unset it, or take what is here"
@@ -123,11 +120,11 @@ def _sentence(repo: str, revision: str | None, what: str, error: OSError | Value
             f" check the name, or {_LOGIN}"
         )
     if isinstance(error, errors.HFValidationError):
-        return f"{repo}: not a repository's name ({plain(error)})"
+        return f"{repo}: not a repository's name ({words})"
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(
         error, errors.LocalEntryNotFoundError
     ):
-        return f"{at}: the hub lacks a file that it listed ({plain(error)})"
+        return f"{at}: the hub lacks a file that it listed ({words})"
     if status := _status(error):
         return _refused(at, status, error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -139,22 +136,22 @@ def _sentence(repo: str, revision: str | None, what: str, error: OSError | Value
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, exceptions.ProxyError):
         return (
-            f"{at}: the proxy can't be reached ({plain(error)}); HTTPS_PROXY, HTTP_PROXY and"
+            f"{at}: the proxy can't be reached ({words}); HTTPS_PROXY, HTTP_PROXY and"
             " NO_PROXY say which it is"
         )
     if isinstance(error, exceptions.SSLError):
-        return f"{at}: the hub's certificate is not accepted ({plain(error)})"
+        return f"{at}: the hub's certificate is not accepted ({words})"
     if isinstance(error, OSError):
         return (
             f"{at}: the hub at {constants.ENDPOINT} can't be reached or broke off"
-            f" ({type(error).__name__}: {plain(error) or 'no reason given'}); {_SAME}"
+            f" ({type(error).__name__}: {words or 'no reason given'}); {_SAME}"
         )
-    return f"{at}: the hub does not take this, or answers nonsense ({plain(error)})"
+    return f"{at}: the hub does not take this, or answers nonsense ({words})"
 
 
 def _refused(at: str, status: int, error: OSError) -> str:
     """The sentence for a status that the hub answered."""
-    own = plain(getattr(error, "server_message", None) or "no reason given")
+    own = printable(getattr(error, "server_message", None) or "no reason given", most=200)
     if status == 401:
         return f"{at}: the hub does not accept the token, or asks for one ({own}); {_LOGIN}"
     if status == 403:
@@ -178,7 +175,7 @@ def _refused(at: str, status: int, error: OSError) -> str:
         seconds = error.response.headers.get("Retry-After", "")
         return (
             f"{at}: the hub is asked too often"
-            + (f" and wants {plain(seconds, 20)} seconds' rest" if seconds else "")
+            + (f" and wants {printable(seconds, most=20)} seconds' rest" if seconds else "")
             + f" ({own}); wait, {_SAME}"
         )
     if status >= 500:

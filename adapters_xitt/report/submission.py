@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from adapters_xitt.atomic import write_text
 from adapters_xitt.data.exposure import raw_id
 from adapters_xitt.errors import DataError, XittError, unknown
 from adapters_xitt.report.submission_files import FORMS, Remark, compare, open_page
@@ -256,8 +257,7 @@ def _submit_one(
         {**item, "id": raw_id(row, language, item["id"])}
         for item in store.load_predictions(entry["key"])
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(FORMS[row.name].write(items), encoding="utf-8")
+    write_text(path, FORMS[row.name].write(items))
     read = len(FORMS[row.name].read(open_page(path, lenient=False, remarks=[])))
     if read != len(items):
         raise XittError(f"{path}: {read} predictions read back, {len(items)} written")

@@ -16,12 +16,13 @@ from adapters_xitt.data.exposure import UNKNOWN
 from adapters_xitt.data.hub_datasets import HUB_DATASETS
 from adapters_xitt.data.mixture import VARIANTS
 from adapters_xitt.errors import XittError
-from adapters_xitt.hub import Reference, plain
+from adapters_xitt.hub import Reference
 from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.modules.manifest import Manifest
 from adapters_xitt.modules.methods import METHODS
 from adapters_xitt.study.results import DONE, Result
 from adapters_xitt.tasks import TASKS
+from adapters_xitt.text import printable
 
 TAG = "adapters-xitt"  # what a search for modules asks for
 PIPELINES = {
@@ -86,7 +87,7 @@ class Card:
 
 def code(value: Any, most: int = 160) -> str:
     """A value as a code span: one line, nothing of it is markup."""
-    words = plain(value, most)
+    words = printable(value, most=most)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", words)), default=0))
     pad = " " if "`" in words else ""
     return f"{fence}{pad}{words}{pad}{fence}" if words else "–"
@@ -166,29 +167,33 @@ def metadata(card: Card) -> Any:
         cell = one.cell
         kind = TASKS[cell.task].kind if cell.task in TASKS else ""
         spread = {"mean": mean(seeds), "spread": stdev(seeds)} if len(seeds) > 1 else {}
-        task, language, metric = plain(cell.task), plain(cell.language, 40), plain(one.headline, 60)
+        task, language, metric = (
+            printable(cell.task, most=200),
+            printable(cell.language, most=40),
+            printable(one.headline, most=60),
+        )
         rows.append(
             EvalResult(
                 task_type=PIPELINES.get(kind, _SIMILAR),
                 dataset_type=(_hub_datasets([task]) or [task])[0],
                 dataset_name=task,
                 dataset_config=f"{task}.{language}",
-                dataset_split=plain(cell.split, 60),
+                dataset_split=printable(cell.split, most=60),
                 dataset_args={
                     "language": language,
-                    "rows": plain(cell.data),
+                    "rows": printable(cell.data, most=200),
                     "examples": one.examples,
                 },
                 metric_type=metric,
                 metric_name=f"{task} {metric} in {language}",
                 metric_value=one.scores[one.headline],
-                metric_config=plain(cell.convention, 60),
+                metric_config=printable(cell.convention, most=60),
                 metric_args={
                     "seed": card.manifest.seed if isinstance(card.manifest.seed, int) else None,
                     "seeds": len(seeds),
                     **spread,
-                    "tag": plain(one.tag, 60),
-                    "precision": plain(cell.precision, 20),
+                    "tag": printable(one.tag, most=60),
+                    "precision": printable(cell.precision, most=20),
                 },
             )
         )

@@ -1,9 +1,9 @@
 """Data sets of a model hub brought into a data folder, as files of their origins' own layouts: one
 reader for both.
 
-`table` says where each task's rows lie on the hub, `shapes` writes the origins' formats, `parquet`
-reads the hub's files, `wire` speaks to the hub, `fetch` does the work and keeps the record that
-pins every revision. Parquet only: nothing that comes from a hub is run."""
+`table` says where each task's rows lie on the hub, `shapes` writes the origins' formats,
+`repository` finds and downloads the hub's files, `parquet` reads them, `fetch` does the work and
+keeps the record that pins every revision. Parquet only: nothing that comes from a hub is run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from adapters_xitt.data.hub_datasets.fetch import (
     RECORD,
     Written,
     fetch,
-    parse_reference,
-    parse_size,
+    task_reference,
 )
 from adapters_xitt.data.hub_datasets.table import (
     ELSEWHERE,
@@ -31,6 +30,5 @@ __all__ = [
     "Written",
     "fetch",
     "hub_dataset",
-    "parse_reference",
-    "parse_size",
+    "task_reference",
 ]

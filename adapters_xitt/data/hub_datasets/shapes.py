@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,7 +17,7 @@ QQP = ("id", "qid1", "qid2", "question1", "question2", "is_duplicate")
 
 
 @dataclass(frozen=True)
-class Places:
+class SplitFiles:
     """The files that one split becomes."""
 
     file: Path
@@ -26,10 +26,16 @@ class Places:
 
     @property
     def all(self) -> tuple[Path, ...]:
+        """The files that there are."""
         return tuple(path for path in (self.file, self.labels, self.other) if path)
 
+    def moved(self, paths: Mapping[Path, Path]) -> SplitFiles:
+        """The same files under other paths."""
+        labels, other = self.labels and paths[self.labels], self.other and paths[self.other]
+        return SplitFiles(paths[self.file], labels, other)
 
-def pairs(records: Iterable[Record], to: Places) -> int:
+
+def pairs(records: Iterable[Record], to: SplitFiles) -> int:
     """XNLI's and PAWS-X's files as XTREME leaves them: sentence, sentence, label, quoted as
     `csv.writer` quotes."""
     rows = [_labelled(record, n) for n, record in enumerate(records)]
@@ -42,7 +48,7 @@ def pairs(records: Iterable[Record], to: Places) -> int:
     return len(rows)
 
 
-def qqp(records: Iterable[Record], to: Places) -> int:
+def qqp(records: Iterable[Record], to: SplitFiles) -> int:
     """GLUE's QQP: six columns below a header, quotes are text. The hub keeps no ids of single
     questions."""
     count = 0
@@ -57,7 +63,7 @@ def qqp(records: Iterable[Record], to: Places) -> int:
     return count
 
 
-def tags(records: Iterable[Record], to: Places) -> int:
+def tags(records: Iterable[Record], to: SplitFiles) -> int:
     """PAN-X and UDPOS as XTREME leaves them: token<TAB>tag, a blank line between sentences; no tag
     in a test file."""
     words: list[str] = []
@@ -84,7 +90,7 @@ def tags(records: Iterable[Record], to: Places) -> int:
     return count
 
 
-def squad(records: Iterable[Record], to: Places) -> int:
+def squad(records: Iterable[Record], to: SplitFiles) -> int:
     """SQuAD's JSON; a test file whose labels lie apart has no titles and one empty answer a
     question, as XTREME's."""
     rows = list(records)
@@ -119,7 +125,7 @@ def _articles(rows: Sequence[Record]) -> list[dict[str, Any]]:
     return articles
 
 
-def jsonl(records: Iterable[Record], to: Places) -> int:
+def jsonl(records: Iterable[Record], to: SplitFiles) -> int:
     """An object a line, its label in it."""
     count = 0
     with _open(to.file) as file:
@@ -129,7 +135,7 @@ def jsonl(records: Iterable[Record], to: Places) -> int:
     return count
 
 
-def cosmos(records: Iterable[Record], to: Places) -> int:
+def cosmos(records: Iterable[Record], to: SplitFiles) -> int:
     """Cosmos QA's CSV with its header."""
     count = 0
     with _open(to.file) as file:
@@ -141,7 +147,7 @@ def cosmos(records: Iterable[Record], to: Places) -> int:
     return count
 
 
-def parallel(records: Iterable[Record], to: Places) -> int:
+def parallel(records: Iterable[Record], to: SplitFiles) -> int:
     """Tatoeba as XTREME leaves it: the English side sorted, the other not; gold is the other's
     line, from 0."""
     rows = list(records)
@@ -155,7 +161,7 @@ def parallel(records: Iterable[Record], to: Places) -> int:
     return len(rows)
 
 
-SHAPES: dict[str, Callable[[Iterable[Record], Places], int]] = {
+SHAPES: dict[str, Callable[[Iterable[Record], SplitFiles], int]] = {
     "pairs": pairs,
     "qqp": qqp,
     "tags": tags,

@@ -17,6 +17,7 @@ from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.modules.manifest import Module
 from adapters_xitt.modules.methods import PLACES, Choice
 from adapters_xitt.modules.serialization import MANIFEST
+from adapters_xitt.text import printable
 
 CONFIG, FUSION_CONFIG = "adapter_config.json", "adapter_fusion_config.json"
 _MARKS = (MANIFEST, CONFIG, FUSION_CONFIG)  # one of them makes a folder a module's
@@ -334,8 +335,7 @@ def head_for(module: Module, task: str | None) -> Head | None:
 
 def said(value: Any) -> str:
     """The beginning of what a folder says, safe for a terminal."""
-    text = str(value)[:80]
-    return text if text.isprintable() else ascii(text)
+    return printable(value, most=80)
 
 
 def labels_of(ids: Any, where: Path) -> tuple[str, ...] | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt import sizes
+from adapters_xitt import hub, sizes
 from adapters_xitt.data.dataset import READERS, in_language, parse_slice
 from adapters_xitt.data.mixture import portion, single
 from adapters_xitt.errors import XittError, unknown
@@ -20,8 +19,6 @@ from adapters_xitt.modules.methods import METHODS, MODES, choose
 from adapters_xitt.study.recipe.document import CONTROLS, TARGET, Recipe, elsewhere
 from adapters_xitt.tasks import TASKS
 from adapters_xitt.text_files import unreadable
-
-_PINNED = re.compile(r"hub:[^@]+@[0-9a-f]{40}")
 
 # What a reader is told by the task's row and the recipe's other keys.
 _GIVEN = ("path", "split", "labels", "gold", "unseen")
@@ -137,7 +134,7 @@ def _check_compositions(values: dict[str, Any], tell: Any) -> None:
             tell(at, str(error).replace("\n", "\n      "))
             continue
         for word in words:
-            if word.startswith("hub:") and not _PINNED.fullmatch(word):
+            if word.startswith(hub.PREFIX) and not hub.is_commit(word.partition("@")[2]):
                 tell(
                     at,
                     f"{text}: {word}: in a recipe a commit is pinned, hub:owner/name@40 digits,"
