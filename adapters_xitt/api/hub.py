@@ -224,8 +224,8 @@ def verify(
     if files.fingerprint != manifest.encoder:
         raise XittError(
             f"{reference}: it belongs to another encoder than {encoder}: its manifest says"
-            f" fingerprint {manifest.encoder[:12]} ({printable(manifest.encoder_name, most=80)}), this"
-            f" one has {files.fingerprint[:12]}"
+            f" fingerprint {manifest.encoder[:12]} ({printable(manifest.encoder_name, most=80)}),"
+            f" this one has {files.fingerprint[:12]}"
         )
     title = str(hub.Reference(pulled.repo, pulled.commit))
     if not stated:
