@@ -121,7 +121,7 @@ def job_of(folder: Path, method: str, settings: dict[str, Any], steps: int) -> t
     """This project's plan of one module, on XNLI's English dev items, and its job."""
     from adapters_xitt.study import planner, recipe
     from adapters_xitt.study.inputs import Inputs
-    from adapters_xitt.study.jobs import Plan
+    from adapters_xitt.study.plan import Plan
     from adapters_xitt.study.store import Store
 
     found = recipe.parse(
@@ -145,7 +145,7 @@ def job_of(folder: Path, method: str, settings: dict[str, Any], steps: int) -> t
     # a fresh one: what is there is not trained again
     store = Store(Path(tempfile.mkdtemp(dir=folder)))
     work = Plan(found, Inputs(found, Path(os.environ["XITT_DATA"]), store))
-    return work, planner.one_module(work, "xnli", parent=None, mode="none")
+    return work, planner.plan_module(work, "xnli", parent=None, mode="none")
 
 
 def write_batches(folder: Path, steps: int) -> None:

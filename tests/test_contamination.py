@@ -202,7 +202,7 @@ def entries(
     }
     values["tasks"] = {"squad": {"train": "train", "selection": "dev"}, **values.get("tasks", {})}
     found = recipe.parse(values, where="test")
-    return planner.make(found, planner.Inputs(found, root))
+    return planner.plan_recipe(found, planner.Inputs(found, root))
 
 
 def after(name: str, **part: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from adapters_xitt.errors import XittError
 from adapters_xitt.kinds import heads
 from adapters_xitt.model import encoder, pretrained
 from adapters_xitt.modules.methods import Choice, choose, fusion_of
-from adapters_xitt.study.jobs import Plan
+from adapters_xitt.study import costs
 from adapters_xitt.tasks import TASKS
 
 # What a hostile or merely foreign config.json may carry.
@@ -819,7 +819,7 @@ def test_a_plan_counts_heads_as_they_are_built(pico_files, name):
     own = choice.parameters(
         pico_files.width, pico_files.wide, pico_files.layers, pico_files.parameters
     )
-    plan = Plan(None, SimpleNamespace(files=pico_files))
-    assert plan.module_parameters(job) - own == sum(
+    inputs = SimpleNamespace(files=pico_files)
+    assert costs.module_parameters(job, inputs) - own == sum(
         parameter.numel() for parameter in head.parameters()
     )

@@ -13,7 +13,7 @@ from test_run import outcome, xitt
 from adapters_xitt.errors import XittError
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.modules.composition import Fuse
-from adapters_xitt.study import jobs
+from adapters_xitt.study import plan
 from adapters_xitt.study.store import Store
 
 RECIPE = """encoder: {encoder}
@@ -112,7 +112,7 @@ def refused(resolve):
 
 
 def test_the_plan_lowers_every_composition(recipe, finished, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(jobs, "resolve", refused(jobs.resolve))
+    monkeypatch.setattr(plan, "resolve", refused(plan.resolve))
     printed = xitt("plan", recipe, "--store", tmp_path, code=1)
     assert "8 failed" in printed and "no proven form today" in printed
     printed = xitt("run", recipe, "--store", tmp_path, "--device", "cpu", code=1)

@@ -17,7 +17,9 @@ from adapters_xitt.api import common
 from adapters_xitt.model import pretrained
 from adapters_xitt.study import planner, recipe
 from adapters_xitt.study.inputs import Inputs
-from adapters_xitt.study.jobs import Plan, cell_of
+from adapters_xitt.study.jobs import TrainedModule
+from adapters_xitt.study.plan import Plan
+from adapters_xitt.study.score_jobs import plan_cell
 from adapters_xitt.study.store import Store
 from adapters_xitt.training.loop import Settings, _schedule
 
@@ -59,14 +61,14 @@ def planned(tmp_path_factory, pico_dir, pico_world):
                 {**BASE, "encoder": str(encoder), "data": {"root": str(pico_world)}}, change
             )
             found = recipe.parse(values, where="test", lines={})
-            kept[asked] = planner.make(found, Inputs(found, pico_world, Store(folder)))
+            kept[asked] = planner.plan_recipe(found, Inputs(found, pico_world, Store(folder)))
         return kept[asked]
 
     return make
 
 
 def trained(found: Plan) -> set[str]:
-    return {key for key, job in found.train.items() if job.trains}
+    return {key for key, job in found.train.items() if isinstance(job, TrainedModule)}
 
 
 SAME: dict[str, tuple[dict, dict]] = {
@@ -253,7 +255,11 @@ def test_what_gives_other_numbers_has_another_key(name, planned) -> None:
     change, about = OTHER[name]
     keys = []
     for found in (planned({}), planned(change)):
-        alone = [job for job in found.train.values() if job.trains and not job.parents]
+        alone = [
+            job
+            for job in found.train.values()
+            if isinstance(job, TrainedModule) and not job.parents
+        ]
         keys.append(
             {wanted: {job.key for job in alone if job.mixture.name == wanted} for wanted in ALL}
         )
@@ -261,11 +267,16 @@ def test_what_gives_other_numbers_has_another_key(name, planned) -> None:
         assert (not keys[0][wanted] & keys[1][wanted]) == (wanted in about), wanted
 
 
+def continued(found: Plan) -> list[TrainedModule]:
+    """The modules of a plan that continue another."""
+    return [job for job in found.train.values() if isinstance(job, TrainedModule) and job.start]
+
+
 def test_a_carried_pooler_has_a_key_of_its_own_where_there_is_one(planned) -> None:
     pairs = {"targets": ["demo-pairs"], "modes": ["sequential"]}
     one, other = planned(pairs), planned({**pairs, "carry_pooler": True})
-    assert {job.carry_pooler for job in other.train.values() if job.start} == {True}
-    started = [{key for key, job in found.train.items() if job.start} for found in (one, other)]
+    assert {job.carry_pooler for job in continued(other)} == {True}
+    started = [{job.key for job in continued(found)} for found in (one, other)]
     assert started[0] and not started[0] & started[1]
 
 
@@ -277,10 +288,10 @@ def test_a_head_that_is_named_is_in_a_cells_key_where_it_is_another(planned) -> 
         if not job.parents and job.method.name == "lora"
     }
     own, qa = jobs["demo-qa"], tasks.task("demo-qa")
-    other = next(job for job in found.train.values() if job.start and job.mixture.name == "demo-qa")
+    other = next(job for job in continued(found) if job.mixture.name == "demo-qa")
 
     def key(target: tasks.Task, head: str) -> str:
-        return cell_of(found, target, "de", own.context, 1, head=head)[0]["key"]
+        return plan_cell(found, target, "de", own.context, 1, head=head)[0]["key"]
 
     assert key(qa, own.key) == key(qa, "") != key(qa, other.key)
     raw = tasks.task("demo-retrieval")
@@ -315,7 +326,7 @@ def test_a_name_decides_no_number(tmp_path, pico_dir, pico_world) -> None:
         )
         found = recipe.parse(values, where="test", lines={})
         store = Store(tmp_path / name)
-        made = planner.make(found, Inputs(found, pico_world, store))
+        made = planner.plan_recipe(found, Inputs(found, pico_world, store))
         common.run_work(
             common.Work(made, store), device="cpu", threads=1, log="none", keep_every=1000.0
         )
@@ -444,7 +455,7 @@ def test_the_checkpoints_own_head_is_in_the_key_of_cells_that_guess_words(
             },
         )
         found = recipe.parse(values, where="test", lines={})
-        made = planner.make(found, Inputs(found, pico_world, Store(tmp_path / "store")))
+        made = planner.plan_recipe(found, Inputs(found, pico_world, Store(tmp_path / "store")))
         keys.append({job.cell.lm_head for job in made.score.values()})
     assert keys[0] == {""} and len(keys[1]) == 1 and "" not in keys[1]
 

@@ -170,7 +170,7 @@ def test_trained_on_and_language_modules_are_portions(world: Path, pico_dir: Pat
         languages=["en", "de"],
     )
     found = recipe.parse(values, where="test")
-    made = planner.make(found, planner.Inputs(found, world))
+    made = planner.plan_recipe(found, planner.Inputs(found, world))
     own = next(
         job for job in made.train.values() if job.mixture.name == "demo-pairs" and not job.below
     )

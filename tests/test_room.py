@@ -18,7 +18,7 @@ from adapters_xitt.kinds import heads
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.modules.methods import fusion_of
 from adapters_xitt.study import memory_plan
-from adapters_xitt.study.runner import Runner
+from adapters_xitt.study.scorer import CellScorer
 from adapters_xitt.training import memory
 from adapters_xitt.training.memory import MemoryPlan, account
 
@@ -93,10 +93,10 @@ def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
     recipe = folder / "grid.yaml"
     recipe.write_text(RECIPE.format(encoder=pico_dir, root=pico_world))
     whole = common.open_recipe(recipe, (), folder / "none").plan
-    room = max(sum(whole.scored_bytes(job).values()) for job in whole.score.values())
+    room = max(sum(whole.held_bytes(job.modules).values()) for job in whole.score.values())
     held: dict[str, list[int]] = {"train": [], "score": []}
     patch, stage = pytest.MonkeyPatch(), ["train"]
-    mount, decide, score = AdaptedEncoder.mount, memory_plan.decide, Runner._score
+    mount, decide, score = AdaptedEncoder.mount, memory_plan.decide, CellScorer.score
 
     def watched(adapted: AdaptedEncoder, *words, **options) -> None:
         mount(adapted, *words, **options)
@@ -108,9 +108,9 @@ def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
             )
         )
 
-    def scored(runner: Runner, *words) -> None:
+    def scored(scorer: CellScorer, *words) -> None:
         stage[0] = "score"
-        score(runner, *words)
+        score(scorer, *words)
 
     def run(name: str) -> dict[str, int]:
         stage[0] = "train"
@@ -119,7 +119,7 @@ def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
         return {stage: max(sizes) for stage, sizes in held.items()}
 
     patch.setattr(AdaptedEncoder, "mount", watched)
-    patch.setattr(Runner, "_score", scored)
+    patch.setattr(CellScorer, "score", scored)
     wide = run("wide")
     patch.setattr(memory_plan, "decide", lambda *words: (replace(decide(*words)[0], room=room), []))
     narrow, plan = run("narrow"), common.open_recipe(recipe, (), folder / "none").plan

@@ -427,7 +427,7 @@ def test_sentence_vectors_are_found_again(
     xitt(*words)
     before = outcome(tmp_path / "s")
     with monkeypatch.context() as short:  # room for the vectors of one composition at a time
-        short.setattr("adapters_xitt.study.runner.VECTORS", 1)
+        short.setattr("adapters_xitt.study.scorer.VECTORS", 1)
         xitt(*words[:-3], tmp_path / "alone", "--device", "cpu")
     assert outcome(tmp_path / "alone") == before
     shutil.rmtree(tmp_path / "s" / "results")

@@ -25,13 +25,14 @@ from adapters_xitt.modules import methods, serialization
 from adapters_xitt.progress import console, say
 from adapters_xitt.report import submission
 from adapters_xitt.sharing import bundle
-from adapters_xitt.study import planner, preflight, recipe, runs, stored_modules
+from adapters_xitt.study import planner, preflight, recipe, runs
 from adapters_xitt.study.grid import read_grid
 from adapters_xitt.study.inputs import Inputs, data_root
-from adapters_xitt.study.jobs import Plan
+from adapters_xitt.study.plan import Plan
 from adapters_xitt.study.results import BLOCKED, DONE, FAILED, NOT_APPLICABLE, versions
 from adapters_xitt.study.runner import Runner
 from adapters_xitt.study.store import Store, check_name, default_root
+from adapters_xitt.study.stored_modules import add_stored_module
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ def open_recipe(
                 draft.problems.add(f"command line, {line.strip()}")
     draft.problems.raise_if_any()
     assert draft.recipe is not None and inputs is not None
-    return Work(planner.make(draft.recipe, inputs, resolve=bundle.resolver(where, tell=say)), where)
+    return Work(
+        planner.plan_recipe(draft.recipe, inputs, resolve=bundle.resolver(where, tell=say)), where
+    )
 
 
 @contextmanager
@@ -251,10 +254,10 @@ def train(
     }
     found = recipe_of(values, overrides, data, recipe.Reads.module(task))
     work = empty(found, where)
-    job = planner.one_module(
+    job = planner.plan_module(
         work.plan,
         task,
-        parent=stored_modules.known(work.plan, parent.key) if parent else None,
+        parent=add_stored_module(work.plan, parent.key) if parent else None,
         mode=mode,
     )
     runner = runner_of(work, device=device, threads=threads, log=log, keep_every=keep_every)

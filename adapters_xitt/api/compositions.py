@@ -24,11 +24,14 @@ from adapters_xitt.modules.manifest import Manifest
 from adapters_xitt.modules.methods import Choice
 from adapters_xitt.progress import say
 from adapters_xitt.sharing import bundle
-from adapters_xitt.study import planner, stored_modules
+from adapters_xitt.study import costs, planner
+from adapters_xitt.study.expressions import fusion_parts, plan_parts
 from adapters_xitt.study.grid import read_grid
-from adapters_xitt.study.jobs import TrainJob, merge_job, module_job
+from adapters_xitt.study.jobs import MergedModule, ModuleJob
+from adapters_xitt.study.module_jobs import Placement, TrainingSpec, merge_job, module_job
 from adapters_xitt.study.recipe import Reads
 from adapters_xitt.study.store import Store, check_name, default_root
+from adapters_xitt.study.stored_modules import add_stored_module
 
 SPOKEN = "lang-{lang}"  # the names of language modules, where nothing else is said
 
@@ -141,7 +144,7 @@ def _work(found: Found, where: Store, targets: Mapping[str, str], options: Optio
     with found.pointing():
         for key in compose.names(found.composition):
             if key != compose.LANG:
-                stored_modules.known(work.plan, key)
+                add_stored_module(work.plan, key)
     return work
 
 
@@ -164,7 +167,7 @@ def evaluate(
     for targets in _readings(names, all_conventions):
         work = _work(found, where, targets, options)
         with found.pointing():
-            composition = planner.made(work.plan, found.composition, options.seed, target=None)
+            composition = plan_parts(work.plan, found.composition, options.seed, target=None)
             swaps = _spoken(
                 work,
                 composition,
@@ -179,8 +182,8 @@ def evaluate(
             )
             head = bundle.resolver(where, tell=say)(options.head) if options.head else None
             if head:
-                stored_modules.known(work.plan, head)
-            planner.one_composition(work.plan, composition, swaps=swaps, head=head)
+                add_stored_module(work.plan, head)
+            planner.plan_composition(work.plan, composition, swaps=swaps, head=head)
         for line in [] if grids else _out_of_context(found, work):
             say(line)
         runner = runner_of(work, **options.machine)
@@ -226,7 +229,7 @@ def _spoken(
             " others: --lang PATTERN"
         )
     for own in found.values():
-        stored_modules.known(work.plan, own[compose.LANG])
+        add_stored_module(work.plan, own[compose.LANG])
     return found
 
 
@@ -263,17 +266,17 @@ def train(
             " training language by its name, and swap it when you evaluate"
         )
     work = _work(found, where, {mixture.portion(task).task: ""}, options)
-    target = planner.prepared(work.plan, task)
+    target = planner.prepare_training(work.plan, task)
     with found.pointing():
         if compose.untrained(found.composition):
-            composition = planner.made(work.plan, found.composition, options.seed, target=target)
+            composition = plan_parts(work.plan, found.composition, options.seed, target=target)
             job = next(
                 work.plan.train[key]
                 for key in reversed(compose.names(composition))
                 if key not in found.manifests
             )
         else:
-            base = planner.made(work.plan, found.composition, options.seed, target=None)
+            base = plan_parts(work.plan, found.composition, options.seed, target=None)
             job = _on_top(work, base, target, options)
             composition = job.context
         work.plan.setup(composition)
@@ -289,7 +292,7 @@ def _by_name(work: Work, composition: Composition) -> Composition:
     return compose.rename(composition, lambda key: Part(work.plan.train[key].mixture.name))
 
 
-def _on_top(work: Work, base: Composition, target: Any, options: Options) -> TrainJob:
+def _on_top(work: Work, base: Composition, target: Any, options: Options) -> ModuleJob:
     """The job of a target's module above or beside an expression."""
     work.plan.setup(base)
     tops = [work.plan.train[key] for key in compose.heads(base)]
@@ -299,14 +302,17 @@ def _on_top(work: Work, base: Composition, target: Any, options: Options) -> Tra
         else (methods.above(tops[0].method) if tops else methods.choose("seq_bn", {}), None)
     )
     mode = methods.block(choice) if compose.names(base) else "none"
+    training = TrainingSpec(
+        mixture=target,
+        method=choice,
+        learning_rate=rate or choice.row.learning_rate,
+        seed=options.seed,
+    )
+    placement = Placement(mode=mode, base=base if compose.names(base) else None)
     job = module_job(
         work.plan,
-        target,
-        choice,
-        rate or choice.row.learning_rate,
-        options.seed,
-        mode=mode,
-        base=base if compose.names(base) else None,
+        training,
+        placement,
         title=f"{compose.show(_by_name(work, base))} → {target.name} ({mode})",
     )
     work.plan.setup(job.context)
@@ -321,7 +327,7 @@ def save(text: str, name: str, *, store: Path | None, options: Options) -> Manif
     found = find(text, where)
     work = _work(found, where, {next(iter(tasks.TASKS)): ""}, options)
     with found.pointing():
-        composition = planner.made(work.plan, found.composition, options.seed, target=None)
+        composition = plan_parts(work.plan, found.composition, options.seed, target=None)
         if not isinstance(composition, Part):
             composition = Part(
                 merge_job(work.plan, composition, title=found.called(composition)).key
@@ -335,7 +341,8 @@ def make(work: Work, composition: Composition, options: Options) -> None:
     """Trains or puts together every module of a composition that the store lacks."""
     runner = runner_of(work, **options.machine)
     wanted = [
-        job.key for job in work.plan.lacking(compose.names(composition), work.store.has_module)
+        job.key
+        for job in work.plan.missing_modules(compose.names(composition), work.store.has_module)
     ]
     runner.train_only(wanted)
     for key in wanted:
@@ -376,7 +383,7 @@ def explain(text: str, *, store: Path | None, options: Options) -> Explained:
         open_ = [found.called(node) for node in compose.untrained(found.composition)]
         for node in compose.untrained(found.composition):
             if isinstance(node, Fuse):
-                planner.fusable(work.plan, node)
+                fusion_parts(work.plan, node)
         runs = (
             [f"{open_[0]} has still to be made: --train TASK does"]
             if open_
@@ -385,7 +392,7 @@ def explain(text: str, *, store: Path | None, options: Options) -> Explained:
     tops = compose.heads(found.composition)
     if options.head:
         tops = (bundle.resolver(where, tell=say)(options.head),)
-        stored_modules.known(work.plan, tops[0])
+        add_stored_module(work.plan, tops[0])
     heads = [
         f"{_head(work, key, space)} of {found.called(Part(key))}"
         for key in tops
@@ -439,18 +446,16 @@ def _measured(work: Work, node: Merge) -> tuple[dict[str, float], dict[str, floa
 
 def _forms(work: Work, found: Found, options: Options) -> Iterator[str]:
     """What the libraries are told to run."""
-    composition = planner.made(work.plan, found.composition, options.seed, target=None)
+    composition = plan_parts(work.plan, found.composition, options.seed, target=None)
     if swaps := _spoken(work, composition, options, asked=list(LANGUAGES)):
         own = next(iter(swaps.values()))
         composition = compose.rename(composition, lambda key: Part(own.get(key, key)))
         yield f"{compose.LANG}: a module each for {' '.join(swaps)}"
     setup = work.plan.setup(composition)
     names = {key: found.called(Part(key)) for key in compose.names(composition)}
-    names |= {
-        key: found.called(work.plan.train[key].merged)
-        for key in names
-        if work.plan.train[key].merged
-    }
+    for key in names:
+        if isinstance(job := work.plan.train[key], MergedModule):
+            names[key] = found.called(job.expression)
     if setup.full:
         yield f"the encoder that {names[setup.full]} fine-tuned"
     if setup.bottlenecks:
@@ -513,7 +518,7 @@ def _head(work: Work, key: str, space: str) -> str:
 def _sizes(work: Work, found: Found) -> Iterator[str]:
     files = work.plan.inputs.files
     parts = {
-        key: work.plan.module_parameters(work.plan.train[key])
+        key: costs.module_parameters(work.plan.train[key], work.plan.inputs)
         for key in compose.names(found.composition)
         if key != compose.LANG
     }

@@ -13,7 +13,9 @@ from rich.table import Table
 from adapters_xitt import tasks
 from adapters_xitt.api.common import Work
 from adapters_xitt.progress import console
-from adapters_xitt.study.jobs import Plan, TrainJob
+from adapters_xitt.study import costs
+from adapters_xitt.study.jobs import ModuleJob
+from adapters_xitt.study.plan import Plan
 from adapters_xitt.study.results import BLOCKED, FAILED, NOT_APPLICABLE, Entry
 
 STATUSES = (FAILED, BLOCKED, NOT_APPLICABLE)  # that the plan decides, the worst first
@@ -41,8 +43,9 @@ def _print_summary(out: Console, work: Work) -> None:
     plan, store, files = work.plan, work.store, work.plan.inputs.files
     recipe = plan.recipe
     modules, cells = plan.missing(store.has_module, store.has_result)
-    size = 4 * sum(map(plan.module_parameters, modules))
-    tokens = sum(map(plan.train_tokens, modules)) + sum(map(plan.score_tokens, cells))
+    size = sum(costs.held_bytes(job, plan.inputs) for job in modules)
+    tokens = sum(costs.train_tokens(job, plan.inputs) for job in modules)
+    tokens += sum(costs.score_tokens(job, plan.inputs) for job in cells)
     out.print(
         f"To do: {len(modules):,} of {len(plan.train):,} modules, {len(cells):,} of"
         f" {len(plan.score):,} cells, {tokens:,} tokens; the new modules take {size / 2**20:,.1f}"
@@ -123,7 +126,7 @@ def _training(work: Work) -> Table:
         ("task", "method"),
         ("modules", "in store", "examples", "steps", "tokens", "trained"),
     )
-    groups: dict[tuple[str, str], list[TrainJob]] = {}
+    groups: dict[tuple[str, str], list[ModuleJob]] = {}
     for cohort in plan.train_cohorts():
         for job in cohort.jobs:
             groups.setdefault((cohort.mixture.name, job.method.name), []).append(job)
@@ -138,9 +141,9 @@ def _training(work: Work) -> Table:
             f"{len(jobs):,}",
             f"{len(jobs) - len(todo):,}",
             _range(examples),
-            _range(map(plan.steps, jobs)),
-            _short(sum(map(plan.train_tokens, todo))),
-            _range(map(plan.module_parameters, jobs)),
+            _range(costs.steps(job, plan.inputs) for job in jobs),
+            _short(sum(costs.train_tokens(job, plan.inputs) for job in todo)),
+            _range(costs.module_parameters(job, plan.inputs) for job in jobs),
         )
     return table
 
@@ -176,7 +179,7 @@ def _scoring(work: Work) -> Table:
             f"{len(jobs):,}",
             f"{sum(store.has_result(job.cell.key) for job in jobs):,}",
             f"{examples:,}",
-            _short(sum(map(plan.score_tokens, jobs))),
+            _short(sum(costs.score_tokens(job, plan.inputs) for job in jobs)),
         )
     return table
 
@@ -198,15 +201,15 @@ def _modules(work: Work) -> Table:
                 _standing(job, missing, store.has_module),
                 str(cohort.seed),
                 f"{examples:,}",
-                f"{plan.steps(job):,}",
-                f"{plan.train_tokens(job):,}",
-                f"{plan.module_parameters(job):,}",
+                f"{costs.steps(job, plan.inputs):,}",
+                f"{costs.train_tokens(job, plan.inputs):,}",
+                f"{costs.module_parameters(job, plan.inputs):,}",
             )
         table.add_section()
     return table
 
 
-def _standing(job: TrainJob, missing: set[str], has_module: Callable[[str], bool]) -> str:
+def _standing(job: ModuleJob, missing: set[str], has_module: Callable[[str], bool]) -> str:
     if job.key in missing:
         return ""
     return "has it" if has_module(job.key) else "not needed"

@@ -15,7 +15,8 @@ from adapters_xitt.kinds import decode
 from adapters_xitt.modules import composition
 from adapters_xitt.modules.manifest import Manifest
 from adapters_xitt.modules.methods import COMPOSED
-from adapters_xitt.study.jobs import Plan
+from adapters_xitt.study.jobs import MergedModule, ModuleJob
+from adapters_xitt.study.plan import Plan
 from adapters_xitt.study.results import DONE, FAILED, Entry, Result
 from adapters_xitt.study.store import Store
 from adapters_xitt.tasks import task
@@ -25,30 +26,17 @@ ReadManifest = Callable[[str], Manifest | None]
 
 def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any]:
     """The finished grid as one JSON value: every entry with its status and scores, and what a
-    reader must know."""
+    reader must know. `failed`: the reason of every job that broke, by key."""
     entries, results, manifest = [], {}, _manifest_reader(store)
     for entry in plan.entries:
-        found: dict[str, Any] = {**asdict(entry), "scores": {}, "score": None, "examples": 0}
+        fields: dict[str, Any] = {**asdict(entry), "scores": {}, "score": None, "examples": 0}
         if entry.status is None:
             if store.has_result(entry.key):
                 results[entry.key] = result = store.load_result(entry.key)
-                found |= {
-                    "status": DONE,
-                    "scores": result.scores,
-                    "score": result.scores[result.headline],
-                    "examples": result.examples,
-                    "convention": result.cell.convention,
-                    "truncated": result.truncated,
-                    **_made(plan, manifest, entry),
-                }
-                if result.parts:
-                    found["fusion"] = {
-                        "parts": [plan.train[key].mixture.name for key in result.parts],
-                        "weights": result.weights,
-                    }
+                fields |= _scored_fields(plan, manifest, entry, result)
             else:
-                found |= {"status": FAILED, "reason": failed.get(entry.key, "not run yet")}
-        entries.append(found)
+                fields |= {"status": FAILED, "reason": failed.get(entry.key, "not run yet")}
+        entries.append(fields)
     inputs, recipe = plan.inputs, plan.recipe
     return {
         "recipe": recipe.model_dump(exclude_defaults=True),
@@ -56,12 +44,31 @@ def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any
         "protocol_notes": plan.notes,
         "encoder": {"name": inputs.files.name, "fingerprint": inputs.files.fingerprint},
         "precision": inputs.means.base,
-        "made_with": _made_with(plan, manifest, results),
+        "made_with": _versions_used(plan, manifest, results),
         "entries": entries,
         "headlines": {name: task(name).headline for name in recipe.targets},
         "majority": _majority(plan),
         "weak": _weak(plan, manifest),
     }
+
+
+def _scored_fields(
+    plan: Plan, manifest: ReadManifest, entry: Entry, result: Result
+) -> dict[str, Any]:
+    """What an entry has once it is scored."""
+    fields = {
+        "status": DONE,
+        "scores": result.scores,
+        "score": result.scores[result.headline],
+        "examples": result.examples,
+        "convention": result.cell.convention,
+        "truncated": result.truncated,
+        **_cost_and_error(plan, manifest, entry),
+    }
+    if result.parts:
+        parts = [plan.train[key].mixture.name for key in result.parts]
+        fields["fusion"] = {"parts": parts, "weights": result.weights}
+    return fields
 
 
 def _manifest_reader(store: Store) -> ReadManifest:
@@ -78,7 +85,7 @@ def _manifest_reader(store: Store) -> ReadManifest:
     return read
 
 
-def _made_with(
+def _versions_used(
     plan: Plan, manifest: ReadManifest, results: Mapping[str, Result]
 ) -> list[dict[str, Any]]:
     """The sets of versions that scored the cells, and that trained the modules in them, each with
@@ -97,71 +104,67 @@ def _made_with(
     for module in filter(None, map(manifest, modules)):
         if not module.source:  # what was made elsewhere names the versions of its form
             count(module.versions, "modules")
-    return sorted(sets.values(), key=lambda made: -made["cells"])
+    return sorted(sets.values(), key=lambda counted: -counted["cells"])
 
 
-def _made(plan: Plan, manifest: ReadManifest, entry: Entry) -> dict[str, Any]:
+def _cost_and_error(plan: Plan, manifest: ReadManifest, entry: Entry) -> dict[str, Any]:
     """What a row's last module took to make, and of a merge how far it is from the weighted sum
     that it stands for, and from what it would be uncut; an expression that only puts stored modules
     together takes nothing."""
     names = composition.names(plan.score[entry.key].composition) if entry.key in plan.score else ()
     jobs = [plan.train[name] for name in names]
     if entry.mode == COMPOSED:
-        jobs = [
-            job
-            for job in jobs
-            if job.merged is not None or job.method.row.engine in ("fusion", "weights")
-        ]
+        jobs = [job for job in jobs if _joins(job)]
     if not jobs:
         return {"seconds": 0.0}
     module = manifest(jobs[-1].key)
     if module is None:
         return {}
     metrics = module.metrics
-    return {
-        "seconds": metrics.get("seconds", 0.0),
-        **{
-            f"merge_{name}": metrics[name]
-            for name in ("error", "lost")
-            if metrics.get(name) is not None
-        },
+    errors = {
+        f"merge_{name}": metrics[name]
+        for name in ("error", "lost")
+        if metrics.get(name) is not None
     }
+    return {"seconds": metrics.get("seconds", 0.0), **errors}
 
 
-def _majority(plan: Plan) -> dict[str, dict[str, float]]:
-    """Target → language → headline score of the training data's commonest label, where there are
+def _joins(job: ModuleJob) -> bool:
+    """Whether a module is made of the other parts of its expression."""
+    return isinstance(job, MergedModule) or job.method.row.engine in ("fusion", "weights")
+
+
+def _majority(plan: Plan) -> dict[str, dict[str, float | None]]:
+    """Target → language → main score of the training data's commonest label, where there are
     labels."""
-    found: dict[str, dict[str, float]] = {}
+    scores: dict[str, dict[str, float | None]] = {}
     inputs = plan.inputs
     for name in plan.recipe.targets:
-        row = inputs.task(name)
-        if row.kind not in ("pair", "tagging", "choice"):
+        target = inputs.task(name)
+        if target.kind not in ("pair", "tagging", "choice"):
             continue
-        portion = plan.recipe.training_portion(row)
+        portion = plan.recipe.training_portion(target)
         try:
-            train_rows = [
-                one
-                for rows in inputs.train(portion, Mixture(name, (portion,)))
-                for one in rows.rows
-            ]
+            splits = inputs.train(portion, Mixture(name, (portion,)))
         except XittError:  # stored modules may be scored where their training data is not
             continue
-        found[name] = {
-            code: decode.majority(row, train_rows, inputs.test(name, code).rows, language=code)
-            for code in plan.recipe.tested(row)
+        examples = [example for rows in splits for example in rows.rows]
+        scores[name] = {
+            code: decode.majority(target, examples, inputs.test(name, code).rows, language=code)
+            for code in plan.recipe.tested(target)
         }
-    return found
+    return scores
 
 
 def _weak(plan: Plan, manifest: ReadManifest) -> list[str]:
     """Intermediates that did not beat the commonest label on their own selection split."""
     parents = {key for job in plan.train.values() for key in job.parents}
-    found = []
+    lines = []
     for key in plan.train:
         module = manifest(key) if key in parents else None
         if module and module.chance is not None and module.metrics["score"] <= module.chance:
-            found.append(
+            lines.append(
                 f"{module.role}: {module.metrics['score']:.1f} on its own selection split, "
                 f"{module.chance:.1f} by always saying the commonest label"
             )
-    return found
+    return lines

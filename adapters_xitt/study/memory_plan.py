@@ -23,6 +23,7 @@ from adapters_xitt.training import memory
 from adapters_xitt.training.loop import Settings
 from adapters_xitt.training.memory import BASES, MemoryPlan
 
+SCORING_TOKENS = 8192  # tokens of a scoring batch: no graph is kept
 READS_WEIGHTS = ("dora", "pissa", "full")  # methods that can't stand over products in 8 or 4 bits
 
 

@@ -8,12 +8,14 @@ import os
 import re
 from collections.abc import Sequence
 
+from adapters_xitt.data.dataset import Rows
 from adapters_xitt.data.mixture import Mixture, Portion
 from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.kinds.heads import HEADS
 from adapters_xitt.metrics import METRICS
 from adapters_xitt.study import memory_plan
 from adapters_xitt.study.inputs import Inputs
+from adapters_xitt.study.plan import Plan
 from adapters_xitt.tasks import Task, task
 
 
@@ -34,17 +36,24 @@ def check(inputs: Inputs, problems: Problems, *, doubtful: Sequence[tuple] = ())
     if "data" in parts:
         return
     mixtures = [
-        mixed for mixed in inputs.mixtures() if not tasks & {part.task for part in mixed.portions}
+        mixture
+        for mixture in inputs.mixtures()
+        if not tasks & {part.task for part in mixture.portions}
     ]
-    for wrong in memory_plan.conflicts(inputs.recipe, mixtures):
-        problems.add(wrong)
+    for conflict in memory_plan.conflicts(inputs.recipe, mixtures):
+        problems.add(conflict)
     if "lengths" not in parts:
-        check_data(
-            inputs,
-            mixtures,
-            [name for name in inputs.recipe.targets if name not in tasks],
-            problems,
-        )
+        targets = [name for name in inputs.recipe.targets if name not in tasks]
+        check_data(inputs, mixtures, targets, problems)
+
+
+def require_data(plan: Plan, mixtures: Sequence[Mixture], targets: Sequence[str]) -> None:
+    """Refuses data that can't be read, trained on or scored, every problem at once; the plan's
+    notes then have what of it is not used."""
+    problems = Problems(f"recipe {plan.recipe.name}")
+    check_data(plan.inputs, mixtures, targets, problems)
+    problems.raise_if_any()
+    plan.notes.extend(line for line in plan.inputs.skipped() if line not in plan.notes)
 
 
 def check_data(
@@ -52,26 +61,15 @@ def check_data(
 ) -> None:
     """Adds what is wrong with the data of mixtures, each of whose tasks is one whose data trains,
     and of targets."""
-    rows = [row for mixed in mixtures for row in mixed.tasks] + [task(name) for name in targets]
-    runnable = set()
-    for row in {row.name: row for row in rows}.values():
-        if row.kind not in HEADS:
-            problems.add(
-                f"task {row.name}: this version can't run kind {row.kind!r} yet; it runs"
-                f" {', '.join(HEADS)}"
-            )
-        elif row.metric not in METRICS:
-            problems.add(
-                f"task {row.name}: this version can't score {row.metric!r} yet; it scores "
-                f"{', '.join(METRICS)}"
-            )
-        else:
-            runnable.add(row.name)
+    tasks = [trained for mixture in mixtures for trained in mixture.tasks]
+    tasks += [task(name) for name in targets]
+    distinct = {each.name: each for each in tasks}
+    runnable = {name for name, each in distinct.items() if _check_task(each, problems)}
     facts = _Facts()
-    for mixed in mixtures:
-        for part in mixed.portions:
+    for mixture in mixtures:
+        for part in mixture.portions:
             if part.record.name in runnable:
-                _check_portion(inputs, part, mixed, facts)
+                _check_portion(inputs, part, mixture, facts)
     for name in targets:
         if name in runnable:
             _check_target(inputs, task(name), facts)
@@ -79,23 +77,46 @@ def check_data(
         problems.add(line)
 
 
-def _check_portion(inputs: Inputs, part: Portion, mixed: Mixture, facts: _Facts) -> None:
+def _check_task(each: Task, problems: Problems) -> bool:
+    """Whether this version can run and score a task; adds what it can't."""
+    if each.kind not in HEADS:
+        problems.add(
+            f"task {each.name}: this version can't run kind {each.kind!r} yet; it runs"
+            f" {', '.join(HEADS)}"
+        )
+        return False
+    if each.metric not in METRICS:
+        problems.add(
+            f"task {each.name}: this version can't score {each.metric!r} yet; it scores "
+            f"{', '.join(METRICS)}"
+        )
+        return False
+    return True
+
+
+def _check_portion(inputs: Inputs, part: Portion, mixture: Mixture, facts: _Facts) -> None:
     try:
-        train, selection = inputs.train(part, mixed), inputs.selection(part, mixed)
-        inputs.examples(part, mixed)
+        train, selection = inputs.train(part, mixture), inputs.selection(part, mixture)
+        inputs.examples(part, mixture)
     except XittError as error:
         # What a task of several others lacks is told of them, once.
         lines = str(error).splitlines()
         for line in lines[1:] if task(part.task).joins and len(lines) > 1 else [str(error)]:
             facts.add(line.strip(), part.languages[0])
         return
-    seen = frozenset().union(*(inputs.data_set(rows).ids for rows in train))
-    if both := seen & frozenset().union(*(inputs.data_set(rows).ids for rows in selection)):
+    both = _items(inputs, train) & _items(inputs, selection)
+    if both:
         facts.add(
             f"{part.text}: {len(both)} items, {min(both)} among them, stand in training and in"
             f" selection; give tasks.{part.task}.selection a split or slice of its own",
             "",
         )
+
+
+def _items(inputs: Inputs, splits: Sequence[Rows]) -> frozenset[str]:
+    """The items of several files."""
+    items: frozenset[str] = frozenset()
+    return items.union(*(inputs.data_set(rows).ids for rows in splits))
 
 
 def _check_target(inputs: Inputs, target: Task, facts: _Facts) -> None:
@@ -117,12 +138,12 @@ def _check_target(inputs: Inputs, target: Task, facts: _Facts) -> None:
                         language,
                     )
         except XittError as error:
-            apart = [
+            places = [
                 str(place)
                 for pattern in target.gold.get("test", ())
                 for place in inputs.sources.places(target, pattern, language)
             ]
-            hint = f"; those of {target.name} would be {' or '.join(apart)}" if apart else ""
+            hint = f"; those of {target.name} would be {' or '.join(places)}" if places else ""
             facts.add(str(error) + (hint if "gold file" in str(error) else ""), language)
 
 
@@ -146,8 +167,8 @@ class _Facts:
 
     def lines(self) -> list[str]:
         """A line each, the first language's words and the names of the others."""
-        found = []
+        lines = []
         for same, text in self._texts.items():
             others = list(self._languages[same])[1:]
-            found.append(text + (f" [the same in {' '.join(others)}]" if any(others) else ""))
-        return found
+            lines.append(text + (f" [the same in {' '.join(others)}]" if any(others) else ""))
+        return lines

@@ -12,7 +12,7 @@ from adapters_xitt import stopping
 from adapters_xitt.atomic import DiskRefuses
 from adapters_xitt.errors import XittError
 from adapters_xitt.progress import Silent
-from adapters_xitt.study.jobs import Plan
+from adapters_xitt.study.plan import Plan
 from adapters_xitt.study.store import Store
 
 # What a single job can be the cause of; a full disk, too little memory and whoever stops a run are

@@ -5,15 +5,19 @@ from __future__ import annotations
 from adapters_xitt.data import mixture
 from adapters_xitt.data.exposure import Exposure
 from adapters_xitt.errors import XittError
-from adapters_xitt.modules import composition, methods
-from adapters_xitt.study.jobs import Plan, StoredModule
+from adapters_xitt.modules.composition import names, parse
+from adapters_xitt.modules.manifest import Manifest
+from adapters_xitt.modules.methods import recorded
+from adapters_xitt.study.jobs import StoredModule
 from adapters_xitt.study.keys import init_fingerprint
+from adapters_xitt.study.plan import Plan
 
 
-def known(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> StoredModule:
-    """A module that the store has already, as a job of the plan, with the modules it stands on and
-    the data it has seen. `under`: those that have it in their context."""
+def add_stored_module(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> StoredModule:
+    """Adds a module that the store has already to a plan, with the modules in its context and the
+    data it has seen. `under`: those that have it in their context."""
     store = plan.inputs.store
+    assert store is not None, "a plan over stored modules has a store"
     manifest = store.manifest(key)
     if key in under:
         raise XittError(
@@ -27,39 +31,38 @@ def known(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> StoredModule:
             f" this one is {files.name} ({files.fingerprint[:12]}); modules of two encoders don't"
             " compose"
         )
-    context = composition.parse(manifest.context)
-    for part in composition.names(context):
+    context = parse(manifest.context)
+    for part in names(context):
         if part != key and part not in plan.train:
-            known(plan, part, under=(*under, key))
-    for row in manifest.exposure:
-        if row["data"]:
-            plan.data[row["data"]] = store.load_data_set(row["data"])
-    training, start, choice = (
-        manifest.training,
-        manifest.training["start"],
-        methods.recorded(manifest.method),
-    )
-    drawn = training.get("drawn") or manifest.trained_on
-    own = (
-        None
-        if start or manifest.merge or manifest.source
-        else init_fingerprint(manifest.encoder, choice, manifest.seed, drawn)
-    )
-    plan.train[key] = StoredModule(
+            add_stored_module(plan, part, under=(*under, key))
+    for exposure in manifest.exposure:
+        if digest := exposure["data"]:
+            plan.data[digest] = store.load_data_set(digest)
+    job = StoredModule(
         key=key,
-        mixture=mixture.recorded(manifest.trained_on, manifest.mixture),
-        method=choice,
-        learning_rate=training["learning_rate"],
-        seed=manifest.seed,
         title=manifest.role,
-        start=start,
-        below=tuple(training["below"]),
-        carry_pooler=training["carry_pooler"],
+        mixture=mixture.recorded(manifest.trained_on, manifest.mixture),
+        method=recorded(manifest.method),
+        seed=manifest.seed,
         context=context,
-        exposure=tuple(Exposure(**row) for row in manifest.exposure),
+        exposure=tuple(Exposure(**exposure) for exposure in manifest.exposure),
         chance=manifest.chance,
         spaces=tuple(manifest.heads),
-        drawn=drawn,
-        init_fingerprint=None if manifest.source else training.get("born") or own,
+        init_fingerprint=_init_fingerprint(manifest),
+        training=manifest.training,
     )
-    return plan.train[key]
+    plan.train[key] = job
+    return job
+
+
+def _init_fingerprint(manifest: Manifest) -> str | None:
+    """The digest of a module's first values, where it is known: never of one from elsewhere."""
+    if manifest.source:
+        return None
+    training = manifest.training
+    if training.get("born"):
+        return training["born"]
+    if training["start"] or manifest.merge:
+        return None
+    drawn = training.get("drawn") or manifest.trained_on
+    return init_fingerprint(manifest.encoder, recorded(manifest.method), manifest.seed, drawn)
