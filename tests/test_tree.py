@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from adapters_xitt.errors import XittError
-from adapters_xitt.modules import methods
 from adapters_xitt.study import recipe
 
 ROOT = Path(__file__).parent.parent
@@ -148,67 +146,6 @@ def test_the_paper_grid_validates_where_its_data_is_not(monkeypatch: pytest.Monk
     monkeypatch.delenv("XITT_DATA", raising=False)
     found = recipe.load(ROOT / "recipes" / "paper-grid.yaml")
     assert (len(found.intermediates), len(found.targets)) == (9, 9)
-
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_readme_has_the_methods_and_modes_of_the_code() -> None:
-    lines = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in README.splitlines()
-        if line.startswith("|")
-    ]
-    at = next(n for n, cells in enumerate(lines) if cells[:2] == ["method", "none"])
-    assert lines[at][1:] == list(methods.MODES)
-    told = {}
-    for first, *marks in lines[at + 2 :]:
-        if len(marks) != len(methods.MODES) or not set(marks) <= {"✓", "–"}:
-            break
-        told |= {
-            name: tuple(
-                mode for mode, mark in zip(methods.MODES, marks, strict=True) if mark == "✓"
-            )
-            for name in re.findall("`([a-z0-9_]+)`", first)
-        }
-    assert told == {name: row.modes for name, row in methods.METHODS.items()}
-
-
-def test_the_readme_names_every_room() -> None:
-    floors = README.partition("## Where things live")[2].partition("To add a task")[0]
-    assert set(re.findall(r"`([a-z_]+)/?`", floors)) >= set(ROOMS)
-
-
-def test_every_claim_of_the_readme_names_tests_that_are_there() -> None:
-    table = README.partition("## What keeps the numbers honest")[2].partition("\n## ")[0]
-    claims = [line for line in table.splitlines() if line.startswith("| **")]
-    assert claims
-    for claim in claims:
-        tests = re.findall(r"`(test_\w+)::(test_\w+)`", claim)
-        assert tests, claim
-        for file, name in tests:
-            text = (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8")
-            assert f"\ndef {name}(" in text, f"{file}::{name} is not there"
-
-
-def test_the_readme_has_the_tasks_of_the_code() -> None:
-    from adapters_xitt.cli import render
-
-    table = README.partition("<!-- tasks -->\n")[2].partition("\n<!-- /tasks -->")[0]
-    assert table == render.tasks_table(), "scripts/readme tasks writes it"
-
-
-def test_the_readme_recipes_are_recipes(tmp_path: Path) -> None:
-    whole, *parts = re.findall(r"```yaml\n(.*?)```", README, flags=re.S)
-    assert parts
-    (tmp_path / "whole.yaml").write_text(whole)
-    assert recipe.load(tmp_path / "whole.yaml").targets == ["udpos", "xnli", "tatoeba"]
-    for n, part in enumerate(parts):
-        path = tmp_path / f"part{n}.yaml"
-        path.write_text(
-            "encoder: demo\nmethods: [seq_bn]\ntargets: [tydiqa]\nmodes: [none, stack]\n" + part
-        )
-        assert recipe.load(path).mixtures()
 
 
 def test_a_wrong_recipe_is_told_all_at_once(tmp_path: Path) -> None:

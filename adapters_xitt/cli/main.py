@@ -253,7 +253,7 @@ def plan(recipe: Path, overrides: tuple[str, ...], store: Path | None, details: 
 @click.option(
     "--ceiling", is_flag=True, help="Of a question answering task: what gold spans score."
 )
-@click.option("--markdown", is_flag=True, help="The table of tasks as the README has it.")
+@click.option("--markdown", is_flag=True, help="The table of tasks as the handbook has it.")
 def tasks(
     name: str | None,
     encoder: str | None,

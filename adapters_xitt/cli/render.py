@@ -77,7 +77,7 @@ def tasks_table() -> str:
             row.kind,
             "any" if row.languages == tuple(LANGUAGES) else languages,
             row.source,
-            "<br>".join(dict.fromkeys(hub)),
+            ", ".join(dict.fromkeys(hub)),
             f"{row.metric}: {row.headline}",
             "" if told == "plain" else told,
         )
