@@ -31,30 +31,32 @@ def disk_refuses(error: OSError) -> bool:
 
 def explain(error: OSError, place: Path | str) -> str:
     """A sentence for whoever can do something about it: the place, what it says, the remedy."""
-    told = f"{place}: {error.strerror or error}"
+    sentence = f"{place}: {error.strerror or error}"
     if error.errno in FULL:
         with suppress(OSError):
-            there = next(
+            existing = next(
                 folder
                 for folder in (Path(place), *Path(place).absolute().parents)
                 if folder.is_dir()
             )
-            told += (
-                f" ({shutil.disk_usage(there).free / 2**20:,.1f} MiB are left to whoever may use"
+            sentence += (
+                f" ({shutil.disk_usage(existing).free / 2**20:,.1f} MiB are left to whoever may use"
                 " them)"
             )
         return (
-            f"{told}. Make room, or name another place (--store or XITT_STORE for the store);"
+            f"{sentence}. Make room, or name another place (--store or XITT_STORE for the store);"
             f" {GOES_ON}"
         )
     if error.errno in SHUT:
         return (
-            f"{told}: nothing can be written there. Name a place that can be written (--store or"
-            f" XITT_STORE for the store), or allow it; {GOES_ON}"
+            f"{sentence}: nothing can be written there. Name a place that can be written (--store"
+            f" or XITT_STORE for the store), or allow it; {GOES_ON}"
         )
     if error.errno == errno.EIO:
-        return f"{told}: the disk fails. Copy what matters elsewhere and check the disk; {GOES_ON}"
-    return f"{told}. Close what else is open, or raise the limit (ulimit -n); {GOES_ON}"
+        return (
+            f"{sentence}: the disk fails. Copy what matters elsewhere and check the disk; {GOES_ON}"
+        )
+    return f"{sentence}. Close what else is open, or raise the limit (ulimit -n); {GOES_ON}"
 
 
 def full_place() -> str:
@@ -73,8 +75,8 @@ def writing(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        own = error.filename is None or str(error.filename).startswith(str(place.parent))
-        if error.errno in (*FULL, errno.EROFS) or (own and disk_refuses(error)):
+        in_this_place = error.filename is None or str(error.filename).startswith(str(place.parent))
+        if error.errno in (*FULL, errno.EROFS) or (in_this_place and disk_refuses(error)):
             raise DiskRefuses(explain(error, place)) from None
         raise
 

@@ -24,13 +24,13 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     learning_rate); None where nothing is close."""
     by_lower = {choice.lower(): choice for choice in choices}
     short = str(word).lower()
-    found = difflib.get_close_matches(short, list(by_lower), n=1, cutoff=0.6)
-    found += [
+    matches = difflib.get_close_matches(short, list(by_lower), n=1, cutoff=0.6)
+    matches += [
         choice
         for choice in by_lower
         if "_" in choice and short == "".join(part[:1] for part in choice.split("_"))
     ]
-    return by_lower[found[0]] if found else None
+    return by_lower[matches[0]] if matches else None
 
 
 def unknown(what: str, word: str, choices: Iterable[str], *, shown: int = 30) -> str:
@@ -47,8 +47,8 @@ def unknown(what: str, word: str, choices: Iterable[str], *, shown: int = 30) ->
 class Problems:
     """Collects problems, each once, and raises them together, in the order they were found."""
 
-    def __init__(self, title: str, found: Iterable[str] = ()) -> None:
-        self.title, self.found = title, dict.fromkeys(found)
+    def __init__(self, title: str, problems: Iterable[str] = ()) -> None:
+        self.title, self.found = title, dict.fromkeys(problems)
 
     def add(self, problem: str) -> None:
         self.found.setdefault(problem)

@@ -83,8 +83,8 @@ def read_sealed(path: Path, name: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 def seal_folder(folder: Path, name: str) -> None:
     """Writes the digests of all files in a finished `folder`, and the name that it goes by."""
-    found = {path.relative_to(folder).as_posix(): file_digest(path) for path in _files(folder)}
-    (folder / SEALS).write_text(json_text({"name": name, "files": found}), encoding="utf-8")
+    digests = {path.relative_to(folder).as_posix(): file_digest(path) for path in _files(folder)}
+    (folder / SEALS).write_text(json_text({"name": name, "files": digests}), encoding="utf-8")
 
 
 def check_folder(folder: Path, name: str) -> None:
@@ -92,10 +92,10 @@ def check_folder(folder: Path, name: str) -> None:
     stated = read_object(folder / SEALS, most=MOST_SEALS)
     if stated.get("name") != name:
         raise Damaged(f"{folder}: it holds what belongs to {str(stated.get('name'))[:80]!a}")
-    found = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
-    if odd := sorted(found.keys() ^ stated["files"].keys()):
-        raise Damaged(f"{folder / odd[0]}: {'too many' if odd[0] in found else 'missing'}")
-    for relative, path in found.items():
+    files = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    if odd := sorted(files.keys() ^ stated["files"].keys()):
+        raise Damaged(f"{folder / odd[0]}: {'too many' if odd[0] in files else 'missing'}")
+    for relative, path in files.items():
         if file_digest(path) != stated["files"][relative]:
             raise Damaged(f"{path}: changed or damaged: it has another digest than {SEALS} says")
 

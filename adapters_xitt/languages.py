@@ -24,11 +24,6 @@ class Language:
     distance: float | None = None
     order: str | None = None  # order of subject, verb, object; two where URIEL marks both
 
-    @property
-    def family_top(self) -> str:
-        """The family without its branch."""
-        return self.family.split(":")[0]
-
 
 # Sources: scripts from MTEB's defaults, CC-100 sizes from table 6 of the XLM-R paper (zh:
 # simplified and traditional), Joshi classes from LangResourceAtlas, distance and order from
@@ -126,7 +121,9 @@ _ROWS = (
     Language("tar", "Rarámuri", "Uto-Aztecan", "Latn", 0.0, order="SOV"),
 )
 
-LANGUAGES: Mapping[str, Language] = MappingProxyType({row.code: row for row in _ROWS})
+LANGUAGES: Mapping[str, Language] = MappingProxyType(
+    {language.code: language for language in _ROWS}
+)
 
 
 def language(code: str) -> Language:

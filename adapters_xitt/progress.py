@@ -70,14 +70,14 @@ class Lines(Silent):
     def __init__(self, write: Any) -> None:
         self.write = write
         self.total = self.done = self.stage_total = self.stage_read = 0
-        self.title, self.began, self.told = "", time.monotonic(), 0.0
+        self.title, self.began, self.last_line = "", time.monotonic(), 0.0
 
     def begin(self, title: str, tokens: int) -> None:
         self.total, self.done, self.began = tokens, 0, time.monotonic()
         self.write(f"{title}: {tokens:,} tokens to read")
 
     def stage(self, title: str, tokens: int) -> None:
-        self.title, self.stage_total, self.stage_read, self.told = (
+        self.title, self.stage_total, self.stage_read, self.last_line = (
             title,
             tokens,
             0,
@@ -91,8 +91,8 @@ class Lines(Silent):
         more = max(self.stage_read - self.stage_total, 0)
         self.stage_total, self.total = self.stage_total + more, self.total + more
         now = time.monotonic()
-        if now - self.told > EVERY:
-            self.told = now
+        if now - self.last_line > EVERY:
+            self.last_line = now
             done = self.done + self.stage_read
             rate = done / max(now - self.began, 1e-9)
             left = max(self.total - done, 0) / max(rate, 1e-9)
@@ -140,7 +140,8 @@ class Bars(Silent):
             transient=True,
             speed_estimate_period=60,
         )
-        self.whole = self.part = None
+        self.whole: Any = None
+        self.part: Any = None  # rich's numbers of the two
         self.part_total = self.part_read = self.total = 0
 
     def begin(self, title: str, tokens: int) -> None:

@@ -79,17 +79,17 @@ def listed(folder: Path, allowed: Sequence[str]) -> dict[str, Path]:
 
     Refused: a link that leads out of the folder, what is no plain file, one larger than its kind
     may be, and a pickle of weights that nobody has converted."""
-    found, problems = looked(folder, allowed)
+    files, problems = scan_folder(folder, allowed)
     if len(problems) == 1:
         raise XittError(problems[0])
     Problems(str(folder), problems).raise_if_any()
-    return found
+    return files
 
 
-def looked(folder: Path, allowed: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+def scan_folder(folder: Path, allowed: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
     """The files that `listed` gives, and every problem for which it refuses others; a folder that
     is none is refused here."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     problems: list[str] = []
     names = entries(folder)
     for name in names:
@@ -99,15 +99,15 @@ def looked(folder: Path, allowed: Sequence[str]) -> tuple[dict[str, Path], list[
             try:
                 path = inside(folder, name)
                 checked_size(path)
-                found[name] = path
+                files[name] = path
             except XittError as error:
                 problems.append(str(error))
-    if len(found) > MOST_FILES:
+    if len(files) > MOST_FILES:
         problems.append(
-            f"{folder}: {len(found)} files of the names looked for, more than {MOST_FILES}; a"
+            f"{folder}: {len(files)} files of the names looked for, more than {MOST_FILES}; a"
             " module has a handful"
         )
-    return found, problems
+    return files, problems
 
 
 def entries(folder: Path) -> list[str]:
@@ -118,8 +118,8 @@ def entries(folder: Path) -> list[str]:
             f"{folder}: "
             + ("a file; name the folder it lies in" if folder.exists() else "no such folder")
         )
-    with os.scandir(folder) as found:
-        names = [entry.name for entry in islice(found, MOST_ENTRIES + 1)]
+    with os.scandir(folder) as scan:
+        names = [entry.name for entry in islice(scan, MOST_ENTRIES + 1)]
     if len(names) > MOST_ENTRIES:
         raise XittError(
             f"{folder}: more than {MOST_ENTRIES:,} files; give the module a folder of its own"
@@ -264,9 +264,9 @@ def _header(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
         raise XittError(
             f"{path}: {len(stated):,} tensors, more than {MOST_TENSORS:,}; no module has so many"
         )
-    found = {name: _info(path, name, row, 8 + length) for name, row in stated.items()}
-    _contiguous(path, found, 8 + length, size)
-    return found, metadata
+    tensors = {name: _info(path, name, entry, 8 + length) for name, entry in stated.items()}
+    _contiguous(path, tensors, 8 + length, size)
+    return tensors, metadata
 
 
 def _no_header(first: bytes, size: int, length: int) -> str:
@@ -309,54 +309,59 @@ def _not_safetensors(path: Path, problem: str, first: bytes) -> XittError:
     )
 
 
-def _info(path: Path, name: str, row: Any, data: int) -> TensorInfo:
+def _info(path: Path, name: str, entry: Any, data: int) -> TensorInfo:
     """One row of a header whose tensors begin at byte `data`."""
-    where = f"{path}: tensor {name[:80]!r}"
+    location = f"{path}: tensor {name[:80]!r}"
     if not name.isprintable() or not 0 < len(name) <= 300:
-        raise XittError(f"{where}: a name is made of 1 to 300 printable characters")
-    if not isinstance(row, Mapping) or set(row) != {"dtype", "shape", "data_offsets"}:
-        raise XittError(f"{where}: must have dtype, shape and data_offsets, and nothing else")
-    dtype, shape, offsets = row["dtype"], row["shape"], row["data_offsets"]
+        raise XittError(f"{location}: a name is made of 1 to 300 printable characters")
+    if not isinstance(entry, Mapping) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise XittError(f"{location}: must have dtype, shape and data_offsets, and nothing else")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise XittError(
-            f"{where}: dtype {str(dtype)[:40]!r} is not read here; one of {', '.join(DTYPES)}"
+            f"{location}: dtype {str(dtype)[:40]!r} is not read here; one of {', '.join(DTYPES)}"
         )
     if not _sizes(shape) or len(shape) > 8:
         raise XittError(
-            f"{where}: its shape must be a list of at most 8 whole numbers, not {str(shape)[:80]}"
+            f"{location}: its shape must be a list of at most 8 whole numbers, not"
+            f" {str(shape)[:80]}"
         )
     if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise XittError(f"{where}: data_offsets must be its first byte and the one behind its last")
+        raise XittError(
+            f"{location}: data_offsets must be its first byte and the one behind its last"
+        )
     size = math.prod(shape) * DTYPES[dtype][1]
     if offsets[1] - offsets[0] != size:
         raise XittError(
-            f"{where}: {dtype} of shape {tuple(shape)} takes {size:,} bytes, its offsets say "
+            f"{location}: {dtype} of shape {tuple(shape)} takes {size:,} bytes, its offsets say "
             f"{offsets[1] - offsets[0]:,}"
         )
     return TensorInfo(dtype, tuple(shape), data + offsets[0], size)
 
 
 def _sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**48 for one in value)
+    return isinstance(value, list) and all(
+        type(number) is int and 0 <= number < 2**48 for number in value
+    )
 
 
-def _contiguous(path: Path, found: Mapping[str, TensorInfo], data: int, size: int) -> None:
+def _contiguous(path: Path, tensors: Mapping[str, TensorInfo], data: int, size: int) -> None:
     """Each byte behind the header belongs to one tensor: none to two, none to nobody."""
-    at = data
-    for name, info in sorted(found.items(), key=lambda item: (item[1].start, item[1].size)):
-        if info.start != at:
-            what = "overlaps another's bytes" if info.start < at else "leaves a gap before it"
+    end = data
+    for name, info in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].size)):
+        if info.start != end:
+            what = "overlaps another's bytes" if info.start < end else "leaves a gap before it"
             raise XittError(
                 f"{path}: tensor {name[:80]!r} {what}; the file was not written by safetensors"
             )
-        at += info.size
-    if at > size:
+        end += info.size
+    if end > size:
         raise XittError(
-            f"{path}: its header claims {at:,} bytes, the file has {size:,}: cut short; fetch it"
+            f"{path}: its header claims {end:,} bytes, the file has {size:,}: cut short; fetch it"
             " again"
         )
-    if at < size:
+    if end < size:
         raise XittError(
-            f"{path}: {size - at:,} bytes behind its last tensor that belong to none; fetch it"
+            f"{path}: {size - end:,} bytes behind its last tensor that belong to none; fetch it"
             " again"
         )

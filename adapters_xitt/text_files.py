@@ -67,7 +67,7 @@ def bytes_of(path: Path, *, most: int = MOST_BYTES) -> bytes:
                 " read"
             )
         with path.open("rb") as file:
-            return _unpacked(file, path, most, size) if path.suffix == ".gz" else file.read(size)
+            return _unpack(file, path, most, size) if path.suffix == ".gz" else file.read(size)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: can't be read ({error}); fetch the file again") from error
 
@@ -83,11 +83,11 @@ def unreadable(path: Path) -> str:
         return "expected a file, found a device or a pipe; write what it gives into a file"
     if not os.path.isdir(path.parent):
         return f"no such file, and no folder {path.parent}"
-    near = nearest(path.name, sorted(child.name for child in path.parent.iterdir()))
-    return "no such file" + (f"; did you mean {path.parent / near}?" if near else "")
+    name = nearest(path.name, sorted(child.name for child in path.parent.iterdir()))
+    return "no such file" + (f"; did you mean {path.parent / name}?" if name else "")
 
 
-def _unpacked(file: BinaryIO, path: Path, most: int, size: int) -> bytes:
+def _unpack(file: BinaryIO, path: Path, most: int, size: int) -> bytes:
     """What a gzip file holds, a block at a time."""
     blocks, count, most = [], 0, min(most, max(MOST_UNPACKED * size, 64 * MIB))
     with gzip.GzipFile(fileobj=file) as archive:
@@ -142,13 +142,13 @@ def json_of(text: str, path: Path, *, first: int = 1, strict: bool = False) -> A
     """The JSON value of a text that starts on line `first` of the file. `strict` refuses what
     another reader may take otherwise: a key written twice, and numbers that are none (NaN,
     1e999)."""
-    hooks = (
-        {"object_pairs_hook": _once, "parse_constant": _finite, "parse_float": _finite}
-        if strict
-        else {}
-    )
     try:
-        value = json.loads(text, **hooks)
+        if strict:
+            value = json.loads(
+                text, object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite
+            )
+        else:
+            value = json.loads(text)
         # half of a pair of \uD8xx\uDCxx is no character and can't be written again
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
@@ -167,14 +167,14 @@ def json_of(text: str, path: Path, *, first: int = 1, strict: bool = False) -> A
         raise DataError(f"{path}:{first}: expected JSON, found {error}") from error
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(
             f"the key {next(name for name in names if names.count(name) > 1)[:80]!r} twice"
         )
-    return found
+    return value
 
 
 def _finite(text: str) -> float:
@@ -184,17 +184,17 @@ def _finite(text: str) -> float:
     return value
 
 
-def get(node: Any, key: str, *, kind: type, where: str) -> Any:
+def get(node: Any, key: str, *, kind: type, location: str) -> Any:
     """`node[key]` where it is of that type; `where` is written before the key in an error."""
     if not isinstance(node, dict):
-        found = f"a {type(node).__name__} where an object should be"
+        actual = f"a {type(node).__name__} where an object should be"
     elif key not in node:
-        found = f"only {', '.join(node) or 'an empty object'}"
+        actual = f"only {', '.join(node) or 'an empty object'}"
     elif not isinstance(node[key], kind):
-        found = repr(node[key])[:40]
+        actual = repr(node[key])[:40]
     else:
         return node[key]
-    raise DataError(f"{where}{key}: expected {KINDS[kind]}, found {found}")
+    raise DataError(f"{location}{key}: expected {KINDS[kind]}, found {actual}")
 
 
 def whole(text: str, *, below: int) -> int | None:
@@ -208,10 +208,10 @@ def whole(text: str, *, below: int) -> int | None:
 def objects(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """The objects of a JSON-lines file: number from 0, "file:line: ", object."""
     for n, line in enumerate(lines_of(path)):
-        row = json_of(line, path, first=n + 1)
-        if not isinstance(row, dict):
-            raise DataError(f"{path}:{n + 1}: expected an object, found a {type(row).__name__}")
-        yield n, f"{path}:{n + 1}: ", row
+        value = json_of(line, path, first=n + 1)
+        if not isinstance(value, dict):
+            raise DataError(f"{path}:{n + 1}: expected an object, found a {type(value).__name__}")
+        yield n, f"{path}:{n + 1}: ", value
 
 
 def check_counts(

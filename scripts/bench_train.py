@@ -140,7 +140,7 @@ def job_of(folder: Path, method: str, settings: dict[str, Any], steps: int) -> t
             },
             "tasks": {"xnli": {"train": "dev[:90%]", "selection": "dev[90%:]"}},
         },
-        where="bench",
+        source="bench",
     )
     # a fresh one: what is there is not trained again
     store = Store(Path(tempfile.mkdtemp(dir=folder)))

@@ -201,7 +201,7 @@ def entries(
         **changes,
     }
     values["tasks"] = {"squad": {"train": "train", "selection": "dev"}, **values.get("tasks", {})}
-    found = recipe.parse(values, where="test")
+    found = recipe.parse(values, source="test")
     return planner.plan_recipe(found, planner.Inputs(found, root))
 
 

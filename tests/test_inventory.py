@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from adapters_xitt.cli.main import main
 from adapters_xitt.data import audit
-from adapters_xitt.data.audit import BROKEN, MISSING, READ, STATES, UNLABELLED, Finding
+from adapters_xitt.data.audit import BROKEN, MISSING, READ, UNLABELLED, UNREAD, Finding
 from adapters_xitt.errors import DataError
 from adapters_xitt.tasks import TASKS
 
@@ -23,7 +23,7 @@ NLI = "a {n}\tb\tneutral\n"
 def found(root: Path, *names: str) -> dict[tuple[str, str, str], Finding]:
     return {
         (one.task, one.split, one.language): one
-        for one in audit.check(root, [TASKS[name] for name in names])
+        for one in audit.findings(root, [TASKS[name] for name in names])
     }
 
 
@@ -79,10 +79,12 @@ def test_the_real_folder_has_what_its_sources_say(data_dir):
 
 
 def test_every_task_can_be_looked_at(data_dir):
-    got = audit.check(data_dir, TASKS.values())
-    assert len(got) == len(audit.places(TASKS.values()))
+    got = list(audit.findings(data_dir, TASKS.values()))
+    assert len(got) == len(audit.splits_of(TASKS.values()))
     for one in got:
-        assert one.state in STATES and (one.file != "") == (one.state != MISSING)
+        assert one.state in (READ, UNLABELLED, BROKEN, MISSING, UNREAD) and (one.file != "") == (
+            one.state != MISSING
+        )
         assert (one.rows > 0) or one.state != READ
         assert one.state != BROKEN, one.problem
 
@@ -152,7 +154,7 @@ def test_skipped_rows_are_counted_with_their_reason(tmp_path):
 
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match="no such folder"):
-        audit.check(tmp_path / "nowhere", TASKS.values())
+        list(audit.findings(tmp_path / "nowhere", TASKS.values()))
 
 
 # -- the command

@@ -60,7 +60,7 @@ def planned(tmp_path_factory, pico_dir, pico_world):
             values = merged(
                 {**BASE, "encoder": str(encoder), "data": {"root": str(pico_world)}}, change
             )
-            found = recipe.parse(values, where="test", lines={})
+            found = recipe.parse(values, source="test", lines={})
             kept[asked] = planner.plan_recipe(found, Inputs(found, pico_world, Store(folder)))
         return kept[asked]
 
@@ -324,7 +324,7 @@ def test_a_name_decides_no_number(tmp_path, pico_dir, pico_world) -> None:
                 "training": {"max_steps": 2},
             },
         )
-        found = recipe.parse(values, where="test", lines={})
+        found = recipe.parse(values, source="test", lines={})
         store = Store(tmp_path / name)
         made = planner.plan_recipe(found, Inputs(found, pico_world, store))
         common.run_work(
@@ -454,7 +454,7 @@ def test_the_checkpoints_own_head_is_in_the_key_of_cells_that_guess_words(
                 "tasks": {"text": {"files": files}},
             },
         )
-        found = recipe.parse(values, where="test", lines={})
+        found = recipe.parse(values, source="test", lines={})
         made = planner.plan_recipe(found, Inputs(found, pico_world, Store(tmp_path / "store")))
         keys.append({job.cell.lm_head for job in made.score.values()})
     assert keys[0] == {""} and len(keys[1]) == 1 and "" not in keys[1]

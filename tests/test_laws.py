@@ -1440,7 +1440,7 @@ def planned(pico_dir, root: Path, **changes) -> planner.Plan:
         "data": {"root": str(root)},
         **changes,
     }
-    found = recipe.parse(values, where="test")
+    found = recipe.parse(values, source="test")
     return planner.plan_recipe(found, planner.Inputs(found, root))
 
 
@@ -1636,7 +1636,10 @@ def test_exposure_algebra():
     ]
     data = DataSet.of("t", "en", "train", "t", rows)
     assert DataSet.from_record(json.loads(json.dumps(data.record()))) == data
-    assert data.texts == {exposure.text_hash("the ｃat sees  a red tree")} and len(data.rows) == 1
+    assert (
+        data.texts == {*exposure.hash_texts({"text": "the ｃat sees  a red tree"}).texts}
+        and len(data.rows) == 1
+    )
 
 
 # -- the algebra of compositions

@@ -92,12 +92,12 @@ def test_a_name_decides_nothing() -> None:
 
 def test_permuting_moves_labels_and_nothing_else() -> None:
     rows = [{"id": str(n), "a": f"text {n}", "b": "b", "label": n % 3} for n in range(300)]
-    found = mixture.permuted(rows, "pair", seed=1)
+    found = mixture.permute_labels(rows, "pair", seed=1)
     assert Counter(row["label"] for row in found) == Counter(row["label"] for row in rows)
     assert [{**row, "label": 0} for row in found] == [{**row, "label": 0} for row in rows]
     same = sum(one["label"] == two["label"] for one, two in zip(rows, found, strict=True))
     assert 60 < same < 140, "about a third agree by chance"
-    assert mixture.permuted(rows, "pair", seed=1) == found
+    assert mixture.permute_labels(rows, "pair", seed=1) == found
 
 
 def test_permuted_spans_lie_in_their_context_and_have_the_answers_length() -> None:
@@ -111,7 +111,7 @@ def test_permuted_spans_lie_in_their_context_and_have_the_answers_length() -> No
         }
         for n in range(50)
     ]
-    answers = [row["answers"][0] for row in mixture.permuted(rows, "qa", seed=3)]
+    answers = [row["answers"][0] for row in mixture.permute_labels(rows, "qa", seed=3)]
     assert all(
         context[one["start"] :].startswith(one["text"]) and len(one["text"].split()) == 2
         for one in answers
@@ -124,7 +124,7 @@ def test_permuted_tags_keep_their_numbers() -> None:
         {"id": "1", "words": ["a", "b"], "tags": [0, 1]},
         {"id": "2", "words": ["c"] * 5, "tags": [2] * 5},
     ]
-    found = mixture.permuted(rows, "tagging", seed=0)
+    found = mixture.permute_labels(rows, "tagging", seed=0)
     assert Counter(tag for row in found for tag in row["tags"]) == {0: 1, 1: 1, 2: 5}
     assert [len(row["tags"]) for row in found] == [2, 5]
 

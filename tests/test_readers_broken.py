@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reader_cases import CASES, Case
 
 from adapters_xitt.data.dataset import READERS
-from adapters_xitt.data.exposure import text_hash, texts
+from adapters_xitt.data.exposure import hash_texts
 from adapters_xitt.data.readers import Reading
 from adapters_xitt.errors import DataError, XittError
 from adapters_xitt.hashing import digest
@@ -208,7 +208,7 @@ def read_or_refused(case: Case, folder: Path, data: bytes, **beside: bytes) -> N
     assert isinstance(reading, Reading)
     for row in reading.rows:
         assert isinstance(row["id"], str) and isinstance(row["group"], str)
-        assert all(len(text_hash(text)) == 16 for text in texts(row))
+        assert all(len(text) == 16 for text in hash_texts(row).texts)
     digest(reading.rows)
 
 

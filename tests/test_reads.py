@@ -169,7 +169,7 @@ def test_trained_on_and_language_modules_are_portions(world: Path, pico_dir: Pat
         language_modules="demo-nli:text",
         languages=["en", "de"],
     )
-    found = recipe.parse(values, where="test")
+    found = recipe.parse(values, source="test")
     made = planner.plan_recipe(found, planner.Inputs(found, world))
     own = next(
         job for job in made.train.values() if job.mixture.name == "demo-pairs" and not job.below
@@ -201,7 +201,7 @@ def test_trained_on_and_language_modules_are_portions(world: Path, pico_dir: Pat
 )
 def test_languages_that_could_not_be_meant_are_told(changes, told, world, pico_dir) -> None:
     with pytest.raises(XittError, match=told):
-        recipe.parse(document(pico_dir, world, **changes), where="test")
+        recipe.parse(document(pico_dir, world, **changes), source="test")
 
 
 def test_a_file_is_of_one_language(tmp_path: Path) -> None:

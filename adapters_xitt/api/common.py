@@ -282,7 +282,7 @@ def recipe_of(
     lines: dict[tuple, str] = {}
     for override in overrides:
         recipe.override(values, lines, override)
-    found = recipe.parse(values, where="command line", lines=lines)
+    found = recipe.parse(values, source="command line", lines=lines)
     if reads:
         recipe.check_overrides(found, overrides, reads)
     return found

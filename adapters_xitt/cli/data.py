@@ -27,7 +27,7 @@ def check(folder: Path, names: Sequence[str], *, out: Path | None) -> int:
     rows = (
         [tasks.task(name) for name in dict.fromkeys(names)] if names else list(tasks.TASKS.values())
     )
-    findings = list(_watched(audit.each(folder, rows), len(audit.places(rows))))
+    findings = list(_watched(audit.findings(folder, rows), len(audit.splits_of(rows))))
     if out:
         stated = {"folder": str(folder), "findings": [finding.record() for finding in findings]}
         write_text(out, json.dumps(stated, indent=1, ensure_ascii=False) + "\n")

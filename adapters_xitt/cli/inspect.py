@@ -72,7 +72,9 @@ def _one_file(path: Path, out: Console) -> list[str]:
 def _folder(folder: Path, out: Console) -> list[str]:
     names = safe_files.entries(folder)
     own = serialization.MANIFEST in names or serialization.TENSORS in names
-    found, problems = safe_files.looked(folder, (serialization.MANIFEST, *CONFIGS, "*.safetensors"))
+    found, problems = safe_files.scan_folder(
+        folder, (serialization.MANIFEST, *CONFIGS, "*.safetensors")
+    )
     forms = ["ours"] if own else []
     if own:
         seen = serialization.look(folder)

@@ -3,8 +3,8 @@ missing and where."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from adapters_xitt.tasks import TASKS, Task
 
 # What can be said of one split in one language, and what it means.
 READ, UNLABELLED, BROKEN, MISSING, UNREAD = "read", "no labels", "broken", "missing", "no reader"
-STATES = (READ, UNLABELLED, BROKEN, MISSING, UNREAD)
 
 TRAINING_LANGUAGE = "en"
 
@@ -41,81 +40,77 @@ class Finding:
         return asdict(self)
 
 
-def needed(task: Task, split: str, language: str) -> bool:
+def is_needed(task: Task, split: str, language: str) -> bool:
     """Whether a task asks for a split in a language: its test in all that it is tested in, and what
     trains it and picks its step in English, where no other task does that for it."""
     if split == "test":
         return language in task.languages
-    own = (
-        {parse_slice(task.train)[0], parse_slice(task.selection)[0]}
-        if task.trains and not task.trained_on
-        else set()
-    )
-    return split in own and language == TRAINING_LANGUAGE
+    if not task.trains or task.trained_on or language != TRAINING_LANGUAGE:
+        return False
+    return split in (parse_slice(task.train)[0], parse_slice(task.selection)[0])
 
 
-def places(tasks: Iterable[Task]) -> list[tuple[Task, str, str]]:
-    """Everything there is to look at: task, language and split."""
+def splits_of(tasks: Iterable[Task]) -> list[tuple[Task, str, str]]:
+    """Everything there is to read: task, language and split."""
     return [
         (task, language, split) for task in tasks for language in task.known for split in task.files
     ]
 
 
-def check(root: Path, tasks: Iterable[Task]) -> list[Finding]:
-    """A finding for every split of every task in every language."""
-    return list(each(root, tasks))
-
-
-def each(root: Path, tasks: Iterable[Task]) -> Iterator[Finding]:
-    """The findings one by one, so that a caller can show how far it is; a broken file stops
-    nothing."""
+def findings(root: Path, tasks: Iterable[Task]) -> Iterator[Finding]:
+    """A finding for every split of every task in every language, one by one, so that a caller can
+    show how far it is; a broken file stops nothing."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    for task, language, split in places(tasks):
-        yield _look(root, task, language, split)
+    for task, language, split in splits_of(tasks):
+        yield _finding(root, task, language, split)
 
 
-def _look(root: Path, task: Task, language: str, split: str) -> Finding:
-    asked = needed(task, split, language)
-    own = {"task": task.name, "language": language, "split": split, "needed": asked}
+def _finding(root: Path, task: Task, language: str, split: str) -> Finding:
+    needed = is_needed(task, split, language)
+    unread = Finding(task.name, language, split, MISSING, needed)
     # The test is whatever split an override names: that reads any split whole, by the code that a
     # run reads with.
     sources = Sources(root, {task.name: Override(test=split)})
     if task.joins:
-        parts = [_look(root, TASKS[name], language, split) for name in task.joins]
-        if lacking := [part.task for part in parts if part.state != READ]:
-            return Finding(
-                **own, state=MISSING, looked_for=tuple(f"the files of {name}" for name in lacking)
-            )
+        parts = [_finding(root, TASKS[name], language, split) for name in task.joins]
+        if absent := [part.task for part in parts if part.state != READ]:
+            return replace(unread, looked_for=tuple(f"the files of {name}" for name in absent))
     tried = [sources.places(task, pattern, language) for pattern in task.files[split]]
-    files = next((paths for paths in tried if all(path.exists() for path in paths)), None)
-    if files is None and not task.joins:
+    files = next((paths for paths in tried if all(path.exists() for path in paths)), ())
+    if not files and not task.joins:
         names = (" + ".join(str(path.relative_to(root)) for path in paths) for paths in tried)
-        return Finding(**own, state=MISSING, looked_for=tuple(names))
-    there = files[0] if files else root
-    own["file"] = " + ".join(map(str, files or ()))
+        return replace(unread, looked_for=tuple(names))
+    unread = replace(unread, file=" + ".join(map(str, files)))
     if task.reader not in READERS:
-        return Finding(**own, state=UNREAD, problem=f"this version has no reader {task.reader!r}")
-    apart = [
-        in_language(pattern, task.codes.get(language, language))
-        for pattern in task.gold.get(split, ())
-    ]
+        problem = f"this version has no reader {task.reader!r}"
+        return replace(unread, state=UNREAD, problem=problem)
+    code = task.codes.get(language, language)
+    apart = [in_language(pattern, code) for pattern in task.gold.get(split, ())]
     gold = next((root / name for name in apart if (root / name).exists()), None)
-    own["labels"] = str(gold or "")
+    broken = replace(unread, state=BROKEN, labels=str(gold or ""))
+    return _read(sources, task, files[0] if files else root, broken, apart)
+
+
+def _read(
+    sources: Sources, task: Task, first: Path, finding: Finding, apart: Sequence[str]
+) -> Finding:
+    """The finding with what reading the split, whose first file is `first`, says of it; `apart` are
+    the files in which its labels may lie."""
+    unlabelled = replace(finding, state=UNLABELLED, looked_for=tuple(apart))
     try:
-        found = sources.test(task, language)
+        examples = sources.test(task, finding.language)
     except DataError as error:
-        if gold is None and _blank(str(error), there, bool(apart)):
-            return Finding(**own, state=UNLABELLED, problem=str(error), looked_for=tuple(apart))
-        return Finding(**own, state=BROKEN, problem=str(error))
+        if not finding.labels and _blank(str(error), first, bool(apart)):
+            return replace(unlabelled, problem=str(error))
+        return replace(finding, problem=str(error))
     except OSError as error:  # a folder that may not be entered, a disk that fails
-        return Finding(**own, state=BROKEN, problem=f"{there}: can't be read ({error})")
-    own |= {"rows": len(found.rows), "skipped": dict(found.skipped)}
-    if not found.scored:
-        return Finding(
-            **own, state=UNLABELLED, problem=f"{there}: no row has a label", looked_for=tuple(apart)
-        )
-    return Finding(**own, state=READ)
+        return replace(finding, problem=f"{first}: can't be read ({error})")
+    read = replace(finding, rows=len(examples.rows), skipped=dict(examples.skipped))
+    if not examples.scored:
+        problem = f"{first}: no row has a label"
+        return replace(read, state=UNLABELLED, looked_for=tuple(apart), problem=problem)
+    return replace(read, state=READ)
 
 
 def _blank(problem: str, path: Path, apart: bool) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from adapters_xitt.data.dataset import Rows
+from adapters_xitt.data.dataset import Rows, parse_slice
 from adapters_xitt.data.exposure import DataSet, Index
 from adapters_xitt.errors import XittError
 from adapters_xitt.tasks import TASKS, Task
@@ -55,20 +55,20 @@ class Contamination:
         same items (COPA's for XCOPA, KorNLI's for XNLI). Items of another corpus that the task
         contains (PUD's, of which UDPOS is partly made) are found by way of it: the sentence in one
         language, its number, its translation, the test's row."""
-        at = (test.task.name, test.language, test.digest, data.digest)
-        if at not in self._shared:
-            self._shared[at] = self._compare(test, data)
-        return self._shared[at]
+        key = (test.task.name, test.language, test.digest, data.digest)
+        if key not in self._shared:
+            self._shared[key] = self._compare(test, data)
+        return self._shared[key]
 
     def _compare(self, test: Rows, data: DataSet) -> Shared:
-        own, task = self.index(test), test.task
-        items = (own.ids & data.ids) | own.items_with_rows(data)
-        texts = own.items_with_texts(data)
+        tested, task = self.index(test), test.task
+        items = (tested.ids & data.ids) | tested.items_with_rows(data)
+        texts = tested.items_with_texts(data)
         if data.language == test.language:
             return Shared(items, texts)
         for index in self._in_language(test, data.language):
-            items |= own.ids & (index.ids & data.ids | index.items_with_rows(data))
-            texts |= own.ids & index.items_with_texts(data)
+            items |= tested.ids & (index.ids & data.ids | index.items_with_rows(data))
+            texts |= tested.ids & index.items_with_texts(data)
             break
         else:
             if task.parallel and not items:
@@ -86,7 +86,7 @@ class Contamination:
         same items."""
         if not test.task.parallel:
             return
-        split = re.match("[a-z]*", test.split)[0]
+        split = parse_slice(test.split)[0]
         for task in (test.task, *_siblings(test.task)):
             rows = self._test(task, language, None if task is test.task else split)
             if rows is not None:
@@ -95,57 +95,61 @@ class Contamination:
     def _by_way_of(self, parent: Task, test: Rows, data: DataSet) -> frozenset[str]:
         """The items of `test` that are translations of what `data` holds of a corpus of parallel
         sentences."""
-        there = self._test(parent, data.language, None)
-        reached = self.index(there).items_with_rows(data) if there is not None else frozenset()
-        here = self._test(parent, test.language, None) if reached else None
-        if here is None:
+        trained_side = self._test(parent, data.language, None)
+        reached = (
+            self.index(trained_side).items_with_rows(data)
+            if trained_side is not None
+            else frozenset()
+        )
+        tested_side = self._test(parent, test.language, None) if reached else None
+        if tested_side is None:
             return frozenset()
-        translated = [row for row in here.rows if row["id"] in reached]
+        translated = [sentence for sentence in tested_side.rows if sentence["id"] in reached]
         return self.index(test).items_with_rows(
-            DataSet.of(parent.name, test.language, here.split, "", translated)
+            DataSet.of(parent.name, test.language, tested_side.split, "", translated)
         )
 
     def _test(self, task: Task, language: str, split: str | None) -> Rows | None:
         """The test of a task in a language, or a split of it; None where it is not at hand."""
-        at = (task.name, language, split)
-        if at not in self._rows:
+        key = (task.name, language, split)
+        if key not in self._rows:
             try:
-                self._rows[at] = (
+                self._rows[key] = (
                     self._read(task, language, split) if language in task.known else None
                 )
             # it is compared with where it is there; the recipe asks for no score of it
             except XittError:
-                self._rows[at] = None
-        return self._rows[at]
+                self._rows[key] = None
+        return self._rows[key]
 
 
 def _siblings(task: Task) -> list[Task]:
     """The other tasks whose parallel rows are the same items."""
     return [
-        row
-        for row in TASKS.values()
-        if row.origin == task.origin and row.parallel and row.name != task.name
+        other
+        for other in TASKS.values()
+        if other.origin == task.origin and other.parallel and other.name != task.name
     ]
 
 
 def _parents(task: Task, *languages: str) -> list[Task]:
     """The tasks of parallel rows in these languages from which a task's own rows were taken."""
     return [
-        row
-        for row in TASKS.values()
-        if row.parallel
-        and row.origin in task.derived_from
-        and row.origin != task.origin
-        and set(languages) <= set(row.known)
+        other
+        for other in TASKS.values()
+        if other.parallel
+        and other.origin in task.derived_from
+        and other.origin != task.origin
+        and set(languages) <= set(other.known)
     ]
 
 
 def _same_corpus(task: Task, data: DataSet) -> bool:
     """Whether `data` is of the corpus of a test, and says no more of its items than their row
     numbers."""
-    row = TASKS.get(data.task)
+    source = TASKS.get(data.task)
     return (
-        row is not None
-        and row.origin in (task.origin, *task.derived_from)
+        source is not None
+        and source.origin in (task.origin, *task.derived_from)
         and any(_NUMBER.search(item) for item in data.ids)
     )

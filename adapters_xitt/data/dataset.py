@@ -74,11 +74,13 @@ class Rows:
     def scored(self) -> bool:
         """Whether the rows have labels to be scored by."""
         if self.task.kind == "qa":
-            return self.task.unanswerable or any(row["answers"] for row in self.rows)
+            return self.task.unanswerable or any(example["answers"] for example in self.rows)
         if self.task.kind in ("pair", "choice"):
-            return all(row["label"] is not None for row in self.rows)
+            return all(example["label"] is not None for example in self.rows)
         if self.task.kind in ("mining", "ranking"):
-            return all(row["gold"] is not None for row in self.rows if row["side"] == "query")
+            return all(
+                example["gold"] is not None for example in self.rows if example["side"] == "query"
+            )
         return True
 
     def data_set(self) -> DataSet:
@@ -93,13 +95,13 @@ class Sources:
     root: Path | None
     overrides: Mapping[str, Override] = field(default_factory=dict)
     # Task and split -> the language in which a file of a recipe, whose name says none, is read.
-    _spoken: dict[tuple[str, str], str] = field(default_factory=dict, compare=False, repr=False)
+    _languages: dict[tuple[str, str], str] = field(default_factory=dict, compare=False, repr=False)
 
     def training_task(self, task: Task) -> str:
         """The task whose data trains `task`: itself where the recipe names its training split."""
         override = self.overrides.get(task.name, Override())
-        own = task.name if override.train else task.trained_on
-        return override.trained_on or own or task.name
+        default = task.name if override.train else task.trained_on
+        return override.trained_on or default or task.name
 
     def train(self, task: Task, language: str, *, most: int | None = None) -> Rows:
         """The training rows, at most `most` of them."""
@@ -132,8 +134,10 @@ class Sources:
             if path.exists():
                 return replace(task, labels=readers.label_list(path))
         split, *_ = parse_slice(self.overrides.get(task.name, Override()).train or task.train)
-        rows = self._reading(task, split, "en").rows
-        return replace(task, labels=tuple(sorted({tag for row in rows for tag in row["tags"]})))
+        examples = self._reading(task, split, "en")[0].rows
+        return replace(
+            task, labels=tuple(sorted({tag for example in examples for tag in example["tags"]}))
+        )
 
     def find(
         self, task: Task, split: str, language: str, *, gold: bool = False
@@ -141,26 +145,36 @@ class Sources:
         """The files of a split, or of the labels kept apart from it; None where the task has none
         to look for."""
         override = self.overrides.get(task.name, Override())
-        named = override.gold if gold else override.files
-        own = _named(named, split, language)
-        patterns = (own,) if own else (task.gold if gold else task.files).get(split, ())
-        if not patterns or (gold and not own and _named(override.files, split, language)):
+        named_patterns = override.gold if gold else override.files
+        named_pattern = _pattern_of(named_patterns, split, language)
+        patterns = (
+            (named_pattern,)
+            if named_pattern
+            else (task.gold if gold else task.files).get(split, ())
+        )
+        if not patterns or (
+            gold and not named_pattern and _pattern_of(override.files, split, language)
+        ):
             # labels kept apart belong to the task's own file, not to one that a recipe names
             return None
-        if task.demo and not own and not (self.root and (self.root / task.name).is_dir()):
+        if task.demo and not named_pattern and not (self.root and (self.root / task.name).is_dir()):
             raise DataError(
                 f"{self.root or 'no data folder'}: the small world that demo- tasks are of is not"
                 " there; write data: {root: demo} in a recipe, or --data demo"
             )
-        if own and "{lang}" not in own and f"{split}@{language}" not in named:
-            self._check_language(task, split + ", gold" * gold, language, own)
-        if not own:
+        if (
+            named_pattern
+            and "{lang}" not in named_pattern
+            and f"{split}@{language}" not in named_patterns
+        ):
+            self._check_language(task, split + ", gold" * gold, language, named_pattern)
+        if not named_pattern:
             patterns = _of_language(task, split, language, patterns)
         tried = [self.places(task, pattern, language) for pattern in patterns]
         for paths in tried:
             if all(path.exists() for path in paths):
                 return paths
-        if gold and not own:
+        if gold and not named_pattern:
             return None  # a split may carry its labels itself
         # Of several places the one that has a part of the files is meant.
         meant = next((paths for paths in tried if any(path.exists() for path in paths)), tried[0])
@@ -175,7 +189,7 @@ class Sources:
 
     def _check_language(self, task: Task, split: str, language: str, pattern: str) -> None:
         """Refuses one file of a recipe as two languages."""
-        first = self._spoken.setdefault((task.name, split), language)
+        first = self._languages.setdefault((task.name, split), language)
         if first != language:
             raise DataError(
                 f"{pattern}: {task.name} {split} would be read from it in {first!r} and in"
@@ -201,50 +215,53 @@ class Sources:
 
     def _read(self, task: Task, reference: str, language: str, *, most: int | None = None) -> Rows:
         split, start, stop = parse_slice(reference)
-        joined = task.joins and not _named(
+        joined = task.joins and not _pattern_of(
             self.overrides.get(task.name, Override()).files, split, language
         )
         if joined:
             reading, file = self._joined(task, split, language)
         else:
             task = self.labelled(task)
-            reading, file = (
-                self._reading(task, split, language),
-                self.find(task, split, language)[0],
-            )
+            reading, file = self._reading(task, split, language)
         kept = cut(reading.rows, start, stop)
         if most is not None and len(kept) > most:
             kept = sample(kept, most)
         if not kept:
             raise DataError(f"{file}: no row is left in {task.name} {reference} ({language})")
-        rows = tuple(
-            kept if joined else ({**row, "id": item_id(task, language, row["id"])} for row in kept)
+        examples = tuple(
+            kept
+            if joined
+            else ({**example, "id": item_id(task, language, example["id"])} for example in kept)
         )
-        return Rows(task, language, reference, rows, _digest(task, rows), reading.skipped, file)
+        return Rows(
+            task, language, reference, examples, _digest(task, examples), reading.skipped, file
+        )
 
     def _joined(self, task: Task, split: str, language: str) -> tuple[readers.Reading, Path]:
         """The rows of a split of the tasks that one joins, items under their own origins; every
         missing one is told."""
-        problems, found = Problems(f"{task.name} {split} is {', '.join(task.joins)} together"), []
+        problems, parts = Problems(f"{task.name} {split} is {', '.join(task.joins)} together"), []
         for name in task.joins:
             try:
-                found.append((name, self._read(TASKS[name], split, language)))
+                parts.append((name, self._read(TASKS[name], split, language)))
             except XittError as error:
                 problems.add(str(error))
         problems.raise_if_any()
-        rows = [
-            {**row, "group": f"{name}/{row['group']}"} for name, part in found for row in part.rows
+        examples = [
+            {**example, "group": f"{name}/{example['group']}"}
+            for name, part in parts
+            for example in part.rows
         ]
         skipped = {
             f"{name}: {reason}": count
-            for name, part in found
+            for name, part in parts
             for reason, count in part.skipped.items()
         }
-        return readers.Reading(rows, skipped), found[0][1].file
+        return readers.Reading(examples, skipped), parts[0][1].file
 
-    def _reading(self, task: Task, split: str, language: str) -> readers.Reading:
-        """The rows of a split under their raw ids; those of a second file count in a split of their
-        own."""
+    def _reading(self, task: Task, split: str, language: str) -> tuple[readers.Reading, Path]:
+        """The examples of a split under their raw ids, and their first file; those of a second file
+        count in a split of their own."""
         if task.reader not in READERS:
             raise XittError(
                 f"task {task.name}: this version has no reader {task.reader!r} for its files yet"
@@ -260,12 +277,13 @@ class Sources:
                 f"task {task.name} {split}: expected a file of labels for each of its {len(paths)}"
                 f" files, found {len(golds)}"
             )
-        rows, skipped = [], Counter()
+        examples: list[dict[str, Any]] = []
+        skipped: Counter[str] = Counter()
         for n, (path, gold) in enumerate(zip(paths, golds, strict=True)):
             reading = self._call(task, split + (f"+{n}" if n else ""), language, path, gold)
-            rows += reading.rows
+            examples += reading.rows
             skipped.update(reading.skipped)
-        return readers.Reading(rows, dict(skipped))
+        return readers.Reading(examples, dict(skipped)), paths[0]
 
     def _call(
         self, task: Task, split: str, language: str, path: Path, gold: Path | None
@@ -294,7 +312,7 @@ def _digest(task: Task, rows: Sequence[dict[str, Any]]) -> str:
     return digest([task.name, list(rows), *([task.labels] if task.open else [])])
 
 
-def _named(files: Mapping[str, str], split: str, language: str) -> str | None:
+def _pattern_of(files: Mapping[str, str], split: str, language: str) -> str | None:
     """The file that a recipe names for a split in a language, or for the split in all."""
     return files.get(f"{split}@{language}") or files.get(split)
 
@@ -302,13 +320,15 @@ def _named(files: Mapping[str, str], split: str, language: str) -> str | None:
 def _of_language(task: Task, split: str, language: str, patterns: Sequence[str]) -> tuple[str, ...]:
     """The patterns of a task's own files that are of a language: those that name it, or all of a
     task that has it."""
-    found = tuple(pattern for pattern in patterns if "{lang}" in pattern or language in task.known)
-    if patterns and not found:
+    matching = tuple(
+        pattern for pattern in patterns if "{lang}" in pattern or language in task.known
+    )
+    if patterns and not matching:
         raise DataError(
             f"{task.name} has files in {' '.join(task.known)}, none in {language}; name one in a"
             f" recipe: tasks.{task.name}.files: {{{split}@{language}: FILE}}"
         )
-    return found
+    return matching
 
 
 def in_language(pattern: str, language: str) -> str:
@@ -323,34 +343,41 @@ def in_language(pattern: str, language: str) -> str:
 
 def parse_slice(reference: str) -> tuple[str, str | None, str | None]:
     """`dev`, `dev[:80%]`, `train[100:600]` as split, start and stop."""
-    found = _SLICE.fullmatch(reference)
-    if not found:
+    match = _SLICE.fullmatch(reference)
+    if not match:
         raise XittError(
             f"split {reference!r}: write 'dev', 'dev[:80%]', 'dev[80%:]' or 'train[:500]'"
         )
-    return found["split"], found["start"], found["stop"]
+    return match["split"], match["start"], match["stop"]
 
 
-def cut(rows: list[dict], start: str | None, stop: str | None) -> list[dict]:
+def cut(examples: list[dict], start: str | None, stop: str | None) -> list[dict]:
     """The rows of a slice; a group stands where its first row does, so that no premise, paragraph
     or article stands on both sides of a bound."""
 
     def bound(text: str | None, default: int) -> int:
         if text is None:
             return default
-        return len(rows) * int(text[:-1]) // 100 if text.endswith("%") else int(text)
+        return len(examples) * int(text[:-1]) // 100 if text.endswith("%") else int(text)
 
     first: dict[str, int] = {}
-    places = [first.setdefault(row["group"], at) for at, row in enumerate(rows)]
-    low, high = bound(start, 0), bound(stop, len(rows))
-    return [row for row, place in zip(rows, places, strict=True) if low <= place < high]
+    positions = [
+        first.setdefault(example["group"], index) for index, example in enumerate(examples)
+    ]
+    low, high = bound(start, 0), bound(stop, len(examples))
+    return [
+        example
+        for example, position in zip(examples, positions, strict=True)
+        if low <= position < high
+    ]
 
 
-def sample(rows: list[dict], most: int) -> list[dict]:
+def sample(examples: list[dict], most: int) -> list[dict]:
     """`most` rows chosen by the hash of their id, in file order: stable, and a smaller sample lies
     in a larger one."""
     by_hash = sorted(
-        range(len(rows)), key=lambda at: hashlib.sha256(rows[at]["id"].encode()).digest()
+        range(len(examples)),
+        key=lambda index: hashlib.sha256(examples[index]["id"].encode()).digest(),
     )
     chosen = sorted(by_hash[:most])
-    return [rows[at] for at in chosen]
+    return [examples[index] for index in chosen]

@@ -44,18 +44,18 @@ class DataSet:
 
     @classmethod
     def of(
-        cls, task: str, language: str, split: str, digest: str, rows: Sequence[dict[str, Any]]
+        cls, task: str, language: str, split: str, digest: str, examples: Sequence[dict[str, Any]]
     ) -> DataSet:
         """The data set of `rows`, whose ids are namespaced."""
-        hashed = [hashed_row(row) for row in rows]
+        hashes = [hash_texts(example) for example in examples]
         return cls(
             task,
             language,
             split,
             digest,
-            frozenset(row["id"] for row in rows),
-            frozenset(text for row in hashed for text in row.long),
-            frozenset(row.whole for row in hashed if row.whole),
+            frozenset(example["id"] for example in examples),
+            frozenset(text for hashed in hashes for text in hashed.long),
+            frozenset(hashed.whole for hashed in hashes if hashed.whole),
         )
 
     def record(self) -> dict:
@@ -76,7 +76,7 @@ class DataSet:
 
 
 @dataclass(frozen=True)
-class HashedRow:
+class HashedTexts:
     """The hashes of a row's texts."""
 
     texts: tuple[str, ...]
@@ -98,14 +98,14 @@ class Index:
     parts: Mapping[str, frozenset[str]] = field(repr=False)
 
     @classmethod
-    def of(cls, rows: Iterable[dict[str, Any]]) -> Index:
+    def of(cls, examples: Iterable[dict[str, Any]]) -> Index:
         """The index of `rows`, whose ids are namespaced."""
         by_text: dict[str, set[str]] = {}
         by_row: dict[str, set[str]] = {}
         parts: dict[str, frozenset[str]] = {}
         ids = set()
-        for row in rows:
-            item, hashed = row["id"], hashed_row(row)
+        for example in examples:
+            item, hashed = example["id"], hash_texts(example)
             ids.add(item)
             for text in hashed.long:
                 by_text.setdefault(text, set()).add(item)
@@ -168,22 +168,17 @@ def raw_id(task: Task, language: str, item: str) -> str:
     return item.removeprefix(f"{task.origin}/" if task.parallel else f"{task.origin}/{language}/")
 
 
-def texts(row: dict) -> tuple[str, ...]:
+def texts(example: dict) -> tuple[str, ...]:
     """The texts of a row, whatever its kind."""
-    if "words" in row:
-        return (" ".join(row["words"]),)
+    if "words" in example:
+        return (" ".join(example["words"]),)
     single = ("a", "b", "question", "context", "query", "candidate", "prompt", "text")
-    return (*(row[name] for name in single if name in row), *row.get("choices", ()))
+    return (*(example[name] for name in single if name in example), *example.get("choices", ()))
 
 
-def text_hash(text: str) -> str:
-    """16 hex digits of a text, blind to case, width and spacing."""
-    return _hash(_normalised(text))
-
-
-def hashed_row(row: dict[str, Any]) -> HashedRow:
+def hash_texts(example: dict[str, Any]) -> HashedTexts:
     """The hashes of a row's texts, each and all together."""
-    normalised = [_normalised(text) for text in texts(row)]
+    normalised = [_normalise(text) for text in texts(example)]
     hashes = tuple(map(_hash, normalised))
     counts = [_words(text) for text in normalised]
     long = tuple(text for text, count in zip(hashes, counts, strict=True) if count >= FEWEST_WORDS)
@@ -194,10 +189,10 @@ def hashed_row(row: dict[str, Any]) -> HashedRow:
         if len(hashes) == 1
         else _hash(" ".join(sorted(hashes)))
     )
-    return HashedRow(hashes, long, whole)
+    return HashedTexts(hashes, long, whole)
 
 
-def _normalised(text: str) -> str:
+def _normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
@@ -236,7 +231,7 @@ def tag(
     then carries a star, as it does where nobody knows what a part has seen."""
     same, exposures = {task.name, *same_task}, list(exposures)
     seen = [exposure for exposure in exposures if exposure.language == language]
-    found = LANGUAGE_SEEN if seen else ZERO_SHOT
+    base = LANGUAGE_SEEN if seen else ZERO_SHOT
     if any(exposure.task in same for exposure in seen):
-        found = TASK_SEEN
-    return found + STAR * (unsure or any(not exposure.data for exposure in exposures))
+        base = TASK_SEEN
+    return base + STAR * (unsure or any(not exposure.data for exposure in exposures))

@@ -57,15 +57,15 @@ class Portion:
     @property
     def record(self) -> Task:
         """The task that is trained: the task itself, or masked words of its texts."""
-        own = task(self.task)
+        base = task(self.task)
         if self.variant != "text":
-            return replace(own, labels=self.labels) if self.labels else own
+            return replace(base, labels=self.labels) if self.labels else base
         return replace(
             task("text"),
-            name=f"{own.name}:text",
-            origin=own.origin,
-            parallel=own.parallel,
-            derived_from=own.derived_from,
+            name=f"{base.name}:text",
+            origin=base.origin,
+            parallel=base.parallel,
+            derived_from=base.derived_from,
         )
 
 
@@ -97,12 +97,12 @@ class Mixture:
 
     def record(self) -> dict[str, Any]:
         """As JSON, for manifests; without the name."""
-        found = asdict(self)
-        del found["name"]
-        for part in found["portions"]:
+        record = asdict(self)
+        del record["name"]
+        for part in record["portions"]:
             if not part["labels"]:
                 del part["labels"]
-        return json.loads(json.dumps(found))  # lists, as a file gives them back
+        return json.loads(json.dumps(record))  # lists, as a file gives them back
 
     def epoch(self, sizes: Sequence[int], batches: Sequence[int]) -> float:
         """Optimiser steps of one pass: every task's own, of `sizes` examples in batches of
@@ -141,64 +141,60 @@ def single(text: str, *, examples: int | None = None) -> Mixture:
     return Mixture(text, (replace(portion(text), examples=examples),))
 
 
-def recorded(name: str, record: Any) -> Mixture:
+def from_record(name: str, record: Any) -> Mixture:
     """The mixture whose `record()` this is, under the name people gave it; a `XittError` where it
     is none."""
-    known, part_of = (
-        {row.name for row in fields(Mixture)} - {"name"},
-        {row.name for row in fields(Portion)},
-    )
+    known = {field.name for field in fields(Mixture)} - {"name"}
     if (
         not isinstance(record, dict)
         or set(record) != known
         or not isinstance(record["portions"], list)
     ):
         raise XittError(f"mixture: an object with {', '.join(sorted(known))} is needed")
-    portions = []
-    for part in record["portions"]:
-        if not isinstance(part, dict) or set(part) - part_of or part_of - {"labels"} - set(part):
-            raise XittError(
-                "mixture: a portion has task, languages, variant, examples, and labels where only"
-                " its data knows them"
-            )
-        lists = [part["languages"], part.get("labels", [])]
-        if not (
-            all(
-                isinstance(one, list) and all(isinstance(word, str) for word in one)
-                for one in lists
-            )
-            and isinstance(part["task"], str)
-            and isinstance(part["variant"], str)
-            and _counts(part["examples"])
-        ):
-            raise XittError(
-                "mixture: a portion's task and variant are words, its languages and labels lists"
-                f" of them, its examples a whole number or null, not {str(part)[:200]}"
-            )
-        made = Portion(
-            part["task"],
-            tuple(part["languages"]),
-            part["variant"],
-            part["examples"],
-            tuple(lists[1]),
+    portions = tuple(map(_portion_from_record, record["portions"]))
+    _check_sampling(record)
+    return Mixture(
+        name,
+        portions,
+        record["sampling"],
+        float(record["temperature"]),
+        record["cap"],
+        record["languages"],
+        tuple((text, share) for text, share in record["shares"]),
+    )
+
+
+def _portion_from_record(record: Any) -> Portion:
+    """A portion as `Mixture.record` writes it; a `XittError` where it is none."""
+    known = {field.name for field in fields(Portion)}
+    if not isinstance(record, dict) or set(record) - known or known - {"labels"} - set(record):
+        raise XittError(
+            "mixture: a portion has task, languages, variant, examples, and labels where only"
+            " its data knows them"
         )
-        # unknown words are refused by name
-        if portion(made.text) != replace(made, examples=None, labels=()):
-            raise XittError(f"mixture: {part['task'][:80]!r} is no task's name")
-        portions.append(made)
+    languages, labels = record["languages"], record.get("labels", [])
+    words = isinstance(record["task"], str) and isinstance(record["variant"], str)
+    if not (words and _strings(languages) and _strings(labels) and _counts(record["examples"])):
+        raise XittError(
+            "mixture: a portion's task and variant are words, its languages and labels lists"
+            f" of them, its examples a whole number or null, not {str(record)[:200]}"
+        )
+    parsed = Portion(
+        record["task"], tuple(languages), record["variant"], record["examples"], tuple(labels)
+    )
+    # unknown words are refused by name
+    if portion(parsed.text) != replace(parsed, examples=None, labels=()):
+        raise XittError(f"mixture: {record['task'][:80]!r} is no task's name")
+    return parsed
+
+
+def _check_sampling(record: dict[str, Any]) -> None:
+    """Raises where the shares, the sampling or the cap of a record are none."""
     shares, temperature = record["shares"], record["temperature"]
-    if not (
-        isinstance(shares, list)
-        and all(
-            isinstance(one, list) and len(one) == 2 and isinstance(one[0], str) and _share(one[1])
-            for one in shares
-        )
-    ):
+    if not isinstance(shares, list) or not all(map(_named_share, shares)):
         raise XittError("mixture: shares are pairs of a portion and a share from 0 to below 1")
-    if record["sampling"] not in tuple(SAMPLING) or record["languages"] not in (
-        "proportional",
-        "even",
-    ):
+    ways = ("proportional", "even")
+    if record["sampling"] not in tuple(SAMPLING) or record["languages"] not in ways:
         raise XittError(
             f"mixture: sampling is one of {', '.join(SAMPLING)}, languages proportional or even"
         )
@@ -212,15 +208,16 @@ def recorded(name: str, record: Any) -> Mixture:
         )
     if not _counts(record["cap"]):
         raise XittError(f"mixture: a cap is a whole number or null, not {str(record['cap'])[:40]}")
-    return Mixture(
-        name,
-        tuple(portions),
-        record["sampling"],
-        float(temperature),
-        record["cap"],
-        record["languages"],
-        tuple((text, share) for text, share in shares),
-    )
+
+
+def _strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
+def _named_share(value: Any) -> bool:
+    """Whether it is a portion's text and a share."""
+    pair = isinstance(value, list) and len(value) == 2
+    return pair and isinstance(value[0], str) and _share(value[1])
 
 
 def _counts(value: Any) -> bool:
@@ -234,14 +231,14 @@ def _share(value: Any) -> bool:
 
 def portion(text: str) -> Portion:
     """The portion written in `text`; a `XittError` that names what is unknown."""
-    found = _PORTION.fullmatch(text)
-    if not found:
+    match = _PORTION.fullmatch(text)
+    if not match:
         raise XittError(
             f"{text!r}: write a task, with languages and a variant where wanted: squad, squad@es, "
             "xnli@de+ru, squad:permuted"
         )
-    name, variant = found["task"], found["variant"] or ""
-    languages = tuple(found["languages"].split("+")) if found["languages"] else (ENGLISH,)
+    name, variant = match["task"], match["variant"] or ""
+    languages = tuple(match["languages"].split("+")) if match["languages"] else (ENGLISH,)
     if name not in TASKS:
         raise XittError(unknown("task", name, (*TASKS, RANDOM)))
     if not TASKS[name].trains:
@@ -256,9 +253,9 @@ def portion(text: str) -> Portion:
     return Portion(name, languages, variant)
 
 
-def space(row: Task) -> str:
+def space(trained: Task) -> str:
     """The name of a task's label space; tasks of one space share a head."""
-    return space_of(row.kind, row.labels)
+    return space_of(trained.kind, trained.labels)
 
 
 def space_of(kind: str, labels: Sequence[str]) -> str:
@@ -273,29 +270,37 @@ def schedule(probabilities: Sequence[float], steps: int) -> np.ndarray:
     The portion furthest behind its share comes next, so that a resumed run needs nothing but the
     step's number."""
     shares, taken = np.asarray(probabilities), np.zeros(len(probabilities))
-    found = np.zeros(steps, dtype=np.int64)
+    portion_of_step = np.zeros(steps, dtype=np.int64)
     for step in range(steps):
-        found[step] = int(np.argmax(shares * (step + 1) - taken))
-        taken[found[step]] += 1
-    return found
+        portion_of_step[step] = int(np.argmax(shares * (step + 1) - taken))
+        taken[portion_of_step[step]] += 1
+    return portion_of_step
 
 
-def permuted(rows: Sequence[dict[str, Any]], kind: str, *, seed: int) -> list[dict[str, Any]]:
+def permute_labels(
+    examples: Sequence[dict[str, Any]], kind: str, *, seed: int
+) -> list[dict[str, Any]]:
     """The rows with their labels permuted among them; a question gets a span of its answer's length
     anywhere in its context, a sentence a tag sequence drawn from all words' tags."""
-    draw, changed = np.random.default_rng(seed), [dict(row) for row in rows]
+    draw, changed = np.random.default_rng(seed), [dict(example) for example in examples]
     if kind in ("pair", "choice"):
-        labels = [row["label"] for row in rows]
-        for row, at in zip(changed, draw.permutation(len(rows)), strict=True):
+        labels = [example["label"] for example in examples]
+        for example, source in zip(changed, draw.permutation(len(examples)), strict=True):
             # Of several answers a row may have fewer than the one its label comes from.
-            row["label"] = labels[at] % len(row["choices"]) if kind == "choice" else labels[at]
+            example["label"] = (
+                labels[source] % len(example["choices"]) if kind == "choice" else labels[source]
+            )
     elif kind == "tagging":
-        tags = iter(draw.permutation([tag for row in rows for tag in row["tags"]]).tolist())
-        for row in changed:
-            row["tags"] = [next(tags) for _ in row["tags"]]
+        tags = iter(
+            draw.permutation([tag for example in examples for tag in example["tags"]]).tolist()
+        )
+        for example in changed:
+            example["tags"] = [next(tags) for _ in example["tags"]]
     elif kind == "qa":
-        for row in changed:
-            row["answers"] = [_elsewhere(row["context"], answer, draw) for answer in row["answers"]]
+        for example in changed:
+            example["answers"] = [
+                _elsewhere(example["context"], answer, draw) for answer in example["answers"]
+            ]
     else:
         raise XittError(f"kind {kind!r} has no labels to permute")
     return changed
@@ -310,23 +315,24 @@ def _elsewhere(context: str, answer: dict[str, Any], draw: np.random.Generator) 
     return {"text": context[start:end], "start": start}
 
 
-def texts_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def texts_of(examples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Every text of the rows once, as rows of masked language modelling that keep the ids they came
     from."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in rows:
+    by_text: dict[str, dict[str, Any]] = {}
+    for example in examples:
         parts = (
-            [" ".join(row["words"])]
-            if "words" in row
+            [" ".join(example["words"])]
+            if "words" in example
             else [
-                row[name]
+                example[name]
                 for name in ("a", "b", "question", "context", "prompt", "text")
-                if row.get(name)
+                if example.get(name)
             ]
         )
-        parts += [choice for choice in row.get("choices", ())]
+        parts += [choice for choice in example.get("choices", ())]
         for text in parts:
-            found.setdefault(
-                text, {"id": row["id"], "group": row.get("group", row["id"]), "text": text}
+            by_text.setdefault(
+                text,
+                {"id": example["id"], "group": example.get("group", example["id"]), "text": text},
             )
-    return list(found.values())
+    return list(by_text.values())

@@ -11,7 +11,7 @@ from threading import Timer
 from typing import Any
 
 from requests import PreparedRequest, RequestException, Response
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 
 from adapters_xitt.errors import XittError
 
@@ -43,11 +43,11 @@ def install() -> None:
 
     def session() -> Any:
         # its ids of requests, its refusal to ask while offline
-        made = _http._default_backend_factory()
+        hub_session = _http._default_backend_factory()
         if not constants.HF_HUB_OFFLINE:
             for scheme in ("http://", "https://"):
-                made.mount(scheme, _Bounded(made.get_adapter(scheme)))
-        return made
+                hub_session.mount(scheme, _Bounded(hub_session.get_adapter(scheme)))
+        return hub_session
 
     configure_http_backend(session)
 
@@ -55,11 +55,14 @@ def install() -> None:
 class _Bounded(HTTPAdapter):
     """Sends as the library's own adapter does, and bounds what comes back."""
 
-    def __init__(self, inner: HTTPAdapter) -> None:
+    def __init__(self, inner: BaseAdapter) -> None:
         super().__init__()
         self.inner = inner
 
-    def send(self, request: PreparedRequest, stream: bool = False, **options: Any) -> Response:
+    def send(  # type: ignore[override]  # what a session sends with is the library's matter
+        self, request: PreparedRequest, stream: bool = False, **options: Any
+    ) -> Response:
+        """The answer, whose body ends with an error where it is longer than allowed, or late."""
         response = self.inner.send(request, stream=stream, **options)
         if request.method == "HEAD":  # states the length of what it does not send
             return response

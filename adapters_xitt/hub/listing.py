@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from adapters_xitt.errors import XittError
 from adapters_xitt.hub.references import is_commit
 from adapters_xitt.hub.wire import again, readable_errors
 from adapters_xitt.text import printable
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
 
 MODEL, DATASET = "model", "dataset"  # the hub's types of repositories
 KINDS = {MODEL: "repository", DATASET: "data set"}
@@ -46,12 +50,13 @@ def commit_of(repo: str, revision: str | None, *, repo_type: str = MODEL) -> str
 
     with readable_errors(repo, revision, what=KINDS[repo_type]):
         info = again(lambda: HfApi().repo_info(repo, revision=revision, repo_type=repo_type))
-    if not is_commit(info.sha):
+    commit = str(info.sha)
+    if not is_commit(commit):
         raise XittError(
             f"{repo}: expected a 40-digit commit of {revision or 'main'}, found"
-            f" {printable(info.sha, most=60)!r}"
+            f" {printable(commit, most=60)!r}"
         )
-    return info.sha
+    return commit
 
 
 def list_files(
@@ -120,7 +125,7 @@ def search(
 
     query = " ".join(words)
 
-    def ask() -> list[object]:
+    def ask() -> list[ModelInfo]:
         models = HfApi().list_models(
             search=query or None, filter=list(filters) or None, limit=limit, full=True
         )

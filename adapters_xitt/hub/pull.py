@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from requests import exceptions
 
@@ -21,6 +22,9 @@ from adapters_xitt.hub.listing import RemoteFile, commit_of, list_files
 from adapters_xitt.hub.references import Reference, is_commit
 from adapters_xitt.hub.wire import again, readable_errors
 from adapters_xitt.text import printable
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 Tell = Callable[[str], None]
 
@@ -40,12 +44,13 @@ class _Capped(io.BufferedWriter):
 
     def __init__(self, path: Path, most: int) -> None:
         super().__init__(io.FileIO(path, "w"))
-        self.most = most
+        self.path, self.most = path, most
 
-    def write(self, data: bytes) -> int:
-        if self.tell() + len(data) > self.most:
+    def write(self, data: Buffer, /) -> int:
+        """Writes bytes, or raises where they are too many."""
+        if self.tell() + memoryview(data).nbytes > self.most:
             raise XittError(
-                f"{self.raw.name}: more than the {self.most:,} bytes that the hub announced"
+                f"{self.path}: more than the {self.most:,} bytes that the hub announced"
             )
         return super().write(data)
 
@@ -68,7 +73,7 @@ def pull(
     file has the size and the digest that the listing gives and `check` does not refuse it. What is
     here already is not asked for again. `*` in a pattern stays within one folder."""
     repo, revision = wanted.repo, wanted.revision
-    commit = revision if is_commit(revision) else commit_of(repo, revision)
+    commit = revision if revision and is_commit(revision) else commit_of(repo, revision)
     if commit != revision:
         tell(
             f"{repo}: {revision or 'main'} is commit {commit}; pin it as {Reference(repo, commit)}"
@@ -77,20 +82,22 @@ def pull(
     if final.is_dir() and _whole(final, tell):
         return Pulled(final, repo, commit)
     listed = list_files(repo, commit)
-    chosen = [one for one in listed if any(_allows(pattern, one.path) for pattern in patterns)]
-    left = tuple(one.path for one in listed if one not in chosen)
+    chosen = [
+        remote for remote in listed if any(_allows(pattern, remote.path) for pattern in patterns)
+    ]
+    left = tuple(remote.path for remote in listed if remote not in chosen)
     _refuse(repo, commit, chosen, left, needed=needed, most_files=most_files, most_bytes=most_bytes)
     with readable_errors(repo, commit):
         final.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(final.parent).free
-        if (size := sum(one.size for one in chosen)) > free:
+        if (size := sum(remote.size for remote in chosen)) > free:
             raise XittError(
                 f"{repo}@{commit[:12]}: {size:,} bytes, but the disk of {final.parent} has {free:,}"
                 " left"
             )
         with whole_folder(final) as work:
-            for one in chosen:
-                _download(repo, commit, one, work / one.path)
+            for remote in chosen:
+                _download(repo, commit, remote, work / remote.path)
             check(work)
             integrity.seal_folder(work, final.name)
     if left:
@@ -127,20 +134,20 @@ def _refuse(
     most_bytes: int,
 ) -> None:
     """Raises where a listing holds too much, or lacks what is needed."""
-    at = f"{repo}@{commit[:12]}"
-    there = {one.path for one in chosen}
-    if missing := [name for name in needed if name not in there]:
+    name = f"{repo}@{commit[:12]}"
+    there = {remote.path for remote in chosen}
+    if missing := [file for file in needed if file not in there]:
         has = printable(", ".join([*there, *left]) or "nothing", most=300)
-        raise XittError(f"{at}: not a module of ours: {', '.join(missing)} missing; it has {has}")
+        raise XittError(f"{name}: not a module of ours: {', '.join(missing)} missing; it has {has}")
     if len(chosen) > most_files:
         raise XittError(
-            f"{at}: refused: {len(chosen):,} files, over {most_files:,}; nothing was downloaded"
+            f"{name}: refused: {len(chosen):,} files, over {most_files:,}; nothing was downloaded"
         )
-    size = sum(one.size for one in chosen)
+    size = sum(remote.size for remote in chosen)
     if size > most_bytes:
-        large = max(chosen, key=lambda one: one.size)
+        large = max(chosen, key=lambda remote: remote.size)
         raise XittError(
-            f"{at}: refused: {size:,} bytes, over {most_bytes:,} (the largest is {large.path}, "
+            f"{name}: refused: {size:,} bytes, over {most_bytes:,} (the largest is {large.path}, "
             f"{large.size:,}); nothing was downloaded"
         )
 

@@ -70,7 +70,7 @@ def push_folder(
         # would be made twice, so it is asked for again only where the hub says that it took
         # nothing.
         once: dict[str, Any] = {"statuses": (429,), "breaks": ()} if create_pr else {}
-        made = again(
+        commit = again(
             lambda: api.upload_folder(
                 repo_id=repo,
                 folder_path=folder,
@@ -81,6 +81,6 @@ def push_folder(
             ),
             **once,
         )
-    if made.oid == there.sha:
+    if commit.oid == there.sha:
         tell(f"{repo}: has all of it already, nothing to commit")
-    return Pushed(repo, made.oid, made.commit_url, made.pr_url or "")
+    return Pushed(repo, commit.oid, commit.commit_url, commit.pr_url or "")

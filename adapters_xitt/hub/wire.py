@@ -67,7 +67,7 @@ def _wait(
     if status is None:
         never = (OfflineModeIsEnabled, exceptions.SSLError, exceptions.ProxyError)
         return pause if isinstance(error, breaks) and not isinstance(error, never) else None
-    asked = error.response.headers.get("Retry-After", "")
+    asked = _retry_after(error)
     seconds = float(asked) if asked.isdecimal() and asked.isascii() else pause
     return seconds if status in statuses and seconds <= LONGEST else None
 
@@ -75,6 +75,13 @@ def _wait(
 def _status(error: BaseException) -> int | None:
     response = getattr(error, "response", None)
     return getattr(response, "status_code", None)
+
+
+def _retry_after(error: BaseException) -> str:
+    """The seconds that the hub wants to be left alone, as it writes them; empty where it says
+    nothing."""
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    return headers.get("Retry-After", "")
 
 
 @contextmanager
@@ -103,12 +110,12 @@ def readable_errors(
 def _sentence(repo: str, revision: str | None, what: str, error: OSError | ValueError) -> str:
     from huggingface_hub import constants, errors
 
-    at = f"{repo}@{revision}" if revision else repo
+    name = f"{repo}@{revision}" if revision else repo
     words = printable(error, most=200)
     if isinstance(error, errors.OfflineModeIsEnabled):
         return (
-            f"{at}: HF_HUB_OFFLINE is set, so the hub is not asked; unset it, or take what is here"
-            " already"
+            f"{name}: HF_HUB_OFFLINE is set, so the hub is not asked; unset it, or take what is"
+            " here already"
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return f"{repo}: the hub has no revision {revision or 'main'} of it"
@@ -124,60 +131,60 @@ def _sentence(repo: str, revision: str | None, what: str, error: OSError | Value
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(
         error, errors.LocalEntryNotFoundError
     ):
-        return f"{at}: the hub lacks a file that it listed ({words})"
+        return f"{name}: the hub lacks a file that it listed ({words})"
     if status := _status(error):
-        return _refused(at, status, error)
+        return _refused(name, status, error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (
-            f"{at}: the disk takes no more ({error.strerror}); make room and try again, nothing"
+            f"{name}: the disk takes no more ({error.strerror}); make room and try again, nothing"
             " half-made is kept"
         )
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, exceptions.ProxyError):
         return (
-            f"{at}: the proxy can't be reached ({words}); HTTPS_PROXY, HTTP_PROXY and"
+            f"{name}: the proxy can't be reached ({words}); HTTPS_PROXY, HTTP_PROXY and"
             " NO_PROXY say which it is"
         )
     if isinstance(error, exceptions.SSLError):
-        return f"{at}: the hub's certificate is not accepted ({words})"
+        return f"{name}: the hub's certificate is not accepted ({words})"
     if isinstance(error, OSError):
         return (
-            f"{at}: the hub at {constants.ENDPOINT} can't be reached or broke off"
+            f"{name}: the hub at {constants.ENDPOINT} can't be reached or broke off"
             f" ({type(error).__name__}: {words or 'no reason given'}); {_SAME}"
         )
-    return f"{at}: the hub does not take this, or answers nonsense ({words})"
+    return f"{name}: the hub does not take this, or answers nonsense ({words})"
 
 
-def _refused(at: str, status: int, error: OSError) -> str:
+def _refused(name: str, status: int, error: OSError | ValueError) -> str:
     """The sentence for a status that the hub answered."""
-    own = printable(getattr(error, "server_message", None) or "no reason given", most=200)
+    reason = printable(getattr(error, "server_message", None) or "no reason given", most=200)
     if status == 401:
-        return f"{at}: the hub does not accept the token, or asks for one ({own}); {_LOGIN}"
+        return f"{name}: the hub does not accept the token, or asks for one ({reason}); {_LOGIN}"
     if status == 403:
         return (
-            f"{at}: you have no right to this ({own}); ask its owner, or {_LOGIN} with a token that"
-            " may write"
+            f"{name}: you have no right to this ({reason}); ask its owner, or {_LOGIN} with a token"
+            " that may write"
         )
     if status == 409:
         return (
-            f"{at}: another change of the same thing is under way ({own}); try again when it is"
-            " done"
+            f"{name}: another change of the same thing is under way ({reason}); try again when it"
+            " is done"
         )
     if status == 412:
         return (
-            f"{at}: it was changed by somebody else meanwhile ({own}); look at that change, then"
-            " push again"
+            f"{name}: it was changed by somebody else meanwhile ({reason}); look at that change,"
+            " then push again"
         )
     if status == 413:
-        return f"{at}: too large for the hub ({own})"
+        return f"{name}: too large for the hub ({reason})"
     if status == 429:
-        seconds = error.response.headers.get("Retry-After", "")
+        seconds = _retry_after(error)
         return (
-            f"{at}: the hub is asked too often"
+            f"{name}: the hub is asked too often"
             + (f" and wants {printable(seconds, most=20)} seconds' rest" if seconds else "")
-            + f" ({own}); wait, {_SAME}"
+            + f" ({reason}); wait, {_SAME}"
         )
     if status >= 500:
-        return f"{at}: the hub is in trouble ({status}: {own}); wait, {_SAME}"
-    return f"{at}: the hub refuses ({status}: {own})"
+        return f"{name}: the hub is in trouble ({status}: {reason}); wait, {_SAME}"
+    return f"{name}: the hub refuses ({status}: {reason})"

@@ -203,7 +203,7 @@ def _method(value: Any) -> str:
 
 def _mixture(value: Any) -> str:
     try:
-        mixture.recorded("", value)
+        mixture.from_record("", value)
     except XittError as error:
         return str(error).removeprefix("mixture: ")
     return ""

@@ -19,11 +19,11 @@ from adapters_xitt.modules.manifest import FORMAT, Manifest, Module, problems, t
 from adapters_xitt.safe_files import (
     TensorInfo,
     listed,
-    looked,
     read_header,
     read_json,
     read_metadata,
     read_tensors,
+    scan_folder,
     stored_digest,
 )
 from adapters_xitt.tensor_files import write_tensors
@@ -138,7 +138,7 @@ def look(folder: Path) -> Seen:
     """Everything that can be known of a module's folder without building it, every problem
     included."""
     manifest, header = None, {}
-    files, told = looked(folder, (MANIFEST, TENSORS))
+    files, told = scan_folder(folder, (MANIFEST, TENSORS))
     if MANIFEST in files:
         try:
             values = read_json(files[MANIFEST])

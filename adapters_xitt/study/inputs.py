@@ -223,7 +223,7 @@ class Inputs:
 
     def _varied(self, part: Portion, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if part.variant == "permuted":
-            return mixture.permuted(rows, task(part.task).kind, seed=len(rows))
+            return mixture.permute_labels(rows, task(part.task).kind, seed=len(rows))
         return mixture.texts_of(rows) if part.variant == "text" else rows
 
     def selected(self, part: Portion, mixed: Mixture) -> list[dict[str, Any]]:

@@ -113,13 +113,13 @@ class Store:
 
     def manifests(self) -> list[serialization.Manifest]:
         """Every module's manifest, by key; what can't be read is told."""
-        found = []
+        manifests = []
         for key in self.module_keys():
             try:
-                found.append(self.manifest(key))
+                manifests.append(self.manifest(key))
             except XittError as error:
                 self.tell(str(error))
-        return found
+        return manifests
 
     def give_name(
         self, name: str, key: str, *, tell: Callable[[str], None] = lambda line: None
@@ -133,13 +133,13 @@ class Store:
 
     def names(self) -> dict[str, str]:
         """Name → key; a file that can't be read is told, and names nothing."""
-        found = {}
+        names = {}
         for path in sorted((self.root / "names").glob("[!.]*.json")):
             try:
-                found[path.stem] = self.read_name(path.stem)
+                names[path.stem] = self.read_name(path.stem)
             except Damaged as error:
                 self.tell(str(error))
-        return found
+        return names
 
     def read_name(self, name: str) -> str:
         """The key that a name stands for; `Damaged` where its file is not what was written."""
@@ -160,11 +160,11 @@ class Store:
                 " or give the name again (--name)"
             )
         keys = self.module_keys()
-        found = [key for key in keys if len(word) >= 6 and key.startswith(word)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise XittError(f"module {word!r} stands for {len(found)} keys; give more digits")
+        matching = [key for key in keys if len(word) >= 6 and key.startswith(word)]
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            raise XittError(f"module {word!r} stands for {len(matching)} keys; give more digits")
         near = f" A folder is written ./{word}." if Path(word).is_dir() else ""
         raise XittError(
             f"{unknown('module', word, named or [key[:12] for key in keys])}{near} Store:"
@@ -177,11 +177,11 @@ class Store:
         if not self.has_data_set(data.digest):
             self.write_json(self._data_set(data.digest), data.record())
 
-    def has_data_set(self, found: str) -> bool:
-        return self._data_set(found).is_file()
+    def has_data_set(self, data_digest: str) -> bool:
+        return self._data_set(data_digest).is_file()
 
-    def load_data_set(self, found: str) -> DataSet:
-        path = self._data_set(found)
+    def load_data_set(self, data_digest: str) -> DataSet:
+        path = self._data_set(data_digest)
         if not path.is_file():
             raise XittError(
                 f"{path}: missing; a module's exposure names it, so what the module has seen is"
@@ -189,8 +189,8 @@ class Store:
             )
         return read_data_set(path)
 
-    def _data_set(self, found: str) -> Path:
-        return self.root / "data" / f"{_checked(found, 'data set')}.json"
+    def _data_set(self, data_digest: str) -> Path:
+        return self.root / "data" / f"{_checked(data_digest, 'data set')}.json"
 
     # -- half-trained rows -------------------------------------------------------------------------
 
@@ -300,13 +300,13 @@ class Store:
 
     def results(self) -> list[Result]:
         """Every result, by key; what can't be read is told."""
-        found = []
+        results = []
         for key in self.result_keys():
             try:
-                found.append(self.read_result(key))
+                results.append(self.read_result(key))
             except Damaged as error:
                 self.tell(f"{error}; run its recipe again, and it is scored again")
-        return found
+        return results
 
     def result_keys(self) -> list[str]:
         """The keys of all results."""

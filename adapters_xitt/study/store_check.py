@@ -60,9 +60,9 @@ def _children(folder: str, pattern: str = "[!.]*") -> Callable[[Store], list[Pat
 def _read_module(store: Store, folder: Path) -> None:
     if problems := serialization.look(folder).problems:
         raise XittError("; ".join(problems))
-    for row in store.manifest(folder.name).exposure:
-        if row["data"]:
-            store.load_data_set(row["data"])
+    for exposure in store.manifest(folder.name).exposure:
+        if exposure["data"]:
+            store.load_data_set(exposure["data"])
 
 
 def _sealed_folder(store: Store, folder: Path) -> None:

@@ -54,8 +54,8 @@ def read_name(path: Path, name: str) -> str:
 def read_result(path: Path, key: str) -> Result:
     """The result of the cell `key`."""
     record = integrity.read_object(path, older=OLDER_RESULT)
-    if (own := record.pop("key", key)) != key:
-        raise Damaged(f"{path}: it holds the result of another cell ({str(own)[:12]!a})")
+    if (stated := record.pop("key", key)) != key:
+        raise Damaged(f"{path}: it holds the result of another cell ({str(stated)[:12]!a})")
     try:
         return Result.from_record(record)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
@@ -70,7 +70,7 @@ def read_data_set(path: Path) -> DataSet:
         isinstance(record.get(name), str) for name in ("task", "language", "split", "digest")
     )
     lists = all(
-        isinstance(record.get(name), list) and all(isinstance(one, str) for one in record[name])
+        isinstance(record.get(name), list) and all(isinstance(word, str) for word in record[name])
         for name in set(record) & {"rows"} | {"ids", "texts"}
     )  # older ones have no rows
     if not words or not lists or len(record.keys() - {"rows"}) != 6:

@@ -154,12 +154,12 @@ def _paths(splits: Iterable[Wanted]) -> tuple[Path, ...]:
 
 def _remarks(request: Request) -> Iterator[str]:
     """How the hub's rows differ from the origin's, and which splits it lacks."""
-    for row, dataset in request.tasks:
+    for target, dataset in request.tasks:
         if dataset.note:
-            yield f"{row.name}: {dataset.note}"
-        if absent := [split for split in row.files if split not in dataset.splits]:
+            yield f"{target.name}: {dataset.note}"
+        if absent := [split for split in target.files if split not in dataset.splits]:
             splits = " ".join(absent)
-            yield f"{row.name}: no {splits} from the hub, which has none or none with labels"
+            yield f"{target.name}: no {splits} from the hub, which has none or none with labels"
 
 
 # -- what is wanted, and where it is ---------------------------------------------------------------
@@ -171,14 +171,14 @@ def _wanted_splits(
     """The splits that are asked for, with their files on the hub, and notes of what it lacks."""
     wanted: list[Wanted] = []
     notes: list[str] = []
-    for row, dataset in request.tasks:
-        for language, split in _asked_splits(row, dataset, request):
-            files = _split_files(row, dataset, split, language)
-            asked = Wanted(row, dataset, split, language, files)
+    for target, dataset in request.tasks:
+        for language, split in _asked_splits(target, dataset, request):
+            files = _split_files(target, dataset, split, language)
+            asked = Wanted(target, dataset, split, language, files)
             try:
                 pieces = tuple(_pieces(asked, trees))
             except XittError as error:
-                if audit.needed(row, split, language):
+                if audit.is_needed(target, split, language):
                     raise
                 notes.append(f"{asked.title}: not there, and not needed ({error})")
             else:
@@ -189,39 +189,39 @@ def _wanted_splits(
     return wanted, notes
 
 
-def _asked_splits(row: Task, dataset: HubDataset, request: Request) -> Iterator[tuple[str, str]]:
+def _asked_splits(target: Task, dataset: HubDataset, request: Request) -> Iterator[tuple[str, str]]:
     """The languages and splits of a task that are asked for."""
-    for language in row.known:
+    for language in target.known:
         trains = language in request.training
         listed = not request.languages or language in request.languages
         if not listed and not (trains and "train" in dataset.splits):
             continue
         # what picks the step
-        selection = parse_slice(row.selection)[0] if trains else ""
+        selection = parse_slice(target.selection)[0] if trains else ""
         for split in dataset.splits:
-            if split not in row.files or (split == "train" and not trains):
+            if split not in target.files or (split == "train" and not trains):
                 continue
             if listed or split in ("train", selection):
                 yield language, split
 
 
 def _check_languages(request: Request) -> None:
-    rows = [row for row, _ in request.tasks]
-    known = list(dict.fromkeys(("en", *(code for row in rows for code in row.known))))
+    targets = [target for target, _ in request.tasks]
+    known = list(dict.fromkeys(("en", *(code for target in targets for code in target.known))))
     for language in (*request.languages, *request.training):
         if language not in known:
-            names = " ".join(row.name for row in rows)
+            names = " ".join(target.name for target in targets)
             raise XittError(f"{names}: {unknown('language', language, known)}")
 
 
-def _split_files(row: Task, dataset: HubDataset, split: str, language: str) -> SplitFiles:
+def _split_files(target: Task, dataset: HubDataset, split: str, language: str) -> SplitFiles:
     """The files that the task's row looks for first: the hub has no say in it."""
-    pattern = next(pattern for pattern in row.files[split] if " + " not in pattern)
+    pattern = next(pattern for pattern in target.files[split] if " + " not in pattern)
     file = Path(in_language(pattern, language))
     labels = None
     if split in dataset.apart:
-        labels = Path(in_language(row.gold[split][0], language))
-    other = row.options.get("other")
+        labels = Path(in_language(target.gold[split][0], language))
+    other = target.options.get("other")
     return SplitFiles(
         file, labels, file.with_name(str(other).format(lang=language)) if other else None
     )
@@ -235,7 +235,7 @@ def _trees(
     request: Request, record: Mapping[str, Any], tell: Tell
 ) -> dict[tuple[str, str], repository.Tree]:
     """(task, repository) -> its files at the revision that is asked for, recorded, or current."""
-    repos = {row.name: _repositories(dataset) for row, dataset in request.tasks}
+    repos = {target.name: _repositories(dataset) for target, dataset in request.tasks}
     _check_revisions(request, repos)
     trees: dict[tuple[str, str], repository.Tree] = {}
     known: dict[tuple[str, str | None], repository.Tree] = {}
@@ -373,8 +373,8 @@ def _examples(wanted: Wanted, downloads: Sequence[Sequence[Path]]) -> Iterator[d
     """The examples of the files that were downloaded for each piece, in the origin's terms."""
     for piece, paths in zip(wanted.pieces, downloads, strict=True):
         for remote, path in zip(piece.files, paths, strict=True):
-            where = f"{piece.part.repo} {remote.path}"
-            yield from parquet.rows(path, piece.part, code=wanted.code, where=where)
+            location = f"{piece.part.repo} {remote.path}"
+            yield from parquet.rows(path, piece.part, code=wanted.code, location=location)
 
 
 def _file_record(

@@ -13,41 +13,49 @@ from adapters_xitt.errors import DataError, unknown
 BATCH = 2000  # rows in memory at once
 
 
-def rows(path: Path, part: Part, *, code: str, where: str) -> Iterator[dict[str, Any]]:
+def rows(path: Path, part: Part, *, code: str, location: str) -> Iterator[dict[str, Any]]:
     """The rows of a part that belong to a language, in the origin's terms; `where` is written in
     errors."""
     import pyarrow
     from pyarrow import parquet
 
+    prefix = part.prefix.format(code=code)
     try:
         with parquet.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            for column in part.columns:
-                if column not in schema.names:
-                    raise DataError(
-                        f"{where}: no column {column!r}; it has {', '.join(schema.names)}"
+            names = _label_names(file.schema_arrow, part, location)
+            for n, record in enumerate(_records(file, part), 1):
+                if prefix and not record["id"].startswith(prefix):
+                    continue
+                for column, words in part.labels.items():
+                    column_location = f"{location}: row {n}: {column}"
+                    record[column] = _word(
+                        record[column], names[column], words, location=column_location
                     )
-            names = {column: _names(schema.metadata, column) for column in part.labels}
-            wanted = [*part.columns, *(column for column in part.extra if column in schema.names)]
-            n = 0
-            for batch in file.iter_batches(batch_size=BATCH, columns=wanted):
-                for row in batch.to_pylist():
-                    n += 1
-                    if part.prefix and not row["id"].startswith(part.prefix.format(code=code)):
-                        continue
-                    for column, words in part.labels.items():
-                        row[column] = _word(
-                            row[column], names[column], words, where=f"{where}: row {n}: {column}"
-                        )
-                    try:
-                        yield part.make(row)
-                    except (TypeError, ValueError, KeyError, AttributeError) as error:
-                        raise DataError(
-                            f"{where}: row {n}: can't be read as the table of hub data sets says: "
-                            f"{error!r}"
-                        ) from error
+                try:
+                    yield part.make(record)
+                except (TypeError, ValueError, KeyError, AttributeError) as error:
+                    raise DataError(
+                        f"{location}: row {n}: can't be read as the table of hub data sets says:"
+                        f" {error!r}"
+                    ) from error
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{where}: can't be read as Parquet ({error})") from error
+        raise DataError(f"{location}: can't be read as Parquet ({error})") from error
+
+
+def _records(file: Any, part: Part) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file, with the columns of the part."""
+    extra = [column for column in part.extra if column in file.schema_arrow.names]
+    for batch in file.iter_batches(batch_size=BATCH, columns=[*part.columns, *extra]):
+        yield from batch.to_pylist()
+
+
+def _label_names(schema: Any, part: Part, location: str) -> dict[str, Sequence[str] | None]:
+    """Column of labels → what its numbers are called; refused where a column of the part is
+    missing."""
+    for column in part.columns:
+        if column not in schema.names:
+            raise DataError(f"{location}: no column {column!r}; it has {', '.join(schema.names)}")
+    return {column: _names(schema.metadata, column) for column in part.labels}
 
 
 def _names(metadata: Mapping[bytes, bytes] | None, column: str) -> Sequence[str] | None:
@@ -65,22 +73,24 @@ def _names(metadata: Mapping[bytes, bytes] | None, column: str) -> Sequence[str]
     return None
 
 
-def _word(value: Any, names: Sequence[str] | None, words: Mapping[str, str], *, where: str) -> Any:
+def _word(
+    value: Any, names: Sequence[str] | None, words: Mapping[str, str], *, location: str
+) -> Any:
     """The origin's label for the hub's; -1 is None. A number without a name is refused: orders
     differ."""
     if isinstance(value, list):
-        return [_word(one, names, words, where=where) for one in value]
+        return [_word(element, names, words, location=location) for element in value]
     if value is None or value == -1:
         return None
     if isinstance(value, int):
         if names is None:
             raise DataError(
-                f"{where}: is the number {value}, and the file doesn't say what its numbers are"
+                f"{location}: is the number {value}, and the file doesn't say what its numbers are"
                 " called; labels are never taken by their place"
             )
         if not 0 <= value < len(names):
-            raise DataError(f"{where}: expected 0 to {len(names) - 1}, found {value}")
+            raise DataError(f"{location}: expected 0 to {len(names) - 1}, found {value}")
         value = names[value]
     if value not in words:
-        raise DataError(f"{where}: {unknown('label', str(value), words)}")
+        raise DataError(f"{location}: {unknown('label', str(value), words)}")
     return words[value]

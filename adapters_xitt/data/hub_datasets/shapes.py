@@ -38,14 +38,16 @@ class SplitFiles:
 def pairs(records: Iterable[Record], to: SplitFiles) -> int:
     """XNLI's and PAWS-X's files as XTREME leaves them: sentence, sentence, label, quoted as
     `csv.writer` quotes."""
-    rows = [_labelled(record, n) for n, record in enumerate(records)]
+    examples = [_check_label(record, n) for n, record in enumerate(records)]
     with _open(to.file) as file:
         csv.writer(file, delimiter="\t", lineterminator="\n").writerows(
-            (row["a"], row["b"]) if to.labels else (row["a"], row["b"], row["label"])
-            for row in rows
+            (example["a"], example["b"])
+            if to.labels
+            else (example["a"], example["b"], example["label"])
+            for example in examples
         )
-    _lines(to.labels, [row["label"] for row in rows])
-    return len(rows)
+    _lines(to.labels, [example["label"] for example in examples])
+    return len(examples)
 
 
 def qqp(records: Iterable[Record], to: SplitFiles) -> int:
@@ -55,8 +57,8 @@ def qqp(records: Iterable[Record], to: SplitFiles) -> int:
     with _open(to.file) as file:
         file.write("\t".join(QQP) + "\n")
         for count, record in enumerate(records, 1):
-            row = _labelled(record, count - 1)
-            cells = (str(count - 1), "", "", row["a"], row["b"], row["label"])
+            example = _check_label(record, count - 1)
+            cells = (str(count - 1), "", "", example["a"], example["b"], example["label"])
             for cell in cells:
                 _plain(cell, "\t\n\r", f"row {count}: a question")
             file.write("\t".join(cells) + "\n")
@@ -93,35 +95,37 @@ def tags(records: Iterable[Record], to: SplitFiles) -> int:
 def squad(records: Iterable[Record], to: SplitFiles) -> int:
     """SQuAD's JSON; a test file whose labels lie apart has no titles and one empty answer a
     question, as XTREME's."""
-    rows = list(records)
+    questions = list(records)
     if to.labels:
         blank = [{"answer_start": 0, "text": ""}]
-        _json(to.labels, {"version": "1.1", "data": _articles(rows)})
+        _json(to.labels, {"version": "1.1", "data": _articles(questions)})
         _json(
-            to.file, {"data": _articles([{**row, "title": "", "answers": blank} for row in rows])}
+            to.file,
+            {
+                "data": _articles(
+                    [{**question, "title": "", "answers": blank} for question in questions]
+                )
+            },
         )
     else:
-        _json(to.file, {"version": "1.1", "data": _articles(rows)})
-    return len(rows)
+        _json(to.file, {"version": "1.1", "data": _articles(questions)})
+    return len(questions)
 
 
-def _articles(rows: Sequence[Record]) -> list[dict[str, Any]]:
+def _articles(questions: Sequence[Record]) -> list[dict[str, Any]]:
     """Neighbours of one title under one article, of one context under one paragraph."""
     articles: list[dict[str, Any]] = []
     last: tuple[str, str] | None = None
-    for row in rows:
-        if last is None or row["title"] != last[0]:
-            articles.append({**({"title": row["title"]} if row["title"] else {}), "paragraphs": []})
+    for question in questions:
+        title, context = question["title"], question["context"]
+        if last is None or title != last[0]:
+            articles.append({**({"title": title} if title else {}), "paragraphs": []})
             last = None
-        if last is None or row["context"] != last[1]:
-            articles[-1]["paragraphs"].append({"context": row["context"], "qas": []})
-        last = (row["title"], row["context"])
-        question = {
-            name: row[name]
-            for name in ("id", "question", "answers", "is_impossible")
-            if name in row
-        }
-        articles[-1]["paragraphs"][-1]["qas"].append(question)
+        if last is None or context != last[1]:
+            articles[-1]["paragraphs"].append({"context": context, "qas": []})
+        last = (title, context)
+        keys = [key for key in ("id", "question", "answers", "is_impossible") if key in question]
+        articles[-1]["paragraphs"][-1]["qas"].append({key: question[key] for key in keys})
     return articles
 
 
@@ -150,15 +154,15 @@ def cosmos(records: Iterable[Record], to: SplitFiles) -> int:
 def parallel(records: Iterable[Record], to: SplitFiles) -> int:
     """Tatoeba as XTREME leaves it: the English side sorted, the other not; gold is the other's
     line, from 0."""
-    rows = list(records)
-    for n, row in enumerate(rows, 1):
+    pairs = list(records)
+    for n, pair in enumerate(pairs, 1):
         for name in ("other", "english"):
-            _plain(row[name], "\n\r", f"row {n}: a sentence")
-    order = sorted(range(len(rows)), key=lambda n: rows[n]["english"])
-    _lines(to.file, [row["other"] for row in rows])
-    _lines(to.other, [rows[n]["english"] for n in order])
+            _plain(pair[name], "\n\r", f"row {n}: a sentence")
+    order = sorted(range(len(pairs)), key=lambda n: pairs[n]["english"])
+    _lines(to.file, [pair["other"] for pair in pairs])
+    _lines(to.other, [pairs[n]["english"] for n in order])
     _lines(to.labels, [str(n) for n in order])
-    return len(rows)
+    return len(pairs)
 
 
 SHAPES: dict[str, Callable[[Iterable[Record], SplitFiles], int]] = {
@@ -176,10 +180,10 @@ def _open(path: Path) -> TextIO:
     return path.open("w", encoding="utf-8", newline="")
 
 
-def _lines(path: Path | None, found: Sequence[str]) -> None:
+def _lines(path: Path | None, lines: Sequence[str]) -> None:
     if path:
         with _open(path) as file:
-            file.writelines(f"{line}\n" for line in found)
+            file.writelines(f"{line}\n" for line in lines)
 
 
 def _json(path: Path, value: Any) -> None:
@@ -188,7 +192,7 @@ def _json(path: Path, value: Any) -> None:
         file.write("\n")
 
 
-def _labelled(record: Record, n: int) -> Record:
+def _check_label(record: Record, n: int) -> Record:
     if record["label"] is None:
         raise DataError(f"row {n + 1}: has no label")
     return record
@@ -196,8 +200,8 @@ def _labelled(record: Record, n: int) -> Record:
 
 def _plain(text: str, banned: str, what: str) -> None:
     """Refuse what the format has no way to say."""
-    if found := [sign for sign in banned if sign in text]:
+    if unwritable := [sign for sign in banned if sign in text]:
         raise DataError(
-            f"{what} holds {found[0]!r}, which ends a cell or line of the origin's format:"
+            f"{what} holds {unwritable[0]!r}, which ends a cell or line of the origin's format:"
             f" {text[:60]!r}"
         )

@@ -11,7 +11,7 @@ from typing import Any
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.tasks import TASKS
 
-Row = dict[str, Any]
+Record = dict[str, Any]
 
 NLI = MappingProxyType({name: name for name in ("entailment", "neutral", "contradiction")})
 NER = MappingProxyType(
@@ -140,7 +140,7 @@ class Part:
     repo: str
     config: str  # {lang} stands for the language, {code} for what this hub calls it
     split: str
-    make: Callable[[Row], Row]  # a row, its labels already words, in the origin's terms
+    make: Callable[[Record], Record]  # a row, its labels already words, in the origin's terms
     columns: tuple[str, ...]
     extra: tuple[str, ...] = ()  # columns that are read where they are there
     # Column -> the hub's name of a label -> the origin's. Numbers are looked up in the file's own
@@ -165,109 +165,113 @@ class HubDataset:
 # -- what a row says -------------------------------------------------------------------------------
 
 
-def _pair(a: str, b: str, label: str = "label") -> Callable[[Row], Row]:
-    return lambda row: {"a": row[a], "b": row[b], "label": row[label]}
+def _pair(a: str, b: str, label: str = "label") -> Callable[[Record], Record]:
+    return lambda record: {"a": record[a], "b": record[b], "label": record[label]}
 
 
-def _snli(row: Row) -> Row:
+def _snli(record: Record) -> Record:
     # SNLI's and MultiNLI's own layout says "-" where the annotators did not agree; the hub says -1.
     return {
-        "gold_label": row["label"] or "-",
-        "sentence1": row["premise"],
-        "sentence2": row["hypothesis"],
+        "gold_label": record["label"] or "-",
+        "sentence1": record["premise"],
+        "sentence2": record["hypothesis"],
     }
 
 
-def _round(row: Row) -> Row:
+def _round(record: Record) -> Record:
     return {
-        "uid": row["uid"],
-        "context": row["premise"],
-        "hypothesis": row["hypothesis"],
-        "label": row["label"],
+        "uid": record["uid"],
+        "context": record["premise"],
+        "hypothesis": record["hypothesis"],
+        "label": record["label"],
     }
 
 
-def _tags(words: str, tags: str) -> Callable[[Row], Row]:
-    return lambda row: {"words": row[words], "tags": row[tags]}
+def _tags(words: str, tags: str) -> Callable[[Record], Record]:
+    return lambda record: {"words": record[words], "tags": record[tags]}
 
 
-def _question(row: Row) -> Row:
-    found = row["answers"]
-    if isinstance(found, dict):  # a column per field, as the hub keeps lists of records
-        found = [
+def _question(record: Record) -> Record:
+    answers = record["answers"]
+    if isinstance(answers, dict):  # a column per field, as the hub keeps lists of records
+        answers = [
             {"text": text, "answer_start": start}
-            for text, start in zip(found["text"], found["answer_start"], strict=True)
+            for text, start in zip(answers["text"], answers["answer_start"], strict=True)
         ]
     return {
-        "id": row["id"],
-        "title": row.get("title") or "",
-        "context": row["context"],
-        "question": row["question"],
+        "id": record["id"],
+        "title": record.get("title") or "",
+        "context": record["context"],
+        "question": record["question"],
         "answers": [
-            {"answer_start": int(one["answer_start"]), "text": one["text"]} for one in found
+            {"answer_start": int(answer["answer_start"]), "text": answer["text"]}
+            for answer in answers
         ],
     }
 
 
-def _question_or_none(row: Row) -> Row:
-    found = _question(row)
-    return found | {"is_impossible": not found["answers"]}
+def _question_or_none(record: Record) -> Record:
+    question = _question(record)
+    return question | {"is_impossible": not question["answers"]}
 
 
-def _cut_id(row: Row) -> Row:
+def _cut_id(record: Record) -> Record:
     # XTREME's preprocessing keeps what follows the last "-" of a training question's id.
-    return _question(row | {"id": row["id"].rsplit("-", 1)[-1]})
+    return _question(record | {"id": record["id"].rsplit("-", 1)[-1]})
 
 
-def _hellaswag(row: Row) -> Row:
-    label = row["label"]
+def _hellaswag(record: Record) -> Record:
+    label = record["label"]
     return {
-        "ind": row["ind"],
-        "activity_label": row["activity_label"],
-        "ctx_a": row["ctx_a"],
-        "ctx_b": row["ctx_b"],
-        "ctx": row["ctx"],
-        "split": row["split"],
-        "split_type": row["split_type"],
+        "ind": record["ind"],
+        "activity_label": record["activity_label"],
+        "ctx_a": record["ctx_a"],
+        "ctx_b": record["ctx_b"],
+        "ctx": record["ctx"],
+        "split": record["split"],
+        "split_type": record["split_type"],
         **({} if label in ("", None) else {"label": int(label)}),
-        "endings": list(row["endings"]),
-        "source_id": row["source_id"],
+        "endings": list(record["endings"]),
+        "source_id": record["source_id"],
     }
 
 
-def _commonsense(row: Row) -> Row:
-    letters, texts = row["choices"]["label"], row["choices"]["text"]
+def _commonsense(record: Record) -> Record:
+    letters, texts = record["choices"]["label"], record["choices"]["text"]
     return {
-        "answerKey": row["answerKey"],
-        "id": row["id"],
+        "answerKey": record["answerKey"],
+        "id": record["id"],
         "question": {
-            "question_concept": row.get("question_concept") or "",
+            "question_concept": record.get("question_concept") or "",
             "choices": [
                 {"label": letter, "text": text} for letter, text in zip(letters, texts, strict=True)
             ],
-            "stem": row["question"],
+            "stem": record["question"],
         },
     }
 
 
-def _social(row: Row) -> Row:
+def _social(record: Record) -> Record:
     # As version 1.4 writes it; of the older layout, labels in a file of their own, the reader takes
     # both.
     return {
-        **{name: row[name] for name in ("context", "question", "answerA", "answerB", "answerC")},
-        "correct": row["label"],
+        **{name: record[name] for name in ("context", "question", "answerA", "answerB", "answerC")},
+        "correct": record["label"],
     }
 
 
-def _copa(row: Row) -> Row:
-    kept = {name: row[name] for name in ("premise", "choice1", "choice2", "question")}
-    more = {name: row[name] for name in ("changed",) if name in row}
-    return {**kept, "label": int(row["label"]), "idx": int(row["idx"]), **more}
+def _copa(record: Record) -> Record:
+    kept = {name: record[name] for name in ("premise", "choice1", "choice2", "question")}
+    more = {name: record[name] for name in ("changed",) if name in record}
+    return {**kept, "label": int(record["label"]), "idx": int(record["idx"]), **more}
 
 
-def _translation(row: Row) -> Row:
+def _translation(record: Record) -> Record:
     # The hub's text still ends where LASER's line does.
-    return {"other": row["source_sentence"].strip(), "english": row["target_sentence"].strip()}
+    return {
+        "other": record["source_sentence"].strip(),
+        "english": record["target_sentence"].strip(),
+    }
 
 
 # -- parts that several tasks share ----------------------------------------------------------------
@@ -284,7 +288,7 @@ def _xnli(config: str, split: str) -> Part:
     )
 
 
-def _nli(repo: str, config: str, split: str, make: Callable[[Row], Row]) -> Part:
+def _nli(repo: str, config: str, split: str, make: Callable[[Record], Record]) -> Part:
     return Part(
         repo=repo,
         config=config,
@@ -311,7 +315,7 @@ def _anli(split: str) -> tuple[Part, ...]:
 
 
 def _squad(
-    repo: str, config: str, split: str, make: Callable[[Row], Row] = _question, **more: Any
+    repo: str, config: str, split: str, make: Callable[[Record], Record] = _question, **more: Any
 ) -> Part:
     return Part(
         repo=repo,
@@ -325,7 +329,7 @@ def _squad(
 
 
 def _choice(
-    repo: str, config: str, split: str, make: Callable[[Row], Row], columns: str, **more: Any
+    repo: str, config: str, split: str, make: Callable[[Record], Record], columns: str, **more: Any
 ) -> Part:
     return Part(
         repo=repo, config=config, split=split, make=make, columns=tuple(columns.split()), **more
@@ -334,7 +338,7 @@ def _choice(
 
 def _splits(make: Callable[[str], Part], **names: str) -> dict[str, tuple[Part, ...]]:
     """The task's split -> the hub's, one part each."""
-    return {own: (make(hubs),) for own, hubs in names.items()}
+    return {split: (make(hub_split),) for split, hub_split in names.items()}
 
 
 _ALL = {"train": "train", "dev": "validation", "test": "test"}
@@ -594,7 +598,7 @@ _ROWS = (
     ),
 )
 
-HUB_DATASETS: dict[str, HubDataset] = {row.task: row for row in _ROWS}
+HUB_DATASETS: dict[str, HubDataset] = {record.task: record for record in _ROWS}
 
 # Tasks that no hub's Parquet serves, and why.
 ELSEWHERE = {

@@ -42,8 +42,8 @@ def index_of(
     return index | {alias: index[label] for alias, label in aliases.items()}
 
 
-def label_of(name: str, index: Mapping[str, int], *, where: str) -> int:
+def label_of(name: str, index: Mapping[str, int], *, location: str) -> int:
     """The number of a label; an unknown one is a DataError at `where`."""
     if name not in index:
-        raise DataError(f"{where}: {unknown('label', name, index)}")
+        raise DataError(f"{location}: {unknown('label', name, index)}")
     return index[name]

@@ -41,7 +41,9 @@ def conll_columns(
     labels; `comments` leaves lines out that start with "#". CoNLL-2003's document marks are
     skipped."""
     lines = [line if line.strip() else "" for line in lines_of(path)]
-    found, skipped, width, first = [], Counter(), 0, 0
+    sentences: list[Tagged] = []
+    skipped: Counter[str] = Counter()
+    width, first = 0, 0
     for n, block in enumerate(blocks_of(lines)):
         sentence = []
         for line, text in block:
@@ -64,9 +66,9 @@ def conll_columns(
         if [text for _, text, _ in sentence] == [DOCUMENT]:
             skipped["mark of a document"] += 1
         elif sentence:
-            found.append((n, sentence))
+            sentences.append((n, sentence))
     index = None if labels is None else index_of(labels, aliases)
-    return _reading(path, found, split=split, index=index, skipped=skipped)
+    return _reading(path, sentences, split=split, index=index, skipped=skipped)
 
 
 def ccg_tags(
@@ -84,17 +86,17 @@ def ccg_tags(
     if not filled:
         raise DataError(f"{path}: expected sentences, found blank lines only")
     if filled[0].startswith(("ID=", "(<")):
-        found = _auto(path, lines)
+        sentences = _auto(path, lines)
     elif any(" " in line.partition("\t")[0] for line in filled):
-        found = [(n - 1, _whole(path, n, line)) for n, line in enumerate(lines, 1) if line]
+        sentences = [(n - 1, _whole(path, n, line)) for n, line in enumerate(lines, 1) if line]
     else:
-        found = [
+        sentences = [
             (n, [_single(path, line, text) for line, text in block])
             for n, block in enumerate(blocks_of(lines))
             if block
         ]
     index = None if labels is None else index_of(labels)
-    return _reading(path, found, split=split, index=index, skipped=skipped, unseen=unseen)
+    return _reading(path, sentences, split=split, index=index, skipped=skipped, unseen=unseen)
 
 
 def label_list(path: Path) -> tuple[str, ...]:
@@ -106,18 +108,18 @@ def label_list(path: Path) -> tuple[str, ...]:
             if not name or name in names[: n - 1]:
                 raise DataError(f"{path}:{n}: expected a label that is new, found {name!r}")
         return tuple(names)
-    found = json_of(text_of(path), path)
+    numbers = json_of(text_of(path), path)
     if not (
-        isinstance(found, dict)
-        and found
-        and sorted(map(str, found.values())) == sorted(map(str, range(len(found))))
+        isinstance(numbers, dict)
+        and numbers
+        and sorted(map(str, numbers.values())) == sorted(map(str, range(len(numbers))))
     ):
         raise DataError(f"{path}:1: expected an object that numbers the labels from 0, each once")
-    return tuple(sorted(found, key=lambda name: int(found[name])))
+    return tuple(sorted(numbers, key=lambda name: int(numbers[name])))
 
 
 def _auto(path: Path, lines: Sequence[str]) -> list[Tagged]:
-    found: list[Tagged] = []
+    sentences: list[Tagged] = []
     for n, line in enumerate(lines, 1):
         if not line or line.startswith("ID="):
             continue
@@ -127,8 +129,8 @@ def _auto(path: Path, lines: Sequence[str]) -> list[Tagged]:
                 f"{path}:{n}: expected a tree of CCGbank, (<T …> … (<L category tag tag word …>)), "
                 f"found {line[:60]!r}"
             )
-        found.append((len(found), [(n, word, tag) for tag, word in leaves]))
-    return found
+        sentences.append((len(sentences), [(n, word, tag) for tag, word in leaves]))
+    return sentences
 
 
 def _single(path: Path, n: int, text: str) -> tuple[int, str, str]:
@@ -153,7 +155,7 @@ def _whole(path: Path, n: int, text: str) -> list[tuple[int, str, str]]:
 
 def _reading(
     path: Path,
-    found: Sequence[Tagged],
+    sentences: Sequence[Tagged],
     *,
     split: str,
     index: Mapping[str, int] | None,
@@ -161,10 +163,10 @@ def _reading(
     unseen: bool = False,
 ) -> Reading:
     """The rows of tagged sentences; with no index tags stay names."""
-    if not found:
+    if not sentences:
         raise DataError(f"{path}: expected sentences with words, found none")
-    rows, strange = [], 0
-    for n, sentence in found:
+    examples, strange = [], 0
+    for n, sentence in sentences:
         tags: list[int] | list[str] = [tag for _, _, tag in sentence]
         if index is not None:
             strange += sum(tag not in index for tag in tags) if unseen else 0
@@ -172,11 +174,11 @@ def _reading(
                 (
                     UNSEEN
                     if unseen and tag not in index
-                    else label_of(tag, index, where=f"{path}:{line}")
+                    else label_of(tag, index, location=f"{path}:{line}")
                 )
                 for line, _, tag in sentence
             ]
-        rows.append(
+        examples.append(
             {
                 "id": f"{split}/{n}",
                 "group": f"{split}/{n}",
@@ -186,4 +188,4 @@ def _reading(
         )
     if strange:
         skipped["tags that training has not, counted as wrong"] = strange
-    return Reading(rows, dict(skipped))
+    return Reading(examples, dict(skipped))

@@ -17,6 +17,10 @@ SNLI_KEYS = ("sentence1", "sentence2", "gold_label")
 SICK_COLUMNS = ("pair_ID", "sentence_A", "sentence_B", "entailment_judgment")
 
 
+# id, a, b and the number of the label
+Pair = tuple[str, str, str, int | None]
+
+
 def pairs_tsv(
     path: Path,
     *,
@@ -48,30 +52,32 @@ def pairs_tsv(
     )
     inside = labels is not None and gold is None
     wanted = [*(columns if inside else columns[:2]), *([] if own is None else [own])]
-    at = _places(path, table[0][1], wanted)
-    _check_widths(path, table, need=1 + max(at), labelled=inside)
+    positions = _column_numbers(path, table[0][1], wanted)
+    _check_widths(path, table, need=1 + max(positions), labelled=inside)
     table = table[header or isinstance(wanted[0], str) :]
     if not table:
         raise DataError(f"{path}: expected rows below the header, found none")
     if gold is not None:
-        named = [(f"{gold}:{n}", line.strip()) for n, line in enumerate(lines_of(gold), 1)]
-        check_counts(gold, len(named), other=path, wanted=len(table), what="row")
+        located_labels = [(f"{gold}:{n}", line.strip()) for n, line in enumerate(lines_of(gold), 1)]
+        check_counts(gold, len(located_labels), other=path, wanted=len(table), what="row")
     else:
-        named = [(f"{path}:{n}", cells[at[2]] if inside else "") for n, cells in table]
+        located_labels = [
+            (f"{path}:{n}", cells[positions[2]] if inside else "") for n, cells in table
+        ]
     index = index_of(labels, aliases)
-    found = []
-    for n, ((_, cells), (where, name)) in enumerate(zip(table, named, strict=True)):
-        label = None if labels is None else label_of(name, index, where=where)
-        raw = f"{split}/{n}" if own is None else cells[at[-1]]
+    pairs: list[Pair] = []
+    for n, ((_, cells), (location, name)) in enumerate(zip(table, located_labels, strict=True)):
+        label = None if labels is None else label_of(name, index, location=location)
+        raw = f"{split}/{n}" if own is None else cells[positions[-1]]
         if own is not None and split in first:
             number = whole(raw, below=2**31)
             if number is None or number < first[split]:
                 raise DataError(
-                    f"{where}: expected an id of at least {first[split]}, found {raw[:40]!r}"
+                    f"{location}: expected an id of at least {first[split]}, found {raw[:40]!r}"
                 )
             raw = f"{split}/{number - first[split]}"
-        found.append((raw, cells[at[0]], cells[at[1]], label))
-    return Reading(_pair_rows(found, split))
+        pairs.append((raw, cells[positions[0]], cells[positions[1]], label))
+    return Reading(_pair_examples(pairs, split))
 
 
 def mnli(
@@ -110,15 +116,15 @@ def sick_txt(path: Path, *, split: str, labels: Sequence[str]) -> Reading:
                 f"{path}:1: expected SICK's header, which has {name}, found {', '.join(names)}"
             )
     _check_widths(path, table, need=len(names), labelled=False)
-    at = [names.index(name) for name in SICK_COLUMNS]
+    positions = [names.index(name) for name in SICK_COLUMNS]
     index = index_of(labels, {label.upper(): label for label in labels})
-    found = []
+    pairs: list[Pair] = []
     for n, cells in table[1:]:
-        pair, a, b, name = (cells[column] for column in at)
-        found.append((pair, a, b, label_of(name, index, where=f"{path}:{n}")))
-    if not found:
+        pair, a, b, name = (cells[column] for column in positions)
+        pairs.append((pair, a, b, label_of(name, index, location=f"{path}:{n}")))
+    if not pairs:
         raise DataError(f"{path}: expected rows below the header, found none")
-    return Reading(_pair_rows(found, split))
+    return Reading(_pair_examples(pairs, split))
 
 
 def snli_jsonl(
@@ -135,37 +141,43 @@ def snli_jsonl(
 
     ANLI's is the same under other names: `columns` are the keys of a, b and the label, `own` that
     of the id."""
-    index, found, skipped = index_of(labels, aliases), [], Counter()
-    for n, where, row in objects(path):
-        a, b, name = (get(row, key, kind=str, where=where) for key in columns)
+    index = index_of(labels, aliases)
+    pairs: list[Pair] = []
+    skipped: Counter[str] = Counter()
+    for n, location, record in objects(path):
+        a, b, name = (get(record, key, kind=str, location=location) for key in columns)
         if name == "-":
             skipped["no agreed label"] += 1
             continue
-        found.append(
+        pairs.append(
             (
-                str(row.get(own) or f"{split}/{n}"),
+                str(record.get(own) or f"{split}/{n}"),
                 a,
                 b,
-                label_of(name, index, where=where.rstrip(": ")),
+                label_of(name, index, location=location.rstrip(": ")),
             )
         )
-    return Reading(_pair_rows(found, split), dict(skipped))
+    return Reading(_pair_examples(pairs, split), dict(skipped))
 
 
-def _pair_rows(found: list[tuple[str, str, str, int | None]], split: str) -> list[dict[str, Any]]:
+def _pair_examples(pairs: Sequence[Pair], split: str) -> list[dict[str, Any]]:
     return [
-        {"id": own, "group": f"{split}/{run}", "a": a, "b": b, "label": label}
-        for (own, a, b, label), run in zip(found, runs([a for _, a, _, _ in found]), strict=True)
+        {"id": identifier, "group": f"{split}/{run}", "a": a, "b": b, "label": label}
+        for (identifier, a, b, label), run in zip(
+            pairs, runs([a for _, a, _, _ in pairs]), strict=True
+        )
     ]
 
 
-def _places(path: Path, names: Sequence[str], wanted: Sequence[int] | Sequence[str]) -> list[int]:
+def _column_numbers(
+    path: Path, names: Sequence[str], wanted: Sequence[int] | Sequence[str]
+) -> list[int]:
     """Columns by number; names are looked up in the header."""
     for name in wanted:
         if isinstance(name, str) and name not in names:
             raise DataError(
                 f"{path}:1: expected a header."
-                f" {unknown('column', name, [one[:40] for one in names])}"
+                f" {unknown('column', name, [title[:40] for title in names])}"
             )
     return [names.index(name) if isinstance(name, str) else name for name in wanted]
 

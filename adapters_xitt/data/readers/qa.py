@@ -23,85 +23,101 @@ def squad_json(
     so is one with an answer that isn't at its offset. With `impossible` (SQuAD v2.0) a question
     that its `is_impossible` marks stays, its `answers` [], which trains to the first token. Where
     ids repeat (XTREME's cut TyDiQA train ids) all rows are numbered instead."""
-    found = _questions(path)
-    repeated = [qid for qid, count in Counter(row["id"] for row in found).items() if count > 1]
+    questions = _questions(path)
+    repeated = [
+        qid for qid, count in Counter(question["id"] for question in questions).items() if count > 1
+    ]
     if gold is not None:
         if repeated:
             raise DataError(
                 f"{path}: expected distinct ids to find in {gold}, found {repeated[0]!r} more than"
                 " once"
             )
-        answers = {row["id"]: row for row in _questions(gold)}
-        missing = [row["id"] for row in found if row["id"] not in answers]
+        answers = {question["id"]: question for question in _questions(gold)}
+        missing = [question["id"] for question in questions if question["id"] not in answers]
         if missing:
             raise DataError(
                 f"{gold}: expected the ids of {path}, {len(missing)} are missing, first"
                 f" {missing[0]!r}"
             )
-        for row in found:
-            row["answers"] = answers[row["id"]]["answers"]
-            row["title"] = row["title"] or answers[row["id"]]["title"]
-    unlabelled = not any(row["answers"] or row["impossible"] for row in found)
-    rows, skipped, passages = [], Counter(), {}
-    for n, row in enumerate(found):
-        passage = passages.setdefault(row["context"], len(passages))
+        for question in questions:
+            question["answers"] = answers[question["id"]]["answers"]
+            question["title"] = question["title"] or answers[question["id"]]["title"]
+    unlabelled = not any(question["answers"] or question["impossible"] for question in questions)
+    examples: list[dict[str, Any]] = []
+    skipped: Counter[str] = Counter()
+    passages: dict[str, int] = {}
+    for n, question in enumerate(questions):
+        passage = passages.setdefault(question["context"], len(passages))
         aligned = [
-            row["context"].startswith(answer["text"], answer["start"]) for answer in row["answers"]
+            question["context"].startswith(answer["text"], answer["start"])
+            for answer in question["answers"]
         ]
         if not all(aligned):
             skipped["answer not at its offset"] += 1
-        elif not aligned and not unlabelled and not (impossible and row["impossible"]):
+        elif not aligned and not unlabelled and not (impossible and question["impossible"]):
             skipped["no answer"] += 1
         else:
-            own = {
-                "id": f"{split}/{n}" if repeated else row["id"],
-                "group": row["title"] or f"{split}/{passage}",
+            identity = {
+                "id": f"{split}/{n}" if repeated else question["id"],
+                "group": question["title"] or f"{split}/{passage}",
             }
-            rows.append({**own, **{key: row[key] for key in ("question", "context", "answers")}})
-    return Reading(rows, dict(skipped))
+            examples.append(
+                {**identity, **{key: question[key] for key in ("question", "context", "answers")}}
+            )
+    return Reading(examples, dict(skipped))
 
 
 def _questions(path: Path) -> list[dict[str, Any]]:
     """Every question of a SQuAD file with its title ("" for none); empty answer texts are left
     out."""
-    found = []
+    questions = []
     for a, article in enumerate(
-        get(json_of(text_of(path), path), "data", kind=list, where=f"{path}: ")
+        get(json_of(text_of(path), path), "data", kind=list, location=f"{path}: ")
     ):
         for p, paragraph in enumerate(
-            get(article, "paragraphs", kind=list, where=f"{path}: data[{a}].")
+            get(article, "paragraphs", kind=list, location=f"{path}: data[{a}].")
         ):
-            at = f"{path}: data[{a}].paragraphs[{p}]."
-            context = get(paragraph, "context", kind=str, where=at)
-            for q, question in enumerate(get(paragraph, "qas", kind=list, where=at)):
-                where = f"{at}qas[{q}]."
-                row = {key: get(question, key, kind=str, where=where) for key in ("id", "question")}
+            paragraph_location = f"{path}: data[{a}].paragraphs[{p}]."
+            context = get(paragraph, "context", kind=str, location=paragraph_location)
+            for q, question in enumerate(
+                get(paragraph, "qas", kind=list, location=paragraph_location)
+            ):
+                location = f"{paragraph_location}qas[{q}]."
+                fields = {
+                    key: get(question, key, kind=str, location=location)
+                    for key in ("id", "question")
+                }
                 answers = [
-                    _answer(answer, context, where=f"{where}answers[{n}].")
-                    for n, answer in enumerate(get(question, "answers", kind=list, where=where))
+                    _answer(answer, context, location=f"{location}answers[{n}].")
+                    for n, answer in enumerate(
+                        get(question, "answers", kind=list, location=location)
+                    )
                 ]
-                row |= {
+                fields |= {
                     "title": str(article.get("title") or ""),
                     "context": context,
                     "impossible": question.get("is_impossible") is True,
                 }
-                if row["impossible"] and any(answer["text"] for answer in answers):
+                if fields["impossible"] and any(answer["text"] for answer in answers):
                     raise DataError(
-                        f"{where}answers: expected none, as is_impossible says, found"
+                        f"{location}answers: expected none, as is_impossible says, found"
                         f" {len(answers)}"
                     )
-                found.append(row | {"answers": [answer for answer in answers if answer["text"]]})
-    if not found:
+                questions.append(
+                    fields | {"answers": [answer for answer in answers if answer["text"]]}
+                )
+    if not questions:
         raise DataError(f"{path}: expected questions, found none")
-    return found
+    return questions
 
 
-def _answer(node: Any, context: str, *, where: str) -> dict[str, Any]:
-    text = get(node, "text", kind=str, where=where)
-    start = get(node, "answer_start", kind=int, where=where)
+def _answer(node: Any, context: str, *, location: str) -> dict[str, Any]:
+    text = get(node, "text", kind=str, location=location)
+    start = get(node, "answer_start", kind=int, location=location)
     if text and not 0 <= start < len(context):
         raise DataError(
-            f"{where}answer_start: expected 0 to {len(context) - 1}, inside the context, found"
+            f"{location}answer_start: expected 0 to {len(context) - 1}, inside the context, found"
             f" {start}"
         )
     return {"text": text, "start": start}

@@ -28,11 +28,11 @@ def parallel_lines(
             " XTREME leaves them; give its gold file"
         )
     if gold is not None:
-        found = lines_of(gold)
-        check_counts(gold, len(found), other=other, wanted=len(queries), what="line")
+        lines = lines_of(gold)
+        check_counts(gold, len(lines), other=other, wanted=len(queries), what="line")
         golds = [
-            _candidate(text, len(candidates), where=f"{gold}:{n}")
-            for n, text in enumerate(found, 1)
+            _candidate(text, len(candidates), location=f"{gold}:{n}")
+            for n, text in enumerate(lines, 1)
         ]
         first: dict[int, int] = {}
         for n, index in enumerate(golds, 1):
@@ -43,7 +43,7 @@ def parallel_lines(
                 )
         if inverse:
             golds = sorted(range(len(golds)), key=golds.__getitem__)
-    rows = [
+    examples = [
         {
             "id": f"{split}/{index}",
             "group": f"{split}/{index}",
@@ -53,13 +53,13 @@ def parallel_lines(
         }
         for query, candidate, index in zip(queries, candidates, golds, strict=True)
     ]
-    return Reading(rows)
+    return Reading(examples)
 
 
-def _candidate(text: str, count: int, *, where: str) -> int:
+def _candidate(text: str, count: int, *, location: str) -> int:
     number = whole(text, below=count)
     if number is None:
         raise DataError(
-            f"{where}: expected a line number from 0 to {count - 1}, found {text[:40]!r}"
+            f"{location}: expected a line number from 0 to {count - 1}, found {text[:40]!r}"
         )
     return number

@@ -25,21 +25,21 @@ def bucc_tsv(path: Path, *, split: str, other: Path, gold: Path | None = None) -
 
     `gold` has id<TAB>English id; most sentences have no partner. Every row is a group of its
     own."""
-    queries, candidates = _numbered(path), _numbered(other)
+    queries, candidates = _sentences_by_id(path), _sentences_by_id(other)
     pairs: dict[str, list[str]] = {name: [] for name in queries}
-    for n, (one, two) in enumerate(() if gold is None else _pairs(gold), 1):
-        for name, known, file in ((one, queries, path), (two, candidates, other)):
+    for n, (query, candidate) in enumerate(() if gold is None else _pairs(gold), 1):
+        for name, known, file in ((query, queries, path), (candidate, candidates, other)):
             if name not in known:
                 raise DataError(
                     f"{gold}:{n}: expected an id of {file}, found {name!r}; the files belong to "
                     "different data"
                 )
-        pairs[one].append(two)
-    rows = [
-        _row(name, text, gold=None if gold is None else pairs[name])
+        pairs[query].append(candidate)
+    examples = [
+        _example(name, text, gold=None if gold is None else pairs[name])
         for name, text in queries.items()
     ]
-    return Reading([*rows, *(_row(name, text) for name, text in candidates.items())])
+    return Reading([*examples, *(_example(name, text) for name, text in candidates.items())])
 
 
 def lareqa_json(path: Path, *, split: str, pool: Sequence[str] = ()) -> Reading:
@@ -52,25 +52,25 @@ def lareqa_json(path: Path, *, split: str, pool: Sequence[str] = ()) -> Reading:
     relevant is relevant in any language). The group is the article's title. Languages of the pool
     without a file are counted with what is skipped."""
     queries, candidates = _questions_and_sentences(path, split)
-    there = [path.with_name(f"{code}.json") for code in pool if code != path.stem]
-    lacking = [other.stem for other in there if not other.exists()]
-    for other in there:
+    other_files = [path.with_name(f"{code}.json") for code in pool if code != path.stem]
+    lacking = [other.stem for other in other_files if not other.exists()]
+    for other in other_files:
         if other.exists():
             more, sentences = _questions_and_sentences(other, split)
-            gold = {row["id"]: row["gold"] for row in more}
-            if unknown := [row["id"] for row in queries if row["id"] not in gold]:
+            gold = {query["id"]: query["gold"] for query in more}
+            if unknown := [query["id"] for query in queries if query["id"] not in gold]:
                 raise DataError(
                     f"{other}: expected the questions of {path}, {len(unknown)} are missing, first "
                     f"{unknown[0]!r}; the files belong to different data"
                 )
-            queries = [{**row, "gold": [*row["gold"], *gold[row["id"]]]} for row in queries]
+            queries = [{**query, "gold": [*query["gold"], *gold[query["id"]]]} for query in queries]
             candidates += sentences
-    told = (
+    skipped = (
         {f"languages of the pool without a file ({' '.join(lacking)})": len(lacking)}
         if lacking
         else {}
     )
-    return Reading([*queries, *candidates], told)
+    return Reading([*queries, *candidates], skipped)
 
 
 def _questions_and_sentences(
@@ -78,30 +78,36 @@ def _questions_and_sentences(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     queries, candidates, seen = [], [], set()
     for a, article in enumerate(
-        get(json_of(text_of(path), path), "data", kind=list, where=f"{path}: ")
+        get(json_of(text_of(path), path), "data", kind=list, location=f"{path}: ")
     ):
         for p, paragraph in enumerate(
-            get(article, "paragraphs", kind=list, where=f"{path}: data[{a}].")
+            get(article, "paragraphs", kind=list, location=f"{path}: data[{a}].")
         ):
-            at = f"{path}: data[{a}].paragraphs[{p}]."
-            context, spans = _sentences(paragraph, where=at)
+            paragraph_location = f"{path}: data[{a}].paragraphs[{p}]."
+            context, spans = _sentences(paragraph, location=paragraph_location)
             group = str(article.get("title") or f"{split}/{a}")
             names = [f"{path.stem}/{a}.{p}.{n}" for n in range(len(spans))]
             candidates += [
-                _row(name, context[start:end], group=group) | {"context": context}
+                _example(name, context[start:end], group=group) | {"context": context}
                 for name, (start, end) in zip(names, spans, strict=True)
             ]
-            for q, question in enumerate(get(paragraph, "qas", kind=list, where=at)):
-                where = f"{at}qas[{q}]."
-                own, text = (
-                    get(question, key, kind=str, where=where) for key in ("id", "question")
+            for q, question in enumerate(
+                get(paragraph, "qas", kind=list, location=paragraph_location)
+            ):
+                location = f"{paragraph_location}qas[{q}]."
+                identifier, text = (
+                    get(question, key, kind=str, location=location) for key in ("id", "question")
                 )
-                if own in seen:
-                    raise DataError(f"{where}id: expected distinct ids, found {own!r} again")
-                seen.add(own)
+                if identifier in seen:
+                    raise DataError(
+                        f"{location}id: expected distinct ids, found {identifier!r} again"
+                    )
+                seen.add(identifier)
                 starts = [
-                    get(answer, "answer_start", kind=int, where=f"{where}answers[{n}].")
-                    for n, answer in enumerate(get(question, "answers", kind=list, where=where))
+                    get(answer, "answer_start", kind=int, location=f"{location}answers[{n}].")
+                    for n, answer in enumerate(
+                        get(question, "answers", kind=list, location=location)
+                    )
                 ]
                 gold = [
                     name
@@ -110,10 +116,10 @@ def _questions_and_sentences(
                 ]
                 if not gold:
                     raise DataError(
-                        f"{where}answers: expected an answer that starts in a sentence of its"
+                        f"{location}answers: expected an answer that starts in a sentence of its"
                         f" paragraph, found starts {starts}"
                     )
-                queries.append(_row(own, text, group=group, gold=gold))
+                queries.append(_example(identifier, text, group=group, gold=gold))
     if not queries:
         raise DataError(f"{path}: expected questions, found none")
     return queries, candidates
@@ -130,39 +136,44 @@ def mewslix_jsonl(path: Path, *, split: str, other: Path, gold: Path | None = No
     named = None if gold is None else _labels(gold)
     queries: list[dict[str, Any]] = []
     known, crossing = {}, 0
-    for _, where, row in objects(other):
-        own, text = (get(row, key, kind=str, where=where) for key in ("entity_id", "description"))
-        if own in known:
-            raise DataError(f"{where}entity_id: expected distinct ids, found {own!r} again")
-        known[own] = _row(
-            own, _plain(" ".join(text[a:b] for a, b in _spans(row, text, where=where)))
+    for _, location, record in objects(other):
+        identifier, text = (
+            get(record, key, kind=str, location=location) for key in ("entity_id", "description")
         )
-    for n, where, row in objects(path):
-        context = get(row, "context", kind=dict, where=where)
-        text = get(context, "text", kind=str, where=f"{where}context.")
-        spans = _spans(context, text, where=f"{where}context.")
-        for m, mention in enumerate(get(row, "mentions", kind=list, where=where)):
-            at = f"{where}mentions[{m}]."
-            own = get(mention, "example_id", kind=str, where=at)
-            span = get(mention, "mention_span", kind=dict, where=at)
-            start, end = _span(span, text, where=f"{at}mention_span.")
+        if identifier in known:
+            raise DataError(
+                f"{location}entity_id: expected distinct ids, found {identifier!r} again"
+            )
+        known[identifier] = _example(
+            identifier,
+            _plain(" ".join(text[a:b] for a, b in _spans(record, text, location=location))),
+        )
+    for n, location, record in objects(path):
+        context = get(record, "context", kind=dict, location=location)
+        text = get(context, "text", kind=str, location=f"{location}context.")
+        spans = _spans(context, text, location=f"{location}context.")
+        for m, mention in enumerate(get(record, "mentions", kind=list, location=location)):
+            mention_location = f"{location}mentions[{m}]."
+            identifier = get(mention, "example_id", kind=str, location=mention_location)
+            span = get(mention, "mention_span", kind=dict, location=mention_location)
+            start, end = _span(span, text, location=f"{mention_location}mention_span.")
             inside = [(low, high) for low, high in spans if low <= start and end <= high]
             if not inside:
                 crossing += 1
                 continue
-            told = [mention.get("entity_id") or ""] if named is None else named.get(own)
-            if named is not None and told is None:
+            entities = [mention.get("entity_id") or ""] if named is None else named.get(identifier)
+            if named is not None and entities is None:
                 raise DataError(
-                    f"{gold}: expected the mention {own!r} of {path}; the files belong to different"
-                    " data"
+                    f"{gold}: expected the mention {identifier!r} of {path}; the files belong to"
+                    " different data"
                 )
             group = f"{split}/{context.get('document_id') or n}"
             queries.append(
-                _row(
-                    own,
-                    _marked(text, start, end, *inside[0]),
+                _example(
+                    identifier,
+                    _mark(text, start, end, *inside[0]),
                     group=group,
-                    gold=told if told != [""] else None,
+                    gold=entities if entities != [""] else None,
                 )
             )
     if not queries:
@@ -172,44 +183,44 @@ def mewslix_jsonl(path: Path, *, split: str, other: Path, gold: Path | None = No
     )
 
 
-def _row(own: str, text: str, *, group: str = "", gold: Any = ...) -> dict[str, Any]:
+def _example(identifier: str, text: str, *, group: str = "", gold: Any = ...) -> dict[str, Any]:
     """A query where there is a `gold`, else a candidate."""
     side = (
         {"side": "candidate", "text": text}
         if gold is ...
         else {"side": "query", "text": text, "gold": gold}
     )
-    return {"id": own, "group": group or own, **side}
+    return {"id": identifier, "group": group or identifier, **side}
 
 
-def _numbered(path: Path) -> dict[str, str]:
+def _sentences_by_id(path: Path) -> dict[str, str]:
     """Sentences by their ids."""
-    found: dict[str, str] = {}
-    for n, (own, text) in enumerate(_pairs(path), 1):
-        if own in found:
-            raise DataError(f"{path}:{n}: expected distinct ids, found {own!r} again")
-        found[own] = text
-    return found
+    sentences: dict[str, str] = {}
+    for n, (identifier, text) in enumerate(_pairs(path), 1):
+        if identifier in sentences:
+            raise DataError(f"{path}:{n}: expected distinct ids, found {identifier!r} again")
+        sentences[identifier] = text
+    return sentences
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:
-    found = []
+    pairs = []
     for n, line in enumerate(lines_of(path), 1):
-        own, tab, text = line.partition("\t")
-        if not (own and tab and text.strip()):
+        identifier, tab, text = line.partition("\t")
+        if not (identifier and tab and text.strip()):
             raise DataError(
                 f"{path}:{n}: expected an id, a tab and a sentence or another id, found"
                 f" {line[:60]!r}"
             )
-        found.append((own, text.strip()))
-    return found
+        pairs.append((identifier, text.strip()))
+    return pairs
 
 
-def _sentences(paragraph: Any, *, where: str) -> tuple[str, list[tuple[int, int]]]:
+def _sentences(paragraph: Any, *, location: str) -> tuple[str, list[tuple[int, int]]]:
     """A paragraph and the spans of its sentences."""
-    context = get(paragraph, "context", kind=str, where=where)
+    context = get(paragraph, "context", kind=str, location=location)
     spans = []
-    for n, pair in enumerate(get(paragraph, "sentence_breaks", kind=list, where=where)):
+    for n, pair in enumerate(get(paragraph, "sentence_breaks", kind=list, location=location)):
         if not (
             isinstance(pair, list)
             and len(pair) == 2
@@ -217,37 +228,37 @@ def _sentences(paragraph: Any, *, where: str) -> tuple[str, list[tuple[int, int]
             and 0 <= pair[0] < pair[1] <= len(context)
         ):
             raise DataError(
-                f"{where}sentence_breaks[{n}]: expected start and end inside the context of"
+                f"{location}sentence_breaks[{n}]: expected start and end inside the context of"
                 f" {len(context)} characters, found {str(pair)[:40]}"
             )
         spans.append((pair[0], pair[1]))
     return context, spans
 
 
-def _spans(node: Mapping[str, Any], text: str, *, where: str) -> list[tuple[int, int]]:
+def _spans(node: Mapping[str, Any], text: str, *, location: str) -> list[tuple[int, int]]:
     """The `sentence_spans` of a text."""
     return [
-        _span(span, text, where=f"{where}sentence_spans[{n}].")
-        for n, span in enumerate(get(node, "sentence_spans", kind=list, where=where))
+        _span(span, text, location=f"{location}sentence_spans[{n}].")
+        for n, span in enumerate(get(node, "sentence_spans", kind=list, location=location))
     ]
 
 
-def _span(node: Any, text: str, *, where: str) -> tuple[int, int]:
-    start, end = (get(node, key, kind=int, where=where) for key in ("start", "end"))
+def _span(node: Any, text: str, *, location: str) -> tuple[int, int]:
+    start, end = (get(node, key, kind=int, location=location) for key in ("start", "end"))
     if not 0 <= start < end <= len(text):
         raise DataError(
-            f"{where}start: expected a span inside the text of {len(text)} characters, found "
+            f"{location}start: expected a span inside the text of {len(text)} characters, found "
             f"{start} to {end}"
         )
     if node.get("text", text[start:end]) != text[start:end]:
         raise DataError(
-            f"{where}text: expected {text[start:end][:40]!r}, as at {start} to {end}, found "
+            f"{location}text: expected {text[start:end][:40]!r}, as at {start} to {end}, found "
             f"{str(node['text'])[:40]!r}"
         )
     return start, end
 
 
-def _marked(text: str, start: int, end: int, low: int, high: int) -> str:
+def _mark(text: str, start: int, end: int, low: int, high: int) -> str:
     """A mention, and its sentence with the mention in braces; other braces become parentheses."""
     left, right = (_BRACED.sub(r"(\1)", part) for part in (text[low:start], text[end:high]))
     return _plain(f"{text[start:end]}: {left} {{ {text[start:end]} }} {right}")
@@ -259,10 +270,10 @@ def _plain(text: str) -> str:
 
 
 def _labels(path: Path) -> dict[str, Sequence[str]]:
-    found = json_of(text_of(path), path)
-    if not isinstance(found, dict) or not all(
+    entities = json_of(text_of(path), path)
+    if not isinstance(entities, dict) or not all(
         isinstance(names, list) and names and all(isinstance(name, str) for name in names)
-        for names in found.values()
+        for names in entities.values()
     ):
         raise DataError(f"{path}:1: expected an object, mention id: list of entity ids")
-    return found
+    return entities

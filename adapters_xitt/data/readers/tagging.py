@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from adapters_xitt.data.readers.base import NO_LABELS, Reading, index_of, label_of
 from adapters_xitt.errors import DataError, XittError, unknown
@@ -39,18 +40,23 @@ def tags_tsv(
         check_counts(
             gold, len(golds), other=path, wanted=len(sentences), what="sentence", line=line
         )
-    index, rows = index_of(labels), []
+    index, examples = index_of(labels), []
     for n, (sentence, answer) in enumerate(zip(sentences, golds, strict=True)):
         words = [cells[0] for _, cells in sentence]
         if gold is not None:
             _check_tokens(gold, answer, path=path, sentence=sentence)
         tags = (
-            [label_of(cells[-1], index, where=f"{gold or path}:{line}") for line, cells in answer]
+            [
+                label_of(cells[-1], index, location=f"{gold or path}:{line}")
+                for line, cells in answer
+            ]
             if index
             else None
         )
-        rows.append({"id": f"{split}/{n}", "group": f"{split}/{n}", "words": words, "tags": tags})
-    return Reading(rows)
+        examples.append(
+            {"id": f"{split}/{n}", "group": f"{split}/{n}", "words": words, "tags": tags}
+        )
+    return Reading(examples)
 
 
 def conllu(
@@ -73,7 +79,9 @@ def conllu(
     sentences name them differently."""
     if multiword not in ("words", "fused"):
         raise XittError(unknown("multiword", multiword, ("words", "fused")))
-    index, rows, skipped = index_of(labels), [], Counter()
+    index = index_of(labels)
+    examples: list[dict[str, Any]] = []
+    skipped: Counter[str] = Counter()
     for n, block in enumerate(blocks_of(lines_of(path))):
         name, words, ranges = _sentence(path, block)
         if multiword == "fused":
@@ -83,17 +91,22 @@ def conllu(
             skipped["no forms" if words else "no words"] += 1
             continue
         tags = (
-            [label_of(cells[column], index, where=f"{path}:{line}") for line, cells in words]
+            [label_of(cells[column], index, location=f"{path}:{line}") for line, cells in words]
             if index
             else None
         )
-        own = f"{split}/{n}" if numbered or not name else name
-        rows.append(
-            {"id": own, "group": own, "words": [cells[1] for _, cells in words], "tags": tags}
+        identifier = f"{split}/{n}" if numbered or not name else name
+        examples.append(
+            {
+                "id": identifier,
+                "group": identifier,
+                "words": [cells[1] for _, cells in words],
+                "tags": tags,
+            }
         )
-    if not rows:
+    if not examples:
         raise DataError(f"{path}: expected sentences with words, found none")
-    return Reading(rows, dict(skipped))
+    return Reading(examples, dict(skipped))
 
 
 def _cells(path: Path, block: Sequence[tuple[int, str]], *, width: int | None) -> list[Line]:
@@ -118,10 +131,11 @@ def _check_tokens(
             f"{gold}:{line}: expected {len(sentence)} tags for the sentence at"
             f" {path}:{sentence[0][0]}, found {len(answer)}; the two files belong to different data"
         )
-    for (line, cells), (at, words) in zip(answer, sentence, strict=True):
+    for (line, cells), (sentence_line, words) in zip(answer, sentence, strict=True):
         if len(cells) == 2 and cells[0] != words[0]:
             raise DataError(
-                f"{gold}:{line}: expected token {words[0]!r}, as in {path}:{at}, found {cells[0]!r}"
+                f"{gold}:{line}: expected token {words[0]!r}, as in {path}:{sentence_line},"
+                f" found {cells[0]!r}"
             )
 
 
@@ -130,7 +144,9 @@ def _sentence(
 ) -> tuple[str, list[Line], dict[int, tuple[int, str]]]:
     """A sentence's sent_id ("" for none), its words, and its fused tokens as first word -> (last
     word, form)."""
-    name, words, ranges = "", [], {}
+    name = ""
+    words: list[Line] = []
+    ranges: dict[int, tuple[int, str]] = {}
     for line, text in block:
         if text.startswith("#"):
             key, _, value = text[1:].partition("=")
@@ -148,9 +164,9 @@ def _sentence(
         elif not cells[0].replace(".", "", 1).isdecimal() or "." not in cells[0]:
             wanted = f"expected word {len(words) + 1}, found {cells[0][:40]!r}"
             raise DataError(f"{path}:{line}: {wanted}; look for a blank line too few")
-    for first, (last, form) in ranges.items():
-        if not 1 <= first < last <= len(words):
-            wanted = f"expected words {first} to {last} of {form!r}"
+    for begin, (end, form) in ranges.items():
+        if not 1 <= begin < end <= len(words):
+            wanted = f"expected words {begin} to {end} of {form!r}"
             raise DataError(f"{path}:{block[0][0]}: {wanted}, found {len(words)} words")
     return name, words, ranges
 
@@ -178,13 +194,13 @@ def _fuse(
 
 def _depth(path: Path, words: Sequence[Line], *, word: int) -> int:
     """Number of arcs from a word up to the root."""
-    depth, at = 0, word
-    while at:
-        line, cells = words[at - 1]
+    depth, position = 0, word
+    while position:
+        line, cells = words[position - 1]
         head = whole(cells[6], below=len(words) + 1)
         if head is None or depth > len(words):
             raise DataError(
                 f"{path}:{line}: expected a head that leads to the root, found {cells[6][:40]!r}"
             )
-        depth, at = depth + 1, head
+        depth, position = depth + 1, head
     return depth

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from adapters_xitt.data.readers.base import Reading
 from adapters_xitt.errors import DataError
@@ -13,7 +14,8 @@ from adapters_xitt.text_files import lines_of
 def text_lines(path: Path, *, split: str, column: int | None = None) -> Reading:
     """One text a line, or in the tab-separated `column` of every line, counted from 0; blank ones
     are skipped."""
-    rows, skipped = [], Counter()
+    examples: list[dict[str, Any]] = []
+    skipped: Counter[str] = Counter()
     for n, line in enumerate(lines_of(path)):
         text = line
         if column is not None:
@@ -25,9 +27,9 @@ def text_lines(path: Path, *, split: str, column: int | None = None) -> Reading:
                 )
             text = cells[column] if line else ""
         if text.strip():
-            rows.append({"id": f"{split}/{n}", "group": f"{split}/{n}", "text": text.strip()})
+            examples.append({"id": f"{split}/{n}", "group": f"{split}/{n}", "text": text.strip()})
         else:
             skipped["blank line"] += 1
-    if not rows:
+    if not examples:
         raise DataError(f"{path}: expected lines of text, found only blanks")
-    return Reading(rows, dict(skipped))
+    return Reading(examples, dict(skipped))

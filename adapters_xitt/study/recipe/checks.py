@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,34 +27,35 @@ _GIVEN = ("path", "split", "labels", "gold", "unseen")
 def check_names(values: dict[str, Any], tell: Any) -> None:
     """Names that only the tables know: tasks, languages, methods, modes; and lists without
     repeats."""
-    for key, known in (("targets", TASKS), ("modes", MODES), ("controls", CONTROLS)):
-        for at, name in _strings(values.get(key), key, tell):
+    choices: tuple[tuple[str, Collection[str]], ...] = (
+        ("targets", TASKS),
+        ("modes", MODES),
+        ("controls", CONTROLS),
+    )
+    for key, known in choices:
+        for place, name in _strings(values.get(key), key, tell):
             if name not in known:
-                tell(at, unknown(key.removesuffix("s"), name, known))
+                tell(place, unknown(key.removesuffix("s"), name, known))
     _check_intermediates(values.get("intermediates"), tell)
     _check_compositions(values, tell)
-    for at, name in _strings(values.get("languages"), "languages", tell):
+    for place, name in _strings(values.get("languages"), "languages", tell):
         if name not in LANGUAGES:
-            tell(at, unknown("language", name, LANGUAGES))
+            tell(place, unknown("language", name, LANGUAGES))
     _check_tasks(values.get("tasks"), tell)
     for key in ("seeds", "sweep"):
         _check_repeats(values.get(key), key, tell)
     _check_memory(values.get("memory"), tell)
     _check_language_modules(values.get("language_modules"), tell)
-    methods, labels = values.get("methods"), []
+    _check_methods(values.get("methods"), tell)
+
+
+def _check_methods(methods: Any, tell: Any) -> None:
+    """Methods that there are, with options that they have, each once."""
+    labels: list[str] = []
     for n, entry in enumerate(methods if isinstance(methods, list) else []):
-        name, options = (
-            (entry, {})
-            if isinstance(entry, str)
-            else (
-                (
-                    entry.get("name"),
-                    {k: v for k, v in entry.items() if k not in ("name", "learning_rate")},
-                )
-                if isinstance(entry, dict)
-                else (None, {})
-            )
-        )
+        fields = entry if isinstance(entry, dict) else {"name": entry}
+        name = fields.get("name")
+        options = {key: fields[key] for key in fields if key not in ("name", "learning_rate")}
         if not isinstance(name, str):
             continue
         if name not in METHODS:
@@ -67,9 +68,7 @@ def check_names(values: dict[str, Any], tell: Any) -> None:
                 f"method {name}: {unknown('option', option, [*known, 'learning_rate'])}",
             )
         try:
-            label = choose(
-                name, {key: value for key, value in options.items() if key in known}
-            ).label
+            label = choose(name, {key: options[key] for key in options if key in known}).label
             if label in labels:
                 tell(
                     ("methods", n),
@@ -85,11 +84,11 @@ def _check_intermediates(entries: Any, tell: Any) -> None:
     """Portions that can be read, mixtures whose shares are of their own portions, names that are
     told apart."""
 
-    def check(at: tuple, text: str) -> None:
+    def check(place: tuple, text: str) -> None:
         try:
             single(text)
         except XittError as error:
-            tell(at, str(error))
+            tell(place, str(error))
 
     names: list[str] = []
     for n, entry in enumerate(entries if isinstance(entries, list) else []):
@@ -101,18 +100,18 @@ def _check_intermediates(entries: Any, tell: Any) -> None:
         if isinstance(entry, str):
             check(("intermediates", n), entry)
         elif isinstance(entry, dict):
-            portions = list(_strings(entry.get("tasks"), ("intermediates", n, "tasks"), tell))
-            for at, text in portions:
-                check(at, text)
-            shares = entry.get("shares") if isinstance(entry.get("shares"), dict) else {}
+            texts = []
+            for place, text in _strings(entry.get("tasks"), ("intermediates", n, "tasks"), tell):
+                check(place, text)
+                texts.append(text)
+            shares = entry.get("shares")
+            shares = shares if isinstance(shares, dict) else {}
             for text in shares:
-                if text not in [one for _, one in portions]:
-                    tell(
-                        ("intermediates", n, "shares", text),
-                        unknown("portion", text, [one for _, one in portions]),
-                    )
+                if text not in texts:
+                    place = ("intermediates", n, "shares", text)
+                    tell(place, unknown("portion", text, texts))
             numbers = [value for value in shares.values() if isinstance(value, float)]
-            if sum(numbers) >= 1 or (shares and len(shares) == len(portions)):
+            if sum(numbers) >= 1 or (shares and len(shares) == len(texts)):
                 tell(
                     ("intermediates", n, "shares"),
                     "shares must leave something for a portion without one",
@@ -122,26 +121,26 @@ def _check_intermediates(entries: Any, tell: Any) -> None:
 def _check_compositions(values: dict[str, Any], tell: Any) -> None:
     """Expressions that can be read, over the recipe's own intermediates, `target` and `$lang`."""
     entries = values.get("intermediates")
-    known = [
+    names = [
         entry.get("name") if isinstance(entry, dict) else entry
         for entry in (entries if isinstance(entries, list) else [])
     ]
-    known = [*(name for name in known if isinstance(name, str)), TARGET, composition.LANG]
-    for at, text in _strings(values.get("compositions"), "compositions", tell):
+    known = [*(name for name in names if isinstance(name, str)), TARGET, composition.LANG]
+    for place, text in _strings(values.get("compositions"), "compositions", tell):
         try:
             words = composition.names(composition.parse(text))
         except XittError as error:
-            tell(at, str(error).replace("\n", "\n      "))
+            tell(place, str(error).replace("\n", "\n      "))
             continue
         for word in words:
             if word.startswith(hub.PREFIX) and not hub.is_commit(word.partition("@")[2]):
                 tell(
-                    at,
+                    place,
                     f"{text}: {word}: in a recipe a commit is pinned, hub:owner/name@40 digits,"
                     " because a branch moves",
                 )
             elif word not in known and not elsewhere(word):
-                tell(at, f"{text}: {unknown('module', word, known)}")
+                tell(place, f"{text}: {unknown('module', word, known)}")
 
 
 def _check_tasks(tasks: Any, tell: Any) -> None:
@@ -151,12 +150,12 @@ def _check_tasks(tasks: Any, tell: Any) -> None:
             continue
         if not isinstance(part, dict):
             continue
-        for at, code in _strings(part.get("languages"), ("tasks", name, "languages"), tell):
+        for place, code in _strings(part.get("languages"), ("tasks", name, "languages"), tell):
             if code not in TASKS[name].known:
-                tell(at, f"task {name}: {unknown('language', code, TASKS[name].known)}")
-        for at, code in _strings(part.get("trained_in"), ("tasks", name, "trained_in"), tell):
+                tell(place, f"task {name}: {unknown('language', code, TASKS[name].known)}")
+        for place, code in _strings(part.get("trained_in"), ("tasks", name, "trained_in"), tell):
             if code not in LANGUAGES:
-                tell(at, f"task {name}: {unknown('language', code, LANGUAGES)}")
+                tell(place, f"task {name}: {unknown('language', code, LANGUAGES)}")
         other = str(part.get("trained_on") or TASKS[name].trained_on or "").partition("@")[0]
         if other and not part.get("train"):
             for key in ("trained_in", "examples", "training", "selection"):
@@ -167,40 +166,50 @@ def _check_tasks(tasks: Any, tell: Any) -> None:
                     )
         if isinstance(part.get("trained_on"), str):
             _check_trained_on(name, part["trained_on"], tell)
-        known = [one.name for one in TASKS[name].readings]
-        if isinstance(part.get("convention"), str) and part["convention"] not in known:
+        conventions = [convention.name for convention in TASKS[name].readings]
+        if isinstance(part.get("convention"), str) and part["convention"] not in conventions:
             tell(
                 ("tasks", name, "convention"),
-                f"task {name}: {unknown('convention', part['convention'], known)}",
+                f"task {name}: {unknown('convention', part['convention'], conventions)}",
             )
-        reader = READERS.get(TASKS[name].reader)
-        for option in part.get("options") or {} if reader else ():
-            taken = [word for word in inspect.signature(reader).parameters if word not in _GIVEN]
-            if option not in taken:
-                tell(
-                    ("tasks", name, "options", option),
-                    f"task {name}: {unknown('reader option', option, taken)}",
-                )
-        for key in ("train", "selection", "test"):
-            reference = part.get(key)
-            if not isinstance(reference, str):
-                continue
-            try:
-                split, *_ = parse_slice(reference)
-            except XittError as error:
-                tell(("tasks", name, key), str(error))
-                continue
-            known = {
-                *TASKS[name].files,
-                *(split.partition("@")[0] for split in part.get("files") or {}),
-            }
-            if split not in known:
-                tell(("tasks", name, key), f"task {name}: {unknown('split', split, sorted(known))}")
-            elif key == "selection" and split == "test":
-                tell(
-                    ("tasks", name, key),
-                    f"task {name}: selection never reads a test; name another split or slice",
-                )
+        _check_reader_options(name, part.get("options") or {}, tell)
+        _check_splits(name, part, tell)
+
+
+def _check_reader_options(name: str, options: Any, tell: Any) -> None:
+    """Options that the reader of a task takes."""
+    reader = READERS.get(TASKS[name].reader)
+    if reader is None:
+        return
+    taken = [word for word in inspect.signature(reader).parameters if word not in _GIVEN]
+    for option in options:
+        if option not in taken:
+            tell(
+                ("tasks", name, "options", option),
+                f"task {name}: {unknown('reader option', option, taken)}",
+            )
+
+
+def _check_splits(name: str, part: dict[str, Any], tell: Any) -> None:
+    """Splits and slices that a task has, and none of a test to select by."""
+    named = [split.partition("@")[0] for split in part.get("files") or {}]
+    known = {*TASKS[name].files, *named}
+    for key in ("train", "selection", "test"):
+        reference = part.get(key)
+        if not isinstance(reference, str):
+            continue
+        try:
+            split, *_ = parse_slice(reference)
+        except XittError as error:
+            tell(("tasks", name, key), str(error))
+            continue
+        if split not in known:
+            tell(("tasks", name, key), f"task {name}: {unknown('split', split, sorted(known))}")
+        elif key == "selection" and split == "test":
+            tell(
+                ("tasks", name, key),
+                f"task {name}: selection never reads a test; name another split or slice",
+            )
 
 
 def _check_trained_on(name: str, text: str, tell: Any) -> None:
@@ -232,10 +241,12 @@ def _check_language_modules(text: Any, tell: Any) -> None:
 def check_languages(recipe: Recipe, tell: Any) -> None:
     """`trained_in` is of what trains a target; an intermediate has its languages in its name."""
     sources = recipe.sources(None)
-    own = {sources.training_task(TASKS[name]) for name in recipe.targets if name in TASKS}
-    portions = {part.task: part for mixed in recipe.mixtures() for part in mixed.portions}
+    training_tasks = {
+        sources.training_task(TASKS[name]) for name in recipe.targets if name in TASKS
+    }
+    portions = {part.task: part for mixture in recipe.mixtures() for part in mixture.portions}
     for name, part in recipe.tasks.items():
-        if part.trained_in and name not in own and name in portions:
+        if part.trained_in and name not in training_tasks and name in portions:
             text = f"{name}@{'+'.join(part.trained_in)}"
             tell(
                 ("tasks", name, "trained_in"),
@@ -251,7 +262,7 @@ def check_files(recipe: Recipe, tell: Any) -> None:
     for name, part in recipe.tasks.items():
         for key, files in (("files", part.files), ("gold", part.gold)):
             for split, pattern in files.items():
-                at = ("tasks", name, key, split)
+                place = ("tasks", name, key, split)
                 _, _, language = split.partition("@")
                 language = language or (
                     next(iter(recipe.tested(TASKS[name])), "en") if split == "test" else "en"
@@ -259,18 +270,18 @@ def check_files(recipe: Recipe, tell: Any) -> None:
                 try:
                     filled = in_language(pattern, TASKS[name].codes.get(language, language))
                 except XittError as error:
-                    tell(at, str(error))
+                    tell(place, str(error))
                     continue
                 for path in map(Path, filled.split(" + ")):
                     whole = Path(root or "") / path
                     if root == "demo" or (root is None and not path.is_absolute()):
                         tell(
-                            at,
+                            place,
                             f"{pattern}: where? Set data.root in the recipe or the environment"
                             " variable XITT_DATA",
                         )
                     elif problem := unreadable(whole):
-                        tell(at, f"{whole}: {problem}")
+                        tell(place, f"{whole}: {problem}")
 
 
 def _check_repeats(numbers: Any, key: str, tell: Any) -> None:

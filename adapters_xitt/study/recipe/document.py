@@ -175,21 +175,21 @@ class Recipe(Closed):
 
     def choices(self) -> list[tuple[Choice, float]]:
         """The methods with their options, and the learning rate of each."""
-        found = []
+        choices = []
         for entry in self.methods:
             part = MethodPart(name=entry) if isinstance(entry, str) else entry
             choice = choose(part.name, part.model_extra or {})
-            found.append((choice, part.learning_rate or choice.row.learning_rate))
-        return found
+            choices.append((choice, part.learning_rate or choice.row.learning_rate))
+        return choices
 
     def mixtures(self) -> list[Mixture]:
         """The intermediates in order, then those that the controls ask for."""
-        found = []
+        mixtures = []
         for entry in self.intermediates:
             if isinstance(entry, str):
-                found.append(single(entry, examples=self.examples))
+                mixtures.append(single(entry, examples=self.examples))
             else:
-                found.append(
+                mixtures.append(
                     Mixture(
                         entry.name,
                         tuple(
@@ -202,7 +202,7 @@ class Recipe(Closed):
                         tuple(entry.shares.items()),
                     )
                 )
-        plain = [mixture.portions[0] for mixture in found if len(mixture.portions) == 1]
+        plain = [mixture.portions[0] for mixture in mixtures if len(mixture.portions) == 1]
         names = [
             f"{part.text}:{variant}"
             for variant in VARIANTS
@@ -211,9 +211,9 @@ class Recipe(Closed):
             if not part.variant
         ]
         names += [RANDOM] if "capacity" in self.controls else []
-        known = [mixture.name for mixture in found]
+        known = [mixture.name for mixture in mixtures]
         return [
-            *found,
+            *mixtures,
             *(single(name, examples=self.examples) for name in names if name not in known),
         ]
 
@@ -227,21 +227,25 @@ class Recipe(Closed):
     def training_portion(self, target: Task) -> Portion:
         """What trains a target by itself: the data of the task that trains it, in the languages of
         its `trained_on` or the other's `trained_in`, in English where the recipe says nothing."""
-        name, said = (
+        name, trained_on = (
             self.sources(None).training_task(target),
             self.part(target.name).trained_on or "",
         )
         languages = (
-            portion(said).languages if "@" in said else self.part(name).trained_in or (ENGLISH,)
+            portion(trained_on).languages
+            if "@" in trained_on
+            else self.part(name).trained_in or (ENGLISH,)
         )
         return Portion(name, tuple(languages), "", self.part(name).examples)
 
     def named_portion(self, text: str) -> Portion:
         """A portion as a command names it: in the languages that its text or `trained_in` says."""
         part = portion(text)
-        own = self.training_portion(task(part.task))
+        training = self.training_portion(task(part.task))
         return replace(
-            part, languages=part.languages if "@" in text else own.languages, examples=own.examples
+            part,
+            languages=part.languages if "@" in text else training.languages,
+            examples=training.examples,
         )
 
     def language_portion(self, language: str) -> Portion:
@@ -253,10 +257,10 @@ class Recipe(Closed):
     def tested(self, task: Task) -> tuple[str, ...]:
         """The languages in which a target is tested."""
         whole = {"all": task.languages, "xtreme-r": task.known}
-        own = self.part(task.name).languages or (
+        chosen = self.part(task.name).languages or (
             whole[self.languages] if isinstance(self.languages, str) else self.languages
         )
-        return tuple(code for code in task.known if code in own)
+        return tuple(code for code in task.known if code in chosen)
 
     def sources(self, root: Path | None) -> Sources:
         overrides = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -39,9 +39,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return _whole(read(path, overrides))
 
 
-def parse(values: dict[str, Any], *, where: str, lines: dict[tuple, str] | None = None) -> Recipe:
+def parse(values: dict[str, Any], *, source: str, lines: dict[tuple, str] | None = None) -> Recipe:
     """The recipe with these values; `lines` says where each key stands."""
-    return _whole(_draft(values, where=where, lines=lines or {}))
+    return _whole(_draft(values, source=source, lines=lines or {}))
 
 
 def _whole(draft: Draft) -> Recipe:
@@ -79,65 +79,65 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     for text in overrides:
         override(values, lines, text)
     values.setdefault("name", re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._"))
-    return _draft(values, where=str(path), lines=lines, problems=document.problems)
+    return _draft(values, source=str(path), lines=lines, problems=document.problems)
 
 
 def _draft(
     values: dict[str, Any],
     *,
-    where: str,
+    source: str,
     lines: dict[tuple, str],
     problems: Sequence[tuple[tuple, str]] = (),
 ) -> Draft:
     """The recipe with these values; `problems` is what was wrong with the text."""
-    found, wrong = Problems(where), []
+    collected, wrong = Problems(source), []
 
-    def tell(at: tuple, problem: str) -> None:
-        place = next((lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in lines), "")
-        found.add(f"{place}{': ' if place else ''}{problem}")
-        wrong.append(at)
+    def tell(place: tuple, problem: str) -> None:
+        line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), "")
+        collected.add(f"{line}{': ' if line else ''}{problem}")
+        wrong.append(place)
 
-    for place, problem in problems:
-        tell(place, problem)
-    values = _expanded(values, (), tell)
+    for line, problem in problems:
+        tell(line, problem)
+    values = _expand_variables(values, (), tell)
     recipe = None
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         for each in error.errors():
-            at = tuple(step for step in each["loc"] if not str(step).startswith(_BRANCHES))
-            if at[:1] in (("methods",), ("intermediates",)) and each["loc"][-1] == "str":
+            place = tuple(step for step in each["loc"] if not str(step).startswith(_BRANCHES))
+            if place[:1] in (("methods",), ("intermediates",)) and each["loc"][-1] == "str":
                 continue  # a mapping is as good as a name; the other branch tells what is wrong
-            tell(at, _message(at, each))
+            tell(place, _message(place, each))
     check_names(values, tell)
-    if found.found:
-        recipe = _pruned(values, wrong)
+    if collected.found:
+        recipe = _prune(values, wrong)
     doubtful = tuple(dict.fromkeys(wrong))
     if recipe is not None:
         check_languages(recipe, tell)
         check_files(recipe, tell)
-    return Draft(recipe, found, doubtful)
+    return Draft(recipe, collected, doubtful)
 
 
-def _pruned(values: dict[str, Any], wrong: Sequence[tuple]) -> Recipe | None:
+def _prune(values: dict[str, Any], wrong: Sequence[tuple]) -> Recipe | None:
     """The recipe without the values at the places that are wrong; None where too little is left."""
     values = copy.deepcopy(values)
-    for at in sorted(dict.fromkeys(wrong), key=_last_first, reverse=True):
+    for place in sorted(dict.fromkeys(wrong), key=_last_first, reverse=True):
         inner: Any = values
-        for step in at[:-1]:
+        for step in place[:-1]:
             inner = inner[step] if _has(inner, step) else None
-        if at and _has(inner, at[-1]):
-            del inner[at[-1]]
+        if place and _has(inner, place[-1]):
+            del inner[place[-1]]
     try:
         return Recipe.model_validate(values)
     except ValidationError:
         return None
 
 
-def _last_first(at: tuple) -> tuple:
+def _last_first(place: tuple) -> tuple:
     """What sorts items of a list behind those before them, and parts behind what holds them."""
     return tuple(
-        (isinstance(step, int), step if isinstance(step, int) else 0, str(step)) for step in at
+        (isinstance(step, int), step if isinstance(step, int) else 0, str(step)) for step in place
     )
 
 
@@ -147,14 +147,14 @@ def _has(inner: Any, step: Any) -> bool:
     return isinstance(inner, dict) and step in inner
 
 
-def _message(at: tuple, found: dict[str, Any]) -> str:
-    path = ".".join(str(step) for step in at)
-    if found["type"] == "extra_forbidden":
-        inside, keys = ".".join(map(str, at[:-1])), _keys(at[:-1])
+def _message(place: tuple, problem: Mapping[str, Any]) -> str:
+    path = ".".join(str(step) for step in place)
+    if problem["type"] == "extra_forbidden":
+        inside, keys = ".".join(map(str, place[:-1])), _keys(place[:-1])
         hint = ""
-        if not inside and not nearest(at[-1], keys):  # it may belong into a part
+        if not inside and not nearest(place[-1], keys):  # it may belong into a part
             parts = [f"{part}.{key}" for part in keys for key in _keys((part,))]
-            near = nearest(at[-1], [part.partition(".")[2] for part in parts])
+            near = nearest(place[-1], [part.partition(".")[2] for part in parts])
             hint = next(
                 (
                     f" Did you mean {part!r}?"
@@ -163,21 +163,26 @@ def _message(at: tuple, found: dict[str, Any]) -> str:
                 ),
                 "",
             )
-        return unknown(f"key{' in ' + inside if inside else ''}", str(at[-1]), keys) + hint
-    if found["type"] == "missing":
+        return unknown(f"key{' in ' + inside if inside else ''}", str(place[-1]), keys) + hint
+    if problem["type"] == "missing":
         return f"{path}: this key is missing"
-    return f"{path}: {found['msg'][0].lower()}{found['msg'][1:]}, not {found['input']!r}"
+    return f"{path}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
 
 
-def _keys(at: tuple) -> list[str]:
+def _keys(place: tuple) -> list[str]:
     """The keys a recipe has at a place."""
     model: Any = Recipe
-    for step in at:
+    for step in place:
         if get_origin(model) is dict:
             model = get_args(model)[1]
         elif get_origin(model) is list:  # of names or of a part with keys
             model = next(
-                (one for one in get_args(get_args(model)[0]) if hasattr(one, "model_fields")), None
+                (
+                    choice
+                    for choice in get_args(get_args(model)[0])
+                    if hasattr(choice, "model_fields")
+                ),
+                None,
             )
         elif step in getattr(model, "model_fields", {}):
             model = model.model_fields[step].annotation
@@ -186,19 +191,19 @@ def _keys(at: tuple) -> list[str]:
     return list(getattr(model, "model_fields", {}))
 
 
-def _expanded(value: Any, at: tuple, tell: Any) -> Any:
+def _expand_variables(value: Any, place: tuple, tell: Any) -> Any:
     """`${NAME}` replaced by the environment's value in every text."""
     if isinstance(value, dict):
-        return {name: _expanded(item, (*at, name), tell) for name, item in value.items()}
+        return {name: _expand_variables(item, (*place, name), tell) for name, item in value.items()}
     if isinstance(value, list):
-        return [_expanded(item, (*at, n), tell) for n, item in enumerate(value)]
+        return [_expand_variables(item, (*place, n), tell) for n, item in enumerate(value)]
     if not isinstance(value, str):
         return value
     for name in re.findall(r"\$\{(\w+)\}", value):
         if name not in os.environ:
             tell(
-                at,
-                f"{'.'.join(map(str, at))}: the environment variable {name} is not set; "
+                place,
+                f"{'.'.join(map(str, place))}: the environment variable {name} is not set; "
                 "set it, or write the folder itself",
             )
         value = value.replace("${" + name + "}", os.environ.get(name, ""))

@@ -97,7 +97,7 @@ class Reads:
     @classmethod
     def grid(cls, recipe: Recipe) -> Reads:
         """What running or planning a recipe reads."""
-        portions = [part for mixed in recipe.mixtures() for part in mixed.portions]
+        portions = [part for mixture in recipe.mixtures() for part in mixture.portions]
         if "lang" in recipe.modes or any("$lang" in text for text in recipe.compositions):
             portions.append(recipe.language_portion("en"))
         return cls(
@@ -167,8 +167,8 @@ def _fields(recipe: Recipe, reads: Reads) -> dict[str, set[str]]:
     ]:
         add(name, NAMED)
         source = sources.training_task(task(name))
-        for one in (source, *TASKS[source].joins):
-            add(one, TRAINED | ({HOME} if home else set()))
+        for trained in (source, *TASKS[source].joins):
+            add(trained, TRAINED | ({HOME} if home else set()))
     return fields
 
 
