@@ -71,7 +71,7 @@ def measure(method: str, means: MemoryPlan, *, length: int, vocabulary: int) -> 
     made = encoder.random(FILES, **means.loading(), **ids)
     made.model.to("cuda")
     adapted = AdaptedEncoder(made)
-    adapted.mount("module", choose(method, {}), seed=1)
+    adapted.add("module", choose(method, {}), seed=1)
     head = heads.build("pair", adapted.encoder, LABELS, seed=1).to("cuda")
     trained = [*adapted.parameters("module").values(), *head.parameters()]
     for parameter in trained:

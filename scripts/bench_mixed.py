@@ -54,7 +54,7 @@ def main() -> None:
     for method in ("lora", "seq_bn"):
         adapted, asked = AdaptedEncoder(made), []
         for n in range(given.modules):
-            adapted.mount(f"m{n}", choose(method, {}), seed=n, random=True)
+            adapted.add(f"m{n}", choose(method, {}), seed=n, random=True)
             lengths = draw.integers(8, 41, given.each)
             ids = [[0, *draw.integers(4, 8_000, length).tolist(), 2] for length in lengths]
             features = Features(
@@ -97,11 +97,12 @@ def main() -> None:
             return predict.mixed(adapted, asked, fabric=fabric, tokens=8192, stop=12)
 
         def trunk_only(adapted: AdaptedEncoder = adapted, asked: list = asked) -> list:
-            plain, adapted.activate_rows = adapted.activate_rows, lambda forms, sizes: False
+            activate_rows = predict.activate_rows
+            predict.activate_rows = lambda adapted, setups, sizes: False
             try:
                 return predict.mixed(adapted, asked, fabric=fabric, tokens=8192, stop=12)
             finally:
-                adapted.activate_rows = plain
+                predict.activate_rows = activate_rows
 
         ways = {"apart": apart, "one pass": together, "shared trunk": trunk_only}
         said = {name: way() for name, way in ways.items()}  # warm
@@ -124,7 +125,7 @@ def main() -> None:
                 f"({min(ratios):.2f}–{max(ratios):.2f})  largest difference {gap:.1e}"
             )
         for n in range(given.modules):
-            adapted.unmount(f"m{n}")
+            adapted.remove(f"m{n}")
 
 
 if __name__ == "__main__":

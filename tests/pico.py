@@ -8,9 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import method_laws
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from method_laws import LAWS
 from torch import Tensor, nn
 
 from adapters_xitt.data import mixture
@@ -21,8 +23,8 @@ from adapters_xitt.model import encoder, pretrained
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.setup import AdapterSetup, resolve
 from adapters_xitt.modules import composition
-from adapters_xitt.modules.merging import converted
-from adapters_xitt.modules.methods import Choice, choose
+from adapters_xitt.modules.low_rank_merging import plain_lora
+from adapters_xitt.modules.methods import METHODS, Choice, choose
 from adapters_xitt.tasks import Task
 from adapters_xitt.training import loop, sampler
 
@@ -225,33 +227,14 @@ def data(kind: str, tokenizer: Any, *, count: int = 20, batch_size: int = 32) ->
 
 # -- methods, modules, rigs
 
+SMALL = {"reduction": 4, "factors": 2, "rank": 4, "alpha": 8}  # options that are sizes
 CHOICES: dict[str, Choice] = {
-    name: choose(name, options)
-    for name, options in {
-        "seq_bn": {"reduction": 4},
-        "double_seq_bn": {"reduction": 4},
-        "par_bn": {"reduction": 4},
-        "seq_bn_inv": {"reduction": 4},
-        "compacter": {"reduction": 4, "factors": 2},
-        "ia3": {},
-        "lora": {"rank": 4, "alpha": 8},
-        "rslora": {"rank": 4, "alpha": 8},
-        "dora": {"rank": 4, "alpha": 8},
-        "pissa": {"rank": 4, "alpha": 8},
-        "full": {},
-        "head": {},
-    }.items()
+    name: choose(name, {size: SMALL[size] for size in row.options if size in SMALL})
+    for name, row in METHODS.items()
 }
-# of the engine adapters
-NECKS = ("seq_bn", "double_seq_bn", "par_bn", "seq_bn_inv", "compacter", "ia3")
-LOW = ("lora", "rslora", "pissa")  # whose updates add up
-RATES = {
-    **dict.fromkeys(CHOICES, 1e-2),
-    "full": 1e-3,
-    "ia3": 5e-2,
-    "compacter": 5e-2,
-    "pissa": 3e-3,
-}
+NECKS = method_laws.names(alone="bottleneck")  # of the engine adapters
+LOW = method_laws.names(adds_up=True)  # whose updates add up
+RATES = {name: law.lr for name, law in LAWS.items()}
 
 
 def fabric(kind: type[Fabric] = Fabric) -> Fabric:
@@ -296,7 +279,7 @@ def module(
 ) -> dict[str, Tensor]:
     """The tensors of a module: `fresh`, with `random` values, or `trained` for a few steps."""
     made = adapted(files)
-    made.mount("made", method, seed=seed)
+    made.add("made", method, seed=seed)
     own = made.parameters("made")
     if state == "random":
         randomise(own, method.name, seed=seed)
@@ -443,17 +426,17 @@ def fill(
     return own
 
 
-LIBRARY = {  # what a method is in the library's own words
-    "seq_bn": ("SeqBnConfig", {"reduction_factor": 4}),
-    "double_seq_bn": ("DoubleSeqBnConfig", {"reduction_factor": 4}),
-    "par_bn": ("ParBnConfig", {"reduction_factor": 4}),
-    "seq_bn_inv": ("SeqBnInvConfig", {"reduction_factor": 4}),
-    "compacter": ("CompacterConfig", {"reduction_factor": 4, "phm_dim": 2}),
-    "ia3": ("IA3Config", {}),
-    "lora": {},
-    "rslora": {"use_rslora": True},
-    "dora": {"use_dora": True},
-}
+def library_config(method: Choice) -> Any:
+    """The configuration of `adapters`, in the words of the table of laws."""
+    import adapters
+
+    config, fields = LAWS[method.name].library
+    size = dict(method.options).get("reduction")
+    return getattr(adapters, config)(
+        leave_out=list(method["leave_out"]),
+        **({"reduction_factor": size} if size else {}),
+        **fields,
+    )
 
 
 def with_adapters(
@@ -467,13 +450,7 @@ def with_adapters(
 
     adapters.init(model)
     for name, tensors in modules.items():
-        config, fields = LIBRARY[methods[name].name]
-        if "reduction_factor" in fields:
-            fields = {**fields, "reduction_factor": methods[name]["reduction"]}
-        model.add_adapter(
-            name,
-            config=getattr(adapters, config)(leave_out=list(methods[name]["leave_out"]), **fields),
-        )
+        model.add_adapter(name, config=library_config(methods[name]))
         fill(model, name, tensors)
     model.set_active_adapters(active)
     return model.eval()
@@ -488,7 +465,7 @@ def lora_config(method: Choice) -> Any:
         lora_alpha=method["alpha"],
         lora_dropout=0.0,
         target_modules=list(method["places"]),
-        **LIBRARY[method.name],
+        **LAWS[method.name].library[1],
     )
 
 
@@ -498,7 +475,7 @@ def plainly(
     """The modules with every PiSSA as the plain LoRA it is shared as."""
     found = {
         name: (
-            converted(tensors, methods[name])
+            plain_lora(tensors, methods[name])
             if methods[name].name == "pissa"
             else (tensors, methods[name])
         )

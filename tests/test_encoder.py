@@ -720,7 +720,7 @@ CHOICES = [
 
 def _mounted(files: pretrained.EncoderFiles, choice: Choice) -> int:
     adapted = pico.adapted(files)
-    adapted.mount("m", choice, seed=1)
+    adapted.add("m", choice, seed=1)
     return sum(parameter.numel() for parameter in adapted.trainable("m").values())
 
 
@@ -755,10 +755,10 @@ def test_a_fusion_is_counted_as_it_is_built(pico_files):
     for name, made in (("seq_bn", "fusion"), ("double_seq_bn", "fusion"), ("lora", "weights")):
         adapted, own = pico.adapted(pico_files), choose(name, {})
         for part in "ab":
-            adapted.mount(part, own, seed=1)
+            adapted.add(part, own, seed=1)
         choice = fusion_of(own, 2)
         assert choice.name == made
-        adapted.mount("f", choice, seed=1, over=("a", "b"))
+        adapted.add("f", choice, seed=1, over=("a", "b"))
         counted = choice.parameters(
             pico_files.width, pico_files.wide, pico_files.layers, pico_files.parameters
         )
@@ -770,7 +770,7 @@ def test_a_fusion_is_counted_as_it_is_built(pico_files):
 
 def test_factors_that_do_not_divide_are_told(pico_files):
     with pytest.raises(XittError, match="factors must divide"):
-        pico.adapted(pico_files).mount(
+        pico.adapted(pico_files).add(
             "m", choose("compacter", {"reduction": 4, "factors": 3}), seed=1
         )
 

@@ -45,7 +45,7 @@ def one_thread():
 def ours(files, kind, method, data, tensors, **changes):
     """Our rig, row and head; `tensors` are the module's weights at the start."""
     adapted = pico.adapted(files)
-    adapted.mount("m", pico.CHOICES[method], seed=1, tensors=tensors)
+    adapted.add("m", pico.CHOICES[method], seed=1, tensors=tensors)
     head = still(pico.head(kind, labels=len(data.task.labels)))
     row = loop.Row(
         "m", "m", pico.setup(adapted, "m"), adapted.trainable("m"), {pico.space(kind): head}, 1e-3
@@ -266,19 +266,19 @@ def test_a_second_update_of_a_place_is_what_a_first_one_is(method, pico_files) -
         AdaptedEncoder(encoder.load(pico_files)),
         AdaptedEncoder(encoder.load(pico_files)),
     )
-    second.mount("before", choice, seed=1)
-    second.mount("other", choice, seed=2, random=True)
-    second.unmount("before")
+    second.add("before", choice, seed=1)
+    second.add("other", choice, seed=2, random=True)
+    second.remove("before")
     ids = torch.tensor([[0, 5, 9, 7, 2]])
     states = []
     for adapted in (first, second):
-        adapted.mount("a", choice, seed=3, random=True)
+        adapted.add("a", choice, seed=3, random=True)
         states.append(pico.states(adapted, pico.setup(adapted, "a"), ids, torch.ones_like(ids)))
         assert not any(parameter.requires_grad for parameter in adapted.encoder.model.parameters())
     assert torch.equal(*states)
     one, two = first.parameters("a"), second.parameters("a")
     assert list(one) == list(two) and all(torch.equal(one[name], two[name]) for name in one)
-    second._walked.clear()
+    second._parameters.clear()
     assert {name: id(value) for name, value in second.parameters("a").items()} == {
         name: id(value) for name, value in two.items()
     }

@@ -129,7 +129,7 @@ def test_the_plan_lowers_every_composition(recipe, finished, tmp_path, monkeypat
 def test_a_module_that_breaks_ends_its_own_row(recipe, finished, tmp_path, monkeypatch) -> None:
     """Of modules that train side by side the others train on; its traceback is told, and the next
     run mends it."""
-    mount = AdaptedEncoder.mount
+    mount = AdaptedEncoder.add
 
     def broken(self, name, method, **rest):
         if method.name == "fusion" or (
@@ -140,7 +140,7 @@ def test_a_module_that_breaks_ends_its_own_row(recipe, finished, tmp_path, monke
         mount(self, name, method, **rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(AdaptedEncoder, "mount", broken)
+        patch.setattr(AdaptedEncoder, "add", broken)
         printed = xitt("run", recipe, "--store", tmp_path, "--device", "cpu", code=1)
     assert "RuntimeError: the library broke" in printed and "Traceback" in printed
     place = ("method", "mode", "intermediate", "target", "language")

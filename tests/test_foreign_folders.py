@@ -68,7 +68,7 @@ def tagger(pico_dir, tmp_path_factory) -> Path:
 def said_by(files, store, key, ids, mask) -> torch.Tensor:
     """What a stored tagging module with its head says for every word."""
     module, adapted = Store(store).load_module(key), pico.adapted(files)
-    adapted.mount("m", methods.recorded(module.manifest.method), tensors=module.part("encoder"))
+    adapted.add("m", methods.from_record(module.manifest.method), tensors=module.part("encoder"))
     ((space, head),) = module.manifest.heads.items()
     made = heads.build("tagging", adapted.encoder, len(head["labels"]), seed=0).eval()
     made.load_state_dict(module.part(f"head.{space}"))

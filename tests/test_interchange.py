@@ -107,14 +107,14 @@ def ours(files, where, key, kind, ids, mask):
     """What the package says with a module of the store, in the library's own order of values."""
     made, found = pico.adapted(files), Store(where).load_module(key)
     ids, mask = ids.view(-1, ids.shape[-1]), mask.view(-1, mask.shape[-1])
-    over = composition.fused(composition.parse(found.manifest.context), key)
+    over = composition.fusion_parts(composition.parse(found.manifest.context), key)
     names = {part: f"part{at}" for at, part in enumerate(over)}
     for part, name in names.items():
         below = Store(where).load_module(part)
-        made.mount(name, methods.recorded(below.manifest.method), tensors=below.part("encoder"))
-    made.mount(
+        made.add(name, methods.from_record(below.manifest.method), tensors=below.part("encoder"))
+    made.add(
         "m",
-        methods.recorded(found.manifest.method),
+        methods.from_record(found.manifest.method),
         tensors=found.part("encoder"),
         over=tuple(names.values()),
     )
@@ -183,8 +183,7 @@ def hub_config(method):
         return adapters.LoRAConfig(
             r=4, alpha=8, attn_matrices=["q", "k", "v"], intermediate_lora=True, output_lora=True
         )
-    config, fields = pico.LIBRARY[method]
-    return getattr(adapters, config)(**fields)
+    return pico.library_config(pico.CHOICES[method])
 
 
 def peft_base(folder, kind):
@@ -480,9 +479,9 @@ def test_fusions_both_ways(method, pico_dir, pico_files, pico_tokenizer, store, 
         keys.append(
             saved(pico_files, store, choice, tensors, key=name, name="squad@en").manifest.key
         )
-        made.mount(name, choice, seed=1)
+        made.add(name, choice, seed=1)
     fusion = methods.fusion_of(choice, 2)
-    made.mount("f", fusion, over=("a", "b"), seed=2)
+    made.add("f", fusion, over=("a", "b"), seed=2)
     pico.randomise(made.parameters("f"), "fusion", seed=6)
     own = hashing.digest("f")
     key = saved(
@@ -556,7 +555,7 @@ def test_our_own_expectation_is_what_a_mount_makes(pico_files):
             for left in ((), (0, 2)):
                 own = methods.choose(name, {**dict(choice.options), "leave_out": left})
                 made = pico.adapted(pico_files)
-                made.mount("m", own, seed=1)
+                made.add("m", own, seed=1)
                 assert foreign.shapes(own, layers=pico.LAYERS, width=pico.WIDTH, wide=64) == {
                     one: tuple(value.shape) for one, value in made.parameters("m").items()
                 }

@@ -233,7 +233,7 @@ def test_every_training_step_draws_anew(pico_files, pico_tokenizer):
 
     def losses(kind, seed):
         adapted, callback = pico.adapted(pico_files), pico.Callback()
-        adapted.mount("m", pico.CHOICES["lora"], seed=1)
+        adapted.add("m", pico.CHOICES["lora"], seed=1)
         head = pico.head(kind, above=adapted.encoder)
         row = loop.Row(
             "m",
@@ -442,7 +442,7 @@ def test_training_learns(kind, pico_files, pico_tokenizer):
     """A module for each kind, trained and scored through the ordinary loop, beats what it starts
     from."""
     adapted = pico.adapted(pico_files)
-    adapted.mount("m", pico.CHOICES["seq_bn"], seed=1)
+    adapted.add("m", pico.CHOICES["seq_bn"], seed=1)
     head = heads.build(kind, adapted.encoder, 0, seed=1)
     rows = pico.rows(kind, 24, seed=1)
     features = pico.features(kind, rows, pico_tokenizer)

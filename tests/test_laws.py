@@ -10,6 +10,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+import method_laws
 import numpy as np
 import pico
 import pytest
@@ -19,6 +20,7 @@ from forged import reseal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
+from method_laws import LAWS, WITH_LAWS
 
 from adapters_xitt import tasks
 from adapters_xitt.data import exposure, mixture
@@ -30,7 +32,8 @@ from adapters_xitt.hashing import tensors_digest
 from adapters_xitt.kinds import heads
 from adapters_xitt.model import pretrained
 from adapters_xitt.model.adapted import AdaptedEncoder
-from adapters_xitt.model.session import ModelSession, mounted
+from adapters_xitt.model.engines import ENGINES
+from adapters_xitt.model.session import ModelSession, module_name
 from adapters_xitt.model.setup import AdapterSetup, resolve
 from adapters_xitt.modules import composition as compose
 from adapters_xitt.modules import serialization
@@ -39,10 +42,10 @@ from adapters_xitt.modules.methods import (
     FUSIONS,
     METHODS,
     MODES,
+    SITES,
     above,
     choose,
     fusion_of,
-    not_applicable,
 )
 from adapters_xitt.study import planner, recipe
 from adapters_xitt.study import results as records
@@ -148,7 +151,7 @@ def run_training(
 
 
 LIVES = {  # what is trained, and what stands frozen below, beside or under it
-    **{name: ("t", {}) for name in METHODS},
+    **{name: ("t", {}) for name in WITH_LAWS},
     "fusion": ("t(f, g)", {"f": "seq_bn", "g": "seq_bn"}),
     "weights": ("t(f, g)", {"f": "lora", "g": "pissa"}),
     "seq_bn above seq_bn_inv": ("f > t", {"f": "seq_bn_inv"}),
@@ -161,7 +164,7 @@ LIVES = {  # what is trained, and what stands frozen below, beside or under it
 
 
 def test_every_method_lives():
-    assert {name.split()[0] for name in LIVES} == {*METHODS, *FUSIONS}
+    assert {name.split()[0] for name in LIVES} == {*WITH_LAWS, *FUSIONS}
 
 
 @pytest.mark.parametrize("life", LIVES)
@@ -180,8 +183,8 @@ def test_encoder_keeps_its_bits(life, adapted, modules, pico_dir, pico_tokenizer
     )
     untouched = pico.states(adapted, pico.setup(adapted, "none"), *words)
     for name, kind in frozen.items():
-        adapted.mount(name, CHOICES[kind], tensors=modules(kind, name, "random"))
-    adapted.mount(
+        adapted.add(name, CHOICES[kind], tensors=modules(kind, name, "random"))
+    adapted.add(
         "t",
         CHOICES[method] if method in METHODS else fusion_of(CHOICES[frozen["f"]], 2),
         seed=1,
@@ -193,11 +196,11 @@ def test_encoder_keeps_its_bits(life, adapted, modules, pico_dir, pico_tokenizer
     head = row.heads[pico.space("pair")]
     pico.said(adapted, [Scored(row.setup, head)], data.selection, "pair")
     spy = pico.fabric(Spy)
-    copies = [copy.model for copy in adapted._copies.values()]
+    copies = [copy.model for copy in adapted.copies.values()]
     spy.watched = [
         *adapted.encoder.model.parameters(),
         *(p for model in copies for p in model.parameters()),
-        *adapted._weights.values(),
+        *adapted.update_weights.values(),
         *head.parameters(),
     ]
     spy.touched = {}
@@ -215,7 +218,7 @@ def test_encoder_keeps_its_bits(life, adapted, modules, pico_dir, pico_tokenizer
         assert pico.same(modules(kind, name, "random"), adapted.parameters(name))
     assert pico.same(before, adapted.encoder.weights())
     for name in ("t", *frozen):
-        adapted.unmount(name)
+        adapted.remove(name)
     assert pico.same(before, adapted.encoder.weights())
     assert torch.equal(untouched, pico.states(adapted, pico.setup(adapted, "none"), *words))
     assert not any(parameter.requires_grad for parameter in adapted.encoder.model.parameters())
@@ -224,10 +227,10 @@ def test_encoder_keeps_its_bits(life, adapted, modules, pico_dir, pico_tokenizer
 def test_a_later_mount_wakes_nothing(adapted, modules):
     """Both libraries set gradient flags when they add a module; none is left on, on no module."""
     for n, kind in enumerate(("lora", "seq_bn", "lora", "seq_bn")):
-        adapted.mount(f"m{n}", CHOICES[kind], seed=n)
+        adapted.add(f"m{n}", CHOICES[kind], seed=n)
         assert not any(parameter.requires_grad for parameter in adapted.encoder.model.parameters())
-    adapted.unmount("m0")
-    adapted.unmount("m1")
+    adapted.remove("m0")
+    adapted.remove("m1")
     assert not any(parameter.requires_grad for parameter in adapted.encoder.model.parameters())
 
 
@@ -235,12 +238,12 @@ def test_full_after_modules(adapted, pico_files):
     """A copy made from an encoder that has had modules has the same parameters as one from a new
     encoder."""
     for name, kind in (("a", "lora"), ("b", "seq_bn")):
-        adapted.mount(name, CHOICES[kind], seed=1)
+        adapted.add(name, CHOICES[kind], seed=1)
     for name in ("a", "b"):
-        adapted.unmount(name)
+        adapted.remove(name)
     fresh = pico.adapted(pico_files)
     for one in (adapted, fresh):
-        one.mount("f", CHOICES["full"], seed=1)
+        one.add("f", CHOICES["full"], seed=1)
     assert pico.same(adapted.parameters("f"), fresh.parameters("f"))
 
 
@@ -255,7 +258,7 @@ def mount(adapted, modules, state, **methods):
     """Mounts modules by name; gives their tensors and choices."""
     tensors = {name: modules(method, name, state) for name, method in methods.items()}
     for name, method in methods.items():
-        adapted.mount(name, CHOICES[method], tensors=tensors[name])
+        adapted.add(name, CHOICES[method], tensors=tensors[name])
     return tensors, {name: CHOICES[method] for name, method in methods.items()}
 
 
@@ -263,8 +266,8 @@ def silent(m, adapted, modules, words, pico_dir, state):
     """A fresh module changes no bit; PiSSA adds and takes away the same, compacter starts at almost
     nothing."""
     none = out(adapted, "none", words)
-    adapted.mount("a", CHOICES[m], seed=1)
-    if m in ("pissa", "compacter"):
+    adapted.add("a", CHOICES[m], seed=1)
+    if LAWS[m].fresh == "nearly silent":
         assert pico.gap(out(adapted, "a", words), none) < CLOSE
     else:
         assert torch.equal(out(adapted, "a", words), none)
@@ -274,7 +277,7 @@ def silent(m, adapted, modules, words, pico_dir, state):
 def bounded(m, adapted, modules, words, pico_dir, state):
     """A fresh module of this method changes the outputs, by less than a tenth of them."""
     none = out(adapted, "none", words)
-    adapted.mount("a", CHOICES[m], seed=1)
+    adapted.add("a", CHOICES[m], seed=1)
     assert 0 < pico.gap(out(adapted, "a", words), none) < 0.1
     assert not METHODS[m].silent
 
@@ -284,7 +287,7 @@ def drawn(m, adapted, modules, words, pico_dir, state):
     seed."""
     none = out(adapted, "none", words)
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        adapted.mount(name, CHOICES[m], seed=seed, random=True)
+        adapted.add(name, CHOICES[m], seed=seed, random=True)
     assert pico.gap(out(adapted, "a", words), none) > 1e-4
     assert torch.equal(out(adapted, "a", words), out(adapted, "b", words))
     assert pico.gap(out(adapted, "a", words), out(adapted, "c", words)) > 1e-4
@@ -298,13 +301,13 @@ def dropped_in_training_only(m, adapted, modules, words, pico_dir, state):
     wet = dataclasses.replace(
         CHOICES[m], options=tuple({**dict(CHOICES[m].options), "dropout": 0.5}.items())
     )
-    adapted.mount("b", wet, tensors=tensors["a"])
+    adapted.add("b", wet, tensors=tensors["a"])
     assert torch.equal(out(adapted, "b", words), plain)
     for parameter in adapted.trainable("b").values():
         parameter.requires_grad_(True)
     with adapted.training(0.0):
         assert pico.gap(out(adapted, "b", words), plain) > 1e-3
-    adapted.mount("c", wet, tensors=tensors["a"])
+    adapted.add("c", wet, tensors=tensors["a"])
     for name in "abc":
         assert torch.equal(out(adapted, name, words), plain), name
 
@@ -318,7 +321,7 @@ def no_dropout(m, adapted, modules, words, pico_dir, state):
 def nothing_to_draw(m, adapted, modules, words, pico_dir, state):
     """What puts no module into the encoder, or replaces it, has no row in the control of
     capacity."""
-    assert not_applicable(METHODS[m], "stack") and not_applicable(METHODS[m], "sum")
+    assert METHODS[m].refusal("stack") and METHODS[m].refusal("sum")
 
 
 def alone_bottleneck(m, adapted, modules, words, pico_dir, state):
@@ -366,7 +369,7 @@ def ordered(m, n, adapted, modules, words, pico_dir, state):
     ours = out(adapted, "a > b", words)
     reference = pico.with_adapters(pico.plain(pico_dir), tensors, methods, LibraryStack("a", "b"))
     assert pico.gap(ours, pico.ran(reference, *words)) < CLOSE
-    if m not in ("seq_bn_inv", "par_bn"):  # which stand at the bottom only
+    if not LAWS[m].bottom_only:
         assert (pico.gap(ours, out(adapted, "b > a", words)) > 1e-4) == ("ia3" not in (m, n)), (
             "scalings commute"
         )
@@ -421,7 +424,7 @@ def summed(m, n, adapted, modules, words, pico_dir, state):
     """a + b commutes, is peft's two active updates, is W + Σ ΔW by hand; a fresh update adds
     nothing; two halves of an update are the update."""
     tensors, methods = mount(adapted, modules, state, a=m, b=n)
-    adapted.mount("zero", CHOICES[m], seed=9)
+    adapted.add("zero", CHOICES[m], seed=9)
     ours = out(adapted, "a + b", words)
     assert pico.gap(ours, out(adapted, "b + a", words)) < CLOSE
     assert (
@@ -436,8 +439,8 @@ def summed(m, n, adapted, modules, words, pico_dir, state):
         assert pico.gap(ours, out(adapted, part, words)) > 0.003
         assert pico.gap(out(adapted, f"{part} + zero", words), out(adapted, part, words)) < CLOSE
     half = {name: value / 2 if "lora_B" in name else value for name, value in tensors["a"].items()}
-    adapted.mount("twin", CHOICES[m], tensors=half)
-    adapted.mount("other", CHOICES[m], tensors=half)
+    adapted.add("twin", CHOICES[m], tensors=half)
+    adapted.add("other", CHOICES[m], tensors=half)
     assert pico.gap(out(adapted, "twin + other", words), out(adapted, "a", words)) < CLOSE
 
 
@@ -475,7 +478,7 @@ def fused(m, adapted, modules, words, pico_dir, state):
     from adapters.composition import Fuse as LibraryFuse
 
     tensors, methods = mount(adapted, modules, state, a=m, b=m)
-    adapted.mount("f", fusion_of(CHOICES[m], 2), seed=4, over=("a", "b"))
+    adapted.add("f", fusion_of(CHOICES[m], 2), seed=4, over=("a", "b"))
     pico.randomise(adapted.parameters("f"), "fusion", seed=5)
     ours = out(adapted, "f(a, b)", words)
     reference = pico.with_adapters(pico.plain(pico_dir), tensors, methods, None)
@@ -488,8 +491,8 @@ def fused(m, adapted, modules, words, pico_dir, state):
     assert pico.gap(ours, pico.ran(reference.eval(), *words)) < CLOSE
     for part in ("a", "b"):
         assert pico.gap(ours, out(adapted, part, words)) > 1e-3
-    adapted.mount("twin", CHOICES[m], tensors=tensors["a"])
-    adapted.mount("same", fusion_of(CHOICES[m], 2), seed=4, over=("a", "twin"))
+    adapted.add("twin", CHOICES[m], tensors=tensors["a"])
+    adapted.add("same", fusion_of(CHOICES[m], 2), seed=4, over=("a", "twin"))
     for name, parameter in adapted.parameters("same").items():
         if name.endswith("value.weight"):
             parameter.data.copy_(torch.eye(pico.WIDTH))
@@ -505,14 +508,14 @@ def fused_in_a_stack(m, adapted, modules, words, pico_dir, state):
     tensors, methods = mount(adapted, modules, state, a=m, b=m, c=m, d=m)
     for name, over in (("f", ("a", "b")), ("g", ("a", "twin"))):
         if name == "g":
-            adapted.mount("twin", CHOICES[m], tensors=tensors["a"])
-        adapted.mount(name, fusion_of(CHOICES[m], 2), seed=4, over=over)
+            adapted.add("twin", CHOICES[m], tensors=tensors["a"])
+        adapted.add(name, fusion_of(CHOICES[m], 2), seed=4, over=over)
         pico.randomise(adapted.parameters(name), "fusion", seed=5)
     for name, parameter in adapted.parameters("g").items():
         if name.endswith("value.weight"):
             parameter.data.copy_(torch.eye(pico.WIDTH))
     low = {"l": modules("lora", "l", state)}
-    adapted.mount("l", CHOICES["lora"], tensors=low["l"])
+    adapted.add("l", CHOICES["lora"], tensors=low["l"])
     for text, stack in (
         ("f(a, b) > c", ["f", "c"]),
         ("c > f(a, b)", ["c", "f"]),
@@ -542,7 +545,7 @@ def weighted_in_a_stack(m, adapted, modules, words, pico_dir, state):
     """Learned weights beside a bottleneck: W + Σ wᵢ ΔWᵢ by hand, the bottleneck in its place;
     refused beside other updates, with what makes one update of them."""
     tensors, methods = mount(adapted, modules, state, a=m, b="lora", n="seq_bn", o="lora")
-    adapted.mount("f", fusion_of(CHOICES[m], 2), over=("a", "b"))
+    adapted.add("f", fusion_of(CHOICES[m], 2), over=("a", "b"))
     adapted.parameters("f")["weights"].data.copy_(
         torch.tensor([0.3, -1.2]).expand_as(adapted.parameters("f")["weights"])
     )
@@ -580,7 +583,7 @@ def weighted(m, adapted, modules, words, pico_dir, state):
     """Learned weights start at the last part alone; any weights are W + Σ wᵢ ΔWᵢ by hand, ranks may
     differ."""
     tensors, methods = mount(adapted, modules, state, a=m, b="lora")
-    adapted.mount("f", fusion_of(CHOICES[m], 2), over=("a", "b"))
+    adapted.add("f", fusion_of(CHOICES[m], 2), over=("a", "b"))
     assert torch.equal(out(adapted, "f(a, b)", words), out(adapted, "b", words))
     adapted.parameters("f")["weights"].data.copy_(
         torch.tensor([0.3, -1.2]).expand_as(adapted.parameters("f")["weights"])
@@ -595,7 +598,7 @@ def weighted(m, adapted, modules, words, pico_dir, state):
 
 def not_fused(m, adapted, modules, words, pico_dir, state):
     """Refused: by the method's row, with the reason, and where somebody writes it down."""
-    assert not_applicable(METHODS[m], "fuse")
+    assert METHODS[m].refusal("fuse")
     made = "weights" if METHODS[m].engine == "peft" else "fusion"
     chosen = {
         "a": CHOICES[m],
@@ -643,7 +646,7 @@ def stack_law(m, n):
         return WRITE_SUM if "dora" not in (m, n) else partial(refused, "don't stack", sign=">")
     if METHODS[m].engine != METHODS[n].engine:
         return both
-    return BOTTOM if n in ("seq_bn_inv", "par_bn") else ordered
+    return BOTTOM if LAWS[n].bottom_only else ordered
 
 
 def sum_law(m, n):
@@ -651,30 +654,36 @@ def sum_law(m, n):
     if "full" in (m, n):
         return partial(refused, ALONE_ONLY, sign="+")
     if not METHODS[m].engine == METHODS[n].engine == "peft":
-        plain = n not in ("seq_bn_inv", "par_bn")
-        return WRITE_STACK if plain else partial(refused, "needs low-rank updates", sign="+")
+        return (
+            WRITE_STACK
+            if not LAWS[n].bottom_only
+            else partial(refused, "needs low-rank updates", sign="+")
+        )
     return partial(refused, "do not add up", sign="+") if "dora" in (m, n) else summed
 
 
-FUSED = ("seq_bn", "double_seq_bn", "compacter")  # methods whose modules AdapterFusion weights
+FUSED = method_laws.names(fuse="attention")  # methods whose modules AdapterFusion weights
+ALONE = {
+    "bottleneck": alone_bottleneck,
+    "update": alone_update,
+    "dora": alone_dora,
+    "full": alone_full,
+    "head": alone_head,
+}
 
 # Every method × operator: what holds. A fresh module, a random one, one module alone, a fusion, and
 # the two signs between every two methods.
 TABLE = {
-    **{("fresh", m): silent if METHODS[m].silent else bounded for m in METHODS},
-    **{("random", m): nothing_to_draw if m in ("full", "head") else drawn for m in METHODS},
+    **{("fresh", m): bounded if LAWS[m].fresh == "bounded" else silent for m in WITH_LAWS},
+    **{("random", m): drawn if LAWS[m].drawn else nothing_to_draw for m in WITH_LAWS},
     **{
         ("dropout", m): dropped_in_training_only if "dropout" in METHODS[m].options else no_dropout
-        for m in METHODS
+        for m in WITH_LAWS
     },
-    **{("alone", m): alone_bottleneck for m in pico.NECKS},
-    **{("alone", m): alone_update for m in pico.LOW},
-    ("alone", "dora"): alone_dora,
-    ("alone", "full"): alone_full,
-    ("alone", "head"): alone_head,
+    **{("alone", m): ALONE[LAWS[m].alone] for m in WITH_LAWS},
     **{
-        ("fuse", m): fused if m in FUSED else weighted if m in pico.LOW else not_fused
-        for m in METHODS
+        ("fuse", m): {"attention": fused, "weights": weighted}.get(LAWS[m].fuse, not_fused)
+        for m in WITH_LAWS
     },
     **{
         ("fuse in a stack", m): (
@@ -684,34 +693,60 @@ TABLE = {
             if m in pico.LOW
             else not_fused_in_a_stack
         )
-        for m in METHODS
+        for m in WITH_LAWS
     },
-    **{("scale", m): scaled if m in pico.LOW else not_scaled for m in METHODS},
-    **{(m, ">", n): stack_law(m, n) for m, n in product(METHODS, METHODS)},
-    **{(m, "+", n): sum_law(m, n) for m, n in product(METHODS, METHODS)},
+    **{("scale", m): scaled if m in pico.LOW else not_scaled for m in WITH_LAWS},
+    **{(m, ">", n): stack_law(m, n) for m, n in product(WITH_LAWS, WITH_LAWS)},
+    **{(m, "+", n): sum_law(m, n) for m, n in product(WITH_LAWS, WITH_LAWS)},
 }
+
+
+def test_every_method_has_its_line():
+    """A new method has a row in modules/methods and a line in the table of laws."""
+    missing = [name for name in METHODS if name not in LAWS]
+    assert not missing, f"no law says what holds of {missing}: a line in LAWS, tests/method_laws.py"
+    unknown = [name for name in LAWS if name not in METHODS]
+    assert not unknown, f"laws of methods that are not there: {unknown}; a row in modules/methods"
+
+
+@pytest.mark.parametrize("name", WITH_LAWS)
+def test_a_row_says_what_its_laws_say(name):
+    """Each field of a row that decides how a module is run, against the line of its laws."""
+    row, law = METHODS[name], LAWS[name]
+    assert row.silent == (law.fresh != "bounded"), "silent"
+    assert row.adds_up == law.adds_up, "adds_up"
+    assert bool(row.bottom_only) == law.bottom_only, "bottom_only"
+    assert ("fuse" in row.modes) == bool(law.fuse), "modes"
+    assert row.drawn == law.drawn, "drawn"
+    assert not row.sites or row.sites in SITES.values(), "sites: one of SITES in methods/row.py"
+    assert (law.fuse == "attention") <= bool(row.sites), "a fusion stands where its parts do"
+    engine = {"bottleneck": "adapters", "update": "peft", "dora": "peft"}.get(law.alone, law.alone)
+    assert row.engine == engine and engine in ENGINES, "engine: one of model/engines.py"
+    for mode in MODES:
+        if mode not in row.modes:
+            assert row.refusal(mode) != f"{name} has no mode {mode}", f"refusals: why not {mode}"
 
 
 def test_table_is_whole():
     """Every method and every operator that `compose` has, each with each: nothing is left out in
     silence; merges have a table of their own in test_merges."""
     assert set(compose.Composition.__args__) == {Nothing, Part, Stack, Sum, Scaled, Fuse, Merge}
-    pairs = product(METHODS, (">", "+"), METHODS)
+    pairs = product(WITH_LAWS, (">", "+"), WITH_LAWS)
     alone = ("fresh", "random", "dropout", "alone", "fuse", "fuse in a stack", "scale")
-    assert set(TABLE) == {*product(alone, METHODS), *pairs}
+    assert set(TABLE) == {*product(alone, WITH_LAWS), *pairs}
     assert set(CHOICES) == set(METHODS)
 
 
 def test_modes_are_those_whose_operators_hold():
     """A method has a mode exactly where the table holds the operator that the mode runs."""
-    for name, row in METHODS.items():
-        over = above(CHOICES[name]).name
+    for name in WITH_LAWS:
+        row, over = METHODS[name], above(CHOICES[name]).name
         assert ("stack" in row.modes) == (TABLE[name, ">", over] is ordered)
         assert ("sum" in row.modes) == (TABLE[name, "+", name] is summed)
         assert ("fuse" in row.modes) == (TABLE["fuse", name] in (fused, weighted))
         assert ("lang" in row.modes) == ("stack" in row.modes or "sum" in row.modes)
         for mode in MODES:
-            assert (mode in row.modes) == (not_applicable(row, mode) is None)
+            assert (mode in row.modes) == (row.refusal(mode) is None)
 
 
 @pytest.mark.parametrize("state", ["random", "trained"])
@@ -750,7 +785,7 @@ def three(sign: str, kinds: tuple[str, ...]) -> bool:
         return False
     if sign == "+":
         return all(m in pico.LOW for m in kinds)
-    return len(low) <= 1 and not any(m in ("seq_bn_inv", "par_bn") for m in necks[1:])
+    return len(low) <= 1 and not any(LAWS[m].bottom_only for m in necks[1:])
 
 
 def three_alone(kinds, tensors, methods, pico_dir):
@@ -777,12 +812,12 @@ def three_alone(kinds, tensors, methods, pico_dir):
 
 
 @pytest.mark.parametrize("sign", [">", "+"])
-@pytest.mark.parametrize("m", METHODS)
+@pytest.mark.parametrize("m", WITH_LAWS)
 def test_three_parts_of_all_methods(m, sign, pico_files, modules, words, pico_dir):
     """`a > b > c` and `a + b + c` for every three methods: the libraries' own or by hand, or
     refused; on random modules, and on trained ones where the upper two are of one method. The head
     alone adds nothing: at the bottom is enough."""
-    above = [name for name in METHODS if name != "head"]
+    above = [name for name in WITH_LAWS if name != "head"]
     for n, o in product(above, above):
         kinds, text = (m, n, o), f" {sign} ".join("abc")
         chosen = {name: CHOICES[kind] for name, kind in zip("abc", kinds, strict=True)}
@@ -858,7 +893,7 @@ def five(adapted, modules) -> dict[str, str]:
     wanted = {part for name in texts for part in compose.names(compose.parse(texts[name]))}
     for name, method in (("a", "seq_bn"), ("b", "seq_bn"), ("l", "lora"), ("m", "lora")):
         if name in wanted:
-            adapted.mount(name, HIGH[method], tensors=modules(method, name, "random", HIGH[method]))
+            adapted.add(name, HIGH[method], tensors=modules(method, name, "random", HIGH[method]))
     return texts
 
 
@@ -898,7 +933,7 @@ def test_cohort_says_what_each_says_alone(kind, pico_files, modules, pico_tokeni
         alone = pico.adapted(pico_files)
         for name in compose.names(compose.parse(text)):
             method = adapted.methods[name]
-            alone.mount(name, method, tensors=modules(method.name, name, "random", method))
+            alone.add(name, method, tensors=modules(method.name, name, "random", method))
         (lonely,) = pico.said(alone, [scored(alone, n, text)], found, kind, stop=stop)
         assert all(
             np.array_equal(one, two) for one, two in zip(together[n], lonely, strict=True)
@@ -952,9 +987,9 @@ def test_mixed_batches_say_what_each_says_alone(
     for name in dict.fromkeys(
         part for text in texts for part in compose.names(compose.parse(text)) if part != "f"
     ):
-        adapted.mount(name, CHOICES[MIXED[name]], tensors=modules(MIXED[name], name, state))
+        adapted.add(name, CHOICES[MIXED[name]], tensors=modules(MIXED[name], name, state))
     if "f(a, b)" in texts:
-        adapted.mount("f", fusion_of(CHOICES["seq_bn"], 2), seed=4, over=("a", "b"))
+        adapted.add("f", fusion_of(CHOICES["seq_bn"], 2), seed=4, over=("a", "b"))
     kinds = ["pair", "choice"]
     heads = [pico.head(kinds[n % 2], seed=n, labels=(3, 1)[n % 2]) for n in range(len(texts))]
     asked = [
@@ -966,9 +1001,9 @@ def test_mixed_batches_say_what_each_says_alone(
         for n, text in enumerate(texts)
         for kind in [kinds[n % 2]]
     ]
-    ways, activate = [], AdaptedEncoder.activate_rows
+    ways, activate = [], predict.activate_rows
     monkeypatch.setattr(
-        AdaptedEncoder, "activate_rows", lambda *words: ways.append(activate(*words)) or ways[-1]
+        predict, "activate_rows", lambda *words: ways.append(activate(*words)) or ways[-1]
     )
     found = predict.mixed(adapted, asked, fabric=pico.fabric(), tokens=400, stop=pico.LAYERS)
     assert together == all(ways) and len(ways) > 1
@@ -1001,7 +1036,7 @@ def test_full_in_a_scoring_cohort(pico_files, modules, pico_tokenizer):
     """A fully fine-tuned encoder beside a raw one: each its own embeddings and layers."""
     found = pico.features("pair", pico.rows("pair", 8, seed=5), pico_tokenizer)
     adapted, head = pico.adapted(pico_files), pico.head("pair")
-    adapted.mount("f", CHOICES["full"], tensors=modules("full", "f", "random"))
+    adapted.add("f", CHOICES["full"], tensors=modules("full", "f", "random"))
     rows = [Scored(pico.setup(adapted, text), head) for text in ("none", "f")]
     together = pico.said(adapted, rows, found, "pair")
     for row, said in zip(rows, together, strict=True):
@@ -1023,13 +1058,13 @@ FROZEN = {"frozen": "seq_bn", "still": "lora"}
 def cohort(adapted, modules, names, choices) -> list[loop.Row]:
     """Rows of COHORT, each with a start of its own, and the frozen modules they stand on."""
     for name in dict.fromkeys(part for row in names for part in COHORT[row][2]):
-        adapted.mount(
+        adapted.add(
             name,
             choices[FROZEN[name]],
             tensors=modules(FROZEN[name], "z", "random", choices[FROZEN[name]]),
         )
     for name in names:
-        adapted.mount(name, choices.get(name, choices[COHORT[name][0]]), seed=sum(map(ord, name)))
+        adapted.add(name, choices.get(name, choices[COHORT[name][0]]), seed=sum(map(ord, name)))
     return [
         trainable(adapted, name, COHORT[name][1], "pair", seed=n)
         for n, name in enumerate(COHORT)
@@ -1128,10 +1163,10 @@ def session(files, store) -> ModelSession:
 
 
 def test_a_made_module_has_the_key_its_parts_have():
-    assert mounted("ab" * 32) == "m" + "ab" * 12
+    assert module_name("ab" * 32) == "m" + "ab" * 12
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WITH_LAWS)
 def test_saved_and_loaded(method, pico_files, modules, pico_tokenizer, store):
     """Law 5: the same tensors, manifest and outputs, bit for bit, and the same digest when saved
     again."""
@@ -1141,7 +1176,7 @@ def test_saved_and_loaded(method, pico_files, modules, pico_tokenizer, store):
     )
     made = stored(pico_files, modules(method, "a", "trained"), head, method)
     adapted = pico.adapted(pico_files)
-    adapted.mount("a", CHOICES[method], tensors=made.part("encoder"))
+    adapted.add("a", CHOICES[method], tensors=made.part("encoder"))
     before = pico.said(adapted, [Scored(pico.setup(adapted, "a"), head)], found, "pair")
     store.save_module(made)
     loaded = store.load_module(made.manifest.key)
@@ -1149,7 +1184,7 @@ def test_saved_and_loaded(method, pico_files, modules, pico_tokenizer, store):
     assert pico.same(loaded.tensors, made.tensors)
     assert tensors_digest(loaded.tensors) == made.manifest.digest
     there = session(pico_files, store)
-    there.put(loaded, CHOICES[method])
+    there.add(loaded, CHOICES[method])
     scored = Scored(
         there.setup(compose.parse(loaded.manifest.context)),
         heads.trained(tasks.task("mnli"), [loaded], there),
@@ -1191,7 +1226,7 @@ def test_a_refused_module_is_not_there(pico_files, modules, store):
     there = session(pico_files, store)
     for _ in range(2):
         with pytest.raises(XittError):
-            there.put(made, CHOICES["seq_bn"])
+            there.add(made, CHOICES["seq_bn"])
     assert not there.adapted.methods
 
 

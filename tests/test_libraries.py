@@ -48,11 +48,11 @@ def ours(files, expression, modules, ids, mask, kind=None):
     adapted = pico.adapted(files)
     names = {name: f"m{name[:8]}" for name in composition.names(expression)}
     for name in composition.names(expression):
-        adapted.mount(
+        adapted.add(
             names[name],
-            methods.recorded(modules[name].manifest.method),
+            methods.from_record(modules[name].manifest.method),
             tensors=modules[name].part("encoder"),
-            over=[names[part] for part in composition.fused(expression, name)],
+            over=[names[part] for part in composition.fusion_parts(expression, name)],
         )
     named = composition.rename(expression, lambda name: composition.Part(names[name]))
     ids, mask = ids.view(-1, ids.shape[-1]), mask.view(-1, mask.shape[-1])
@@ -137,8 +137,8 @@ def test_fusions(text, kind, pico_files, pico_tokenizer):
     choice = pico.CHOICES["seq_bn"]
     adapted = pico.adapted(pico_files)
     for name in "ab":
-        adapted.mount(name, choice, seed=1)
-    adapted.mount("f", methods.fusion_of(choice, 2), over=("a", "b"), seed=2)
+        adapted.add(name, choice, seed=1)
+    adapted.add("f", methods.fusion_of(choice, 2), over=("a", "b"), seed=2)
     pico.randomise(adapted.parameters("f"), "fusion", seed=6)
     names = composition.names(composition.parse(text))
     chosen = {name: methods.fusion_of(choice, 2) if name == "f" else choice for name in names}

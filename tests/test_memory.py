@@ -59,7 +59,7 @@ def built(files: EncoderFiles, setup: str = "seq_bn", **how) -> AdaptedEncoder:
     made = AdaptedEncoder(encoder.load(files, **how))
     for seed, name in enumerate(("below", "top")):
         if name in text:
-            made.mount(name, CHOICES[method], seed=seed)
+            made.add(name, CHOICES[method], seed=seed)
             if method != "full":
                 pico.randomise(made.parameters(name), method, seed=seed)
     for parameter in made.parameters("top").values():
@@ -90,7 +90,7 @@ def curve(
     made: AdaptedEncoder, tokenizer, method: str, *, fabric: Fabric | None = None, steps: int = 6
 ) -> list[float]:
     """The losses of a short training."""
-    made.mount("top", CHOICES[method], seed=1)
+    made.add("top", CHOICES[method], seed=1)
     callback = pico.Callback()
     row = loop.Row(
         "top",
@@ -162,7 +162,7 @@ def test_only_the_nth_layers_run_twice_and_only_with_gradients(
 def test_layers_below_the_first_module_run_once(pico_files, pico_tokenizer):
     ids, mask = pico.batch(pico_tokenizer)
     made = AdaptedEncoder(encoder.load(pico_files, checkpointing=1))
-    made.mount("top", choose("seq_bn", {"reduction": 4, "leave_out": (0, 1)}), seed=1)
+    made.add("top", choose("seq_bn", {"reduction": 4, "leave_out": (0, 1)}), seed=1)
     made.parameters("top")
     for parameter in made.parameters("top").values():
         parameter.requires_grad_(True)
@@ -219,7 +219,7 @@ def test_a_table_on_the_host_stays_there(pico_files):
 def test_full_fine_tuning_needs_the_table_whole(pico_files, how):
     ids = {"ids": torch.arange(9)} if how["embeddings"] == "cut" else {}
     with pytest.raises(XittError, match="embeddings must be whole"):
-        AdaptedEncoder(encoder.load(pico_files, **how, **ids)).mount("top", CHOICES["full"])
+        AdaptedEncoder(encoder.load(pico_files, **how, **ids)).add("top", CHOICES["full"])
 
 
 def test_the_default_names_and_bits_are_those_of_the_file(pico_files):
@@ -275,7 +275,7 @@ def test_an_fp16_base_with_a_scaler_of_its_own_stays_near(pico_files, pico_token
 
     def run(dtype: torch.dtype) -> list[float]:
         made = AdaptedEncoder(encoder.load(pico_files, dtype=dtype))
-        made.mount("top", CHOICES[method], seed=1)
+        made.add("top", CHOICES[method], seed=1)
         head, found = pico.head("pair"), []
         head.eval()
         trained = [*made.parameters("top").values(), *head.parameters()]
@@ -436,7 +436,7 @@ def test_without_the_package_the_extra_is_named(pico_files):
 
 def test_full_fine_tuning_needs_plain_weights(pico_files, bits):
     with pytest.raises(XittError, match="can't be packed"):
-        AdaptedEncoder(encoder.load(pico_files, bits=bits)).mount("top", CHOICES["full"])
+        AdaptedEncoder(encoder.load(pico_files, bits=bits)).add("top", CHOICES["full"])
 
 
 # -- the account against a real run on the CPU
@@ -454,7 +454,7 @@ def counted(
     """Bytes that autograd saves in a real forward pass, by data pointer; and the most that the
     profiler saw allocated over what was there, forward and backward."""
     made = AdaptedEncoder(encoder.load(files, **means.loading()))
-    made.mount("module", CHOICES[method], seed=1)
+    made.add("module", CHOICES[method], seed=1)
     head = heads.build("pair", files, 3, seed=1)
     form = pico.setup(made, "module")
     trained = [*made.parameters("module").values(), *head.parameters()]
@@ -560,7 +560,7 @@ def test_weights_and_moments_are_counted(pico_files):
     buffers = sum(value.nbytes for name, value in encoder.load(pico_files).model.named_buffers())
     assert (plain.weights, plain.embeddings) == (sum(sizes.values()) + buffers, table)
     made = pico.adapted(pico_files)
-    made.mount("m", CHOICES["seq_bn"])
+    made.add("m", CHOICES["seq_bn"])
     head = heads.build("pair", made.encoder, 3, seed=0)
     trained = [*made.parameters("m").values(), *head.parameters()]
     optimizer = torch.optim.AdamW(trained)
@@ -836,7 +836,7 @@ def stepped(
     made, callback = pico.adapted(files), pico.Callback()
     rows = []
     for name, method in (("a", "seq_bn"), ("b", "lora")):
-        made.mount(name, CHOICES[method], seed=1)
+        made.add(name, CHOICES[method], seed=1)
         rows.append(
             loop.Row(
                 name,

@@ -18,6 +18,7 @@ from test_run import xitt
 from adapters_xitt.errors import XittError
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.modules import composition, merging
+from adapters_xitt.modules import low_rank_merging as low_rank
 from adapters_xitt.modules.composition import MERGES
 from adapters_xitt.modules.methods import METHODS, choose
 from adapters_xitt.modules.serialization import read_manifest
@@ -55,13 +56,13 @@ def words(pico_tokenizer):
     return pico.batch(pico_tokenizer)
 
 
-def made(text: str, parts: dict[str, tuple[dict, object]]) -> merging.Made:
-    return merging.make(composition.parse(text), parts, pico.LAYERS, pico.WIDTH)
+def made(text: str, parts: dict[str, tuple[dict, object]]) -> merging.MergedTensors:
+    return merging.merge_modules(composition.parse(text), parts, pico.LAYERS, pico.WIDTH)
 
 
 def chosen(text: str, methods: dict[str, object]):
     """The method of the module that an expression is made into."""
-    return merging.choice(composition.parse(text), methods, pico.LAYERS, pico.WIDTH)
+    return merging.merged_method(composition.parse(text), methods, pico.LAYERS, pico.WIDTH)
 
 
 def dense(tensors: dict, choice) -> dict[str, torch.Tensor]:
@@ -92,7 +93,7 @@ def gap(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
 
 def runs(tensors: dict, choice, words, pico_files) -> torch.Tensor:
     adapted = pico.adapted(pico_files)
-    adapted.mount("m", choice, tensors=tensors)
+    adapted.add("m", choice, tensors=tensors)
     return pico.states(adapted, pico.setup(adapted, "m"), *words)
 
 
@@ -148,7 +149,7 @@ def signs_of_updates(m, modules, words, pico_files, pico_dir, state):
         "b": (modules("wide", "b", state), CHOICES["wide"]),
     }
     for name, (tensors, choice) in parts.items():
-        adapted.mount(name, choice, tensors=tensors)
+        adapted.add(name, choice, tensors=tensors)
     for text in ("a + b", "0.6*a - 0.2*b", "-1*a"):
         running = pico.states(adapted, pico.setup(adapted, text), *words)
         found = made(text, parts)
@@ -279,7 +280,7 @@ def closest(m, modules, words, pico_files, pico_dir, state):
             )
             lost, total = lost + float((values[rank:] ** 2).sum()), total + float((values**2).sum())
         assert abs(errors["all"] - (lost / total) ** 0.5) < 1e-5
-    choice = merging.choice(
+    choice = merging.merged_method(
         composition.parse("svd(a, b, rank=3)"), methods, pico.LAYERS, pico.WIDTH
     )
     assert choice["rank"] == choice["alpha"] == 3
@@ -351,14 +352,16 @@ def test_a_learned_fusion_becomes_one_update(modules, pico_files, words):
         "b": (modules("pissa", "b", "random"), CHOICES["pissa"]),
     }
     for name, (tensors, choice) in parts.items():
-        adapted.mount(name, choice, tensors=tensors)
-    adapted.mount("f", fusion_of(CHOICES["lora"], 2), over=("a", "b"))
+        adapted.add(name, choice, tensors=tensors)
+    adapted.add("f", fusion_of(CHOICES["lora"], 2), over=("a", "b"))
     own = adapted.parameters("f")["weights"]
     own.data.copy_(torch.randn(own.shape, generator=torch.Generator().manual_seed(3)))
     found = made(
         "f(a, b)", {**parts, "f": ({"weights": own.detach().clone()}, adapted.methods["f"])}
     )
-    choice = merging.choice(composition.parse("f(a, b)"), adapted.methods, pico.LAYERS, pico.WIDTH)
+    choice = merging.merged_method(
+        composition.parse("f(a, b)"), adapted.methods, pico.LAYERS, pico.WIDTH
+    )
     assert choice["rank"] == 4 + 2 * 4
     running = pico.states(adapted, pico.setup(adapted, "f(a, b)"), *words)
     assert pico.gap(runs(found.tensors, choice, words, pico_files), running) < CLOSE
@@ -369,7 +372,7 @@ def test_a_learned_fusion_becomes_one_update(modules, pico_files, words):
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4))
 
 
-def drawn(seed: int, out: int, into: int, rank: int) -> merging.Factors:
+def drawn(seed: int, out: int, into: int, rank: int) -> low_rank.Factors:
     draw = torch.Generator().manual_seed(seed)
     return {
         "0.query": (
@@ -379,7 +382,7 @@ def drawn(seed: int, out: int, into: int, rank: int) -> merging.Factors:
     }
 
 
-def product_of(found: merging.Factors) -> torch.Tensor:
+def product_of(found: low_rank.Factors) -> torch.Tensor:
     b, a = found["0.query"]
     return b @ a
 
@@ -389,7 +392,7 @@ def product_of(found: merging.Factors) -> torch.Tensor:
 def test_cut_is_the_closest(shape, seed, rank):
     """QR and a small SVD give what the SVD of the matrix itself gives; never more than asked."""
     found = drawn(seed, *shape)
-    b, a = merging.cut(*found["0.query"], rank)
+    b, a = low_rank.cut(*found["0.query"], rank)
     assert a.shape[0] <= max(rank, 0) or a.shape[0] == shape[2]
     u, s, v = np.linalg.svd(product_of(found).numpy(), full_matrices=False)
     assert np.allclose((b @ a).numpy(), (u[:, :rank] * s[:rank]) @ v[:rank], atol=1e-8)
@@ -405,7 +408,9 @@ def test_cut_is_the_closest(shape, seed, rank):
 def test_sums_are_exact(shape, parts):
     """Side by side: the sum of any numbers of any updates, to fp64's rounding."""
     made_of = [(drawn(seed, *shape[:2], rank), weight) for seed, weight, rank in parts]
-    found = product_of(merging.added([merging.scaled(one, weight) for one, weight in made_of]))
+    found = product_of(
+        low_rank.add([low_rank.scale_updates(one, weight) for one, weight in made_of])
+    )
     wanted = sum(weight * product_of(one) for one, weight in made_of)
     assert torch.allclose(found, wanted, atol=1e-12)
 
@@ -424,13 +429,15 @@ def test_merges_do_not_care_for_order_or_common_weights(shape, one, two, how, de
     out, into, rank = shape
     parts, weights = [drawn(one, out, into, rank), drawn(two, out, into, rank)], [0.25, 0.75]
     options = {"density": density, "seed": 3}
-    found = product_of(merging.merged(how, parts, weights, options, rank=9))
+    found = product_of(low_rank.merge_updates(how, parts, weights, options, rank=9))
     if how != "dare":
-        back = product_of(merging.merged(how, parts[::-1], weights[::-1], options, rank=9))
+        back = product_of(low_rank.merge_updates(how, parts[::-1], weights[::-1], options, rank=9))
         assert torch.allclose(found, back, atol=1e-9)
-    scaled = [merging.scaled(part, factor) for part in parts]
+    scaled = [low_rank.scale_updates(part, factor) for part in parts]
     assert torch.allclose(
-        product_of(merging.merged(how, scaled, weights, options, rank=9)), factor * found, atol=1e-8
+        product_of(low_rank.merge_updates(how, scaled, weights, options, rank=9)),
+        factor * found,
+        atol=1e-8,
     )
 
 
@@ -445,14 +452,14 @@ def test_errors_by_hand():
         **wanted,
         "1.value": (torch.eye(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)),
     }
-    errors = merging.errors(found, wanted)
+    errors = low_rank.errors(found, wanted)
     assert errors["0.query"] == 0
     assert errors["1.value"] == pytest.approx(0.75)
     assert errors["all"] == pytest.approx((18 / (18 + 32)) ** 0.5)
     zero = {
         "0.query": (torch.zeros(2, 1, dtype=torch.float64), torch.zeros(1, 2, dtype=torch.float64))
     }
-    assert merging.errors(zero, zero) == {"0.query": 0.0, "all": 0.0}
+    assert low_rank.errors(zero, zero) == {"0.query": 0.0, "all": 0.0}
 
 
 # -- what a rank cuts off
@@ -473,7 +480,7 @@ def test_the_full_rank_is_the_method_itself_and_a_rank_tells_what_it_lost(how, m
         [dense(*pair) for pair in parts.values()],
     )
 
-    def run(rank: str) -> tuple[merging.Made, dict[str, torch.Tensor]]:
+    def run(rank: str) -> tuple[merging.MergedTensors, dict[str, torch.Tensor]]:
         text = f"{how}(a, b, density=0.3{rank})"
         found = made(text, parts)
         return found, dense(found.tensors, chosen(text, methods))

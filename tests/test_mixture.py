@@ -147,7 +147,7 @@ def trained(pico_files, pico_tokenizer, checkpointer, *, stop: int | None = None
     """A module on three kinds of task, 20 steps; gives what came out and how many steps each head
     was trained."""
     adapted, counted = pico.adapted(pico_files), dict.fromkeys(KINDS, 0)
-    adapted.mount("m", pico.CHOICES["seq_bn"], seed=1)
+    adapted.add("m", pico.CHOICES["seq_bn"], seed=1)
     heads = {kind: pico.head(kind, above=adapted.encoder) for kind in KINDS}
     for kind, head in heads.items():
 

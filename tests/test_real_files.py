@@ -128,7 +128,7 @@ def test_a_real_file_goes_all_the_way(name, data_dir, pico_files, pico_tokenizer
     )
     assert max(features.lengths) <= pico_files.positions
     adapted = pico.adapted(pico_files)
-    adapted.mount("module", pico.CHOICES["seq_bn"], seed=1)
+    adapted.add("module", pico.CHOICES["seq_bn"], seed=1)
     head = heads.build(task.kind, adapted.encoder, len(task.labels), seed=1)
     setup = pico.setup(adapted, "module")
     if task.trains:

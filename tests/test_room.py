@@ -70,8 +70,8 @@ def test_the_account_of_a_fusion_is_what_is_alive(method: str, pico_files) -> No
     taken = account(pico_files, choice, MemoryPlan(tokens=480), length=40, step_tokens=480, parts=3)
     adapted = pico.adapted(pico_files)
     for part in "abc":
-        adapted.mount(part, choice)
-    adapted.mount("f", fusion_of(choice, 3), over=("a", "b", "c"))
+        adapted.add(part, choice)
+    adapted.add("f", fusion_of(choice, 3), over=("a", "b", "c"))
     head = heads.build("pair", adapted.encoder, 3, seed=0)
     trained = [*adapted.trainable("f").values(), *head.parameters()]
     assert taken.beside == sum(
@@ -96,7 +96,7 @@ def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
     room = max(sum(whole.held_bytes(job.modules).values()) for job in whole.score.values())
     held: dict[str, list[int]] = {"train": [], "score": []}
     patch, stage = pytest.MonkeyPatch(), ["train"]
-    mount, decide, score = AdaptedEncoder.mount, memory_plan.decide, CellScorer.score
+    mount, decide, score = AdaptedEncoder.add, memory_plan.decide, CellScorer.score
 
     def watched(adapted: AdaptedEncoder, *words, **options) -> None:
         mount(adapted, *words, **options)
@@ -118,7 +118,7 @@ def runs(tmp_path_factory, pico_dir, pico_world) -> dict[str, Any]:
         xitt("run", recipe, "--store", folder / name, "--device", "cpu")
         return {stage: max(sizes) for stage, sizes in held.items()}
 
-    patch.setattr(AdaptedEncoder, "mount", watched)
+    patch.setattr(AdaptedEncoder, "add", watched)
     patch.setattr(CellScorer, "score", scored)
     wide = run("wide")
     patch.setattr(memory_plan, "decide", lambda *words: (replace(decide(*words)[0], room=room), []))

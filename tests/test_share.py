@@ -225,8 +225,8 @@ def test_each_library_alone_says_what_the_pushed_module_says(
     )
     for one, word in words.items():
         module = store.load_module(one)
-        adapted.mount(
-            word, methods.recorded(module.manifest.method), tensors=module.part("encoder")
+        adapted.add(
+            word, methods.from_record(module.manifest.method), tensors=module.part("encoder")
         )
     ids = torch.tensor([[0, 5, 9, 7, 2]])
     ours = pico.states(

@@ -359,7 +359,7 @@ def test_a_folder_that_leads_elsewhere_is_refused(folder, name):
     told = refused(lambda: serialization.read_module(folder), str(folder), words)
     assert "secret.json" not in told
     if name != "thousands of files":  # nothing is listed there
-        assert serialization.look(folder).problems
+        assert serialization.inspect_folder(folder).problems
 
 
 def test_links_within_a_folder_and_a_folder_that_is_a_link_are_read(folder):
@@ -546,7 +546,7 @@ def test_a_manifest_that_lies_is_refused_by_name(folder, name):
     write(folder, **changes)
     told = refused(lambda: serialization.read_module(folder), str(folder), words)
     assert len(told) < 2000 and told.replace("\n", "").isprintable()
-    assert any(words in problem for problem in serialization.look(folder).problems)
+    assert any(words in problem for problem in serialization.inspect_folder(folder).problems)
 
 
 def test_all_that_is_wrong_is_told_at_once(folder):
@@ -728,7 +728,7 @@ def test_a_module_that_does_not_fit_is_refused_where_it_is_mounted(
     there = session.ModelSession(pico_files, pico.fabric())
     assert there.adapted.methods == {}  # built outside the bounds
     refused(
-        lambda: there.put(serialization.Module(lying, made.tensors), recorded(lying.method)), words
+        lambda: there.add(serialization.Module(lying, made.tensors), recorded(lying.method)), words
     )
     assert there.adapted.methods == {}
 

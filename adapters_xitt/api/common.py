@@ -240,7 +240,7 @@ def train(
     check_device(device)
     where = Store(store or default_root())
     parent = where.load_module(bundle.resolver(where, tell=say)(after)).manifest if after else None
-    choice, rate = method_of(method) if not parent else (methods.recorded(parent.method), None)
+    choice, rate = method_of(method) if not parent else (methods.from_record(parent.method), None)
     values = {
         "name": "train",
         "encoder": encoder_of(parent, encoder),

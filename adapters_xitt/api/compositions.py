@@ -109,7 +109,7 @@ def find(text: str, where: Store) -> Found:
         except XittError as error:
             near = (
                 nearest(word, [compose.FUSE, *compose.MERGES])
-                if compose.fused(written, word)
+                if compose.fusion_parts(written, word)
                 else None
             )
             told = f"{error} Did you mean {near}(…)?" if near else str(error)
@@ -268,7 +268,7 @@ def train(
     work = _work(found, where, {mixture.portion(task).task: ""}, options)
     target = planner.prepare_training(work.plan, task)
     with found.pointing():
-        if compose.untrained(found.composition):
+        if compose.untrained_parts(found.composition):
             composition = plan_parts(work.plan, found.composition, options.seed, target=target)
             job = next(
                 work.plan.train[key]
@@ -380,8 +380,8 @@ def explain(text: str, *, store: Path | None, options: Options) -> Explained:
             found.called(node): _measured(work, node) for node in _merges(found.composition)
         }
         errors, lost = ({name: pair[at] for name, pair in measured.items()} for at in (0, 1))
-        open_ = [found.called(node) for node in compose.untrained(found.composition)]
-        for node in compose.untrained(found.composition):
+        open_ = [found.called(node) for node in compose.untrained_parts(found.composition)]
+        for node in compose.untrained_parts(found.composition):
             if isinstance(node, Fuse):
                 fusion_parts(work.plan, node)
         runs = (
@@ -419,7 +419,9 @@ def _merges(composition: Composition) -> list[Merge]:
     inner = [one for part in getattr(composition, "parts", ()) for one in _merges(part)]
     own = isinstance(composition, Merge) and not compose.MERGES[composition.how].fitted
     return (
-        [*inner, composition] if own and not inner and not compose.untrained(composition) else inner
+        [*inner, composition]
+        if own and not inner and not compose.untrained_parts(composition)
+        else inner
     )
 
 
@@ -432,7 +434,7 @@ def _measured(work: Work, node: Merge) -> tuple[dict[str, float], dict[str, floa
         return record["errors"], record.get("lost", {})
     modules = {key: work.store.load_module(key) for key in compose.names(node)}
     files = work.plan.inputs.files
-    made = merging.make(
+    made = merging.merge_modules(
         node,
         {
             key: (module.part("encoder"), work.plan.train[key].method)
@@ -525,7 +527,7 @@ def _sizes(work: Work, found: Found) -> Iterator[str]:
     yield f"encoder {_mib(4 * files.parameters)} in fp32, {_mib(2 * files.parameters)} in bf16"
     if parts:
         yield f"modules with their heads {_mib(4 * sum(parts.values()))}"
-    for node in compose.untrained(found.composition):
+    for node in compose.untrained_parts(found.composition):
         if isinstance(node, Fuse):
             fusion: Choice = methods.fusion_of(
                 work.plan.train[compose.names(node)[-1]].method, len(node.parts)

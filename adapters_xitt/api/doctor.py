@@ -140,9 +140,7 @@ def _rig() -> tuple:
     for seed, (name, method) in enumerate(
         (("ba", "seq_bn"), ("bb", "seq_bn"), ("ua", "lora"), ("ub", "lora"))
     ):
-        adapted.mount(
-            name, choose(method, {"reduction": 4} if method == "seq_bn" else {}), seed=seed
-        )
+        adapted.add(name, choose(method, {"reduction": 4} if method == "seq_bn" else {}), seed=seed)
         for parameter in adapted.parameters(name).values():
             torch.nn.init.normal_(parameter, std=0.2)
     ids = torch.randint(5, 50, (4, 12))
@@ -189,7 +187,7 @@ def _fuse() -> tuple[float, float]:
     from adapters_xitt.modules.methods import fusion_of
 
     adapted, ids, mask = _rig()
-    adapted.mount("f", fusion_of(adapted.methods["ba"], 2), over=("ba", "bb"), seed=9)
+    adapted.add("f", fusion_of(adapted.methods["ba"], 2), over=("ba", "bb"), seed=9)
     ours = _say(adapted, ids, mask, "f(ba, bb)")
     return _off(ours, _theirs(adapted, ids, mask, Fuse("ba", "bb", name="f"))), CLOSE
 
@@ -199,7 +197,7 @@ def _weights() -> tuple[float, float]:
     from adapters_xitt.modules.methods import fusion_of
 
     adapted, ids, mask = _rig()
-    adapted.mount("w", fusion_of(adapted.methods["ua"], 2), over=("ua", "ub"), seed=9)
+    adapted.add("w", fusion_of(adapted.methods["ua"], 2), over=("ua", "ub"), seed=9)
     return _off(_say(adapted, ids, mask, "w(ua, ub)"), _say(adapted, ids, mask, "ub")), CLOSE
 
 
@@ -231,7 +229,7 @@ def _trunk() -> tuple[float, float]:
     from adapters_xitt.modules.methods import choose
 
     adapted, ids, mask = _rig()
-    adapted.mount("high", choose("seq_bn", {"reduction": 4, "leave_out": [0, 1]}), seed=9)
+    adapted.add("high", choose("seq_bn", {"reduction": 4, "leave_out": [0, 1]}), seed=9)
     whole = _say(adapted, ids, mask, "high")
     adapted.activate(AdapterSetup((), (), None, 2))
     trunk = adapted.encoder.run(adapted.encoder.embed(ids), mask, 0, 2)

@@ -77,7 +77,7 @@ def _folder(folder: Path, out: Console) -> list[str]:
     )
     forms = ["ours"] if own else []
     if own:
-        seen = serialization.look(folder)
+        seen = serialization.inspect_folder(folder)
         if seen.manifest:
             out.print(manifest_table(seen.manifest))
             out.print(Text(f"\nExposure: {exposure_in_words(seen.manifest)}"))
@@ -113,7 +113,7 @@ def _below(folder: Path) -> list[str]:
             for one in safe_files.entries(below) if below.is_dir() else ():
                 path = safe_files.inside(below, one)
                 if name == PARTS:
-                    told += serialization.look(path).problems
+                    told += serialization.inspect_folder(path).problems
                 else:
                     read_data_set(path)
         except XittError as error:

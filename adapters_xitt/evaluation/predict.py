@@ -17,6 +17,7 @@ from adapters_xitt import stopping
 from adapters_xitt.data.features import Features, collate, micro_batches
 from adapters_xitt.kinds.heads import HEADS
 from adapters_xitt.model.adapted import AdaptedEncoder
+from adapters_xitt.model.mixed_batches import activate_rows
 from adapters_xitt.model.setup import AdapterSetup
 from adapters_xitt.tasks import Task
 
@@ -263,7 +264,7 @@ def _upper(
     with fabric.autocast():
         adapted.activate(AdapterSetup((), (), None, below))
         trunk = adapted.encoder.run(adapted.encoder.embed(ids), mask, 0, below)
-        if adapted.activate_rows(forms, sizes):
+        if activate_rows(adapted, forms, sizes):
             return list(adapted.encoder.run(trunk, mask, below, stop).split(list(sizes)))
         found = []
         for form, rows, seen in zip(

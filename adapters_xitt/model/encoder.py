@@ -66,8 +66,8 @@ class Encoder:
         return any(isinstance(parameter, Packed) for parameter in self.model.parameters())
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Token ids [units, tokens] to hidden states [units, tokens, width]: depth 0, before any
-        module."""
+        """Token ids [sequences, tokens] to hidden states [sequences, tokens, width]: depth 0,
+        before any module."""
         config = self.model.adapters_config
         # a hook of the library runs invertible modules here
         active, config.active_setup = config.active_setup, None
@@ -80,7 +80,7 @@ class Encoder:
         """Hidden states at depth `start` to those at depth `stop`, under whatever modules are
         active.
 
-        `mask` [units, tokens] is 1 where there is a token. Depth d is the output of d layers:
+        `mask` [sequences, tokens] is 1 where there is a token. Depth d is the output of d layers:
         `hidden_states[d]`. An active invertible module acts on what enters the first layer."""
         if start == stop:
             return hidden
@@ -130,7 +130,7 @@ class Encoder:
 
     @contextmanager
     def attending(self) -> Iterator[dict[int, list[Tensor]]]:
-        """Collects, for the block, the attention of an active fusion: layer → [units, tokens,
+        """Collects, for the block, the attention of an active fusion: layer → [sequences, tokens,
         parts], one for each of a layer's bottlenecks and each run. Made again from queries and
         keys: the library's own fails in bf16."""
         from adapters.methods.modeling import BertFusion
@@ -164,11 +164,12 @@ class Encoder:
 
     def weights(self) -> dict[str, Tensor]:
         """The encoder's own tensors by their names in the checkpoint, modules left out."""
-        return {
-            own_name(name): value
-            for name, value in self.model.state_dict().items()
-            if own_name(name) and not name.endswith("position_ids")
-        }
+        weights = {}
+        for name, value in self.model.state_dict().items():
+            own = own_name(name)
+            if own and not name.endswith("position_ids"):
+                weights[own] = value
+        return weights
 
     def copied(self) -> Encoder:
         """A second encoder with the same weights, for `full`."""
@@ -187,8 +188,8 @@ def _keep(made: dict[str, Tensor], side: str, module: Any, inputs: Any, output: 
 def _attended(
     made: dict[str, Tensor], of: Callable[[int, list[Tensor]], list[Tensor]], at: int, *hook: Any
 ) -> None:
-    """A fusion has run: its attention, softmax over parts of query [units, tokens, width] · keys
-    […, parts, width]."""
+    """A fusion has run: its attention, softmax over parts of query [sequences, tokens, width] ·
+    keys […, parts, width]."""
     # no matrix product, which autocast would round
     scores = (made["query"][:, :, None] * made["key"]).sum(-1)
     of(at, []).append(scores.softmax(-1).cpu())

@@ -52,7 +52,7 @@ def to_adapters(
     model = XLMRobertaAdapterModel(_library_config(files))
     _load_encoder(model.roberta, files)
     names = {key: _module_name(key) for key in chosen}
-    over = composition.fused(expression, setup.fusion or "")
+    over = composition.fusion_parts(expression, setup.fusion or "")
     if setup.fusion:
         names[setup.fusion] = ",".join(names[key] for key in over)  # the library's own way
     for key in sorted(chosen, key=lambda key: key == setup.fusion):  # a fusion after its parts
@@ -127,8 +127,10 @@ def to_peft(
             else:
                 loaded.load_adapter(str(folder), adapter_name=_module_name(key))
     assert loaded is not None  # there is an update
-    loaded.base_model.set_adapter([_module_name(key) for key in setup.updates])
-    return loaded.requires_grad_(False).eval(), _tokenizer(files)
+    adapters: Any = loaded.base_model
+    adapters.set_adapter([_module_name(key) for key in setup.updates])
+    loaded.requires_grad_(False)
+    return loaded.eval(), _tokenizer(files)
 
 
 def _resolve(
@@ -139,7 +141,7 @@ def _resolve(
     chosen = {}
     for key in composition.names(expression):
         manifest = modules[key].manifest
-        chosen[key] = methods.recorded(manifest.method)
+        chosen[key] = methods.from_record(manifest.method)
         if manifest.encoder != files.fingerprint:
             raise XittError(
                 f"module {key[:12]} was made for the encoder {manifest.encoder_name}"
@@ -186,10 +188,11 @@ def _weighted(tensors: dict[str, Any], weight: float) -> dict[str, Any]:
 def _library_config(files: EncoderFiles, labels: tuple[str, ...] = ()) -> Any:
     from transformers import XLMRobertaConfig
 
-    names = {"id2label": dict(enumerate(labels))} if labels else {}
+    config = XLMRobertaConfig(**files.config, attn_implementation="sdpa")
     if labels:
-        names["label2id"] = {label: index for index, label in enumerate(labels)}
-    return XLMRobertaConfig(**files.config, **names, attn_implementation="sdpa")
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: index for index, label in enumerate(labels)}
+    return config
 
 
 def _load_encoder(model: nn.Module, files: EncoderFiles) -> None:

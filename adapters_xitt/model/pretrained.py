@@ -233,12 +233,10 @@ def _check_sizes(config: dict[str, Any], tensors: dict[str, Tensor], folder: Pat
     """The sizes that the configuration claims are those of the weights, before anybody makes room
     for them."""
     for name, keys in _SIZES.items():
-        claimed = tuple(config.get(key) for key in keys)
-        if (
-            name in tensors
-            and None not in claimed
-            and sorted(tensors[name].shape) != sorted(claimed)
-        ):
+        if name not in tensors or not all(key in config for key in keys):
+            continue
+        claimed = tuple(config[key] for key in keys)
+        if sorted(tensors[name].shape) != sorted(claimed):
             raise XittError(
                 f"{folder}: its weights don't fit its configuration; {name} is "
                 f"{tuple(tensors[name].shape)}, {' and '.join(keys)} say {claimed}"

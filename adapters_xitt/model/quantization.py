@@ -43,7 +43,8 @@ class Packed(nn.Parameter):
         needed."""
         packed, state = _PACK[bits](weight)
         self = torch.Tensor._make_subclass(cls, packed, False)
-        self.bits, self.whole, self.state = bits, tuple(weight.shape), state
+        out_size, in_size = weight.shape
+        self.bits, self.whole, self.state = bits, (out_size, in_size), state
         return self
 
     def unpack(self, dtype: torch.dtype) -> Tensor:
@@ -150,14 +151,15 @@ class CutTable(nn.Embedding):
         super().__init__(
             len(ids), table.embedding_dim, _weight=table.weight.detach()[ids.to(device)]
         )
-        place = torch.full((table.num_embeddings,), -1, dtype=torch.int32, device="cpu")
-        place[ids] = torch.arange(len(ids), dtype=torch.int32, device="cpu")
-        self.register_buffer("place", place.to(device), persistent=False)
+        row_of = torch.full((table.num_embeddings,), -1, dtype=torch.int32, device="cpu")
+        row_of[ids] = torch.arange(len(ids), dtype=torch.int32, device="cpu")
+        self.row_of: Tensor
+        self.register_buffer("row_of", row_of.to(device), persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """[units, tokens] to [units, tokens, width]; an id that was cut away is an error, never
-        another id's row."""
-        rows = self.place[ids]
+        """[sequences, tokens] to [sequences, tokens, width]; an id that was cut away is an error,
+        never another id's row."""
+        rows = self.row_of[ids]
         # -1 would be a device-side assertion without a name
         if not rows.is_meta and bool((rows < 0).any()):
             gone = torch.unique(ids[rows < 0]).tolist()
@@ -173,11 +175,12 @@ class HostTable(nn.Embedding):
     are."""
 
     def __init__(self, table: nn.Embedding) -> None:
-        super().__init__(*table.weight.shape, _weight=table.weight.detach())
+        rows, width = table.weight.shape
+        super().__init__(rows, width, _weight=table.weight.detach())
 
     def _apply(self, fn: Callable, recurse: bool = True) -> HostTable:
         return self  # no device, no dtype: it is what it was made of
 
     def forward(self, ids: Tensor) -> Tensor:
-        """[units, tokens] to [units, tokens, width], on the device of `ids`."""
+        """[sequences, tokens] to [sequences, tokens, width], on the device of `ids`."""
         return super().forward(ids.to(self.weight.device)).to(ids.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning_fabric import Fabric
@@ -13,12 +13,15 @@ from adapters_xitt.errors import XittError
 from adapters_xitt.model import encoder, pretrained
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.setup import AdapterSetup, resolve
-from adapters_xitt.modules import composition as compose
-from adapters_xitt.modules import serialization
-from adapters_xitt.modules.composition import Composition
+from adapters_xitt.modules.composition import Composition, Part, fusion_parts, parse, rename
+from adapters_xitt.modules.manifest import Module
+from adapters_xitt.modules.methods import Choice
+
+if TYPE_CHECKING:
+    from lightning_fabric.connector import _PRECISION_INPUT
 
 # Modules and moments are fp32 throughout; 8 and 4 bits compute in bf16.
-PRECISIONS = {
+PRECISIONS: dict[str, _PRECISION_INPUT] = {
     "32": "32-true",
     "bf16": "bf16-mixed",
     "16": "16-mixed",
@@ -62,8 +65,11 @@ def machine(fabric: Fabric) -> dict[str, Any]:
 
 def check_device(device: str) -> None:
     """Refuses a device that this machine lacks."""
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if device in there and not there[device]():
+    checks: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
+    if device in checks and not checks[device]():
         raise XittError(
             f"device {device!r}: torch {torch.__version__} finds none on this machine; "
             "`xitt doctor` says what it sees"
@@ -83,37 +89,35 @@ class ModelSession:
         self.files, self.fabric, self.loading = files, fabric, loading
         # why the encoder can't be loaded: no job's failure but the run's
         self.unusable: Exception | None = None
-        self._rig: AdaptedEncoder | None = None
+        self._adapted: AdaptedEncoder | None = None
 
     @property
     def adapted(self) -> AdaptedEncoder:
         """The encoder, loaded when it is first asked for."""
-        if self._rig is None:
+        if self._adapted is None:
             try:
                 loaded = encoder.load(self.files, **self.loading())
                 loaded.model.to(self.fabric.device)
             except (XittError, RuntimeError, ValueError, LookupError, TypeError) as error:
                 self.unusable = error
                 raise
-            self._rig = AdaptedEncoder(loaded)
-        return self._rig
+            self._adapted = AdaptedEncoder(loaded)
+        return self._adapted
 
     def renew(self) -> None:
         """Lets the encoder go with everything in it; the next that needs it gets one as it was
         loaded first."""
-        self._rig = None
+        self._adapted = None
 
     def clear(self, keep: Iterable[str] = ()) -> None:
         """Takes out every module but those in `keep`."""
         for name in [name for name in self.adapted.methods if name not in set(keep)]:
-            self.adapted.unmount(name)
+            self.adapted.remove(name)
 
-    def put(self, module: serialization.Module, choice: Any) -> None:
-        """Mounts a stored module, once; it must have been made for this very encoder."""
-        manifest, name = module.manifest, mounted(module.manifest.key)
-        over = tuple(
-            mounted(part) for part in compose.fused(compose.parse(manifest.context), manifest.key)
-        )
+    def add(self, module: Module, choice: Choice) -> None:
+        """Adds a stored module, once; it must have been made for this very encoder."""
+        manifest, name = module.manifest, module_name(module.manifest.key)
+        parts = fusion_parts(parse(manifest.context), manifest.key)
         if manifest.encoder != self.files.fingerprint:
             raise XittError(
                 f"module {manifest.key[:12]} was made for the encoder {manifest.encoder_name}"
@@ -121,16 +125,17 @@ class ModelSession:
                 f" ({self.files.fingerprint[:12]})"
             )
         if name not in self.adapted.methods:
-            _fits(module, choice, self.files)
-            self.adapted.mount(name, choice, tensors=module.part("encoder"), over=over)
+            _check_size(module, choice, self.files)
+            over = tuple(module_name(part) for part in parts)
+            self.adapted.add(name, choice, tensors=module.part("encoder"), over=over)
 
     def setup(self, composition: Composition) -> AdapterSetup:
         """The form of a composition over module keys."""
-        named = compose.rename(composition, lambda key: compose.Part(mounted(key)))
+        named = rename(composition, lambda key: Part(module_name(key)))
         return resolve(named, self.adapted.methods, self.files.layers)
 
 
-def _fits(module: serialization.Module, choice: Any, files: pretrained.EncoderFiles) -> None:
+def _check_size(module: Module, choice: Choice, files: pretrained.EncoderFiles) -> None:
     """Refuses a module whose manifest claims far more than its file has, before the libraries make
     room for it."""
     stored = sum(tensor.numel() for tensor in module.part("encoder").values())
@@ -143,6 +148,6 @@ def _fits(module: serialization.Module, choice: Any, files: pretrained.EncoderFi
         )
 
 
-def mounted(key: str) -> str:
+def module_name(key: str) -> str:
     """The name of a module in the encoder: short, and never the name of a layer."""
     return f"m{key[:24]}"

@@ -194,7 +194,7 @@ def _method(value: Any) -> str:
     if not isinstance(value, dict) or len(value) > 100:
         return f"must be an object of a method's name and options, not {_short(value)}"
     try:
-        whole = methods.recorded(value).record()
+        whole = methods.from_record(value).record()
     except XittError as error:
         return " ".join(str(error).split())[:400]
     missing = [option for option in whole if option not in value]

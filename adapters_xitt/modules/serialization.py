@@ -34,7 +34,7 @@ SEAL = "manifest"  # in the metadata of the tensors, the manifest's digest; olde
 
 
 @dataclass(frozen=True)
-class Seen:
+class FolderContents:
     """What a folder of ours holds, and everything that is wrong with it."""
 
     manifest: Manifest | None  # None where it can't be read
@@ -46,8 +46,8 @@ def write_module(module: Module, folder: Path) -> None:
     """Writes the two files into `folder`, which the caller gives its final name once they are
     whole."""
     values = _finite(asdict(module.manifest))
-    if found := problems(values):  # what reading would refuse
-        raise ValueError(f"{module.manifest.role}: no manifest: {'; '.join(found)}")
+    if wrong := problems(values):  # what reading would refuse
+        raise ValueError(f"{module.manifest.role}: no manifest: {'; '.join(wrong)}")
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_tensors(
@@ -65,9 +65,9 @@ def write_module(module: Module, folder: Path) -> None:
 def _finite(value: Any) -> Any:
     """The value as JSON knows it: the loss of a run that diverged is null."""
     if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
+        return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
+        return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -77,17 +77,16 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    found = listed(folder, (MANIFEST, TENSORS)) if folder.is_dir() else {}
-    if MANIFEST not in found:
+    files = listed(folder, (MANIFEST, TENSORS)) if folder.is_dir() else {}
+    if MANIFEST not in files:
         raise XittError(f"{folder}: not a module, {MANIFEST} is missing")
-    return found
+    return files
 
 
 def _manifest(files: Mapping[str, Path]) -> Manifest:
     path = files[MANIFEST]
     values = read_json(path)
-    found = Problems(str(path), problems(values))
-    found.raise_if_any()
+    Problems(str(path), problems(values)).raise_if_any()
     if TENSORS in files and (problem := _edited(values, files[TENSORS])):
         raise XittError(f"{path}: {problem}")
     return Manifest(**values)
@@ -109,10 +108,8 @@ def read_module(folder: Path) -> Module:
     manifest = _manifest(files)
     if TENSORS not in files:
         raise XittError(f"{folder / TENSORS}: missing; the manifest alone is no module")
-    found = Problems(
-        str(files[TENSORS]), tensor_problems(manifest, _shapes(read_header(files[TENSORS])))
-    )
-    found.raise_if_any()
+    wrong = tensor_problems(manifest, _shapes(read_header(files[TENSORS])))
+    Problems(str(files[TENSORS]), wrong).raise_if_any()
     tensors = read_tensors(files[TENSORS])
     if problem := _altered(tensors_digest(tensors), manifest):
         raise XittError(f"{files[TENSORS]}: {problem}")
@@ -134,37 +131,50 @@ def _altered(digest: str, manifest: Manifest) -> str:
     )
 
 
-def look(folder: Path) -> Seen:
+def inspect_folder(folder: Path) -> FolderContents:
     """Everything that can be known of a module's folder without building it, every problem
     included."""
-    manifest, header = None, {}
-    files, told = scan_folder(folder, (MANIFEST, TENSORS))
+    manifest: Manifest | None = None
+    files, wrong = scan_folder(folder, (MANIFEST, TENSORS))
     if MANIFEST in files:
-        try:
-            values = read_json(files[MANIFEST])
-            wrong = problems(values)
-            if not wrong and TENSORS in files and (edited := _edited(values, files[TENSORS])):
-                wrong = [edited]
-            told += [f"{files[MANIFEST]}: {problem}" for problem in wrong]
-            manifest = None if wrong else Manifest(**values)
-        except XittError as error:
-            told.append(str(error))
-    elif not told:
-        told.append(f"{folder}: not a module, {MANIFEST} is missing")
+        manifest, more = _inspect_manifest(files)
+        wrong += more
+    elif not wrong:
+        wrong.append(f"{folder}: not a module, {MANIFEST} is missing")
     if TENSORS not in files:
         missing = f"{folder / TENSORS}: missing; the manifest alone is no module"
-        return Seen(manifest, {}, tuple(told or [missing]))
+        return FolderContents(manifest, {}, tuple(wrong or [missing]))
+    header, more = _inspect_tensors(files[TENSORS], manifest)
+    return FolderContents(manifest, header, tuple([*wrong, *more]))
+
+
+def _inspect_manifest(files: Mapping[str, Path]) -> tuple[Manifest | None, list[str]]:
+    """The manifest, None where it can't be read, and everything that is wrong with it."""
+    path = files[MANIFEST]
     try:
-        header = read_header(files[TENSORS])
-        if manifest:
-            wrong = tensor_problems(manifest, _shapes(header))
-            altered = _altered(stored_digest(files[TENSORS]), manifest)
-            stated = read_metadata(files[TENSORS]).get("digest", manifest.digest)
-            if not altered and stated != manifest.digest:
-                altered = (
-                    f"its header says digest {stated[:12]!a}, the manifest {manifest.digest[:12]}"
-                )
-            told += [f"{files[TENSORS]}: {problem}" for problem in (*wrong, altered) if problem]
+        values = read_json(path)
+        wrong = problems(values)
+        if not wrong and TENSORS in files and (edited := _edited(values, files[TENSORS])):
+            wrong = [edited]
     except XittError as error:
-        told.append(str(error))
-    return Seen(manifest, header, tuple(told))
+        return None, [str(error)]
+    return None if wrong else Manifest(**values), [f"{path}: {problem}" for problem in wrong]
+
+
+def _inspect_tensors(
+    path: Path, manifest: Manifest | None
+) -> tuple[Mapping[str, TensorInfo], list[str]]:
+    """What the file of tensors says it holds, and everything that is wrong with it."""
+    header: Mapping[str, TensorInfo] = {}
+    try:
+        header = read_header(path)
+        if manifest is None:
+            return header, []
+        wrong = tensor_problems(manifest, _shapes(header))
+        altered = _altered(stored_digest(path), manifest)
+        stated = read_metadata(path).get("digest", manifest.digest)
+        if not altered and stated != manifest.digest:
+            altered = f"its header says digest {stated[:12]!a}, the manifest {manifest.digest[:12]}"
+        return header, [f"{path}: {problem}" for problem in (*wrong, altered) if problem]
+    except XittError as error:
+        return header, [str(error)]

@@ -41,7 +41,7 @@ def export(
     module = where.load_module(bundle.resolver(where, tell=say)(word))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise XittError(f"{folder}: is there already; name a folder that isn't")
-    method = methods.recorded(module.manifest.method).row
+    method = methods.from_record(module.manifest.method).row
     if form != "xitt" and method.no_library:
         raise XittError(
             f"{word}: has no form of {form}: {method.no_library}. --form xitt writes ours"
@@ -76,7 +76,7 @@ def forms(folder: Path, modules: Mapping[str, serialization.Module]) -> list[For
     parts = (
         written.parts if isinstance(written, composition.Stack | composition.Sum) else (written,)
     )
-    chosen = {key: methods.recorded(module.manifest.method) for key, module in modules.items()}
+    chosen = {key: methods.from_record(module.manifest.method) for key, module in modules.items()}
     engines = {choice.row.engine for choice in chosen.values()}
     if not all(isinstance(part, composition.Part) for part in parts) or engines not in (
         {"adapters"},
@@ -119,9 +119,9 @@ def _give_foreign(
     module: serialization.Module, work: Path, where: Store, form: str, head: foreign.Head | None
 ) -> list[str]:
     manifest = module.manifest
-    choice, tensors = methods.recorded(manifest.method), module.part("encoder")
+    choice, tensors = methods.from_record(manifest.method), module.part("encoder")
     context = composition.parse(manifest.context)
-    over = {key: "" for key in composition.fused(context, manifest.key)}
+    over = {key: "" for key in composition.fusion_parts(context, manifest.key)}
     told = []
     if form == "peft":
         peft.write(
@@ -135,7 +135,7 @@ def _give_foreign(
             adapterhub.write(
                 work / over[key],
                 name=over[key],
-                choice=methods.recorded(part.manifest.method),
+                choice=methods.from_record(part.manifest.method),
                 head=None,
                 tensors=part.part("encoder"),
                 encoder_name=manifest.encoder_name,
@@ -251,7 +251,7 @@ def take_in(
     return where.manifest(key)
 
 
-def _read(form: str, folder: Path, with_head: bool) -> foreign.Foreign:
+def _read(form: str, folder: Path, with_head: bool) -> foreign.ForeignModule:
     return (peft if form == "peft" else adapterhub).read(folder, with_head=with_head)
 
 
@@ -267,7 +267,7 @@ def _part_folder(folder: Path, part: str) -> Path:
 
 
 def _ask(
-    found: foreign.Foreign,
+    found: foreign.ForeignModule,
     encoder: str | None,
     task: str | None,
     labels: Sequence[str],
@@ -317,7 +317,7 @@ def _answers(head: foreign.Head, labels: Sequence[str] | None) -> list[str]:
 
 
 def _made(
-    found: foreign.Foreign,
+    found: foreign.ForeignModule,
     known: pretrained.EncoderFiles,
     where: Store,
     *,
@@ -392,7 +392,7 @@ def _made(
 
 
 def _kept(
-    found: foreign.Foreign, labels: Sequence[str]
+    found: foreign.ForeignModule, labels: Sequence[str]
 ) -> tuple[str, dict[str, dict[str, object]]]:
     """The label space of a head that answers none of the tasks, and the head as a manifest has it:
     its outputs mean what its own data called them."""
@@ -416,7 +416,7 @@ def _kept(
     return space, {space: {"kind": head.kind, "labels": list(given)}}
 
 
-def _distinct(found: foreign.Foreign, labels: Sequence[str]) -> tuple[str, ...]:
+def _distinct(found: foreign.ForeignModule, labels: Sequence[str]) -> tuple[str, ...]:
     """The labels of a head's outputs, given or its own: one each."""
     given = tuple(labels) or found.head.labels
     if len(given) != found.head.outputs or len(set(given)) < len(given):
@@ -428,7 +428,10 @@ def _distinct(found: foreign.Foreign, labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _fitted(
-    found: foreign.Foreign, row: tasks.Task, labels: Sequence[str], known: pretrained.EncoderFiles
+    found: foreign.ForeignModule,
+    row: tasks.Task,
+    labels: Sequence[str],
+    known: pretrained.EncoderFiles,
 ) -> tuple[tasks.Task, foreign.Tensors]:
     """The task with its labels, and the head with its outputs in the order of the task's labels."""
     head = found.head
@@ -458,7 +461,7 @@ def _fitted(
     }
 
 
-def _check_tied(found: foreign.Foreign, known: pretrained.EncoderFiles) -> None:
+def _check_tied(found: foreign.ForeignModule, known: pretrained.EncoderFiles) -> None:
     """A masked-language-model head stands on the encoder's own decoder here; another's would
     compute otherwise."""
     import torch

@@ -44,7 +44,7 @@ class RunContext:
         with it all that needs it."""
         module = self.load(key)
         try:
-            self.session.put(module, self.plan.train[key].method)
+            self.session.add(module, self.plan.train[key].method)
         except FAILURES as error:
             self.queue.fail(key, error)
             raise

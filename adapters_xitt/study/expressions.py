@@ -12,10 +12,9 @@ from adapters_xitt.modules.composition import (
     Part,
     names,
     rename,
-    replaced,
+    replace_unmade,
     show,
 )
-from adapters_xitt.modules.methods import not_applicable
 from adapters_xitt.study.jobs import ModuleJob
 from adapters_xitt.study.module_jobs import Placement, TrainingSpec, merge_job, module_job
 from adapters_xitt.study.plan import Plan
@@ -41,7 +40,7 @@ def plan_parts(
         fusion = module_job(plan, training, placement, title=f"{text} → {target.name}")
         return Fuse(node.parts, fusion.key)
 
-    return replaced(composition, make)
+    return replace_unmade(composition, make)
 
 
 def fusion_parts(plan: Plan, node: Fuse) -> list[ModuleJob]:
@@ -52,7 +51,7 @@ def fusion_parts(plan: Plan, node: Fuse) -> list[ModuleJob]:
         raise XittError(
             f"{text}: a fusion has a proven form over single modules only, each trained alone"
         )
-    reasons = (not_applicable(job.method.row, "fuse") for job in parts)
+    reasons = (job.method.row.refusal("fuse") for job in parts)
     if reason := next(filter(None, reasons), None):
         raise XittError(f"{text}: {reason}")
     methods = dict.fromkeys(job.method.name for job in parts)

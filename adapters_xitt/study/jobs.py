@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters_xitt.data.exposure import Exposure
 from adapters_xitt.data.mixture import Mixture
-from adapters_xitt.modules.composition import Composition, names, untrained
+from adapters_xitt.modules.composition import Composition, names, untrained_parts
 from adapters_xitt.modules.methods import Choice
 from adapters_xitt.study.results import Cell
 from adapters_xitt.tasks import Task
@@ -140,7 +140,7 @@ class MergedModule(ModuleJob):
     @property
     def searched(self) -> bool:
         """Whether its weights are searched on the selection split of its mixture, first."""
-        return bool(untrained(self.expression))
+        return bool(untrained_parts(self.expression))
 
 
 @dataclass(frozen=True, kw_only=True)

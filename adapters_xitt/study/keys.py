@@ -19,7 +19,6 @@ from adapters_xitt.study.inputs import Inputs
 from adapters_xitt.training.loop import Settings
 
 SHARED = "shared"  # what the first values of every module are drawn for where a recipe shares them
-UNDRAWN = ("full", "head", "weights")  # engines whose modules have no values that are drawn
 
 
 def training_inputs(
@@ -102,7 +101,7 @@ def start_inputs(
     values are drawn for."""
     if start:
         return {"start": start, **({"carry_pooler": True} if carry_pooler else {})}
-    return {} if choice.row.engine in UNDRAWN else {"drawn": drawn}
+    return {"drawn": drawn} if choice.row.drawn else {}
 
 
 def base_inputs(below: Sequence[str], base: Composition | None, mode: str) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from adapters_xitt.data.mixture import space
 from adapters_xitt.hashing import tensors_digest
 from adapters_xitt.kinds import heads
-from adapters_xitt.model.session import machine, mounted
-from adapters_xitt.modules.composition import fused, names, rename, show
+from adapters_xitt.model.session import machine, module_name
+from adapters_xitt.modules.composition import fusion_parts, names, rename, show
 from adapters_xitt.modules.manifest import Manifest, Module
 from adapters_xitt.study import costs, merge
 from adapters_xitt.study.context import RunContext
@@ -69,9 +69,9 @@ class ModuleMaker:
     @make.register
     def _(self, job: RandomModule) -> None:
         self.session.clear()
-        name = mounted(job.key)
+        name = module_name(job.key)
         seed = sampler.derive(job.seed, "module", job.drawn)
-        self.session.adapted.mount(name, job.method, seed=seed, random=True)
+        self.session.adapted.add(name, job.method, seed=seed, random=True)
         parameters = self.session.adapted.parameters(name)
         self._save(job, _encoder_tensors(parameters), {"score": None, "steps": 0})
 
@@ -99,7 +99,7 @@ class ModuleMaker:
         expression, metrics = job.expression, {"score": None, "steps": 0}
         modules = {key: self.context.load(key) for key in names(expression)}
         if job.searched:
-            self.session.clear(keep=[mounted(key) for key in modules])
+            self.session.clear(keep=[module_name(key) for key in modules])
             expression, metrics = merge.search(
                 job,
                 modules,
@@ -162,7 +162,7 @@ class ModuleMaker:
 
     def _keep_below(self, jobs: Sequence[TrainedModule]) -> None:
         """Takes out of the encoder all but what jobs train above, beside or over."""
-        self.session.clear(keep=[mounted(parent) for job in jobs for parent in job.below])
+        self.session.clear(keep=[module_name(parent) for job in jobs for parent in job.below])
 
     def _load_below(self, jobs: Sequence[TrainedModule]) -> None:
         """Leaves in the encoder what jobs train above, beside or over, and nothing else."""
@@ -172,16 +172,16 @@ class ModuleMaker:
 
     def _row(self, job: TrainedModule) -> loop.Row:
         """A fresh or continued module in the encoder, with its heads."""
-        adapted, name = self.session.adapted, mounted(job.key)
+        adapted, name = self.session.adapted, module_name(job.key)
         start = self.context.load(job.start) if job.start else None
         # The same seed for every row of a mixture: rows are paired in their start as in their order
         # of data.
-        adapted.mount(
+        adapted.add(
             name,
             job.method,
             seed=sampler.derive(job.seed, "module", job.drawn),
             tensors=start.part("encoder") if start else None,
-            over=tuple(mounted(part) for part in fused(job.context, job.key)),
+            over=tuple(module_name(part) for part in fusion_parts(job.context, job.key)),
         )
         setup = self.session.setup(job.context)
         parameters = adapted.trainable(name)
@@ -202,7 +202,7 @@ class ModuleMaker:
 
     def _untrained_tensors(self, job: TrainedModule) -> dict[str, Tensor]:
         """What belongs to a module in the encoder and isn't trained."""
-        adapted, name = self.session.adapted, mounted(job.key)
+        adapted, name = self.session.adapted, module_name(job.key)
         trained = adapted.trainable(name)
         parameters = adapted.parameters(name)
         return _encoder_tensors(

@@ -15,7 +15,6 @@ from adapters_xitt import sizes
 from adapters_xitt.data.features import Features
 from adapters_xitt.data.mixture import Mixture
 from adapters_xitt.errors import XittError
-from adapters_xitt.modules.methods import not_applicable
 from adapters_xitt.study.inputs import Inputs
 from adapters_xitt.study.recipe import Recipe
 from adapters_xitt.tasks import task
@@ -24,7 +23,6 @@ from adapters_xitt.training.loop import Settings
 from adapters_xitt.training.memory import BASES, MemoryPlan
 
 SCORING_TOKENS = 8192  # tokens of a scoring batch: no graph is kept
-READS_WEIGHTS = ("dora", "pissa", "full")  # methods that can't stand over products in 8 or 4 bits
 
 
 def decide(
@@ -35,10 +33,10 @@ def decide(
     recipe = inputs.recipe
     if wrong := conflicts(recipe, mixtures):
         raise XittError(wrong[0])
-    names = [choice.name for choice, _ in recipe.choices()]
+    methods = [choice.row for choice, _ in recipe.choices()]
     mlm = _masked(mixtures)
-    packs = not any(name in READS_WEIGHTS for name in names)
-    whole = mlm or "full" in names
+    packs = not any(method.reads_weights for method in methods)
+    whole = mlm or any(method.trains_encoder for method in methods)
     if recipe.memory is None:
         default = "whole" if whole or recipe.precision == "32" else "cut"
         return (
@@ -56,13 +54,14 @@ def decide(
 
 def conflicts(recipe: Recipe, mixtures: Sequence[Mixture]) -> list[str]:
     """What a recipe says of memory that can't be held together, before anything is read."""
-    names, found = [choice.name for choice, _ in recipe.choices()], []
-    if recipe.precision in ("8bit", "4bit") and any(name in READS_WEIGHTS for name in names):
+    methods, found = [choice.row for choice, _ in recipe.choices()], []
+    readers = [method.name for method in methods if method.reads_weights]
+    if recipe.precision in ("8bit", "4bit") and readers:
         found.append(
-            f"precision {recipe.precision}: {', '.join(n for n in names if n in READS_WEIGHTS)}"
+            f"precision {recipe.precision}: {', '.join(readers)}"
             " read or train the encoder's weights, which are packed then; use bf16 or 32"
         )
-    if recipe.embeddings in ("cut", "host") and "full" in names:
+    if recipe.embeddings in ("cut", "host") and any(method.trains_encoder for method in methods):
         found.append("embeddings: full fine-tuning trains the word table; it must be whole")
     if recipe.embeddings == "cut" and _masked(mixtures):
         found.append(
@@ -95,7 +94,7 @@ def _within(
     for choice, _ in recipe.choices():
         if choice.row.engine == "head":
             continue
-        fuses = "fuse" in recipe.modes and not not_applicable(choice.row, "fuse")
+        fuses = "fuse" in recipe.modes and not choice.row.refusal("fuse")
         means, lines = memory.choose(
             budget,
             inputs.files,

@@ -19,7 +19,7 @@ from adapters_xitt.model.session import ModelSession
 from adapters_xitt.modules import composition, merging
 from adapters_xitt.modules.composition import Composition, Merge, Scaled, Sum
 from adapters_xitt.modules.manifest import Module
-from adapters_xitt.modules.methods import recorded
+from adapters_xitt.modules.methods import from_record
 from adapters_xitt.study.costs import SEARCHED
 from adapters_xitt.study.jobs import MergedModule
 from adapters_xitt.study.memory_plan import SCORING_TOKENS
@@ -49,10 +49,12 @@ def join(
     """Puts a job's module together; `expression` is the job's over keys, with the weights that a
     search found, `unmerged` the same over the modules that its parts were merged from."""
     parts = {
-        key: (module.part("encoder"), recorded(module.manifest.method))
+        key: (module.part("encoder"), from_record(module.manifest.method))
         for key, module in modules.items()
     }
-    merge = merging.make(expression, parts, files.layers, files.width, meant=unmerged)
+    merge = merging.merge_modules(
+        expression, parts, files.layers, files.width, compare_with=unmerged
+    )
     tensors = {f"encoder.{name}": value for name, value in merge.tensors.items()}
     kept_heads = {}
     for space in job.spaces:
@@ -127,7 +129,7 @@ def search(
     weight changed at a time, from the last part alone; and the score of every sum that was tried.
     `tick` is told the tokens read."""
     for module in modules.values():
-        session.put(module, recorded(module.manifest.method))
+        session.add(module, from_record(module.manifest.method))
     searched = _Search(job, modules, split, session, tick)
     best: Weights = (*[0.0] * (len(searched.parts) - 1), 1.0)
     for _ in range(ROUNDS):
@@ -198,5 +200,5 @@ class _Search:
 
 def weighted_sum(parts: Sequence[Composition], weights: Weights) -> Composition:
     """Σ wᵢ·partᵢ, none left out."""
-    terms = [composition.scaled(part, weight) for part, weight in zip(parts, weights, strict=True)]
-    return composition.chained(Sum, terms)
+    terms = [composition.scale(part, weight) for part, weight in zip(parts, weights, strict=True)]
+    return composition.chain(Sum, terms)

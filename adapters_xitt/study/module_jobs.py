@@ -18,12 +18,12 @@ from adapters_xitt.modules.composition import (
     Part,
     Stack,
     Sum,
-    chained,
+    chain,
     heads,
     names,
     rename,
     show,
-    untrained,
+    untrained_parts,
 )
 from adapters_xitt.modules.methods import Choice, above, fusion_of
 from adapters_xitt.study import keys
@@ -86,7 +86,7 @@ class Placement:
             return Fuse(tuple(part.context for part in self.parts), key)
         if self.beneath is None:
             return Part(key)
-        return chained(Stack if self.mode == "stack" else Sum, [self.beneath, Part(key)])
+        return chain(Stack if self.mode == "stack" else Sum, [self.beneath, Part(key)])
 
     def exposed(self, plan: Plan) -> list[ModuleJob]:
         """The modules whose data it has seen, through them."""
@@ -181,12 +181,12 @@ def merge_job(
     is what scores them on its selection split; the module then has the target's head alone."""
     files, parts = plan.inputs.files, {name: plan.train[name] for name in names(expression)}
     methods = {name: job.method for name, job in parts.items()}
-    method = merging.choice(expression, methods, files.layers, files.width)
+    method = merging.merged_method(expression, methods, files.layers, files.width)
     if method.row.engine == "adapters":
         _check_same_start(expression, parts)
     key_inputs = keys.merge_inputs(expression)
     exposure = [job.exposure for job in parts.values()]
-    searched = bool(untrained(expression))
+    searched = bool(untrained_parts(expression))
     if searched:
         if target is None:
             raise XittError(

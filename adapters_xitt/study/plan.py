@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from adapters_xitt.data.exposure import DataSet
 from adapters_xitt.errors import XittError
 from adapters_xitt.model.setup import AdapterSetup, resolve
-from adapters_xitt.modules.composition import Composition, Part, fused, names, rename, show
+from adapters_xitt.modules.composition import Composition, Part, fusion_parts, names, rename, show
 from adapters_xitt.modules.manifest import KEY
 from adapters_xitt.study import costs
 from adapters_xitt.study.inputs import Inputs
@@ -48,7 +48,10 @@ class Plan:
         """The form in which a composition runs; refused where a fusion stands over others than it
         was trained on."""
         for name in names(composition):
-            trained, given = fused(self.train[name].context, name), fused(composition, name)
+            trained, given = (
+                fusion_parts(self.train[name].context, name),
+                fusion_parts(composition, name),
+            )
             if given and trained and given != trained:
                 raise XittError(
                     f"{show(composition)}: {name} was trained over others, or in another"

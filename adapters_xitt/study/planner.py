@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from adapters_xitt.data.mixture import Mixture, single, space
 from adapters_xitt.errors import XittError
 from adapters_xitt.modules.composition import LANG, Composition, heads, names, parse
-from adapters_xitt.modules.methods import not_applicable
 from adapters_xitt.study import memory_plan, preflight
 from adapters_xitt.study.grid_rows import GridRow, GridRows, swap
 from adapters_xitt.study.inputs import Inputs
@@ -68,7 +67,7 @@ def plan_module(plan: Plan, text: str, *, parent: ModuleJob | None, mode: str) -
     mixture = prepare_training(plan, text)
     title = mixture.name
     if parent is not None:
-        if reason := not_applicable(method.row, mode):
+        if reason := method.row.refusal(mode):
             raise XittError(f"--mode {mode}: {reason}")
         title = f"{parent.title} → {mixture.name} ({mode})"
     training = TrainingSpec(

@@ -17,7 +17,7 @@ from adapters_xitt.evaluation import predict
 from adapters_xitt.evaluation.predict import Attention, Scored
 from adapters_xitt.kinds import decode, heads
 from adapters_xitt.kinds.decode import Said
-from adapters_xitt.model.session import machine, mounted
+from adapters_xitt.model.session import machine, module_name
 from adapters_xitt.modules.composition import Composition, names
 from adapters_xitt.modules.composition import heads as heads_of
 from adapters_xitt.study import costs
@@ -95,11 +95,11 @@ class CellScorer:
         new = [runnable for runnable in new if runnable not in self._ready]
         needed = dict.fromkeys(key for composition, _ in new for key in names(composition))
         staying = [key for composition, _ in self._ready for key in names(composition)]
-        self.session.clear(keep=[mounted(key) for key in (*needed, *staying)])
+        self.session.clear(keep=[module_name(key) for key in (*needed, *staying)])
         tops = dict.fromkeys(head for _, head in new if head)
         modules = {key: self.context.load(key) for key in (*needed, *tops)}
         for key in needed:
-            self.session.put(modules[key], self.plan.train[key].method)
+            self.session.add(modules[key], self.plan.train[key].method)
         for composition, head in new:
             owners = [modules[key] for key in ([head] if head else heads_of(composition))]
             self._ready[composition, head] = Scored(

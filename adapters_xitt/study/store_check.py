@@ -58,7 +58,7 @@ def _children(folder: str, pattern: str = "[!.]*") -> Callable[[Store], list[Pat
 
 
 def _read_module(store: Store, folder: Path) -> None:
-    if problems := serialization.look(folder).problems:
+    if problems := serialization.inspect_folder(folder).problems:
         raise XittError("; ".join(problems))
     for exposure in store.manifest(folder.name).exposure:
         if exposure["data"]:

@@ -7,7 +7,7 @@ from adapters_xitt.data.exposure import Exposure
 from adapters_xitt.errors import XittError
 from adapters_xitt.modules.composition import names, parse
 from adapters_xitt.modules.manifest import Manifest
-from adapters_xitt.modules.methods import recorded
+from adapters_xitt.modules.methods import from_record
 from adapters_xitt.study.jobs import StoredModule
 from adapters_xitt.study.keys import init_fingerprint
 from adapters_xitt.study.plan import Plan
@@ -42,7 +42,7 @@ def add_stored_module(plan: Plan, key: str, *, under: tuple[str, ...] = ()) -> S
         key=key,
         title=manifest.role,
         mixture=mixture.from_record(manifest.trained_on, manifest.mixture),
-        method=recorded(manifest.method),
+        method=from_record(manifest.method),
         seed=manifest.seed,
         context=context,
         exposure=tuple(Exposure(**exposure) for exposure in manifest.exposure),
@@ -65,4 +65,4 @@ def _init_fingerprint(manifest: Manifest) -> str | None:
     if training["start"] or manifest.merge:
         return None
     drawn = training.get("drawn") or manifest.trained_on
-    return init_fingerprint(manifest.encoder, recorded(manifest.method), manifest.seed, drawn)
+    return init_fingerprint(manifest.encoder, from_record(manifest.method), manifest.seed, drawn)

@@ -178,8 +178,8 @@ def account(
     adapted = AdaptedEncoder(encoder.hollow(files, **loading))
     over = tuple(f"part{n}" for n in range(parts))
     for name in over:
-        adapted.mount(name, choice)
-    adapted.mount("module", fusion_of(choice, parts) if over else choice, over=over)
+        adapted.add(name, choice)
+    adapted.add("module", fusion_of(choice, parts) if over else choice, over=over)
     written = (
         composition.Fuse(tuple(map(composition.Part, over)), "module")
         if over
@@ -533,7 +533,7 @@ def choose(
         tokens=tokens,
         vocabulary=vocabulary,
         bases=[base for base in bases if base not in missing],
-        whole=choice.row.engine == "full",
+        whole=choice.row.trains_encoder,
         mlm=mlm,
         least=least,
     )

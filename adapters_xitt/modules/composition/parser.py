@@ -19,13 +19,13 @@ from adapters_xitt.modules.composition.nodes import (
     Scaled,
     Stack,
     Sum,
-    chained,
+    chain,
     names,
-    scaled,
+    scale,
     weights,
 )
 
-MOST = {"rank": 4096, "seed": 2**31 - 1}
+LARGEST_OPTION = {"rank": 4096, "seed": 2**31 - 1}
 DEEPEST = 40  # parentheses within parentheses
 LONGEST = 10_000  # characters of an expression
 HEAVIEST = 1e30  # that a module may be multiplied by; float32 ends at 3e38
@@ -41,7 +41,7 @@ def show(composition: Composition) -> str:
         case Stack(parts):
             return " > ".join(show(part) for part in parts)
         case Sum(parts):
-            return "".join(_term(part, first=not at) for at, part in enumerate(parts))
+            return "".join(_term(part, first=index == 0) for index, part in enumerate(parts))
         case Scaled(part, weight):
             inner = show(part) if isinstance(part, Part | Fuse | Merge) else f"({show(part)})"
             return f"{_number(weight)}*{inner}"
@@ -49,11 +49,11 @@ def show(composition: Composition) -> str:
             name = f'"{by}"' if by in (FUSE, *MERGES) else _word(by) if by else FUSE
             return f"{name}({', '.join(show(part) for part in parts)})"
         case Merge(how, parts, options):
-            inner = [
+            words = [
                 *(show(part) for part in parts),
                 *(f"{name}={_number(value)}" for name, value in options),
             ]
-            return f"{how}({', '.join(inner)})"
+            return f"{how}({', '.join(words)})"
 
 
 def _number(value: float) -> str:
@@ -72,7 +72,7 @@ def _word(name: str) -> str:
 def _term(part: Composition, *, first: bool) -> str:
     """A term of a sum with its sign before it."""
     if isinstance(part, Scaled) and part.weight < 0 and not first:
-        positive = scaled(part.part, -part.weight)
+        positive = scale(part.part, -part.weight)
         return (
             f" - {show(positive)}"
             if isinstance(positive, Scaled | Part)
@@ -105,21 +105,22 @@ class _Parser:
             raise XittError(
                 f"composition: {len(text):,} characters, more than {LONGEST:,}: {text[:60]} …"
             )
-        self.text, self.tokens, self.at, self.depth = text, [], 0, 0
+        self.text, self.index, self.depth = text, 0, 0
+        self.tokens: list[Token] = []
         place = 0
         while text[place:].strip():
-            found = _TOKEN.match(text, place)
-            if not found:
+            match = _TOKEN.match(text, place)
+            if not match:
                 place += len(text[place:]) - len(text[place:].lstrip())
                 raise self.wrong(f"unexpected {text[place]!r}", place)
-            kind = found.lastgroup or ""
-            self.tokens.append((kind, found[kind], found.start(kind) - (kind == "quoted")))
-            place = found.end()
+            kind = match.lastgroup or ""
+            self.tokens.append((kind, match[kind], match.start(kind) - (kind == "quoted")))
+            place = match.end()
         self.tokens.append(("end", "", len(text)))
 
     def wrong(self, what: str, place: int | None = None) -> XittError:
         """The error, pointing at a character; that of the present token where none is given."""
-        place = self.tokens[self.at][2] if place is None else place
+        place = self.tokens[self.index][2] if place is None else place
         return XittError(
             f"composition: {what} at character {place + 1}\n  {self.text}\n  {' ' * place}^\nWrite"
             " 'none', 'a', 'a > b' (stack, bottom first), 'a + b' (sum), '0.6*a - 0.2*b'"
@@ -129,72 +130,73 @@ class _Parser:
 
     def signs(self, wanted: str, ahead: int = 0) -> bool:
         """Whether the token `ahead` is one of the signs."""
-        kind, value, _ = self.tokens[min(self.at + ahead, len(self.tokens) - 1)]
+        kind, value, _ = self.tokens[min(self.index + ahead, len(self.tokens) - 1)]
         return kind == "sign" and value in wanted
 
     def whole(self) -> Composition:
         """Everything up to the end."""
-        found = self.stack()
-        if self.tokens[self.at][0] != "end":
-            raise self.wrong(f"unexpected {self.tokens[self.at][1]!r}")
-        return found
+        expression = self.stack()
+        if self.tokens[self.index][0] != "end":
+            raise self.wrong(f"unexpected {self.tokens[self.index][1]!r}")
+        return expression
 
     def stack(self) -> Composition:
         """Sums with > between them."""
         parts = [self.sum()]
         while self.signs(">"):
-            self.at += 1
+            self.index += 1
             parts.append(self.sum())
-        return chained(Stack, parts) if len(parts) > 1 else parts[0]
+        return chain(Stack, parts) if len(parts) > 1 else parts[0]
 
     def sum(self) -> Composition:
         """Products with + or - between them; the first may have a minus."""
         parts = [self.product()]
         while self.signs("+-"):
             minus = self.signs("-")
-            self.at += 1
-            parts.append(scaled(self.product(), -1.0) if minus else self.product())
-        return chained(Sum, parts) if len(parts) > 1 else parts[0]
+            self.index += 1
+            parts.append(scale(self.product(), -1.0) if minus else self.product())
+        return chain(Sum, parts) if len(parts) > 1 else parts[0]
 
     def product(self) -> Composition:
         """A part, with numbers and stars before it or without."""
-        weight, start = 1.0, self.at
-        while self.signs("-") or self.tokens[self.at][0] == "number":
+        weight, start = 1.0, self.index
+        while self.signs("-") or self.tokens[self.index][0] == "number":
             if self.signs("-"):
                 weight = -weight
-                self.at += 1
+                self.index += 1
                 continue
-            weight *= float(self.tokens[self.at][1])
-            self.at += 2  # a star follows a number
-        found = self.atom()
-        heaviest = max((abs(weight * one) for one in weights(found).values()), default=abs(weight))
+            weight *= float(self.tokens[self.index][1])
+            self.index += 2  # a star follows a number
+        factor = self.atom()
+        products = [abs(weight * inner) for inner in weights(factor).values()]
+        heaviest = max(products, default=abs(weight))
         if not heaviest <= HEAVIEST:
             raise self.wrong(
                 f"{heaviest:g} is no number to multiply a module by; {HEAVIEST:g} is the most,",
                 self.tokens[start][2],
             )
-        if weight != 1 and isinstance(found, Nothing):
+        if weight != 1 and isinstance(factor, Nothing):
             raise self.wrong("'none' has nothing to multiply", self.tokens[start][2])
-        return scaled(found, weight)
+        return scale(factor, weight)
 
     def atom(self) -> Composition:
         """A name, a function or a parenthesis."""
-        kind, value, _ = self.tokens[self.at]
+        kind, value, _ = self.tokens[self.index]
         called = self.signs("(", 1)
         if kind in ("name", "quoted", "variable"):
             if kind == "variable" and value != LANG:
                 raise self.wrong(unknown("variable", value, [LANG]))
             if called and (kind != "name" or value != "none"):
                 return self.function(value if kind == "name" else "", value)
-            self.at += 1
+            self.index += 1
             return Nothing() if (kind, value) == ("name", "none") else Part(value)
         if self.signs("("):
             self.deeper()
-            self.at += 1
+            self.index += 1
             inner = self.stack()
             if not self.signs(")"):
                 raise self.wrong("a ')' is missing")
-            self.at, self.depth = self.at + 1, self.depth - 1
+            self.index, self.depth = self.index + 1, self.depth - 1
             return inner
         raise self.wrong("a module's name, 'none' or '(' was expected")
 
@@ -207,13 +209,13 @@ class _Parser:
     def function(self, how: str, name: str) -> Composition:
         """A merge, or a fusion by name; `how` is empty where the name stood in quotes."""
         self.deeper()
-        start = self.at
-        self.at += 2
+        start = self.index
+        self.index += 2
         parts: list[Composition] = []
         options: dict[str, tuple[float, int]] = {}
         while True:
-            if self.tokens[self.at][0] == "name" and self.signs("=", 1):
-                option, place = self.tokens[self.at][1], self.tokens[self.at][2]
+            if self.tokens[self.index][0] == "name" and self.signs("=", 1):
+                option, place = self.tokens[self.index][1], self.tokens[self.index][2]
                 if option in options:
                     raise self.wrong(f"{option} stands twice")
                 options[option] = (self.number(full=option == "rank"), place)
@@ -225,8 +227,8 @@ class _Parser:
                 break
             if not self.signs(","):
                 raise self.wrong("',' or ')' was expected")
-            self.at += 1
-        self.at, self.depth = self.at + 1, self.depth - 1
+            self.index += 1
+        self.index, self.depth = self.index + 1, self.depth - 1
         if any(isinstance(part, Nothing) for part in parts) or not parts:
             raise self.wrong(f"{name} needs modules, and 'none' is none", self.tokens[start][2])
         if any(LANG in names(part) for part in parts):
@@ -247,21 +249,21 @@ class _Parser:
     def number(self, *, full: bool) -> float:
         """The value of an option, past its name and the sign; `full`: the word of that name is
         one."""
-        self.at += 2
-        if full and self.tokens[self.at][1] == "full":
-            self.at += 1
+        self.index += 2
+        if full and self.tokens[self.index][1] == "full":
+            self.index += 1
             return FULL
         minus = self.signs("-")
-        self.at += minus
+        self.index += minus
         try:
-            value = float(self.tokens[self.at][1])
+            value = float(self.tokens[self.index][1])
         except ValueError:
             raise self.wrong(
                 "a number or 'full' was expected" if full else "a number was expected"
             ) from None
         if not math.isfinite(value):
             raise self.wrong("a finite number was expected")
-        self.at += 1
+        self.index += 1
         return -value if minus else value
 
     def merge(
@@ -279,11 +281,12 @@ class _Parser:
                 f"{how} finds the weights itself; write {show(weighted.part)} without its number,",
                 self.tokens[start][2],
             )
-        own = [part.weight if isinstance(part, Scaled) else 1.0 for part in parts]
+        shares = [part.weight if isinstance(part, Scaled) else 1.0 for part in parts]
+        total = sum(shares)
         if (
-            not math.isfinite(1 / (sum(own) or math.inf))
-            or not sum(own)
-            or abs(sum(own)) < 1e-9 * max(map(abs, own))
+            not total
+            or not math.isfinite(1 / total)
+            or abs(total) < 1e-9 * max(abs(share) for share in shares)
         ):
             raise self.wrong(
                 f"{how} is a weighted mean, and its weights sum to nothing,", self.tokens[start][2]
@@ -304,8 +307,8 @@ def _wrong_option(how: str, name: str, value: float) -> str:
         return f"density is a share above 0, up to 1, not {value:g}"
     if name == "rank" and value == FULL:
         return ""
-    if name in ("rank", "seed") and value > MOST[name]:
-        return f"{name} is {MOST[name]:,} at most, not {value:g}"
+    if name in ("rank", "seed") and value > LARGEST_OPTION[name]:
+        return f"{name} is {LARGEST_OPTION[name]:,} at most, not {value:g}"
     if name in ("rank", "seed") and (value != int(value) or value < (name == "rank")):
         return f"{name} is a whole number{', 1 or more' if name == 'rank' else ''}, not {value:g}"
     return ""

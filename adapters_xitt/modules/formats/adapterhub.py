@@ -21,14 +21,14 @@ from adapters_xitt.modules.formats.foreign import (
     FUSION_CONFIG,
     MODEL_TYPE,
     STATIC,
-    Foreign,
+    ForeignModule,
     Head,
     Tensors,
     head_of,
-    labels_of,
-    said,
+    read_labels,
+    shorten,
 )
-from adapters_xitt.modules.methods import METHODS, Choice
+from adapters_xitt.modules.methods import METHODS, SITES, Choice, Method
 from adapters_xitt.tensor_files import write_tensors
 
 HEAD_CONFIG = "head_config.json"
@@ -120,66 +120,61 @@ def write(
         "version": f"adapters.{version('adapters')}",
     }
     if choice.row.engine == "fusion":
-        own, weights = FUSION_CONFIG, FUSION_WEIGHTS
+        files = (FUSION_CONFIG, FUSION_WEIGHTS)
         config: dict[str, Any] = {
             "config": DynamicAdapterFusionConfig().to_dict(),
             "adapter_names": list(over),
         }
     else:
-        own, weights = CONFIG, WEIGHTS
+        files = (CONFIG, WEIGHTS)
         config = {"config": _config(choice)}
-    _save(
-        folder,
-        own,
-        common | config,
-        weights,
-        {f"roberta.{_theirs(key, name)}": one for key, one in tensors.items()},
-    )
+    theirs = {f"roberta.{_theirs(key, name)}": tensor for key, tensor in tensors.items()}
+    _save(folder, files, common | config, theirs)
     if head:
-        kind, names = _HEADS[_head_type(head.kind)][0], _HEADS[_head_type(head.kind)][3]
-        places = {ours: at for at, ours in names.items()}
-        theirs = {
-            f"heads.{name}.{places[module]}.{end}": one
-            for key, one in head.tensors.items()
-            for module, _, end in (key.rpartition("."),)
-        }
-        _save(
-            folder, HEAD_CONFIG, common | {"config": _head_config(kind, head)}, HEAD_WEIGHTS, theirs
-        )
+        kind = _HEADS[_head_type(head.kind)][0]
+        positions = {ours: theirs for theirs, ours in _HEADS[_head_type(head.kind)][3].items()}
+        theirs = {}
+        for key, tensor in head.tensors.items():
+            module, _, end = key.rpartition(".")
+            theirs[f"heads.{name}.{positions[module]}.{end}"] = tensor
+        config = {"config": _head_config(kind, head)}
+        _save(folder, (HEAD_CONFIG, HEAD_WEIGHTS), common | config, theirs)
 
 
 def _save(
-    folder: Path, name: str, config: Mapping[str, Any], weights: str, tensors: Tensors
+    folder: Path, files: tuple[str, str], config: Mapping[str, Any], tensors: Tensors
 ) -> None:
+    """Writes the file of the configuration and that of the tensors."""
     # Keys unsorted: the library lists labels in the order they stand here, not in that of the
     # outputs.
-    (folder / name).write_text(
-        json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    write_tensors(folder / weights, tensors)
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    (folder / files[0]).write_text(text, encoding="utf-8")
+    write_tensors(folder / files[1], tensors)
 
 
 def _width(tensors: Tensors) -> int:
     """The width of the encoder that a module stands in."""
-    for name, one in tensors.items():
+    for name, tensor in tensors.items():
         if name.endswith(("adapter_up.bias", "adapter_up.b", "query.bias")) or (
             "attention.self" in name and "lora_B" in name
         ):
-            return one.shape[0]
-    return next(
-        one.shape[name.endswith("lora_A.weight")]
-        for name, one in tensors.items()
-        if name.endswith("intermediate.dense.lora_A.weight")
-        or name.endswith("output.dense.lora_B.weight")
-    )
+            return tensor.shape[0]
+    for name, tensor in tensors.items():
+        if name.endswith("intermediate.dense.lora_A.weight"):
+            return tensor.shape[1]
+        if name.endswith("output.dense.lora_B.weight"):
+            return tensor.shape[0]
+    raise ValueError(f"no tensor says the width: {', '.join(list(tensors)[:4])}")
 
 
-def _theirs(name: str, own: str) -> str:
+def _theirs(name: str, module: str) -> str:
     """Our name of a tensor as the library's, with the module's own name in it."""
     if ".lora_" in name and ".loras." not in name:
         name = re.sub(r"\.(lora_[AB])\.weight$", r".loras.\1", name)
     mark = _MARK.search(name)
-    return f"{name[: mark.end()]}{own}.{name[mark.end() :]}"
+    if mark is None:
+        raise ValueError(f"{name} is no tensor of a module of the library")
+    return f"{name[: mark.end()]}{module}.{name[mark.end() :]}"
 
 
 def _config(choice: Choice) -> dict[str, Any]:
@@ -187,42 +182,27 @@ def _config(choice: Choice) -> dict[str, Any]:
     import adapters
 
     if choice.row.engine == "adapters":
-        fields = {
-            field: choice[option] for option, field in choice.row.fields.items()
-        } | choice.row.constants
-    elif choice.name == "lora":
-        if "attention" in choice["places"]:
-            raise XittError(
-                f"method {choice.label}: `adapters` has no low-rank update of the attention's"
-                " output; export it in the form of peft"
-            )
-        inner = [matrix for place, matrix in _MATRICES.items() if place in choice["places"]]
-        fields = {
-            "r": choice["rank"],
-            "alpha": choice["alpha"],
-            "dropout": choice["dropout"],
-            "attn_matrices": inner,
-            "selfattn_lora": bool(inner),
-            "leave_out": choice["leave_out"],
-            **{field: place in choice["places"] for place, field in _FEED.items()},
-        }
-    else:
-        why = {
-            "rslora": "`adapters` scales by alpha over the rank only",
-            "dora": (
-                "`adapters` computes DoRA otherwise: it scales the bias and takes the norm without"
-                " alpha"
-            ),
-        }
+        fields = choice.row.configuration(dict(choice.options))
+        return getattr(adapters, choice.row.config)(**fields).to_dict()
+    if choice.row.not_in_adapters:
         raise XittError(
-            f"method {choice.label}: {why.get(choice.name, 'it has no form there')}; export it in"
-            " the form of peft"
+            f"method {choice.label}: {choice.row.not_in_adapters}; export it in the form of peft"
         )
-    plain = {
-        key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()
-    }
-    return getattr(adapters, choice.row.config if choice.name != "lora" else "LoRAConfig")(
-        **plain
+    if "attention" in choice["places"]:
+        raise XittError(
+            f"method {choice.label}: `adapters` has no low-rank update of the attention's"
+            " output; export it in the form of peft"
+        )
+    matrices = [matrix for target, matrix in _MATRICES.items() if target in choice["places"]]
+    feed_forward = {field: target in choice["places"] for target, field in _FEED.items()}
+    return adapters.LoRAConfig(
+        r=choice["rank"],
+        alpha=choice["alpha"],
+        dropout=choice["dropout"],
+        attn_matrices=matrices,
+        selfattn_lora=bool(matrices),
+        leave_out=list(choice["leave_out"]),
+        **feed_forward,
     ).to_dict()
 
 
@@ -238,69 +218,70 @@ def _head_config(kind: str, head: Head) -> dict[str, Any]:
             " of peft, or without its head"
         )
     _, layers, activation, _ = _HEADS[_head_type(kind)]
-    labels = head.labels or [f"LABEL_{at}" for at in range(head.outputs)]
-    found = {
+    labels = head.labels or [f"LABEL_{index}" for index in range(head.outputs)]
+    config = {
         "head_type": _head_type(kind),
         "layers": layers,
         "activation_function": activation or "tanh",
         "dropout_prob": 0.1,
-        "label2id": {label: at for at, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
     }
     if kind == "pair":
-        return found | {"num_labels": head.outputs, "use_pooler": False, "bias": True}
+        return config | {"num_labels": head.outputs, "use_pooler": False, "bias": True}
     # how many are asked at once is no property of the head; 2 is the library's default
     if kind == "choice":
-        return found | {
+        return config | {
             "num_choices": 2,
             "use_pooler": False,
             "label2id": {"LABEL_0": 0, "LABEL_1": 1},
         }
-    return found | {"num_labels": head.outputs}
+    return config | {"num_labels": head.outputs}
 
 
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def read(folder: Path, *, with_head: bool = True) -> Foreign:
+def read(folder: Path, *, with_head: bool = True) -> ForeignModule:
     """The module or fusion in `folder`, with its head where it has one; a `XittError` for every key
     that changes what is computed and has no counterpart here."""
-    found = safe_files.listed(
+    files = safe_files.listed(
         folder, (CONFIG, FUSION_CONFIG, HEAD_CONFIG, WEIGHTS, FUSION_WEIGHTS, HEAD_WEIGHTS)
     )
-    fused = FUSION_CONFIG in found
-    path = found[FUSION_CONFIG] if fused else found.get(CONFIG, folder / CONFIG)
+    is_fusion = FUSION_CONFIG in files
+    path = files[FUSION_CONFIG] if is_fusion else files.get(CONFIG, folder / CONFIG)
     config = safe_files.read_json(path)
-    name, written = _checked(config, path)
-    weights = FUSION_WEIGHTS if fused else WEIGHTS
-    if weights not in found:
+    name, written = _check(config, path)
+    weights = FUSION_WEIGHTS if is_fusion else WEIGHTS
+    if weights not in files:
         raise XittError(f"{folder / weights}: missing; save it with use_safetensors=True")
-    tensors = _ours(safe_files.read_tensors(found[weights]), name, found[weights], leaks=fused)
+    theirs = safe_files.read_tensors(files[weights])
+    tensors = _ours(theirs, name, files[weights], leaks=is_fusion)
     choice = (
-        _fused(config["config"], path, tensors)
-        if fused
+        _fusion(config["config"], path, tensors)
+        if is_fusion
         else _method(config["config"], path, written)
     )
     if choice.row.engine == "peft":  # one form for low-rank updates, peft's
         tensors = {
-            re.sub(r"\.loras\.(lora_[AB])$", r".\1.weight", key): one
-            for key, one in tensors.items()
+            re.sub(r"\.loras\.(lora_[AB])$", r".\1.weight", key): tensor
+            for key, tensor in tensors.items()
         }
-    return Foreign(
+    return ForeignModule(
         form="adapters",
         folder=folder,
         name=name,
         made_for=str(config.get("model_name") or "")[:200],
         choice=choice,
         tensors=tensors,
-        head=_head(folder, found) if with_head else None,
-        only=_layers(tensors) if fused else (),
+        head=_head(folder, files) if with_head else None,
+        only=_layers(tensors) if is_fusion else (),
         width=config.get("hidden_size"),
-        over=_over(config, path) if fused else (),
+        over=_over(config, path) if is_fusion else (),
         version=written,
     )
 
 
-def _checked(config: Mapping[str, Any], path: Path) -> tuple[str, str]:
+def _check(config: Mapping[str, Any], path: Path) -> tuple[str, str]:
     """The module's name and the version of the library that wrote it."""
     kind, written, name = (config.get(key) for key in ("model_type", "version", "name"))
     if kind != MODEL_TYPE:
@@ -309,7 +290,7 @@ def _checked(config: Mapping[str, Any], path: Path) -> tuple[str, str]:
         )
     if not isinstance(written, str) or not _VERSION.fullmatch(written):
         raise XittError(
-            f"{path}: written by {said(written or 'an old adapter-transformers')}, before"
+            f"{path}: written by {shorten(written or 'an old adapter-transformers')}, before"
             " `adapters` 1.0; load it there and save it again with use_safetensors=True"
         )
     if not isinstance(config.get("config"), dict):
@@ -324,20 +305,21 @@ def _checked(config: Mapping[str, Any], path: Path) -> tuple[str, str]:
     return name, written.removeprefix("adapters.")
 
 
-def _ours(theirs: Tensors, own: str, path: Path, *, leaks: bool) -> Tensors:
-    """Tensors by our names. With `leaks`, those of a name that begins like `own` are left out: the
-    library saves them along."""
-    found: Tensors = {}
-    for name, one in theirs.items():
+def _ours(theirs: Tensors, module: str, path: Path, *, leaks: bool) -> Tensors:
+    """Tensors by our names. With `leaks`, those of a name that begins like the module's are left
+    out: the library saves them along."""
+    tensors: Tensors = {}
+    for name, tensor in theirs.items():
         short = name.removeprefix("roberta.")
         mark = _MARK.search(short)
-        owner, dot, rest = short[mark.end() :].partition(".") if mark else ("", "", "")
-        if leaks and owner != own and owner.startswith(own):
+        end = mark.end() if mark else len(short)
+        owner, dot, rest = short[end:].partition(".")
+        if leaks and owner != module and owner.startswith(module):
             continue
-        if not dot or owner != own:
-            raise XittError(f"{path}: tensor {name[:200]!r} is none of module {own!r}")
-        found[short[: mark.end()] + rest] = one.float() if one.is_floating_point() else one
-    return found
+        if not dot or owner != module:
+            raise XittError(f"{path}: tensor {name[:200]!r} is none of module {module!r}")
+        tensors[short[:end] + rest] = tensor.float() if tensor.is_floating_point() else tensor
+    return tensors
 
 
 def _over(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
@@ -345,7 +327,7 @@ def _over(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     names = config.get("adapter_names", config["name"])
     names = names.split(",") if isinstance(names, str) else names
     if not isinstance(names, list) or not all(
-        isinstance(one, str) and NAME.fullmatch(one) for one in names
+        isinstance(name, str) and NAME.fullmatch(name) for name in names
     ):
         raise XittError(f"{path}: adapter_names must be names made of letters, digits, '_' and '-'")
     return tuple(names)
@@ -353,87 +335,89 @@ def _over(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
 
 def _layers(tensors: Tensors) -> tuple[int, ...]:
     """The layers that a fusion's tensors are in: those of its parts."""
-    return tuple(
-        sorted(
-            {
-                int(at[1])
-                for name in tensors
-                if (at := re.match(r"encoder\.layer\.(\d{1,4})\.", name))
-            }
-        )
-    )
+    matches = [re.match(r"encoder\.layer\.(\d{1,4})\.", name) for name in tensors]
+    return tuple(sorted({int(match[1]) for match in matches if match}))
 
 
-def _fused(config: Mapping[str, Any], path: Path, tensors: Tensors) -> Choice:
+def _fusion(config: Mapping[str, Any], path: Path, tensors: Tensors) -> Choice:
     from adapters import DynamicAdapterFusionConfig
 
-    problems = Problems(str(path))
-    for problem in _differ(
-        config, DynamicAdapterFusionConfig().to_dict(), _FUSION_FREE, "a fusion"
-    ):
-        problems.add(problem)
+    wanted = DynamicAdapterFusionConfig().to_dict()
+    problems = Problems(str(path), _differences(config, wanted, _FUSION_FREE, "a fusion"))
     problems.raise_if_any()
-    blocks = 2 if any(".attention.output." in name for name in tensors) else 1
-    return methods.recorded({"name": "fusion", "blocks": blocks})
+    marks = [name.partition(".adapter_fusion_layer.")[0] for name in tensors]
+    paths = {re.sub(r"^encoder\.layer\.\d+\.", "", mark) for mark in marks}
+    # what is in no such place is refused with its tensors
+    blocks = next((number for number, sites in SITES.items() if set(sites) == paths), 1)
+    return methods.from_record({"name": "fusion", "blocks": blocks})
 
 
 def _method(config: Mapping[str, Any], path: Path, written: str) -> Choice:
     """The method whose configuration this is: the one that the fewest keys speak against, which
     must be none."""
-    import adapters
-
     config = {key: value for key, value in config.items() if value is not None}
-    problems, kind = Problems(str(path)), config.get("architecture")
+    kind = config.get("architecture")
     if kind not in (None, "lora"):
         raise XittError(
             f"{path}: architecture {kind!r} has no method here; there are {', '.join(METHODS)}"
         )
     if kind == "lora" and config.get("composition_mode", "add") == "add":
-        choice, found = _lora(config, written)
+        name, options, wrong = _lora(config, written)
     else:
-        tried = []
-        for row in METHODS.values():
-            if row.engine == "adapters" and (kind == "lora") == (row.name == "ia3"):
-                whole = getattr(adapters, row.config)(**row.constants).to_dict()
-                base = (
-                    adapters.LoRAConfig()
-                    if kind == "lora"
-                    else adapters.BnConfig(**{key: whole[key] for key in _REQUIRED})
-                )
-                free = [
-                    *_FREE,
-                    *row.fields.values(),
-                    *(_PHM if not config.get("phm_layer") else ()),
-                    *(("inv_adapter_reduction_factor",) if not config.get("inv_adapter") else ()),
-                    *(("residual_before_ln",) if not config.get("original_ln_before") else ()),
-                ]
-                told = _differ(base.to_dict() | config, whole, free, row.name)
-                tried.append((len(told), told, row))
-        missing = [] if kind else [key for key in _REQUIRED if key not in config]
-        _, found, row = min(tried, key=lambda one: one[0])
-        options = {
-            option: _whole(config[field]) for option, field in row.fields.items() if field in config
-        }
-        choice, found = (row.name, options), [*(f"{key} is missing" for key in missing), *found]
-    for problem in found:
-        problems.add(problem)
-    problems.raise_if_any()
-    name, options = choice
-    if isinstance(left := options.get("leave_out"), list) and all(
-        type(layer) is int for layer in left
-    ):
-        options["leave_out"] = sorted(set(left))
+        name, options, wrong = _nearest_method(config)
+    Problems(str(path), wrong).raise_if_any()
+    left_out = options.get("leave_out")
+    if isinstance(left_out, list) and all(type(layer) is int for layer in left_out):
+        options["leave_out"] = sorted(set(left_out))
     try:
         return methods.choose(name, options)
     except XittError as error:
         raise XittError(f"{path}: {error}") from None
 
 
-def _lora(config: Mapping[str, Any], written: str) -> tuple[tuple[str, dict[str, Any]], list[str]]:
+def _nearest_method(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], list[str]]:
+    """The method of `adapters` that the fewest keys speak against, its options by our names, and
+    those keys."""
+    import adapters
+
+    kind = config.get("architecture")
+    nearest: tuple[Method, list[str]] | None = None
+    for row in METHODS.values():
+        if row.engine != "adapters":
+            continue
+        whole = getattr(adapters, row.config)(**row.configuration(row.options)).to_dict()
+        if whole.get("architecture") != kind:
+            continue
+        defaults = (
+            adapters.LoRAConfig()
+            if kind == "lora"
+            else adapters.BnConfig(**{key: whole[key] for key in _REQUIRED})
+        )
+        free = [
+            *_FREE,
+            *row.fields.values(),
+            *(_PHM if not config.get("phm_layer") else ()),
+            *(("inv_adapter_reduction_factor",) if not config.get("inv_adapter") else ()),
+            *(("residual_before_ln",) if not config.get("original_ln_before") else ()),
+        ]
+        wrong = _differences(defaults.to_dict() | dict(config), whole, free, row.name)
+        if nearest is None or len(wrong) < len(nearest[1]):
+            nearest = (row, wrong)
+    assert nearest is not None  # there are methods of both architectures
+    row, wrong = nearest
+    missing = [] if kind else [f"{key} is missing" for key in _REQUIRED if key not in config]
+    options = {
+        option: _whole(config[field]) for option, field in row.fields.items() if field in config
+    }
+    return row.name, options, [*missing, *wrong]
+
+
+def _lora(config: Mapping[str, Any], written: str) -> tuple[str, dict[str, Any], list[str]]:
+    """A LoRA of `adapters`: the method's name, its options, and the keys that speak against it."""
     from adapters import LoRAConfig
 
     base = LoRAConfig().to_dict()
-    config = base | config
+    config = base | dict(config)
     free = (
         *_FREE,
         "r",
@@ -444,7 +428,7 @@ def _lora(config: Mapping[str, Any], written: str) -> tuple[tuple[str, dict[str,
         "leave_out",
         *_FEED.values(),
     )
-    found = _differ(config, base, free, "lora")
+    wrong = _differences(config, base, free, "lora")
     alpha = config["alpha"]
     if tuple(map(int, re.findall(r"\d+", written)[:2])) < (1, 1):
         # what the library makes of files from before it scaled by alpha (its issue 770)
@@ -453,22 +437,20 @@ def _lora(config: Mapping[str, Any], written: str) -> tuple[tuple[str, dict[str,
     if not isinstance(matrices, list) or any(
         matrix not in _MATRICES.values() for matrix in matrices
     ):
-        found.append(
-            f"attn_matrices is {said(matrices)}; places here are {', '.join(_MATRICES.values())}"
+        wrong.append(
+            f"attn_matrices is {shorten(matrices)}; places here are {', '.join(_MATRICES.values())}"
         )
         matrices = []
-    places = [place for place, matrix in _MATRICES.items() if matrix in matrices]
-    places += [place for place, field in _FEED.items() if config[field]]
-    return (
-        "lora",
-        {
-            "rank": _whole(config["r"]),
-            "alpha": _whole(alpha),
-            "dropout": config["dropout"],
-            "places": places,
-            "leave_out": config["leave_out"],
-        },
-    ), found
+    targets = [target for target, matrix in _MATRICES.items() if matrix in matrices]
+    targets += [target for target, field in _FEED.items() if config[field]]
+    options = {
+        "rank": _whole(config["r"]),
+        "alpha": _whole(alpha),
+        "dropout": config["dropout"],
+        "places": targets,
+        "leave_out": config["leave_out"],
+    }
+    return "lora", options, wrong
 
 
 def _whole(value: Any) -> Any:
@@ -476,67 +458,64 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() and value else value
 
 
-def _differ(
+def _differences(
     config: Mapping[str, Any], wanted: Mapping[str, Any], free: Sequence[str], what: str
 ) -> list[str]:
     """The keys, not among `free`, that say something else than `wanted` or are unknown there."""
-    found = []
+    differences = []
     for key, value in config.items():
         if key in free:
             continue
         if key not in wanted:
-            found.append(
-                f"key {key[:80]!r} ({said(value)}) is not known, so what it changes is not"
+            differences.append(
+                f"key {key[:80]!r} ({shorten(value)}) is not known, so what it changes is not"
             )
         elif _plain(value) != _plain(wanted[key]):
-            found.append(f"{key} is {str(value)[:40]!r}, {what} has {wanted[key]!r}")
-    return found
+            differences.append(f"{key} is {str(value)[:40]!r}, {what} has {wanted[key]!r}")
+    return differences
 
 
 def _plain(value: Any) -> Any:
     return sorted(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
-def _head(folder: Path, found: Mapping[str, Path]) -> Head | None:
+def _head(folder: Path, files: Mapping[str, Path]) -> Head | None:
     """The head beside a module."""
-    if HEAD_CONFIG not in found and HEAD_WEIGHTS not in found:
+    if HEAD_CONFIG not in files and HEAD_WEIGHTS not in files:
         return None
     for name in (HEAD_CONFIG, HEAD_WEIGHTS):
-        if name not in found:
+        if name not in files:
             raise XittError(f"{folder / name}: missing; the other file of the head is there")
-    path = found[HEAD_CONFIG]
+    path = files[HEAD_CONFIG]
     whole = safe_files.read_json(path)
-    config, model, tensors = (
-        whole.get("config"),
-        str(whole.get("model_class")),
-        safe_files.read_tensors(found[HEAD_WEIGHTS]),
-    )
+    config, model = whole.get("config"), str(whole.get("model_class"))
     tensors = {
-        name: one.float() if one.is_floating_point() else one for name, one in tensors.items()
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in safe_files.read_tensors(files[HEAD_WEIGHTS]).items()
     }
     if config is None and model in STATIC:
         kind, names = STATIC[model]
-        return head_of(
-            kind, tensors, names, where=path, labels=labels_of(whole.get("label2id"), path)
-        )
+        labels = read_labels(whole.get("label2id"), path)
+        return head_of(kind, tensors, names, path=path, labels=labels)
     if not isinstance(config, dict) or str(config.get("head_type")) not in _HEADS:
-        kind = config.get("head_type") if isinstance(config, dict) else model
+        head_type = config.get("head_type") if isinstance(config, dict) else model
         raise XittError(
-            f"{path}: a head of type {str(kind)[:80]!r} has no counterpart here; there are "
+            f"{path}: a head of type {str(head_type)[:80]!r} has no counterpart here; there are "
             f"{', '.join(_HEADS)}. --without-head takes in the rest"
         )
-    kind, names = _checked_head(config, path)
-    own = f"heads.{whole.get('name')}."
-    leaked = own[:-1]  # the library saves every head whose name begins like this one's
+    kind, names = _check_head(config, path)
+    prefix = f"heads.{whole.get('name')}."
+    leaked = prefix[:-1]  # the library saves every head whose name begins like this one's
     theirs = {
-        name.removeprefix(own): one
-        for name, one in tensors.items()
-        if name.startswith(own) or not name.startswith(leaked)
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix) or not name.startswith(leaked)
     }
-    return head_of(kind, theirs, names, where=path, labels=labels_of(config.get("label2id"), path))
+    labels = read_labels(config.get("label2id"), path)
+    return head_of(kind, theirs, names, path=path, labels=labels)
 
 
-def _checked_head(config: Mapping[str, Any], path: Path) -> tuple[str, dict[str, str]]:
+def _check_head(config: Mapping[str, Any], path: Path) -> tuple[str, dict[str, str]]:
     kind, layers, activation, names = _HEADS[config["head_type"]]
     wanted: dict[str, Any] = {
         "use_pooler": False,
@@ -545,11 +524,11 @@ def _checked_head(config: Mapping[str, Any], path: Path) -> tuple[str, dict[str,
         "shift_labels": False,
     }
     problems = Problems(str(path))
-    for problem in _differ(config, wanted, _HEAD_FREE, "a head here"):
+    for problem in _differences(config, wanted, _HEAD_FREE, "a head here"):
         problems.add(problem + "; --without-head takes in the rest")
     if config.get("layers") != layers:
         problems.add(
-            f"layers is {said(config.get('layers'))}, a {config['head_type']} head here has"
+            f"layers is {shorten(config.get('layers'))}, a {config['head_type']} head here has"
             f" {layers}; --without-head takes in the rest"
         )
     if activation and config.get("activation_function") != activation:

@@ -15,7 +15,7 @@ from typing import Any
 from adapters_xitt import safe_files, tasks
 from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.modules.manifest import Module
-from adapters_xitt.modules.methods import PLACES, Choice
+from adapters_xitt.modules.methods import Choice, Shapes
 from adapters_xitt.modules.serialization import MANIFEST
 from adapters_xitt.text import printable
 
@@ -25,7 +25,6 @@ MODEL_TYPE = "xlm-roberta"
 PLACEHOLDER = re.compile(r"LABEL_\d+")  # what transformers calls a label that nobody has named
 
 Tensors = dict[str, Any]
-Shapes = dict[str, tuple[int, ...]]
 
 # The heads of transformers' own classes: the kind, and their modules' names → ours.
 STATIC: dict[str, tuple[str, dict[str, str]]] = {
@@ -65,7 +64,7 @@ class Head:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foreign:
+class ForeignModule:
     """A module as another library keeps it."""
 
     form: str  # adapters | peft
@@ -98,7 +97,7 @@ def module_folder(folder: Path) -> Path:
     if len(below) > 1:
         raise XittError(
             f"{folder}: it holds {len(below)} modules, and an import is of one: "
-            + ", ".join(str(one) for one in below)
+            + ", ".join(map(str, below))
         )
     if not below:
         raise XittError(
@@ -109,101 +108,16 @@ def module_folder(folder: Path) -> Path:
 
 def form_of(folder: Path) -> str:
     """Whose folder it is: xitt, adapters or peft."""
-    found = safe_files.listed(folder, _MARKS)
-    if MANIFEST in found:
+    files = safe_files.listed(folder, _MARKS)
+    if MANIFEST in files:
         return "xitt"
-    if FUSION_CONFIG in found:
+    if FUSION_CONFIG in files:
         return "adapters"
-    if CONFIG not in found:
+    if CONFIG not in files:
         raise XittError(
             f"{folder}: no module; neither {MANIFEST} nor {CONFIG} nor {FUSION_CONFIG} is there"
         )
-    return "peft" if "peft_type" in safe_files.read_json(found[CONFIG]) else "adapters"
-
-
-def shapes(choice: Choice, *, layers: int, width: int, wide: int) -> Shapes:
-    """The names and shapes of a module's tensors on an encoder of so many layers, of that width and
-    feed-forward width: what `Rig.parameters` gives."""
-    options, found = dict(choice.options), {}
-    for layer in choice.adapted(layers):
-        at = f"encoder.layer.{layer}."
-        if choice.row.engine == "peft":
-            for place in options["places"]:
-                end, size = PLACES[place][0], PLACES[place][1](width, wide)
-                found |= {
-                    f"{at}{end}.{name}": shape for name, shape in _update(choice, *size).items()
-                }
-        elif choice.name == "ia3":
-            for end, size in (
-                ("attention.self.key", width),
-                ("attention.self.value", width),
-                ("intermediate.dense", wide),
-            ):
-                found[f"{at}{end}.loras.lora_B"] = (size, 1)
-        else:
-            blocks = options.get("blocks", choice.row.blocks)
-            for end in ("attention.output.", "output.") if blocks == 2 else ("output.",):
-                found |= {
-                    f"{at}{end}{name}": shape for name, shape in _block(choice, width).items()
-                }
-    if choice.name == "compacter":
-        found["shared_parameters.phm_rule"] = (options["factors"],) * 3
-    if choice.name == "seq_bn_inv":
-        found |= {f"invertible_adapters.{name}": shape for name, shape in _inverse(width).items()}
-    return found
-
-
-def _update(choice: Choice, reads: int, writes: int) -> Shapes:
-    rank = choice["rank"]
-    found = {"lora_A.weight": (rank, reads), "lora_B.weight": (writes, rank)}
-    if choice.name == "dora":
-        found["lora_magnitude_vector.weight"] = (writes,)
-    if choice.name == "pissa":
-        found |= {name.replace(".weight", ".start.weight"): shape for name, shape in found.items()}
-    return found
-
-
-def _block(choice: Choice, width: int) -> Shapes:
-    """What stands at one place of a layer."""
-    if choice.name == "fusion":
-        square = {
-            f"adapter_fusion_layer.{name}.weight": (width, width)
-            for name in ("query", "key", "value")
-        }
-        return square | {f"adapter_fusion_layer.{name}.bias": (width,) for name in ("query", "key")}
-    inner = max(width // choice["reduction"], 1)
-    found: Shapes = {}
-    for name, reads, writes in (("adapter_down.0", width, inner), ("adapter_up", inner, width)):
-        if choice.name == "compacter":
-            factors = choice["factors"]
-            found |= {
-                f"adapters.{name}.W_left": (factors, reads // factors, 1),
-                f"adapters.{name}.W_right": (factors, 1, writes // factors),
-                f"adapters.{name}.b": (writes,),
-            }
-        else:
-            found |= {
-                f"adapters.{name}.weight": (writes, reads),
-                f"adapters.{name}.bias": (writes,),
-            }
-    return found
-
-
-def _inverse(width: int) -> Shapes:
-    """NICE (Dinh et al. 2015): two networks between the halves."""
-    found: Shapes = {}
-    for net, (reads, writes) in {
-        "F": (width - width // 2, width // 2),
-        "G": (width // 2, width - width // 2),
-    }.items():
-        inner = max(reads // 2, 1)
-        found |= {
-            f"{net}.0.weight": (inner, reads),
-            f"{net}.0.bias": (inner,),
-            f"{net}.2.weight": (writes, inner),
-            f"{net}.2.bias": (writes,),
-        }
-    return found
+    return "peft" if "peft_type" in safe_files.read_json(files[CONFIG]) else "adapters"
 
 
 def head_shapes(head: Head, width: int) -> Shapes:
@@ -215,48 +129,41 @@ def head_shapes(head: Head, width: int) -> Shapes:
             "layer_norm.weight": (width,),
             "layer_norm.bias": (width,),
         }
-    found = {"out.weight": (head.outputs, width), "out.bias": (head.outputs,)}
+    shapes: Shapes = {"out.weight": (head.outputs, width), "out.bias": (head.outputs,)}
     if head.kind in ("pair", "choice"):
-        found |= {"pooler.weight": (width, width), "pooler.bias": (width,)}
-    return found
+        shapes |= {"pooler.weight": (width, width), "pooler.bias": (width,)}
+    return shapes
 
 
-def fit(found: Foreign, *, layers: int, width: int, wide: int) -> Choice:
+def fit(module: ForeignModule, *, layers: int, width: int, wide: int) -> Choice:
     """The method with every option, on an encoder of that size; a `XittError` with all that doesn't
     fit."""
-    problems = Problems(str(found.folder))
-    choice = found.choice
-    if found.width not in (None, width):
-        problems.add(f"made for an encoder {said(found.width)} wide, this one is {width} wide")
-    beyond = [layer for layer in (*found.only, *choice["leave_out"]) if layer >= layers]
+    problems = Problems(str(module.folder))
+    choice = module.choice
+    if module.width not in (None, width):
+        problems.add(f"made for an encoder {shorten(module.width)} wide, this one is {width} wide")
+    beyond = [layer for layer in (*module.only, *choice["leave_out"]) if layer >= layers]
     if beyond:
         problems.add(f"it names layer {max(beyond)}; this encoder has layers 0 to {layers - 1}")
-    elif found.only:
-        left = tuple(layer for layer in range(layers) if layer not in found.only)
-        choice = Choice(
-            choice.name,
-            tuple(
-                (option, left if option == "leave_out" else value)
-                for option, value in choice.options
-            ),
-        )
+    elif module.only:
+        left_out = tuple(layer for layer in range(layers) if layer not in module.only)
+        choice = choice.with_options(leave_out=left_out)
     problems.raise_if_any()
-    _differences(problems, "", found.tensors, shapes(choice, layers=layers, width=width, wide=wide))
-    if found.head:
-        _differences(problems, "head: ", found.head.tensors, head_shapes(found.head, width))
+    _compare(problems, "", module.tensors, choice.shapes(layers, width, wide))
+    if module.head:
+        _compare(problems, "head: ", module.head.tensors, head_shapes(module.head, width))
     problems.raise_if_any()
     return choice
 
 
-def _differences(problems: Problems, what: str, tensors: Mapping[str, Any], wanted: Shapes) -> None:
+def _compare(problems: Problems, what: str, tensors: Mapping[str, Any], wanted: Shapes) -> None:
     """Adds tensors missing, too many, of another shape, and of no floating-point numbers."""
-    for told, names in (
-        ("missing", [name for name in wanted if name not in tensors]),
-        ("too many", [name for name in tensors if name not in wanted]),
-    ):
+    missing = [name for name in wanted if name not in tensors]
+    extra = [name for name in tensors if name not in wanted]
+    for problem, names in (("missing", missing), ("too many", extra)):
         if names:
             problems.add(
-                f"{what}{len(names)} tensors {told}: {', '.join(names[:4])}"
+                f"{what}{len(names)} tensors {problem}: {', '.join(names[:4])}"
                 + " …" * (len(names) > 4)
             )
     for name, tensor in tensors.items():
@@ -273,30 +180,36 @@ def head_of(
     theirs: Mapping[str, Any],
     names: Mapping[str, str],
     *,
-    where: Path,
+    path: Path,
     labels: tuple[str, ...] | None,
 ) -> Head:
     """A head whose modules another library calls by the keys of `names`; every tensor must be of
     one of them."""
-    own: Tensors = {}
     strange = [name for name in theirs if name.rpartition(".")[0] not in names]
     if strange:
         raise XittError(
-            f"{where}: {len(strange)} tensors too many, of no head of kind {kind!r} as it is here: "
+            f"{path}: {len(strange)} tensors too many, of no head of kind {kind!r} as it is here: "
             f"{', '.join(strange[:4])}"
         )
+    tensors: Tensors = {}
     for name, tensor in theirs.items():
         module, _, end = name.rpartition(".")
-        own[f"{names[module]}.{end}"] = tensor
-    tied = {name: own.pop(name) for name in list(own) if name.startswith("decoder.")}
+        tensors[f"{names[module]}.{end}"] = tensor
+    tied = {name: tensors.pop(name) for name in list(tensors) if name.startswith("decoder.")}
     counts = [
-        own[name].shape[0] for name in ("out.bias", "out.weight") if name in own and own[name].ndim
+        tensors[name].shape[0]
+        for name in ("out.bias", "out.weight")
+        if name in tensors and tensors[name].ndim
     ]
     outputs = OUTPUTS.get(kind, counts[0] if counts else 0)
     if labels is not None and kind not in OUTPUTS and len(labels) != outputs:
-        raise XittError(f"{where}: {len(labels)} labels for {outputs} outputs")
+        raise XittError(f"{path}: {len(labels)} labels for {outputs} outputs")
     return Head(
-        kind=kind, labels=() if kind in OUTPUTS else labels, outputs=outputs, tensors=own, tied=tied
+        kind=kind,
+        labels=() if kind in OUTPUTS else labels,
+        outputs=outputs,
+        tensors=tensors,
+        tied=tied,
     )
 
 
@@ -333,22 +246,20 @@ def head_for(module: Module, task: str | None) -> Head | None:
     return None
 
 
-def said(value: Any) -> str:
+def shorten(value: Any) -> str:
     """The beginning of what a folder says, safe for a terminal."""
     return printable(value, most=80)
 
 
-def labels_of(ids: Any, where: Path) -> tuple[str, ...] | None:
+def read_labels(ids: Any, path: Path) -> tuple[str, ...] | None:
     """The labels of a map label → output, in the order of the outputs; None where nobody has named
     them."""
     if not ids:
         return None
-    good = isinstance(ids, dict) and all(
-        isinstance(at, int) and not isinstance(at, bool) for at in ids.values()
-    )
+    good = isinstance(ids, dict) and all(type(index) is int for index in ids.values())
     if not good or sorted(ids.values()) != list(range(len(ids))):
-        raise XittError(f"{where}: label2id must map labels onto the outputs 0 to N - 1, each once")
+        raise XittError(f"{path}: label2id must map labels onto the outputs 0 to N - 1, each once")
     if not all(label.isprintable() and 0 < len(label) <= 200 for label in ids):
-        raise XittError(f"{where}: a label is made of 1 to 200 printable characters")
-    found = tuple(sorted(ids, key=ids.__getitem__))
-    return None if all(map(PLACEHOLDER.fullmatch, found)) else found
+        raise XittError(f"{path}: a label is made of 1 to 200 printable characters")
+    labels = tuple(sorted(ids, key=ids.__getitem__))
+    return None if all(PLACEHOLDER.fullmatch(label) for label in labels) else labels

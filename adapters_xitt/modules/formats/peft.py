@@ -11,18 +11,19 @@ from typing import Any
 
 from adapters_xitt import safe_files
 from adapters_xitt.errors import Problems, XittError
-from adapters_xitt.modules import merging, methods
+from adapters_xitt.modules import methods
 from adapters_xitt.modules.formats.foreign import (
     CONFIG,
     STATIC,
-    Foreign,
+    ForeignModule,
     Head,
     Tensors,
     head_of,
-    labels_of,
-    said,
+    read_labels,
+    shorten,
 )
-from adapters_xitt.modules.methods import PLACES, Choice
+from adapters_xitt.modules.low_rank_merging import plain_lora
+from adapters_xitt.modules.methods import METHODS, TARGET_MODULES, TARGET_OF_PATH, Choice
 from adapters_xitt.tensor_files import write_tensors
 
 WEIGHTS = "adapter_model.safetensors"
@@ -39,14 +40,14 @@ _OVER: dict[str, tuple[str, str | None, list[str] | None]] = {
     "mlm": ("XLMRobertaForMaskedLM", None, ["lm_head.dense", "lm_head.layer_norm"]),
 }
 _PATTERNS = ("rank_pattern", "alpha_pattern")
+_SWITCHES = ("use_rslora", "use_dora")  # of methods that are more than a LoRA
 _UNDERSTOOD = (
     "peft_type",
     "task_type",
     "r",
     "lora_alpha",
     "lora_dropout",
-    "use_rslora",
-    "use_dora",
+    *_SWITCHES,
     "target_modules",
     "layers_to_transform",
     "layers_pattern",
@@ -108,8 +109,8 @@ def write(
             f"method {choice.label}: not a low-rank update, so peft has no form of it; export it in"
             " the form of adapters"
         )
-    if choice.name == "pissa":
-        tensors, choice = merging.converted(tensors, choice)
+    if choice.row.keeps_start:
+        tensors, choice = plain_lora(tensors, choice)
     kind = head.kind if head else above
     model, task, saved = _OVER[kind] if kind else ("XLMRobertaModel", "FEATURE_EXTRACTION", None)
     config = LoraConfig(
@@ -124,41 +125,37 @@ def write(
             "base_model_class": model,
             "parent_library": "transformers.models.xlm_roberta.modeling_xlm_roberta",
         },
-        **_targets(choice, _read_places(tensors, folder)[0]),
+        **_targets(choice, _read_targets(tensors, folder)[0]),
         **choice.row.constants,
     )
     config.save_pretrained(str(folder))
     inside = PREFIX + ("roberta." if kind else "")
     theirs = {
-        inside + name.replace("magnitude_vector.weight", "magnitude_vector"): one
-        for name, one in tensors.items()
+        inside + name.replace("magnitude_vector.weight", "magnitude_vector"): tensor
+        for name, tensor in tensors.items()
     }
-    names: dict[str, str] = {}
     if head:
         names = {ours: their for their, ours in STATIC[model][1].items()}
-        for name, one in head.tensors.items():
+        for name, tensor in head.tensors.items():
             module, _, end = name.rpartition(".")
-            theirs[f"{PREFIX}{names[module]}.{end}"] = one
+            theirs[f"{PREFIX}{names[module]}.{end}"] = tensor
     metadata = {"format": "pt"}
     if head and head.labels:
         metadata[LABELS] = json.dumps(
-            {label: at for at, label in enumerate(head.labels)}, ensure_ascii=False
+            {label: index for index, label in enumerate(head.labels)}, ensure_ascii=False
         )
     write_tensors(folder / WEIGHTS, theirs, metadata)
 
 
 def _targets(choice: Choice, adapted: tuple[int, ...]) -> dict[str, Any]:
-    """peft's words for the places of an update. A list of names where names alone find them; a
-    pattern where not: `output.dense` is the end of both blocks' outputs."""
-    places = choice["places"]
-    if "down" in places and "attention" not in places:
-        ends = "|".join(re.escape(PLACES[place][0]) for place in places)
-        return {
-            "target_modules": rf"(.*\.)?encoder\.layer\.({'|'.join(map(str, adapted))})\.({ends})"
-        }
-    names = [PLACES[place][0].removeprefix("attention.self.") for place in places]
+    """peft's words for the target modules of an update. A list of names where names alone find
+    them; a pattern where not: `output.dense` is the end of both blocks' outputs."""
+    paths = [TARGET_MODULES[target].path for target in choice["places"]]
+    if "down" in choice["places"] and "attention" not in choice["places"]:
+        layers, ends = "|".join(map(str, adapted)), "|".join(map(re.escape, paths))
+        return {"target_modules": rf"(.*\.)?encoder\.layer\.({layers})\.({ends})"}
     return {
-        "target_modules": names,
+        "target_modules": [path.removeprefix("attention.self.") for path in paths],
         "layers_to_transform": list(adapted) if choice["leave_out"] else None,
     }
 
@@ -166,44 +163,42 @@ def _targets(choice: Choice, adapted: tuple[int, ...]) -> dict[str, Any]:
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def read(folder: Path, *, with_head: bool = True) -> Foreign:
+def read(folder: Path, *, with_head: bool = True) -> ForeignModule:
     """The low-rank module in `folder`, with its head where it has one; a `XittError` for every key
     that changes what is computed and has no counterpart here."""
-    found = safe_files.listed(folder, (CONFIG, WEIGHTS))
-    path = found.get(CONFIG, folder / CONFIG)
+    files = safe_files.listed(folder, (CONFIG, WEIGHTS))
+    path = files.get(CONFIG, folder / CONFIG)
     config = safe_files.read_json(path)
-    if WEIGHTS not in found:
+    if WEIGHTS not in files:
         raise XittError(
             f"{folder / WEIGHTS}: missing; save it with save_pretrained, which writes safetensors"
         )
-    theirs = safe_files.read_tensors(found[WEIGHTS])
-    tensors, rest = _sorted(theirs)
-    kinds = [name for name in ("use_rslora", "use_dora") if config.get(name)]
-    _check(config, path, kinds)
-    layers, places = _read_places(tensors, found[WEIGHTS])
+    theirs = safe_files.read_tensors(files[WEIGHTS])
+    tensors, rest = _split(theirs)
+    switches = [name for name in _SWITCHES if config.get(name)]
+    _check(config, path, switches)
+    layers, targets = _read_targets(tensors, files[WEIGHTS])
     above = "roberta." if any(name.startswith(f"{PREFIX}roberta.") for name in theirs) else ""
-    tensors, rank = _evened(tensors, config, path, above)
+    tensors, rank = _level_ranks(tensors, config, path, above)
     only = _layers(config, path)
     if isinstance(config.get("target_modules"), list):
-        places = _places(config["target_modules"], path)
+        targets = _named_targets(config["target_modules"], path)
     # a pattern is not run, its tensors say what it finds
     elif config.get("target_modules") != "all-linear":
         only = layers
-    name = {"use_rslora": "rslora", "use_dora": "dora"}[kinds[0]] if kinds else "lora"
     alpha = config.get("lora_alpha", 8)
+    options = {
+        "rank": rank,
+        "alpha": int(alpha) if isinstance(alpha, float) and alpha.is_integer() else alpha,
+        "dropout": config.get("lora_dropout", 0.0),
+        "places": targets,
+    }
     try:
-        choice = methods.choose(
-            name,
-            {
-                "rank": rank,
-                "alpha": int(alpha) if isinstance(alpha, float) and alpha.is_integer() else alpha,
-                "dropout": config.get("lora_dropout", 0.0),
-                "places": places,
-            },
-        )
+        choice = methods.choose(_method_name(switches), options)
     except XittError as error:
         raise XittError(f"{path}: {error}") from None
-    return Foreign(
+    _check_rest(rest, files[WEIGHTS])
+    return ForeignModule(
         form="peft",
         folder=folder,
         name=folder.name,
@@ -211,26 +206,37 @@ def read(folder: Path, *, with_head: bool = True) -> Foreign:
         tensors=tensors,
         only=only,
         made_for=str(config.get("base_model_name_or_path") or "")[:200],
-        head=_head(rest, config, found, with_head=with_head),
+        head=_head(rest, config, files[WEIGHTS]) if with_head else None,
         version=str(config.get("peft_version") or "")[:40],
     )
 
 
-def _sorted(theirs: Tensors) -> tuple[Tensors, Tensors]:
+def _method_name(switches: list[str]) -> str:
+    """The method that peft switches on by these keys, its start being nobody's business here."""
+    wanted = dict.fromkeys(switches, True)
+    return next(
+        row.name
+        for row in METHODS.values()
+        if row.engine == "peft" and dict(row.constants) == wanted and not row.keeps_start
+    )
+
+
+def _split(theirs: Tensors) -> tuple[Tensors, Tensors]:
     """The updates' tensors by our names, and all the others by their own."""
     updates: Tensors = {}
     rest: Tensors = {}
-    for name, one in theirs.items():
-        one, short = one.float() if one.is_floating_point() else one, name.removeprefix(PREFIX)
+    for name, stored in theirs.items():
+        tensor = stored.float() if stored.is_floating_point() else stored
+        short = name.removeprefix(PREFIX)
         inner = short.removeprefix("roberta.")
         if _TENSOR.search(inner):
-            updates[inner.replace("magnitude_vector", "magnitude_vector.weight")] = one
+            updates[inner.replace("magnitude_vector", "magnitude_vector.weight")] = tensor
         else:
-            rest[short] = one
+            rest[short] = tensor
     return updates, rest
 
 
-def _evened(
+def _level_ranks(
     tensors: Tensors, config: Mapping[str, Any], path: Path, above: str
 ) -> tuple[Tensors, Any]:
     """The updates with one rank and alpha, where patterns give some weights others: A and B filled
@@ -250,7 +256,7 @@ def _evened(
         for pattern, default in zip(_PATTERNS, (rank, alpha), strict=True)
     )
     most, power = max(ranks.values()), 0.5 if config.get("use_rslora") else 1.0
-    found = dict(tensors)
+    level = dict(tensors)
     for name in weights:
         down, up = f"{name}.lora_A.weight", f"{name}.lora_B.weight"
         if not all(end in tensors and tensors[end].ndim == 2 for end in (down, up)):
@@ -261,9 +267,9 @@ def _evened(
                 f"{tensors[down].shape[0]} and {tensors[up].shape[1]}"
             )
         scale = (alphas[name] / ranks[name] ** power) / (alpha / most**power)
-        found[down] = pad(tensors[down], (0, 0, 0, most - ranks[name]))
-        found[up] = pad(tensors[up] * scale, (0, most - ranks[name]))
-    return found, most
+        level[down] = pad(tensors[down], (0, 0, 0, most - ranks[name]))
+        level[up] = pad(tensors[up] * scale, (0, most - ranks[name]))
+    return level, most
 
 
 def _check_patterns(patterns: Mapping[str, Any], rank: Any, alpha: Any, path: Path) -> None:
@@ -271,20 +277,22 @@ def _check_patterns(patterns: Mapping[str, Any], rank: Any, alpha: Any, path: Pa
     problems = Problems(str(path))
     for name, pattern in patterns.items():
         if not isinstance(pattern, dict):
-            problems.add(f"{name} must map names onto numbers, not {said(pattern)}")
+            problems.add(f"{name} must map names onto numbers, not {shorten(pattern)}")
             continue
         for key, value in pattern.items():
             if not _LITERAL.fullmatch(key):
                 problems.add(
-                    f"{name} has the expression {said(key)}; only names of weights are read here."
-                    " Write the weights that it finds by their names, one entry each"
+                    f"{name} has the expression {shorten(key)}; only names of weights are read"
+                    " here. Write the weights that it finds by their names, one entry each"
                 )
             good = type(value) is int or (name == "alpha_pattern" and isinstance(value, float))
             if not good or not 0 < value <= 2**20:
-                problems.add(f"{name} gives {said(key)} {said(value)}; a number above 0 is needed")
+                problems.add(
+                    f"{name} gives {shorten(key)} {shorten(value)}; a number above 0 is needed"
+                )
     for name, value in (("r", rank), ("lora_alpha", alpha)):
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 2**20:
-            problems.add(f"{name} is {said(value)}; a number above 0 is needed")
+            problems.add(f"{name} is {shorten(value)}; a number above 0 is needed")
     problems.raise_if_any()
 
 
@@ -296,7 +304,7 @@ def _by_name(pattern: Mapping[str, Any], name: str, default: Any) -> Any:
     )
 
 
-def _check(config: Mapping[str, Any], path: Path, kinds: list[str]) -> None:
+def _check(config: Mapping[str, Any], path: Path, switches: list[str]) -> None:
     """Every key must be understood, free, or off."""
     problems = Problems(str(path))
     if config.get("peft_type") != "LORA":
@@ -313,80 +321,80 @@ def _check(config: Mapping[str, Any], path: Path, kinds: list[str]) -> None:
     for key, value in config.items():
         if key not in (*_UNDERSTOOD, *_FREE) and value not in _OFF and value not in ([], {}):
             problems.add(
-                f"{said(key)} is {said(value)}; it changes what is computed, or may, and is not"
-                " read here"
+                f"{shorten(key)} is {shorten(value)}; it changes what is computed, or may, and is"
+                " not read here"
             )
-    if len(kinds) > 1:
+    if len(switches) > 1:
         problems.add("use_rslora and use_dora together are no method here")
     if not isinstance(config.get("target_modules"), (list, str)):
         problems.add("target_modules is missing, so which weights it updates is not said")
     if config.get("layers_pattern") not in (None, [], "", "layer", ["layer"]):
         problems.add(
-            f"layers_pattern is {said(config['layers_pattern'])}; layers are encoder.layer.N here"
+            f"layers_pattern is {shorten(config['layers_pattern'])}; layers are encoder.layer.N"
+            " here"
         )
     problems.raise_if_any()
 
 
 def _layers(config: Mapping[str, Any], path: Path) -> tuple[int, ...]:
     """The layers that the configuration names; none where it means all."""
-    told = config.get("layers_to_transform")
-    found = [told] if isinstance(told, int) else told or []
-    if not isinstance(found, list) or not all(type(one) is int and one >= 0 for one in found):
-        raise XittError(f"{path}: layers_to_transform must be whole numbers, not {said(told)}")
-    return tuple(sorted(set(found)))
+    value = config.get("layers_to_transform")
+    layers = [value] if isinstance(value, int) else value or []
+    if not isinstance(layers, list) or not all(type(one) is int and one >= 0 for one in layers):
+        raise XittError(f"{path}: layers_to_transform must be whole numbers, not {shorten(value)}")
+    return tuple(sorted(set(layers)))
 
 
-def _places(names: list[Any], path: Path) -> list[str]:
-    """The places that a list of peft's names finds: the module's path, or its end."""
-    found: list[str] = []
+def _named_targets(names: list[Any], path: Path) -> list[str]:
+    """The target modules that a list of peft's names finds: a module's path, or its end."""
+    targets: list[str] = []
     for name in names:
-        own = [
-            place
-            for place, (end, _) in PLACES.items()
-            if isinstance(name, str) and f".encoder.layer.0.{end}".endswith(f".{name}")
+        ends = [
+            target
+            for target, module in TARGET_MODULES.items()
+            if isinstance(name, str) and f".encoder.layer.0.{module.path}".endswith(f".{name}")
         ]
-        if not own and not (isinstance(name, str) and name in _OF_HEADS):
+        if not ends and not (isinstance(name, str) and name in _OF_HEADS):
             raise XittError(
                 f"{path}: target_modules names {str(name)[:80]!r}, which is no place here; there"
-                f" are {', '.join(end for end, _ in PLACES.values())}"
+                f" are {', '.join(TARGET_OF_PATH)}"
             )
-        found += own
-    return [place for place in PLACES if place in found]
+        targets += ends
+    return [target for target in TARGET_MODULES if target in targets]
 
 
-def _read_places(tensors: Tensors, path: Path) -> tuple[tuple[int, ...], list[str]]:
-    """The layers and places that the tensors themselves are in."""
-    ends = {end: place for place, (end, _) in PLACES.items()}
-    layers, places = set(), set()
+def _read_targets(tensors: Tensors, path: Path) -> tuple[tuple[int, ...], list[str]]:
+    """The layers and target modules that the tensors themselves are in."""
+    layers, targets = set(), set()
     for name in tensors:
-        at = re.fullmatch(r"encoder\.layer\.(\d{1,4})\.(.+?)\.lora_.*", name)
-        if not at or at[2] not in ends:
+        match = re.fullmatch(r"encoder\.layer\.(\d{1,4})\.(.+?)\.lora_.*", name)
+        if not match or match[2] not in TARGET_OF_PATH:
             raise XittError(
                 f"{path}: tensor {name[:200]!r} updates no weight that has a place here"
             )
-        layers.add(int(at[1]))
-        places.add(ends[at[2]])
+        layers.add(int(match[1]))
+        targets.add(TARGET_OF_PATH[match[2]])
     if not layers:
         raise XittError(f"{path}: no tensor of a low-rank update in it")
-    return tuple(sorted(layers)), [place for place in PLACES if place in places]
+    return tuple(sorted(layers)), [target for target in TARGET_MODULES if target in targets]
 
 
-def _head(
-    rest: Tensors, config: Mapping[str, Any], found: Mapping[str, Path], *, with_head: bool
-) -> Head | None:
-    """The head among the tensors: the one of transformers' classes that has just these modules."""
+def _check_rest(rest: Tensors, path: Path) -> None:
+    """Refuses tensors that belong neither to updates nor to a head, which may be left behind."""
     strange = [name for name in rest if not name.startswith(_HEADS)]
     if strange:
         raise XittError(
-            f"{found[WEIGHTS]}: {len(strange)} tensors too many, neither of low-rank updates nor of"
+            f"{path}: {len(strange)} tensors too many, neither of low-rank updates nor of"
             f" a head: {', '.join(strange[:4])}"
         )
-    if not with_head:
-        return None
+
+
+def _head(rest: Tensors, config: Mapping[str, Any], path: Path) -> Head | None:
+    """The head among the tensors: the one of transformers' classes that has just these modules."""
     if not rest:
         if saved := config.get("modules_to_save"):  # as peft leaves it when it converts a PiSSA
             raise XittError(
-                f"{found[WEIGHTS]}: modules_to_save names {said(saved)}, no tensor is of them, and"
+                f"{path}: modules_to_save names {shorten(saved)}, no tensor is of them, and"
                 " peft itself loads no such folder over a model with a head; --without-head takes"
                 " in the rest"
             )
@@ -399,23 +407,20 @@ def _head(
     for kind, names in STATIC.values():
         needed = {their for their, ours in names.items() if ours != "decoder"}
         if needed <= modules <= set(names) and wanted in (None, kind):
-            ids = safe_files.read_metadata(found[WEIGHTS]).get(LABELS)
-            where = found[WEIGHTS]
-            return head_of(
-                kind, rest, names, where=where, labels=labels_of(_json(ids, where), where)
-            )
+            labels = read_labels(_json(safe_files.read_metadata(path).get(LABELS), path), path)
+            return head_of(kind, rest, names, path=path, labels=labels)
     raise XittError(
-        f"{found[WEIGHTS]}: tensors that are no head as it is here: {', '.join(list(rest)[:4])};"
+        f"{path}: tensors that are no head as it is here: {', '.join(list(rest)[:4])};"
         " heads are those of transformers' classes for sequences, tokens, questions, choices (its"
         ' pooler saved as well: modules_to_save=["pooler", "classifier"]) and masked words.'
         " --without-head takes in the rest"
     )
 
 
-def _json(text: str | None, where: Path) -> Any:
+def _json(text: str | None, path: Path) -> Any:
     if text is None:
         return None
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise XittError(f"{where}: {LABELS} in its metadata is not JSON ({error})") from None
+        raise XittError(f"{path}: {LABELS} in its metadata is not JSON ({error})") from None
