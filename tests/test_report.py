@@ -171,7 +171,7 @@ def test_differences_are_paired_by_seed(tags, target):
         )
 
     none, stack = cube("", "none").mean(axis=1), cube("mnli", "stack").mean(axis=1)
-    place = row_of(analysis.table(grid, tags), "mnli", "stack").places[target]
+    place = row_of(analysis.table(grid, tags), "mnli", "stack").cells[target]
     assert (
         place.status == DONE
         and place.seeds == (1, 2, 3)
@@ -183,7 +183,7 @@ def test_differences_are_paired_by_seed(tags, target):
     assert place.difference_spread == pytest.approx(
         np.sqrt(np.sum((stack - none - np.mean(stack - none)) ** 2) / 2)
     )
-    base = row_of(analysis.table(grid, tags), "", "none").places[target]
+    base = row_of(analysis.table(grid, tags), "", "none").cells[target]
     assert base.difference is None and base.mean == pytest.approx(none.mean(), abs=1e-12)
 
 
@@ -191,7 +191,7 @@ def test_average_over_targets_is_paired_too():
     grid = make_grid()
     table = analysis.table(grid)
     row, none = row_of(table, "mnli", "stack"), row_of(table, "", "none")
-    assert row.average.mean == pytest.approx(np.mean([place.mean for place in row.places.values()]))
+    assert row.average.mean == pytest.approx(np.mean([place.mean for place in row.cells.values()]))
     assert row.average.difference == pytest.approx(row.average.mean - none.average.mean)
     assert none.average.difference is None
 
@@ -200,7 +200,7 @@ def test_a_language_that_one_row_has_seen_leaves_both_sides_of_the_difference():
     grid = make_grid()
     for entry in where(grid, target="xnli", intermediate="mnli", mode="stack", language="de"):
         entry["tag"] = "language-seen"
-    place = row_of(analysis.table(grid), "mnli", "stack").places["xnli"]
+    place = row_of(analysis.table(grid), "mnli", "stack").cells["xnli"]
     codes = [code for code in NINE if code not in ("en", "de")]
     assert sorted(place.languages) == sorted(codes)
     xnli = {
@@ -221,7 +221,7 @@ def test_by_language():
     grid = make_grid()
     table = analysis.by_language(grid, "xnli")
     assert list(table.columns) == sorted(NINE, key=lambda code: (LANGUAGES[code].family, code))
-    place = row_of(table, "squad", "sequential").places["fi"]
+    place = row_of(table, "squad", "sequential").cells["fi"]
     own = [
         e["score"]
         for e in where(grid, target="xnli", intermediate="squad", mode="sequential", language="fi")
@@ -229,8 +229,8 @@ def test_by_language():
     none = [e["score"] for e in where(grid, target="xnli", mode="none", language="fi")]
     assert place.mean == pytest.approx(np.mean(own)) and place.tag == "zero-shot"
     assert place.difference == pytest.approx(np.mean(np.subtract(own, none)))
-    assert row_of(table, "squad", "sequential").places["en"].tag == "task+language-seen"
-    assert table.majority.places["fi"].mean == 33.25
+    assert row_of(table, "squad", "sequential").cells["en"].tag == "task+language-seen"
+    assert table.majority.cells["fi"].mean == 33.25
     with pytest.raises(XittError, match="Did you mean 'xnli'"):
         analysis.by_language(grid, "xnly")
 
@@ -238,7 +238,7 @@ def test_by_language():
 def test_one_seed_has_no_spread():
     grid = make_grid(seeds=(4,))
     for row in analysis.table(grid).rows:
-        for place in row.places.values():
+        for place in row.cells.values():
             assert place.spread is None and place.difference_spread is None
             assert (place.difference is None) == (row.mode == "none")
     assert "±" not in report.markdown(grid).split("## Marks")[0]
@@ -250,7 +250,7 @@ def test_one_seed_has_no_spread():
 def test_a_failed_cell_takes_the_difference_and_the_average_away():
     grid = holed()
     row = row_of(analysis.table(grid), "squad", "sequential")
-    place = row.places["xnli"]
+    place = row.cells["xnli"]
     assert place.status == INCOMPLETE and place.starred and place.difference is None
     assert (
         place.missing == ("sw failed (seed 2)",)
@@ -285,7 +285,7 @@ def test_a_seed_that_is_missing_everywhere():
     grid = make_grid()
     for entry in where(grid, target="xnli", intermediate="mnli", mode="stack", seed=3):
         empty(entry, FAILED, "not run yet")
-    place = row_of(analysis.table(grid), "mnli", "stack").places["xnli"]
+    place = row_of(analysis.table(grid), "mnli", "stack").cells["xnli"]
     assert place.status == INCOMPLETE and place.seeds == (1, 2) and len(place.languages) == 8
     assert place.difference is None and "de failed (seed 3)" in place.missing
 
@@ -294,24 +294,24 @@ def test_an_incomplete_none_row_leaves_no_difference():
     grid = make_grid()
     empty(where(grid, target="xnli", mode="none", language="de", seed=1)[0], FAILED, "not run yet")
     table = analysis.table(grid)
-    place = row_of(table, "mnli", "stack").places["xnli"]
+    place = row_of(table, "mnli", "stack").cells["xnli"]
     assert place.status == DONE and place.difference is None
     assert row_of(table, "mnli", "stack").average.difference is None
-    assert row_of(table, "mnli", "stack").places["xquad"].difference is not None
+    assert row_of(table, "mnli", "stack").cells["xquad"].difference is not None
 
 
 def test_whole_places_without_numbers():
     table = analysis.table(holed())
-    assert row_of(table, "squad", "stack").places["xquad"] == analysis.Place(status=BLOCKED)
+    assert row_of(table, "squad", "stack").cells["xquad"] == analysis.TableCell(status=BLOCKED)
     row = row_of(table, "squad", "stack", "lora")
     assert (
-        {place.status for place in row.places.values()} == {NOT_APPLICABLE} == {row.average.status}
+        {place.status for place in row.cells.values()} == {NOT_APPLICABLE} == {row.average.status}
     )
     grid = make_grid()
     grid["entries"] = [
         e for e in grid["entries"] if not (e["target"] == "xquad" and e["mode"] == "stack")
     ]
-    assert row_of(analysis.table(grid), "mnli", "stack").places["xquad"].status == NOT_ASKED
+    assert row_of(analysis.table(grid), "mnli", "stack").cells["xquad"].status == NOT_ASKED
     assert analysis.counts(holed()) == {DONE: 700, BLOCKED: 108, NOT_APPLICABLE: 324, FAILED: 2}
 
 
@@ -322,22 +322,22 @@ def test_blocked_english_is_outside_the_zero_shot_mean():
     for entry in where(grid, target="xnli", language="en"):
         empty(entry, BLOCKED, "12% of the test items share a text with training, over 10%", tag="")
     zero, every = analysis.table(grid), analysis.table(grid, EVERY)
-    assert row_of(zero, "mnli", "stack").places["xnli"].status == DONE
-    assert row_of(every, "mnli", "stack").places["xnli"].status == INCOMPLETE
+    assert row_of(zero, "mnli", "stack").cells["xnli"].status == DONE
+    assert row_of(every, "mnli", "stack").cells["xnli"].status == INCOMPLETE
     for entry in where(grid, target="xnli", language="de", mode="stack", intermediate="mnli"):
         empty(entry, BLOCKED, "", tag="")
-    assert row_of(analysis.table(grid), "mnli", "stack").places["xnli"].missing == ("de blocked",)
+    assert row_of(analysis.table(grid), "mnli", "stack").cells["xnli"].missing == ("de blocked",)
 
 
 def test_majority_row():
     grid = make_grid()
     majority = analysis.table(grid).majority
     assert (
-        majority.places["xnli"].mean == pytest.approx(33.25)
-        and majority.places["xquad"].status == NOT_ASKED
+        majority.cells["xnli"].mean == pytest.approx(33.25)
+        and majority.cells["xquad"].status == NOT_ASKED
     )
     del grid["majority"]["xnli"]["de"]
-    assert analysis.table(grid).majority.places["xnli"].status == INCOMPLETE
+    assert analysis.table(grid).majority.cells["xnli"].status == INCOMPLETE
     assert analysis.table(make_grid(targets=("xquad",))).majority is None
 
 
@@ -375,8 +375,8 @@ def test_a_constant_on_every_score_leaves_the_differences(constant):
         if entry["status"] == DONE:
             entry["score"] += constant
     for one, other in zip(analysis.table(grid).rows, analysis.table(moved).rows, strict=True):
-        for target in one.places:
-            before, after = one.places[target], other.places[target]
+        for target in one.cells:
+            before, after = one.cells[target], other.cells[target]
             assert (before.status, before.missing) == (after.status, after.missing)
             if before.mean is not None:
                 assert after.mean == pytest.approx(before.mean + constant, abs=1e-9)
@@ -418,7 +418,7 @@ def test_markdown_has_every_row_and_note():
     main = text.split("## Zero-shot")[1].split("## All languages")[0]
     for row in analysis.table(grid).rows:
         assert f"| {row.method} | {row.intermediate} | {row.mode} |" in main
-    place = row_of(analysis.table(grid), "mnli", "stack").places["xnli"]
+    place = row_of(analysis.table(grid), "mnli", "stack").cells["xnli"]
     assert f"{place.mean:.1f} ±{place.spread:.1f}" in main and f"{place.difference:+.1f}" in main
     for part in (
         "# small",
@@ -461,7 +461,7 @@ def test_terminal_keeps_to_its_width(width, colour):
     )
     assert max(map(cell_len, plain.splitlines())) <= width
     assert "…" not in plain  # nothing is cut off
-    place = row_of(analysis.table(grid), "mnli", "stack").places["xnli"]
+    place = row_of(analysis.table(grid), "mnli", "stack").cells["xnli"]
     assert f"{place.mean:.1f} ±{place.spread:.1f} ({place.difference:+.1f})" in plain
     assert "by always saying the commonest label" in " ".join(plain.split())
 

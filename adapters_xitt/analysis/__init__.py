@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from adapters_xitt.analysis.frame import counts, frame, ordered, score_names
 from adapters_xitt.analysis.fusions import Fusion, fused, fusions
-from adapters_xitt.analysis.places import INCOMPLETE, NOT_ASKED, Place
-from adapters_xitt.analysis.tables import EVERY, Reading, Row, Table, by_language, table
+from adapters_xitt.analysis.table_cells import INCOMPLETE, NOT_ASKED, TableCell
+from adapters_xitt.analysis.tables import EVERY, Reading, Table, TableRow, by_language, table
 
 __all__ = [
     "EVERY",
     "INCOMPLETE",
     "NOT_ASKED",
     "Fusion",
-    "Place",
     "Reading",
-    "Row",
     "Table",
+    "TableCell",
+    "TableRow",
     "by_language",
     "counts",
     "frame",

@@ -14,11 +14,11 @@ from adapters_xitt.modules.methods import MODES
 from adapters_xitt.study.results import STATUSES
 
 # what makes an entry the only one
-PLACE = ("method", "intermediate", "mode", "target", "language", "seed")
+IDENTITY = ("method", "intermediate", "mode", "target", "language", "seed")
 # Of a row's last module: the time to make it, a merge's distance from its sum, and from itself
 # before it was cut.
 MAKING = ("seconds", "merge_error", "merge_lost")
-COLUMNS = (*PLACE, "status", "reason", "tag", "overlap", "key", "score", "examples")
+COLUMNS = (*IDENTITY, "status", "reason", "tag", "overlap", "key", "score", "examples")
 
 
 def ordered(grid: dict[str, Any]) -> list[dict[str, Any]]:
@@ -50,19 +50,19 @@ def ordered(grid: dict[str, Any]) -> list[dict[str, Any]]:
         )
 
     entries = sorted(grid["entries"], key=order)
-    for one, other in zip(entries, entries[1:], strict=False):
-        if order(one) == order(other):
+    for first, second in zip(entries, entries[1:], strict=False):
+        if order(first) == order(second):
             raise XittError(
                 "the grid has two entries for one place: "
-                + ", ".join(f"{name} {one[name]!r}" for name in PLACE)
+                + ", ".join(f"{name} {first[name]!r}" for name in IDENTITY)
             )
     return entries
 
 
 def _rank(names: Sequence[str]) -> Callable[[str], tuple[int, str]]:
     """A sorting key: in the order of `names`, the others by alphabet after them."""
-    places = {name: place for place, name in reversed(list(enumerate(names)))}
-    return lambda name: (places.get(name, len(names)), name)
+    ranks = {name: rank for rank, name in reversed(list(enumerate(names)))}
+    return lambda name: (ranks.get(name, len(names)), name)
 
 
 def family_first(code: str) -> tuple[str, str]:
@@ -91,14 +91,14 @@ def frame(grid: dict[str, Any]) -> pd.DataFrame:
         }
         for entry in ordered(grid)
     ]
-    found = pd.DataFrame(
+    data = pd.DataFrame(
         rows, columns=[*COLUMNS, *(f"score.{name}" for name in names), *MAKING, "family", "script"]
     )
     numbers = ["score", "overlap", *MAKING, *(f"score.{name}" for name in names)]
-    return found.astype({**dict.fromkeys(numbers, "float64"), "seed": "int64", "examples": "int64"})
+    return data.astype({**dict.fromkeys(numbers, "float64"), "seed": "int64", "examples": "int64"})
 
 
 def counts(grid: dict[str, Any]) -> dict[str, int]:
     """How many entries have each status; statuses that none has are left out."""
-    found = Counter(entry["status"] for entry in grid["entries"])
-    return {status: found[status] for status in STATUSES if found[status]}
+    numbers = Counter(entry["status"] for entry in grid["entries"])
+    return {status: numbers[status] for status in STATUSES if numbers[status]}

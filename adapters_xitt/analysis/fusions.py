@@ -15,9 +15,9 @@ from adapters_xitt.analysis.frame import ordered
 
 @dataclass(frozen=True)
 class Fusion:
-    """One fusion row on one target. `weights` is [seeds, languages, places, parts], places from the
-    lowest up: a bottleneck of a layer, or a projection that low-rank updates change. Attention sums
-    to one over the parts."""
+    """One fusion row on one target. `weights` is [seeds, languages, positions, parts], positions
+    from the lowest up: a bottleneck of a layer, or a projection that low-rank updates change.
+    Attention sums to one over the parts."""
 
     method: str
     intermediate: str
@@ -29,13 +29,13 @@ class Fusion:
 
     @property
     def by_part(self) -> list[tuple[str, float, float | None]]:
-        """Each part, its mean weight over languages and places, and the spread of that mean over
+        """Each part, its mean weight over languages and positions, and the spread of that mean over
         seeds."""
         each = self.weights.mean(axis=(1, 2))  # [seeds, parts]
         spread = each.std(axis=0, ddof=1) if len(each) > 1 else [None] * len(self.parts)
         return [
-            (part, float(mean), None if one is None else float(one))
-            for part, mean, one in zip(self.parts, each.mean(axis=0), spread, strict=True)
+            (part, float(mean), None if deviation is None else float(deviation))
+            for part, mean, deviation in zip(self.parts, each.mean(axis=0), spread, strict=True)
         ]
 
 
@@ -51,21 +51,21 @@ def fusions(grid: dict[str, Any]) -> list[Fusion]:
         groups.setdefault((entry["method"], entry["intermediate"], entry["target"]), []).append(
             entry
         )
-    found = [_fusion(*place, entries) for place, entries in groups.items()]
-    return [one for one in found if one.languages]
+    combined = [_fusion(*key, entries) for key, entries in groups.items()]
+    return [fusion for fusion in combined if fusion.languages]
 
 
 def _fusion(
     method: str, intermediate: str, target: str, entries: Sequence[dict[str, Any]]
 ) -> Fusion:
-    found = {(entry["seed"], entry["language"]): entry["fusion"] for entry in entries}
-    seeds = tuple(sorted({seed for seed, _ in found}))
+    records = {(entry["seed"], entry["language"]): entry["fusion"] for entry in entries}
+    seeds = tuple(sorted({seed for seed, _ in records}))
     languages = tuple(
         code
-        for code in dict.fromkeys(code for _, code in found)
-        if all((seed, code) in found for seed in seeds)
+        for code in dict.fromkeys(code for _, code in records)
+        if all((seed, code) in records for seed in seeds)
     )
-    weights = np.array([[found[seed, code]["weights"] for code in languages] for seed in seeds])
+    weights = np.array([[records[seed, code]["weights"] for code in languages] for seed in seeds])
     return Fusion(
         method,
         intermediate,

@@ -12,7 +12,14 @@ import numpy as np
 import pandas as pd
 
 from adapters_xitt.analysis.frame import family_first, frame
-from adapters_xitt.analysis.places import INCOMPLETE, NOT_ASKED, Block, Place, average, place
+from adapters_xitt.analysis.table_cells import (
+    INCOMPLETE,
+    NOT_ASKED,
+    Block,
+    TableCell,
+    average,
+    table_cell,
+)
 from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.study.results import DONE
@@ -25,14 +32,14 @@ Name = tuple[str, str, str]  # method, intermediate, mode
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row of a table."""
 
     method: str
     intermediate: str  # "" in the rows of `none`
     mode: str
-    places: Mapping[str, Place]  # by column
-    average: Place | None = None  # over the columns, where they are targets and more than one
+    cells: Mapping[str, TableCell]  # by column
+    average: TableCell | None = None  # over the columns, where they are targets and more than one
 
     @property
     def reference(self) -> bool:
@@ -45,9 +52,9 @@ class Table:
     """Rows over columns, both in reading order."""
 
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     # always saying the training data's commonest label, where there are labels
-    majority: Row | None = None
+    majority: TableRow | None = None
 
 
 class Reading:
@@ -91,8 +98,8 @@ class Reading:
             )
         }
         return {
-            (row, target): self._block(groups.get((*row, target)), target)
-            for row in self.rows
+            (name, target): self._block(groups.get((*name, target)), target)
+            for name in self.rows
             for target in self.targets
         }
 
@@ -105,71 +112,83 @@ class Reading:
             np.full(shape, "", object),
         )
         if part is not None:
-            at = (
+            indices = (
                 [self.seeds.index(seed) for seed in part["seed"]],
                 [languages.index(code) for code in part["language"]],
             )
-            scores[at], status[at], tags[at] = part["score"], part["status"], part["tag"]
+            scores[indices], status[indices], tags[indices] = (
+                part["score"],
+                part["status"],
+                part["tag"],
+            )
             scores[status != DONE] = np.nan
         return Block(self.seeds, languages, scores, status, tags)
 
     @staticmethod
-    def _base(blocks: Mapping[tuple[Name, str], Block], row: Name, target: str) -> Block | None:
+    def _base(blocks: Mapping[tuple[Name, str], Block], name: Name, target: str) -> Block | None:
         """The block of the `none` row that `row` is compared with; None for `none` itself."""
-        return None if row[1:] == ("", "none") else blocks.get(((row[0], "", "none"), target))
+        return None if name[1:] == ("", "none") else blocks.get(((name[0], "", "none"), target))
 
-    def tag(self, row: Name, target: str, code: str) -> str:
-        """The tag of a row on a language. A place that was not scored has none of its own: it takes
+    def tag(self, name: Name, target: str, code: str) -> str:
+        """The tag of a row on a language. A cell that was not scored has none of its own: it takes
         that of the method's `none` row, or else of the first row that has one."""
-        for one in dict.fromkeys([row, (row[0], "", "none"), *self.rows]):
-            block = self.blocks.get((one, target))
-            found = (
+        for candidate in dict.fromkeys([name, (name[0], "", "none"), *self.rows]):
+            block = self.blocks.get((candidate, target))
+            tags = (
                 [tag for tag in block.tags[:, block.languages.index(code)] if tag] if block else []
             )
-            if found:
-                return next((tag for tag in found if tag != ZERO_SHOT), ZERO_SHOT)
+            if tags:
+                return next((tag for tag in tags if tag != ZERO_SHOT), ZERO_SHOT)
         return "" if code == TRAINED_IN else ZERO_SHOT
 
     @cached_property
     def _zero_shot(self) -> dict[tuple[Name, str], tuple[str, ...]]:
         return {
-            (row, target): tuple(code for code in codes if self.tag(row, target, code) == ZERO_SHOT)
-            for row in self.rows
+            (name, target): tuple(
+                code for code in codes if self.tag(name, target, code) == ZERO_SHOT
+            )
+            for name in self.rows
             for target, codes in self.languages.items()
         }
 
     def table(self, tags: str = ZERO_SHOT) -> Table:
-        """Rows × targets, each place over the zero-shot languages only, or over all of them."""
+        """Rows × targets, each cell over the zero-shot languages only, or over all of them."""
         if tags not in TAGS:
             raise XittError(unknown("set of tags", tags, TAGS))
         blocks = self.blocks
         if tags == ZERO_SHOT:
-            blocks = {at: block.only(self._zero_shot[at]) for at, block in self.blocks.items()}
+            blocks = {key: block.only(self._zero_shot[key]) for key, block in self.blocks.items()}
         rows = []
-        for row in self.rows:
-            own = {target: blocks[row, target] for target in self.targets}
-            bases = {target: self._base(blocks, row, target) for target in self.targets}
-            places = {target: place(own[target], bases[target]) for target in self.targets}
+        for name in self.rows:
+            row_blocks = {target: blocks[name, target] for target in self.targets}
+            bases = {target: self._base(blocks, name, target) for target in self.targets}
+            cells = {
+                target: table_cell(row_blocks[target], bases[target]) for target in self.targets
+            }
             rows.append(
-                Row(*row, places, average(places, own, bases) if len(self.targets) > 1 else None)
+                TableRow(
+                    *name,
+                    cells,
+                    average(cells, row_blocks, bases) if len(self.targets) > 1 else None,
+                )
             )
         return Table(self.targets, tuple(rows), self._majority(blocks))
 
     def by_language(self, target: str) -> Table:
-        """Rows × the languages of one target, each place over seeds, with its tag."""
+        """Rows × the languages of one target, each cell over seeds, with its tag."""
         if target not in self.targets:
             raise XittError(unknown("target", target, self.targets))
         rows = []
-        for row in self.rows:
-            block, base = self.blocks[row, target], self._base(self.blocks, row, target)
+        for name in self.rows:
+            block, base = self.blocks[name, target], self._base(self.blocks, name, target)
             rows.append(
-                Row(
-                    *row,
+                TableRow(
+                    *name,
                     {
-                        code: place(
+                        code: table_cell(
                             block.only([code]),
                             base.only([code]) if base else None,
-                            tag=self.tag(row, target, code),
+                            tag=self.tag(name, target, code),
                         )
                         for code in block.languages
                     },
@@ -188,33 +207,33 @@ class Reading:
         )
         return Table(self.languages[target], tuple(rows), majority)
 
-    def _majority(self, blocks: Mapping[tuple[Name, str], Block]) -> Row | None:
+    def _majority(self, blocks: Mapping[tuple[Name, str], Block]) -> TableRow | None:
         """The commonest label's scores over the languages that the rows of each target are averaged
         over."""
         if not self.grid["majority"]:
             return None
-        places = {}
+        cells = {}
         for target in self.targets:
             given = self.grid["majority"].get(target)
             codes = [
                 code
                 for code in self.languages[target]
-                if any(code in blocks[row, target].languages for row in self.rows)
+                if any(code in blocks[name, target].languages for name in self.rows)
             ]
-            places[target] = (
+            cells[target] = (
                 _sum([given[code] for code in codes if code in given], codes)
                 if given
-                else Place(status=NOT_ASKED)
+                else TableCell(status=NOT_ASKED)
             )
-        return _named(places)
+        return _named(cells)
 
 
-def _sum(scores: list[float], codes: list[str]) -> Place:
+def _sum(scores: list[float], codes: list[str]) -> TableCell:
     """The mean of scores that no seed changes, over `codes`."""
     if not scores:
-        return Place(status=NOT_ASKED)
+        return TableCell(status=NOT_ASKED)
     whole = len(scores) == len(codes)
-    return Place(
+    return TableCell(
         status=DONE if whole else INCOMPLETE,
         mean=float(np.mean(scores)),
         languages=tuple(codes) if whole else (),
@@ -222,8 +241,8 @@ def _sum(scores: list[float], codes: list[str]) -> Place:
     )
 
 
-def _named(places: Mapping[str, Place]) -> Row:
-    return Row("majority class", "", "", places)
+def _named(cells: Mapping[str, TableCell]) -> TableRow:
+    return TableRow("majority class", "", "", cells)
 
 
 def table(grid: dict[str, Any], tags: str = ZERO_SHOT) -> Table:

@@ -193,9 +193,9 @@ def submit(
     """Writes one row of a run as a submission folder; the exit status."""
     grid, where = runs.load_run(run, store)
     of = submission.benchmark(benchmark)
-    found = submission.systems(grid, of, method=method, row=row, seed=seed)
+    found = submission.systems(grid, of, method=method, row_name=row, seed=seed)
     if len(found) != 1:
-        every = found or submission.systems(grid, of, method=None, row=None, seed=None)
+        every = found or submission.systems(grid, of, method=None, row_name=None, seed=None)
         what = (
             "which of them?"
             if found

@@ -14,25 +14,26 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from adapters_xitt.analysis import Fusion, fused, fusions
 
 FIELDS = ("method", "intermediate", "target", "language", "seed", "place", "part", "weight")
 SHADES = "YlGnBu"
-# Inches: a part's column and line, a place's line, a language's column; around them.
-COLUMN, LINE, PLACE, LANGUAGE = 0.5, 0.2, 0.15, 0.30
+# Inches: a part's column and line, a position's line, a language's column; around them.
+COLUMN, LINE, POSITION, LANGUAGE = 0.5, 0.2, 0.15, 0.30
 MARGIN, MIDDLE, HEADER, NAMES, TITLE = 0.8, 1.6, 0.5, 0.95, 1.0
 DPI, MOST_PIXELS = 150, 12_000
 
 
 def weights_csv(grid: dict[str, Any]) -> str:
-    """A line for every weight; places count from the lowest up, from 0."""
+    """A line for every weight; positions count from the lowest up, from 0."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(FIELDS)
     for entry in fused(grid):
-        for place, row in enumerate(entry["fusion"]["weights"]):
-            for part, weight in zip(entry["fusion"]["parts"], row, strict=True):
+        for position, weights in enumerate(entry["fusion"]["weights"]):
+            for part, weight in zip(entry["fusion"]["parts"], weights, strict=True):
                 writer.writerow(
                     [
                         entry["method"],
@@ -40,7 +41,7 @@ def weights_csv(grid: dict[str, Any]) -> str:
                         entry["target"],
                         entry["language"],
                         entry["seed"],
-                        place,
+                        position,
                         part,
                         repr(float(weight)),
                     ]
@@ -49,59 +50,19 @@ def weights_csv(grid: dict[str, Any]) -> str:
 
 
 def weights_map(grid: dict[str, Any], path: Path) -> None:
-    """Writes the picture as PNG: a line for each fusion; on the left its parts by place, on the
+    """Writes the picture as PNG: a line for each fusion; on the left its parts by position, on the
     right by language. Shades are those of the method: attention is a share, a learned weight is
     not."""
-    rows = fusions(grid)
-    heights = [
-        HEADER + NAMES + max(PLACE * row.weights.shape[2], LINE * len(row.parts)) for row in rows
-    ]
-    left = max(COLUMN * len(row.parts) for row in rows)
-    right = max(LANGUAGE * len(row.languages) for row in rows)
-    width, height = MARGIN + left + MIDDLE + right + 0.9, TITLE + sum(heights)
+    trained = fusions(grid)
+    left = max(COLUMN * len(fusion.parts) for fusion in trained)
+    right = max(LANGUAGE * len(fusion.languages) for fusion in trained)
+    width, height = MARGIN + left + MIDDLE + right + 0.9, TITLE + sum(map(_height, trained))
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-
-    def axes(x: float, top: float, wide: float, high: float) -> Axes:
-        return figure.add_axes((x / width, 1 - (top + high) / height, wide / width, high / height))
-
-    top, scales = TITLE, _scales(rows)
-    for row, high in zip(rows, heights, strict=True):
-        figure.text(
-            0.3 / width,
-            1 - top / height,
-            f"{row.target} · {row.intermediate} · {row.method}",
-            fontsize=10,
-            fontweight="bold",
-            va="top",
-        )
-        mean, scale = row.weights.mean(axis=0), scales[row.method]  # [languages, places, parts]
-        here = top + HEADER
-        _shade(
-            axes(MARGIN, here, COLUMN * len(row.parts), high - HEADER - NAMES),
-            mean.mean(axis=0),
-            row.parts,
-            range(len(mean[0])),
-            scale,
-            title="mean over languages",
-            label="place, lowest at the bottom",
-            flip=True,
-        )
-        _shade(
-            axes(
-                MARGIN + left + MIDDLE, here, LANGUAGE * len(row.languages), LINE * len(row.parts)
-            ),
-            mean.mean(axis=1).T,
-            row.languages,
-            row.parts,
-            scale,
-            title="mean over places",
-        )
-        bar = figure.colorbar(
-            ScalarMappable(scale, SHADES), cax=axes(width - 0.7, here, 0.12, high - HEADER - NAMES)
-        )
-        bar.ax.tick_params(labelsize=6)
-        top += high
+    scales, top = _scales(trained), TITLE
+    for fusion in trained:
+        _draw(figure, fusion, scales[fusion.method], top=top, right=MARGIN + left + MIDDLE)
+        top += _height(fusion)
     figure.text(
         0.3 / width,
         1 - 0.25 / height,
@@ -113,7 +74,7 @@ def weights_map(grid: dict[str, Any], path: Path) -> None:
     figure.text(
         0.3 / width,
         1 - 0.6 / height,
-        "mean over seeds " + ", ".join(map(str, rows[0].seeds)),
+        "mean over seeds " + ", ".join(map(str, trained[0].seeds)),
         fontsize=9,
         color="0.35",
         va="top",
@@ -127,41 +88,73 @@ def weights_map(grid: dict[str, Any], path: Path) -> None:
     )
 
 
-def _scales(rows: Sequence[Fusion]) -> dict[str, Normalize]:
+def _height(fusion: Fusion) -> float:
+    """Inches that a fusion takes, its heading and the names under it included."""
+    _, _, positions, parts = fusion.weights.shape
+    return HEADER + NAMES + max(POSITION * positions, LINE * parts)
+
+
+def _draw(figure: Figure, fusion: Fusion, scale: Normalize, *, top: float, right: float) -> None:
+    """Draws a fusion `top` inches under the figure's edge: its weights by position on the left, by
+    language from `right` inches on, their scale at the end."""
+    width, height = figure.get_size_inches()
+
+    def axes(left: float, wide: float, high: float) -> Axes:
+        begin = top + HEADER
+        return figure.add_axes(
+            (left / width, 1 - (begin + high) / height, wide / width, high / height)
+        )
+
+    figure.text(
+        0.3 / width,
+        1 - top / height,
+        f"{fusion.target} · {fusion.intermediate} · {fusion.method}",
+        fontsize=10,
+        fontweight="bold",
+        va="top",
+    )
+    mean = fusion.weights.mean(axis=0)  # [languages, positions, parts]
+    body = _height(fusion) - HEADER - NAMES
+    by_position = axes(MARGIN, COLUMN * len(fusion.parts), body)
+    _shade(by_position, mean.mean(axis=0), scale, lowest_first=True)
+    _name(by_position, fusion.parts, range(mean.shape[1]))
+    by_position.set_title("mean over languages", fontsize=8, color="0.35", loc="left")
+    by_position.set_ylabel("place, lowest at the bottom", fontsize=7)
+    by_language = axes(right, LANGUAGE * len(fusion.languages), LINE * len(fusion.parts))
+    _shade(by_language, mean.mean(axis=1).T, scale)
+    _name(by_language, fusion.languages, fusion.parts)
+    by_language.set_title("mean over places", fontsize=8, color="0.35", loc="left")
+    bar = figure.colorbar(ScalarMappable(scale, SHADES), cax=axes(width - 0.7, 0.12, body))
+    bar.ax.tick_params(labelsize=6)
+
+
+def _scales(trained: Sequence[Fusion]) -> dict[str, Normalize]:
     """Each method's scale, from zero or below it to its largest mean weight over seeds and
     languages or places."""
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        mean = row.weights.mean(axis=0)
+    by_method: dict[str, list[float]] = {}
+    for fusion in trained:
+        mean = fusion.weights.mean(axis=0)
         shown = [*mean.mean(axis=0).ravel(), *mean.mean(axis=1).ravel()]
-        found.setdefault(row.method, []).extend(map(float, shown))
-    return {method: Normalize(min(0.0, *shown), max(shown)) for method, shown in found.items()}
+        by_method.setdefault(fusion.method, []).extend(map(float, shown))
+    return {method: Normalize(min(0.0, *shown), max(shown)) for method, shown in by_method.items()}
 
 
-def _shade(
-    axes: Axes,
-    values: Any,
-    columns: Any,
-    lines: Any,
-    scale: Normalize,
-    *,
-    title: str,
-    label: str = "",
-    flip: bool = False,
-) -> None:
-    """One table of weights as shades."""
+def _shade(axes: Axes, values: NDArray, scale: Normalize, *, lowest_first: bool = False) -> None:
+    """A table of weights as shades; `lowest_first`: the first line at the bottom."""
     axes.imshow(
         values,
         aspect="auto",
         cmap=SHADES,
         norm=scale,
-        origin="lower" if flip else "upper",
+        origin="lower" if lowest_first else "upper",
         interpolation="nearest",
     )
+
+
+def _name(axes: Axes, columns: Sequence[str], lines: Sequence[object]) -> None:
+    """The names of columns and lines beside the shades."""
     axes.set_xticks(
         range(len(columns)), columns, rotation=55, ha="right", rotation_mode="anchor", fontsize=7
     )
-    axes.set_yticks(range(len(lines)), lines, fontsize=7)
-    axes.set_title(title, fontsize=8, color="0.35", loc="left")
-    axes.set_ylabel(label, fontsize=7)
+    axes.set_yticks(range(len(lines)), list(map(str, lines)), fontsize=7)
     axes.tick_params(length=0)

@@ -12,10 +12,10 @@ from typing import Any
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
-from adapters_xitt.analysis import INCOMPLETE, Place, Reading, Row, Table
+from adapters_xitt.analysis import INCOMPLETE, Reading, Table, TableCell, TableRow
 from adapters_xitt.report import words
 from adapters_xitt.report.tiles import Panel, Tile, draw, lines_of, rise
 from adapters_xitt.study.results import NOT_APPLICABLE
@@ -33,9 +33,9 @@ PALE = 0.62  # share of the score map in use: dark text stays readable on it
 
 
 @dataclass(frozen=True)
-class Put:
-    """A panel with its place: inches from the left and from the top of the figure, its headings
-    included."""
+class PlacedPanel:
+    """A panel and where it stands: inches from the left and from the top of the figure, its
+    headings included."""
 
     panel: Panel
     left: float
@@ -46,7 +46,7 @@ def heat_map(grid: dict[str, Any], path: Path) -> None:
     """Writes the picture as PNG; it grows with the grid."""
     reading = Reading(grid)
     table = reading.table()
-    compared = {row.reference for row in table.rows} == {True, False}
+    compared = {table_row.reference for table_row in table.rows} == {True, False}
     each = (
         {target: _only_compared(reading.by_language(target)) for target in reading.targets}
         if compared
@@ -61,15 +61,15 @@ def heat_map(grid: dict[str, Any], path: Path) -> None:
     bar = 1.1 if compared else 0.0
     top_width = sum(panel.width for panel in above) + GAP * (len(above) - 1) + bar
     width = max([LEAST_WIDTH - 2 * MARGIN, top_width, *(panel.width for panel in below)])
-    puts, height = _flow(above, below, width)
+    placed, height = _flow(above, below, width)
     size = (width + 2 * MARGIN, height)
     figure = Figure(figsize=size)
     FigureCanvasAgg(figure)
-    for put in puts:
-        draw(figure, put.panel, left=put.left, top=put.top)
+    for panel in placed:
+        draw(figure, panel.panel, left=panel.left, top=panel.top)
     _title(figure, grid, reading)
     if compared:
-        last = puts[len(above) - 1]
+        last = placed[len(above) - 1]
         _bar(
             figure,
             limit,
@@ -86,39 +86,44 @@ def heat_map(grid: dict[str, Any], path: Path) -> None:
     )
 
 
-def _flow(above: Sequence[Panel], below: Sequence[Panel], width: float) -> tuple[list[Put], float]:
+def _flow(
+    above: Sequence[Panel], below: Sequence[Panel], width: float
+) -> tuple[list[PlacedPanel], float]:
     """The first panels side by side, the others in lines of `width` under them; with the whole
     height in inches."""
-    puts, left, top = [], MARGIN, MARGIN + HEADER
+    placed, left, top = [], MARGIN, MARGIN + HEADER
     for panel in above:
-        puts.append(Put(panel, left, top))
+        placed.append(PlacedPanel(panel, left, top))
         left += panel.width + GAP
     top += max(panel.height for panel in above) + GAP
-    line: list[Panel] = []
-    for panel in [*below, None]:
-        if line and (
-            panel is None or sum(one.width + GAP for one in line) + panel.width > width + 1e-6
-        ):
-            left, ascent = MARGIN, max(one.above for one in line)
-            for one in line:
-                puts.append(Put(one, left, top + ascent - one.above))
-                left += one.width + GAP
-            top += ascent + max(one.height - one.above for one in line) + GAP
-            line = []
-        if panel is not None:
-            line.append(panel)
-    return puts, top - GAP + FOOTER
+    for line in _lines(below, width):
+        left, ascent = MARGIN, max(panel.above for panel in line)
+        for panel in line:
+            placed.append(PlacedPanel(panel, left, top + ascent - panel.above))
+            left += panel.width + GAP
+        top += ascent + max(panel.height - panel.above for panel in line) + GAP
+    return placed, top - GAP + FOOTER
+
+
+def _lines(panels: Sequence[Panel], width: float) -> list[list[Panel]]:
+    """Panels in lines that fit into `width`."""
+    lines: list[list[Panel]] = []
+    for panel in panels:
+        if not lines or sum(each.width + GAP for each in lines[-1]) + panel.width > width + 1e-6:
+            lines.append([])
+        lines[-1].append(panel)
+    return lines
 
 
 def _limit(tables: Sequence[Table]) -> float:
     """Where the colours of differences end: the 98th percentile of their sizes, at least one
     point."""
     sizes = sorted(
-        abs(place.difference)
+        abs(cell.difference)
         for table in tables
-        for row in table.rows
-        for place in row.places.values()
-        if place.difference is not None
+        for table_row in table.rows
+        for cell in table_row.cells.values()
+        if cell.difference is not None
     )
     return max(1.0, sizes[int(0.98 * (len(sizes) - 1))]) if sizes else 1.0
 
@@ -128,42 +133,42 @@ def _only_compared(table: Table) -> Table:
     return Table(
         table.columns,
         tuple(
-            row
-            for row in table.rows
-            if not row.reference
-            and any(place.status != NOT_APPLICABLE for place in row.places.values())
+            table_row
+            for table_row in table.rows
+            if not table_row.reference
+            and any(cell.status != NOT_APPLICABLE for cell in table_row.cells.values())
         ),
     )
 
 
 def _columns(table: Table, reading: Reading) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Headings and their second lines; the average over targets comes last."""
-    averaged = any(row.average for row in table.rows)
+    averaged = any(table_row.average for table_row in table.rows)
     names = (*table.columns, *(["average"] if averaged else []))
     return names, tuple(
-        words.headline(reading, name) if name in table.columns else "of targets" for name in names
+        words.main_score(reading, name) if name in table.columns else "of targets" for name in names
     )
 
 
-def _places(row: Row) -> list[Place]:
-    return [*row.places.values(), *([row.average] if row.average else [])]
+def _cells(table_row: TableRow) -> list[TableCell]:
+    return [*table_row.cells.values(), *([table_row.average] if table_row.average else [])]
 
 
 def _scores(table: Table, reading: Reading) -> Panel:
     """Scores, shaded within each column: targets have different metrics."""
     names, second = _columns(table, reading)
-    rows = [_places(row) for row in table.rows]
+    rows = [_cells(table_row) for table_row in table.rows]
     tiles: list[list[Tile]] = [[] for _ in rows]
     for column in zip(*rows, strict=True):
-        means = [place.mean for place in column if place.mean is not None]
-        low, span = (min(means), max(max(means) - min(means), 2.0)) if means else (0.0, 1.0)
-        for tile, place in zip(tiles, column, strict=True):
-            if place.mean is None:
-                tile.append(_nothing(place))
+        numbers = [cell.mean for cell in column if cell.mean is not None]
+        low, span = (min(numbers), max(max(numbers) - min(numbers), 2.0)) if numbers else (0.0, 1.0)
+        for tile, cell in zip(tiles, column, strict=True):
+            if cell.mean is None:
+                tile.append(_nothing(cell))
             else:
-                colour = colormaps[SCORES](0.04 + PALE * (place.mean - low) / span)
+                colour = colormaps[SCORES](0.04 + PALE * (cell.mean - low) / span)
                 tile.append(
-                    Tile(words.score(place), colour, second=words.plus_minus(place.spread).strip())
+                    Tile(words.score(cell), colour, second=words.plus_minus(cell.spread).strip())
                 )
     return Panel(
         "Zero-shot score",
@@ -179,8 +184,11 @@ def _scores(table: Table, reading: Reading) -> Panel:
 def _differences(table: Table, reading: Reading, limit: float) -> Panel:
     names, second = _columns(table, reading)
     tiles = [
-        [_change(place, limit, spread=True, reference=row.reference) for place in _places(row)]
-        for row in table.rows
+        [
+            _change(cell, limit, spread=True, reference=table_row.reference)
+            for cell in _cells(table_row)
+        ]
+        for table_row in table.rows
     ]
     return Panel(
         "Difference to none, in points",
@@ -196,7 +204,8 @@ def _differences(table: Table, reading: Reading, limit: float) -> Panel:
 
 def _languages(target: str, table: Table, limit: float, headroom: float) -> Panel:
     tiles = [
-        [_change(place, limit, spread=False) for place in row.places.values()] for row in table.rows
+        [_change(cell, limit, spread=False) for cell in table_row.cells.values()]
+        for table_row in table.rows
     ]
     return Panel(
         f"{target}: difference to none by language",
@@ -210,29 +219,27 @@ def _languages(target: str, table: Table, limit: float, headroom: float) -> Pane
     )
 
 
-def _change(place: Place, limit: float, *, spread: bool, reference: bool = False) -> Tile:
+def _change(cell: TableCell, limit: float, *, spread: bool, reference: bool = False) -> Tile:
     """A difference; without one, why: the reference itself, or the word for what is missing."""
     if reference:
         return Tile("none", (1.0, 1.0, 1.0, 1.0), faint=True)
-    if place.difference is None:
-        # A number without a difference: the place, or its `none`, is over a part only.
+    if cell.difference is None:
+        # A number without a difference: the cell, or its `none`, is over a part only.
         return (
-            _nothing(place)
-            if spread
-            else Tile("*" if place.mean is not None else words.score(place))
+            _nothing(cell) if spread else Tile("*" if cell.mean is not None else words.score(cell))
         )
-    colour = colormaps[DIFFERENCES](0.5 - 0.42 * max(-1.0, min(1.0, place.difference / limit)))
+    colour = colormaps[DIFFERENCES](0.5 - 0.42 * max(-1.0, min(1.0, cell.difference / limit)))
     return Tile(
-        words.signed(place.difference) + (words.seen(place) if not spread else ""),
+        words.signed(cell.difference) + (words.seen(cell) if not spread else ""),
         colour,
-        second=words.plus_minus(place.difference_spread).strip() if spread else "",
+        second=words.plus_minus(cell.difference_spread).strip() if spread else "",
     )
 
 
-def _nothing(place: Place) -> Tile:
-    """A place of the upper panels without a number, in a word."""
-    whole = place.mean is None and place.status != INCOMPLETE
-    return Tile(words.MARKS[place.status] if whole else INCOMPLETE)
+def _nothing(cell: TableCell) -> Tile:
+    """A cell of the upper panels without a number, in a word."""
+    whole = cell.mean is None and cell.status != INCOMPLETE
+    return Tile(words.MARKS[cell.status] if whole else INCOMPLETE)
 
 
 def _title(figure: Figure, grid: dict[str, Any], reading: Reading) -> None:
@@ -276,8 +283,9 @@ def _bar(figure: Figure, limit: float, *, left: float, top: float, height: float
     """The scale of the differences."""
     width, whole = figure.get_size_inches()
     axes = figure.add_axes((left / width, 1 - (top + height) / whole, 0.14 / width, height / whole))
-    cut = colormaps[DIFFERENCES].reversed()
-    cut = cut.from_list("cut", cut([0.08 + 0.84 * step / 255 for step in range(256)]))
+    whole_map = colormaps[DIFFERENCES].reversed()
+    shades = whole_map([0.08 + 0.84 * step / 255 for step in range(256)])
+    cut = LinearSegmentedColormap.from_list("cut", shades)
     bar = figure.colorbar(ScalarMappable(Normalize(-limit, limit), cut), cax=axes)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7.5, length=2)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from adapters_xitt.analysis import EVERY, Place, Reading, Row, Table
+from adapters_xitt.analysis import EVERY, Reading, Table, TableCell, TableRow
 from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.languages import language
 from adapters_xitt.report import words
@@ -19,7 +19,7 @@ def markdown(grid: dict[str, Any]) -> str:
     reading = Reading(grid)
     tables = {tags: reading.table(tags) for tags in (ZERO_SHOT, EVERY)}
     each = {target: reading.by_language(target) for target in reading.targets}
-    metrics = {target: words.headline(reading, target) for target in reading.targets}
+    metrics = {target: words.main_score(reading, target) for target in reading.targets}
     recipe, versions = words.title(grid)
     lines = [f"# {_safe(grid['name'])}", "", _safe(recipe) + "  ", _safe(versions)]
     lines += ["", "## Zero-shot", "", "Mean over the languages that no part of a row has seen.", ""]
@@ -47,8 +47,8 @@ def markdown(grid: dict[str, Any]) -> str:
             for line in words.legend([*tables.values(), *each.values()], seeds=len(reading.seeds))
         ),
     ]
-    for heading, found in words.notes(reading):
-        lines += ["", f"## {heading}", "", *(f"- {_safe(line)}" for line in found)]
+    for heading, sentences in words.notes(reading):
+        lines += ["", f"## {heading}", "", *(f"- {_safe(line)}" for line in sentences)]
     lines += ["", "## Languages", "", *_languages(reading)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -57,7 +57,7 @@ def _table(
     table: Table, columns: Sequence[str], second: dict[str, str], *, short: bool = False
 ) -> list[str]:
     """The rows over some columns; `short`: without spreads."""
-    averaged = any(row.average for row in table.rows)
+    averaged = any(table_row.average for table_row in table.rows)
     heads = [
         "method",
         "intermediate",
@@ -69,29 +69,29 @@ def _table(
         *(["average<br>of targets"] if averaged and not short else []),
     ]
     lines = [_line(heads), _line(["---"] * 3 + ["---:"] * (len(heads) - 3))]
-    for row in (*table.rows, *([table.majority] if table.majority else [])):
-        cells = [_cell(row.places[name], short=short) for name in columns]
+    for table_row in (*table.rows, *([table.majority] if table.majority else [])):
+        cells = [_cell(table_row.cells[name], short=short) for name in columns]
         if averaged and not short:
-            cells.append(_cell(row.average, short=False) if row.average else "")
-        lines.append(_line([*map(_safe, _names(row)), *cells]))
+            cells.append(_cell(table_row.average, short=False) if table_row.average else "")
+        lines.append(_line([*map(_safe, _names(table_row)), *cells]))
     return lines
 
 
-def _names(row: Row) -> tuple[str, str, str]:
-    return row.method, row.intermediate, row.mode
+def _names(table_row: TableRow) -> tuple[str, str, str]:
+    return table_row.method, table_row.intermediate, table_row.mode
 
 
-def _cell(place: Place, *, short: bool) -> str:
+def _cell(cell: TableCell, *, short: bool) -> str:
     """ "61.2 ±0.8 (+1.3 ±0.4)" """
     text = (
-        _safe(words.score(place))
-        + words.seen(place)
-        + ("" if short else words.plus_minus(place.spread))
+        _safe(words.score(cell))
+        + words.seen(cell)
+        + ("" if short else words.plus_minus(cell.spread))
     )
-    if place.difference is None:
+    if cell.difference is None:
         return text
-    change = words.signed(place.difference) + (
-        "" if short else words.plus_minus(place.difference_spread)
+    change = words.signed(cell.difference) + (
+        "" if short else words.plus_minus(cell.difference_spread)
     )
     return f"{text} ({change})"
 
@@ -102,12 +102,12 @@ def _line(cells: Sequence[str]) -> str:
 
 def _languages(reading: Reading) -> list[str]:
     """A row for every tested language."""
-    codes = dict.fromkeys(code for found in reading.languages.values() for code in found)
-    rows = sorted(map(language, codes), key=lambda row: (row.family, row.code))
+    codes = dict.fromkeys(code for tested in reading.languages.values() for code in tested)
+    records = sorted(map(language, codes), key=lambda record: (record.family, record.code))
     return [
         _line(["code", "language", "family", "script"]),
         _line(["---"] * 4),
-        *(_line([row.code, row.name, row.family, row.script]) for row in rows),
+        *(_line([record.code, record.name, record.family, record.script]) for record in records),
     ]
 
 

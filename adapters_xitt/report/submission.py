@@ -63,22 +63,23 @@ class Standing:
     def record(self) -> dict[str, Any]:
         """As plain JSON."""
 
-        def told(found: Mapping[str, Average]) -> dict[str, Any]:
+        def as_json(averages: Mapping[str, Average]) -> dict[str, Any]:
             return {
-                name: {"score": one.value, "missing": list(one.missing)}
-                for name, one in found.items()
+                name: {"score": mean.value, "missing": list(mean.missing)}
+                for name, mean in averages.items()
             }
 
         return {
             "benchmark": self.benchmark.name,
             "scores": self.scores,
-            "tasks": told(self.tasks),
-            "groups": told(self.groups),
-            "languages": told(self.languages),
-            "all": told({"all": self.whole})["all"],
+            "tasks": as_json(self.tasks),
+            "groups": as_json(self.groups),
+            "languages": as_json(self.languages),
+            "all": as_json({"all": self.whole})["all"],
             "lenient": self.lenient,
             "remarks": [
-                {"file": str(one.path), "line": one.line, "what": one.what} for one in self.remarks
+                {"file": str(remark.path), "line": remark.line, "what": remark.what}
+                for remark in self.remarks
             ],
         }
 
@@ -103,16 +104,22 @@ def score(predictions: Path, labels: Path, of: Benchmark, *, lenient: bool = Fal
     scores: dict[str, dict[str, dict[str, float]]] = {}
     remarks: list[Remark] = []
     problems: list[str] = []
-    for row in (row for row in of.rows if row.name in FORMS):
-        if not all((folder / row.name).is_dir() for folder in (predictions, labels)):
+    for task in (task for task in of.rows if task.name in FORMS):
+        if not all((folder / task.name).is_dir() for folder in (predictions, labels)):
             continue
-        for language in of.languages[row.name]:
-            files = [folder / place(row, language) for folder in (predictions, labels)]
-            absent = [path for path in files if not path.exists()]
+        for language in of.languages[task.name]:
+            name = file_name(task, language)
+            predicted, gold = predictions / name, labels / name
+            absent = [path for path in (predicted, gold) if not path.exists()]
             try:
                 if not absent:
-                    scores.setdefault(row.name, {})[language] = compare(
-                        FORMS[row.name], *files, language, lenient=lenient, remarks=remarks
+                    scores.setdefault(task.name, {})[language] = compare(
+                        FORMS[task.name],
+                        predicted,
+                        gold,
+                        language,
+                        lenient=lenient,
+                        remarks=remarks,
                     )
             except DataError as error:
                 problems.append(str(error))
@@ -138,7 +145,7 @@ def score(predictions: Path, labels: Path, of: Benchmark, *, lenient: bool = Fal
     if not scores:
         raise XittError(
             f"{predictions}: none of the files that {of.name} asks for, with labels in {labels}; "
-            f"they are named like {place(of.rows[0], of.languages[of.rows[0].name][0])}"
+            f"they are named like {file_name(of.rows[0], of.languages[of.rows[0].name][0])}"
         )
     return replace(standing(of, scores), remarks=tuple(dict.fromkeys(remarks)), lenient=lenient)
 
@@ -146,23 +153,23 @@ def score(predictions: Path, labels: Path, of: Benchmark, *, lenient: bool = Fal
 def standing(of: Benchmark, scores: dict[str, dict[str, dict[str, float]]]) -> Standing:
     """The averages over scores by task and language."""
     by_task = {
-        row.name: average(
+        task.name: average(
             {
-                code: scores.get(row.name, {}).get(code, {}).get(row.headline)
-                for code in of.languages[row.name]
+                code: scores.get(task.name, {}).get(code, {}).get(task.headline)
+                for code in of.languages[task.name]
             }
         )
-        for row in of.rows
+        for task in of.rows
     }
     groups = {
         group: average({name: by_task[name] for name in names})
         for group, names in of.groups.items()
     }
     each: dict[str, dict[str, float | None]] = {}
-    for row in of.rows:
-        for code in of.languages[row.name]:
-            each.setdefault(code, {})[row.name] = (
-                scores.get(row.name, {}).get(code, {}).get(row.headline)
+    for task in of.rows:
+        for code in of.languages[task.name]:
+            each.setdefault(code, {})[task.name] = (
+                scores.get(task.name, {}).get(code, {}).get(task.headline)
             )
     return Standing(
         of,
@@ -174,9 +181,9 @@ def standing(of: Benchmark, scores: dict[str, dict[str, dict[str, float]]]) -> S
     )
 
 
-def place(row: Task, language: str) -> str:
+def file_name(task: Task, language: str) -> str:
     """The name of a file in a submission folder."""
-    return f"{row.name}/test-{language}.{FORMS[row.name].extension}"
+    return f"{task.name}/test-{language}.{FORMS[task.name].extension}"
 
 
 @dataclass(frozen=True)
@@ -189,26 +196,34 @@ class System:
     seed: int
 
     def __str__(self) -> str:
-        row = " ".join(part for part in (self.intermediate, self.mode) if part)
-        return f"--method {self.method!r} --row {row!r} --seed {self.seed}"
+        row_name = " ".join(part for part in (self.intermediate, self.mode) if part)
+        return f"--method {self.method!r} --row {row_name!r} --seed {self.seed}"
 
 
 def systems(
-    grid: Mapping[str, Any], of: Benchmark, *, method: str | None, row: str | None, seed: int | None
+    grid: Mapping[str, Any],
+    of: Benchmark,
+    *,
+    method: str | None,
+    row_name: str | None,
+    seed: int | None,
 ) -> list[System]:
-    """The systems of a grid that fit, in its order; `row` is written as in the report: "none",
+    """The systems of a grid that fit, in its order; `row_name` is written as in the report: "none",
     "mnli stack"."""
-    found = dict.fromkeys(
+    fitting = dict.fromkeys(
         System(entry["method"], entry["intermediate"], entry["mode"], entry["seed"])
         for entry in grid["entries"]
         if entry["target"] in of.languages and entry["status"] == DONE
     )
     return [
-        one
-        for one in found
-        if (method is None or method in (one.method, one.method.partition("(")[0]))
-        and (row is None or " ".join(row.split()) == f"{one.intermediate} {one.mode}".strip())
-        and (seed is None or seed == one.seed)
+        system
+        for system in fitting
+        if (method is None or method in (system.method, system.method.partition("(")[0]))
+        and (
+            row_name is None
+            or " ".join(row_name.split()) == f"{system.intermediate} {system.mode}".strip()
+        )
+        and (seed is None or seed == system.seed)
     ]
 
 
@@ -222,44 +237,46 @@ def submit(
         raise XittError(
             f"{folder}: there is something in it already; name a folder that is empty or new"
         )
-    found = {
+    entries = {
         (entry["target"], entry["language"]): entry
         for entry in grid["entries"]
         if System(entry["method"], entry["intermediate"], entry["mode"], entry["seed"]) == system
     }
     missing: list[str] = []
     with store.whole_folder(folder) as work:
-        for row in of.rows:
+        for task in of.rows:
             there = {
-                code: found[row.name, code]
-                for code in of.languages[row.name]
-                if found.get((row.name, code), {}).get("status") == DONE
+                code: entries[task.name, code]
+                for code in of.languages[task.name]
+                if entries.get((task.name, code), {}).get("status") == DONE
             }
-            if lacking := [code for code in of.languages[row.name] if code not in there]:
-                missing.append(f"{row.name} in {' '.join(lacking)}")
+            if lacking := [code for code in of.languages[task.name] if code not in there]:
+                missing.append(f"{task.name} in {' '.join(lacking)}")
             for code, entry in there.items():
-                missing += _submit_one(work / place(row, code), row, code, entry, store)
-            own = grid["recipe"].get("tasks", {}).get(row.name, {})
+                missing += _submit_one(work / file_name(task, code), task, code, entry, store)
+            overrides = grid["recipe"].get("tasks", {}).get(task.name, {})
             if there and (
-                changed := [key for key in ("test", "files", "gold", "options") if own.get(key)]
+                changed := [
+                    key for key in ("test", "files", "gold", "options") if overrides.get(key)
+                ]
             ):
                 missing.append(
-                    f"{row.name}: its {' and '.join(changed)} are the recipe's own, so rows and"
+                    f"{task.name}: its {' and '.join(changed)} are the recipe's own, so rows and"
                     " their order may not be the benchmark's"
                 )
     return missing
 
 
 def _submit_one(
-    path: Path, row: Task, language: str, entry: Mapping[str, Any], store: Store
+    path: Path, task: Task, language: str, entry: Mapping[str, Any], store: Store
 ) -> list[str]:
     items = [
-        {**item, "id": raw_id(row, language, item["id"])}
+        {**item, "id": raw_id(task, language, item["id"])}
         for item in store.load_predictions(entry["key"])
     ]
-    write_text(path, FORMS[row.name].write(items))
-    read = len(FORMS[row.name].read(open_page(path, lenient=False, remarks=[])))
+    write_text(path, FORMS[task.name].write(items))
+    read = len(FORMS[task.name].read(open_page(path, lenient=False, remarks=[])))
     if read != len(items):
         raise XittError(f"{path}: {read} predictions read back, {len(items)} written")
     skipped = store.load_result(entry["key"]).skipped
-    return [f"{row.name} {language}: {count} left out: {why}" for why, count in skipped.items()]
+    return [f"{task.name} {language}: {count} left out: {why}" for why, count in skipped.items()]

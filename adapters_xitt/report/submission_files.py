@@ -93,75 +93,77 @@ class Form:
 
 def _labels(page: Page) -> list[str]:
     """A label a line; blank lines count."""
-    found, blank = [], []
+    labels: list[str] = []
+    blank = []
     for n, line in page.lines():
         if not line:
             page.note(n, "a blank line")
-            blank.append(len(found))
-        found.append(line)
-    return [line for line in found if line] if page.lenient and blank else found
+            blank.append(len(labels))
+        labels.append(line)
+    return [line for line in labels if line] if page.lenient and blank else labels
 
 
 def _numbers(page: Page) -> list[str]:
     """A number a line, compared as it is written."""
-    found = []
+    numbers = []
     for n, line in page.lines():
         number = _NUMBER.fullmatch(line)
         plain = number[1] if number else line
         if plain != line or not line:
             page.note(n, f"{line[:20]!r} for {plain!r}" if line else "a blank line")
         if line or not page.lenient:
-            found.append(plain if page.lenient else line)
-    return found
+            numbers.append(plain if page.lenient else line)
+    return numbers
 
 
 def _tags(page: Page) -> list[list[str]]:
     """A tag a line, the whole of it; a blank line ends a sentence, so that two in a row make an
     empty one."""
-    found: list[list[str]] = []
+    sentences: list[list[str]] = []
     sentence: list[str] = []
     for n, line in page.lines():
         if not line:
             if not sentence:
                 page.note(n, "a blank line that ends no sentence")
             if sentence or not page.lenient:
-                found.append(sentence)
+                sentences.append(sentence)
             sentence = []
             continue
         tag = line.rpartition("\t")[2].strip()
         if tag != line:
             page.note(n, "a tag behind a tab")
         sentence.append(tag if page.lenient else line)
-    return [*found, sentence] if sentence else found
+    return [*sentences, sentence] if sentence else sentences
 
 
 def _pairs(page: Page) -> list[tuple[str, ...]]:
     """Two ids and a tab a line; a line of any other shape is a pair that no label has."""
-    found = []
+    pairs = []
     for n, line in page.lines():
         cells = tuple(line.split("\t"))
         plain = tuple(line.split())
         if cells != plain:
             page.note(n, "a blank line" if not line else "blanks beside or for the tab")
         if line or not page.lenient:
-            found.append(plain if page.lenient and len(plain) == 2 else cells)
-    return found
+            pairs.append(plain if page.lenient and len(plain) == 2 else cells)
+    return pairs
 
 
 def _choices(page: Page) -> list[Any]:
     """The `label` of a JSON object a line."""
-    found = []
+    labels = []
     for n, line in page.lines(bare=False):
         if not line.strip():
             page.note(n, "a blank line")
             if page.lenient:
                 continue
         label = _value(page, line, n)["label"]
-        if isinstance(label, str) and _NUMBER.fullmatch(label):
-            page.note(n, f"{label[:20]!r} for {int(_NUMBER.fullmatch(label)[1])}")
-            label = int(_NUMBER.fullmatch(label)[1]) if page.lenient else label
-        found.append(label)
-    return found
+        number = _NUMBER.fullmatch(label) if isinstance(label, str) else None
+        if number:
+            page.note(n, f"{label[:20]!r} for {int(number[1])}")
+            label = int(number[1]) if page.lenient else label
+        labels.append(label)
+    return labels
 
 
 def _value(page: Page, text: str, first: int) -> Any:
@@ -180,15 +182,17 @@ def _value(page: Page, text: str, first: int) -> Any:
 
 def _json(page: Page) -> Any:
     """A file's JSON value, or what stands under `data` in it: SQuAD's layout."""
-    found = _value(page, page.text, 1)
-    return found["data"] if "data" in found else found
+    value = _value(page, page.text, 1)
+    return value["data"] if "data" in value else value
 
 
 # -- scored: (labels, predictions, language) -------------------------------------------------------
 
 
 def _accuracy(labels: Sequence[Any], predictions: Sequence[Any], language: str) -> dict[str, float]:
-    same = sum(int(one == two) for one, two in zip(predictions, labels, strict=False))
+    same = sum(
+        int(prediction == label) for prediction, label in zip(predictions, labels, strict=False)
+    )
     return {"accuracy": same / len(predictions) * 100}
 
 
@@ -197,15 +201,17 @@ def _f1(
 ) -> dict[str, float]:
     """Spans, wherever the sentences end; the share of right tags too, which evaluate.py lacks,
     where there is one for each."""
-    found = span_scores(predictions, labels)
-    if [len(row) for row in predictions] == [len(row) for row in labels] and any(labels):
-        tags = [
-            one == two
-            for row, gold in zip(predictions, labels, strict=True)
-            for one, two in zip(row, gold, strict=True)
+    scores = span_scores(predictions, labels)
+    if [len(sentence) for sentence in predictions] == [
+        len(sentence) for sentence in labels
+    ] and any(labels):
+        hits = [
+            tag == gold
+            for sentence, gold_sentence in zip(predictions, labels, strict=True)
+            for tag, gold in zip(sentence, gold_sentence, strict=True)
         ]
-        found["accuracy"] = 100 * sum(tags) / len(tags)
-    return found
+        scores["accuracy"] = 100 * sum(hits) / len(hits)
+    return scores
 
 
 def _mined(
@@ -231,8 +237,8 @@ def _answers(normal: Callable[[str, str], str]) -> Callable[[Any, Any, str], dic
                     if question["id"] in predictions:
                         gold = [answer["text"] for answer in question["answers"]]
                         text = predictions[question["id"]]
-                        hits += max(exact(text, one, normal=plain) for one in gold)
-                        overlap += max(token_f1(text, one, normal=plain) for one in gold)
+                        hits += max(exact(text, answer, normal=plain) for answer in gold)
+                        overlap += max(token_f1(text, answer, normal=plain) for answer in gold)
         em, f1 = 100 * hits / total, 100 * overlap / total
         return {"exact_match": em, "f1": f1, "mean": (em + f1) / 2}
 
@@ -286,27 +292,27 @@ def _compare(
     form: Form, predictions: Path, labels: Path, language: str, lenient: bool, remarks: list[Remark]
 ) -> dict[str, float]:
     try:
-        found, wanted = (
+        predicted, wanted = (
             form.read(open_page(path, lenient=lenient, remarks=remarks))
             for path in (predictions, labels)
         )
-        if form.paired and len(found) != len(wanted):
+        if form.paired and len(predicted) != len(wanted):
             raise DataError(
-                f"{predictions}: {len(found):,} predictions for the {len(wanted):,} labels of"
+                f"{predictions}: {len(predicted):,} predictions for the {len(wanted):,} labels of"
                 f" {labels}; evaluate.py stops here"
             )
-        scores = form.score(wanted, found, language)
+        scores = form.score(wanted, predicted, language)
     except _ODD as error:
         raise DataError(
             f"{predictions}, against {labels}: nothing that can be scored "
             f"({type(error).__name__}: {error}); evaluate.py stops here"
         ) from error
-    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
-        _unknown(predictions, found, wanted, remarks)
-    elif isinstance(found, Mapping):
+    if isinstance(wanted, Mapping) and isinstance(predicted, Mapping):
+        _unknown(predictions, predicted, wanted, remarks)
+    elif isinstance(predicted, Mapping):
         _unknown(
             predictions,
-            found,
+            predicted,
             {
                 question["id"]
                 for article in wanted
@@ -318,8 +324,8 @@ def _compare(
     return scores
 
 
-def _unknown(path: Path, found: Mapping[str, Any], known: Any, remarks: list[Remark]) -> None:
-    if extra := [key for key in found if key not in known]:
+def _unknown(path: Path, predicted: Mapping[str, Any], known: Any, remarks: list[Remark]) -> None:
+    if extra := [key for key in predicted if key not in known]:
         remarks.append(
             Remark(
                 path,

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from adapters_xitt.analysis import EVERY, Place, Reading, Row, Table
+from adapters_xitt.analysis import EVERY, Reading, Table, TableCell, TableRow
 from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.report import words
 
@@ -20,7 +20,7 @@ GAP = 2  # blanks between columns
 FIRST = "intermediate"
 WIDEST_NAME = 26  # of the first column; longer names fold
 
-Show = Callable[[Place], Text]
+Show = Callable[[TableCell], Text]
 
 
 def terminal(grid: dict[str, Any], console: Console) -> None:
@@ -28,30 +28,30 @@ def terminal(grid: dict[str, Any], console: Console) -> None:
     reading = Reading(grid)
     tables = {tags: reading.table(tags) for tags in (ZERO_SHOT, EVERY)}
     each = {target: reading.by_language(target) for target in reading.targets}
-    say = _Say(console)
-    say.heading(grid["name"])
+    printer = _Printer(console)
+    printer.heading(grid["name"])
     for line in words.title(grid):
-        say.line(line, style="dim")
-    metrics = {target: words.headline(reading, target) for target in reading.targets}
-    say.heading("Zero-shot: mean over the languages that no part of a row has seen")
-    say.table(tables[ZERO_SHOT], metrics, _whole)
-    say.heading("All languages: XTREME's average, the language of training included")
-    say.table(tables[EVERY], metrics, _whole)
+        printer.line(line, style="dim")
+    metrics = {target: words.main_score(reading, target) for target in reading.targets}
+    printer.heading("Zero-shot: mean over the languages that no part of a row has seen")
+    printer.table(tables[ZERO_SHOT], metrics, _whole)
+    printer.heading("All languages: XTREME's average, the language of training included")
+    printer.table(tables[EVERY], metrics, _whole)
     for target, table in each.items():
-        say.heading(f"{target}, {metrics[target]}: by language, mean over seeds")
-        say.line(words.families(table.columns), style="dim")
+        printer.heading(f"{target}, {metrics[target]}: by language, mean over seeds")
+        printer.line(words.families(table.columns), style="dim")
         some, others = words.filled(table)
         if some.rows:
-            say.table(some, {}, _short)
+            printer.table(some, {}, _short)
         if others:
-            say.line(others, style="dim")
-    say.heading("Marks")
+            printer.line(others, style="dim")
+    printer.heading("Marks")
     for line in words.legend([*tables.values(), *each.values()], seeds=len(reading.seeds)):
-        say.item(line)
-    say.notes(words.notes(reading))
+        printer.item(line)
+    printer.notes(words.notes(reading))
 
 
-class _Say:
+class _Printer:
     """Printing without markup: names and reasons may hold brackets."""
 
     def __init__(self, console: Console) -> None:
@@ -66,11 +66,11 @@ class _Say:
 
     def item(self, text: str) -> None:
         """A line whose continuations are indented."""
-        row = Grid.grid(padding=(0, 1, 0, 0))
-        row.add_column(no_wrap=True)
-        row.add_column(overflow="fold")
-        row.add_row("  ", Text(text, overflow="fold"))
-        self.console.print(row)
+        grid = Grid.grid(padding=(0, 1, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row("  ", Text(text, overflow="fold"))
+        self.console.print(grid)
 
     def notes(self, notes: list[tuple[str, list[str]]]) -> None:
         for heading, lines in notes:
@@ -84,36 +84,34 @@ class _Say:
         if not table.rows:
             self.line("no rows", style="dim")
             return
-        for place, part in enumerate(_parts(table, second, show, width=self.console.width)):
-            if place:
+        for number, part in enumerate(_parts(table, second, show, width=self.console.width)):
+            if number:
                 self.console.print()
             self.console.print(part)
 
 
-def _whole(place: Place) -> Text:
+def _whole(cell: TableCell) -> Text:
     """ "61.2 ±0.8 (+1.3)" """
     text = Text(
-        words.score(place) + words.plus_minus(place.spread),
-        style="" if place.mean is not None else "dim",
+        words.score(cell) + words.plus_minus(cell.spread),
+        style="" if cell.mean is not None else "dim",
     )
-    if place.difference is not None:
-        text.append(f" ({words.signed(place.difference)})")
+    if cell.difference is not None:
+        text.append(f" ({words.signed(cell.difference)})")
     return text
 
 
-def _short(place: Place) -> Text:
+def _short(cell: TableCell) -> Text:
     """ "61.2" """
-    return Text(
-        words.score(place) + words.seen(place), style="" if place.mean is not None else "dim"
-    )
+    return Text(words.score(cell) + words.seen(cell), style="" if cell.mean is not None else "dim")
 
 
-def _lines(table: Table) -> Iterator[tuple[str, str, Row | None]]:
+def _lines(table: Table) -> Iterator[tuple[str, str, TableRow | None]]:
     """First and second column of every line: a method, its rows, the majority class at the end."""
-    for method, rows in groupby(table.rows, key=lambda row: row.method):
+    for method, rows in groupby(table.rows, key=lambda table_row: table_row.method):
         yield method, "", None
-        for row in rows:
-            yield f"  {row.intermediate}", row.mode, row
+        for table_row in rows:
+            yield f"  {table_row.intermediate}", table_row.mode, table_row
     if table.majority:
         yield table.majority.method, "", table.majority
 
@@ -125,13 +123,19 @@ def _parts(table: Table, second: dict[str, str], show: Show, *, width: int) -> l
     for name in table.columns:
         heading = name + (f"\n{second[name]}" if second.get(name) else "")
         columns.append(
-            (heading, [show(row.places[name]) if row else Text() for _, _, row in lines])
+            (
+                heading,
+                [show(table_row.cells[name]) if table_row else Text() for _, _, table_row in lines],
+            )
         )
-    if any(row and row.average for _, _, row in lines):
+    if any(table_row and table_row.average for _, _, table_row in lines):
         columns.append(
             (
                 "average\nof targets",
-                [show(row.average) if row and row.average else Text() for _, _, row in lines],
+                [
+                    show(table_row.average) if table_row and table_row.average else Text()
+                    for _, _, table_row in lines
+                ],
             )
         )
     first = min(max(len(FIRST), *(cell_len(name) for name, _, _ in lines)), WIDEST_NAME)
@@ -160,7 +164,7 @@ def _folded(
 
 
 def _part(
-    lines: Sequence[tuple[str, str, Row | None]],
+    lines: Sequence[tuple[str, str, TableRow | None]],
     columns: Sequence[tuple[str, list[Text]]],
     first: int,
 ) -> Grid:
@@ -175,11 +179,11 @@ def _part(
     grid.add_column("mode", no_wrap=True)
     for heading, _ in columns:
         grid.add_column(heading, justify="right", vertical="bottom")
-    for at, (name, mode, row) in enumerate(lines):
-        style = "bold" if row is None else ""
-        grid.add_row(Text(name, style=style), mode, *(cells[at] for _, cells in columns))
-        if at + 1 < len(lines) and (
-            lines[at + 1][2] is None or not lines[at + 1][0].startswith("  ")
+    for index, (name, mode, table_row) in enumerate(lines):
+        style = "bold" if table_row is None else ""
+        grid.add_row(Text(name, style=style), mode, *(cells[index] for _, cells in columns))
+        if index + 1 < len(lines) and (
+            lines[index + 1][2] is None or not lines[index + 1][0].startswith("  ")
         ):
             grid.add_row()
     return grid

@@ -12,7 +12,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from adapters_xitt.analysis import Row
+from adapters_xitt.analysis import TableRow
 from adapters_xitt.languages import language
 
 Colour = tuple[float, float, float, float]
@@ -39,7 +39,7 @@ class Line:
 
     intermediate: str
     mode: str
-    row: int | None  # None: a heading
+    index: int | None  # None: a heading
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Panel:
             return 0.0, 0.0
         size = self.name_size
         # headings may run on over the cells' blank line
-        rows = [line for line in self.lines if line.row is not None]
+        rows = [line for line in self.lines if line.index is not None]
         return (
             max((_wide(line.intermediate, size) for line in rows), default=0.0) + 0.24,
             max((_wide(line.mode, size) for line in rows), default=0.0) + 0.12,
@@ -81,12 +81,15 @@ class Panel:
         if self.families:  # a slanted name may reach beyond the last column
             cells = max(
                 cells,
-                *(at * self.cell[0] + _rise(name, self.size) for at, name in _spots(self.columns)),
+                *(
+                    start * self.cell[0] + _rise(name, self.size)
+                    for start, name in _spots(self.columns)
+                ),
             )
         headings = [
             _wide(line.intermediate, self.name_size)
             for line in self.lines
-            if line.row is None and self.named
+            if line.index is None and self.named
         ]
         return max(sum(self.names) + cells, _wide(self.title, self.size + 2), *headings)
 
@@ -122,25 +125,31 @@ def rise(codes: Sequence[str], size: float) -> float:
 
 def _spots(codes: Sequence[str]) -> list[tuple[float, str]]:
     """Where the name of each family starts, in columns."""
-    found, start = [], 0
+    spots, start = [], 0
     for family, group in groupby(codes, key=lambda code: language(code).family):
         count = len(list(group))
-        found.append((start + count / 2 - 0.1, family))
+        spots.append((start + count / 2 - 0.1, family))
         start += count
-    return found
+    return spots
 
 
-def lines_of(rows: Sequence[Row]) -> tuple[Line, ...]:
+def lines_of(rows: Sequence[TableRow]) -> tuple[Line, ...]:
     """A heading for each method, then its rows; an intermediate is named on the first of its
     rows."""
-    lines, at = [], 0
-    for method, group in groupby(rows, key=lambda row: row.method):
+    lines, index = [], 0
+    for method, group in groupby(rows, key=lambda table_row: table_row.method):
         lines.append(Line(method, "", None))
         before = None
-        for row in group:
-            lines.append(Line("" if row.intermediate == before else row.intermediate, row.mode, at))
-            before = row.intermediate
-            at += 1
+        for table_row in group:
+            lines.append(
+                Line(
+                    "" if table_row.intermediate == before else table_row.intermediate,
+                    table_row.mode,
+                    index,
+                )
+            )
+            before = table_row.intermediate
+            index += 1
     return tuple(lines)
 
 
@@ -172,7 +181,7 @@ def draw(figure: Figure, panel: Panel, *, left: float, top: float) -> None:
         _names(axes, panel)
 
 
-def _at(panel: Panel, column: int) -> float:
+def _left_edge(panel: Panel, column: int) -> float:
     """The left edge of a column, in columns."""
     return column + (APART if panel.apart and column == len(panel.columns) - 1 else 0.0)
 
@@ -180,14 +189,14 @@ def _at(panel: Panel, column: int) -> float:
 def _cells(axes: Axes, panel: Panel) -> None:
     coloured, colours, hatched = [], [], []
     for y, line in enumerate(panel.lines):
-        tiles = panel.tiles[line.row] if line.row is not None else ()
+        tiles = panel.tiles[line.index] if line.index is not None else ()
         # one long word for the whole row
         if panel.families and len(set(tiles)) == 1 and tiles[0].colour is None:
             hatched.append(Rectangle((0, y), len(tiles), 1))
             _text(axes, panel, tiles[0], len(tiles) / 2, y + 0.5, room=len(tiles))
             continue
         for column, tile in enumerate(tiles):
-            x = _at(panel, column)
+            x = _left_edge(panel, column)
             if tile.colour is None:
                 hatched.append(Rectangle((x, y), 1, 1))
             else:
@@ -246,7 +255,7 @@ def _headings(axes: Axes, panel: Panel) -> None:
     """Names of the columns, over the cells."""
     up = 1 / panel.cell[1]  # rows in an inch
     for column, name in enumerate(panel.columns):
-        x = _at(panel, column) + 0.5
+        x = _left_edge(panel, column) + 0.5
         second = panel.second[column] if panel.second else ""
         fit = min(panel.size, 0.96 * panel.cell[0] / _wide(name, 1.0))
         axes.text(
@@ -297,7 +306,7 @@ def _names(axes: Axes, panel: Panel) -> None:
     """Names of the rows, left of the cells; methods as headings."""
     first, modes = (inches / panel.cell[0] for inches in panel.names)
     for y, line in enumerate(panel.lines):
-        if line.row is None:
+        if line.index is None:
             axes.text(
                 -first - modes,
                 y + 0.62,

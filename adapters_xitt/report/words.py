@@ -10,10 +10,10 @@ from adapters_xitt.analysis import (
     EVERY,
     INCOMPLETE,
     NOT_ASKED,
-    Place,
     Reading,
-    Row,
     Table,
+    TableCell,
+    TableRow,
     counts,
     fusions,
 )
@@ -55,21 +55,24 @@ def plus_minus(value: float | None) -> str:
     return "" if value is None else f" ±{number(value)}"
 
 
-def score(place: Place) -> str:
+def score(cell: TableCell) -> str:
     """The mean with its mark, or the word for its absence."""
-    if place.mean is None:
-        return MARKS[place.status]
-    return number(place.mean) + (MARKS[INCOMPLETE] if place.starred else "")
+    if cell.mean is None:
+        return MARKS[cell.status]
+    return number(cell.mean) + (MARKS[INCOMPLETE] if cell.starred else "")
 
 
-def seen(place: Place) -> str:
+def seen(cell: TableCell) -> str:
     """The mark of a single language that some part of the row has seen."""
-    return SEEN_MARK if place.mean is not None and place.tag not in ("", ZERO_SHOT) else ""
+    return SEEN_MARK if cell.mean is not None and cell.tag not in ("", ZERO_SHOT) else ""
 
 
-def row_name(row: Row) -> str:
+def row_name(table_row: TableRow) -> str:
     """ "mnli sequential", "none" or "majority class"."""
-    return " ".join(part for part in (row.intermediate, row.mode) if part) or row.method
+    return (
+        " ".join(part for part in (table_row.intermediate, table_row.mode) if part)
+        or table_row.method
+    )
 
 
 def filled(table: Table) -> tuple[Table, str]:
@@ -77,14 +80,16 @@ def filled(table: Table) -> tuple[Table, str]:
     where none."""
     empty: dict[str, list[str]] = {}
     kept = []
-    for row in table.rows:
-        if any(place.mean is not None for place in row.places.values()):
-            kept.append(row)
+    for table_row in table.rows:
+        if any(cell.mean is not None for cell in table_row.cells.values()):
+            kept.append(table_row)
         else:
-            states = dict.fromkeys(MARKS[place.status] for place in row.places.values())
-            empty.setdefault(", ".join(states), []).append(f"{row.method} {row_name(row)}")
-    told = "; ".join(f"{', '.join(names)} ({marks})" for marks, names in empty.items())
-    return replace(table, rows=tuple(kept)), f"No numbers: {told}." if told else ""
+            states = dict.fromkeys(MARKS[cell.status] for cell in table_row.cells.values())
+            empty.setdefault(", ".join(states), []).append(
+                f"{table_row.method} {row_name(table_row)}"
+            )
+    sentence = "; ".join(f"{', '.join(names)} ({marks})" for marks, names in empty.items())
+    return replace(table, rows=tuple(kept)), f"No numbers: {sentence}." if sentence else ""
 
 
 SPREAD = "± is the sample standard deviation over seeds: no interval, and no test of a difference"
@@ -93,30 +98,30 @@ SPREAD = "± is the sample standard deviation over seeds: no interval, and no te
 def legend(tables: Iterable[Table], *, seeds: int) -> list[str]:
     """The marks that occur in `tables`, each in words."""
     rows = [
-        row
+        table_row
         for table in tables
-        for row in (*table.rows, *([table.majority] if table.majority else []))
+        for table_row in (*table.rows, *([table.majority] if table.majority else []))
     ]
-    places = [
-        place
-        for row in rows
-        for place in (*row.places.values(), *([row.average] if row.average else []))
+    cells = [
+        cell
+        for table_row in rows
+        for cell in (*table_row.cells.values(), *([table_row.average] if table_row.average else []))
     ]
-    found = [
+    lines = [
         f"mean over seeds; {SPREAD}" if seeds > 1 else "one seed, so no spread",
         (
             "in brackets the difference to `none` of the same method, paired by seed, over exactly"
             " the same languages"
         ),
     ]
-    there = {place.status for place in places}
-    found += [MEANINGS[status] for status in MEANINGS if status in there]
-    if any(seen(place) for place in places):
-        found.append(f"{SEEN_MARK}: not zero-shot; some part of the row saw this language")
-    return found
+    there = {cell.status for cell in cells}
+    lines += [MEANINGS[status] for status in MEANINGS if status in there]
+    if any(seen(cell) for cell in cells):
+        lines.append(f"{SEEN_MARK}: not zero-shot; some part of the row saw this language")
+    return lines
 
 
-def headline(reading: Reading, target: str) -> str:
+def main_score(reading: Reading, target: str) -> str:
     """The score that stands for a target."""
     return reading.grid["headlines"].get(target, "")
 
@@ -153,12 +158,16 @@ def _mixed_versions(grid: dict[str, Any]) -> list[str]:
     sets = grid.get("made_with", [])
     if len(sets) < 2:
         return []
-    names = dict.fromkeys(name for made in sets for name in made["versions"])
-    differ = [name for name in names if len({made["versions"].get(name) for made in sets}) > 1]
+    names = dict.fromkeys(name for version_set in sets for name in version_set["versions"])
+    differ = [
+        name
+        for name in names
+        if len({version_set["versions"].get(name) for version_set in sets}) > 1
+    ]
     lines = [
-        ", ".join(f"{name} {made['versions'].get(name, 'unknown')}" for name in differ)
-        + f": {made['cells']:,} cells scored, {made['modules']:,} modules made"
-        for made in sets
+        ", ".join(f"{name} {version_set['versions'].get(name, 'unknown')}" for name in differ)
+        + f": {version_set['cells']:,} cells scored, {version_set['modules']:,} modules made"
+        for version_set in sets
     ]
     return [
         *lines,
@@ -172,17 +181,17 @@ def _mixed_versions(grid: dict[str, Any]) -> list[str]:
 
 def families(codes: Sequence[str]) -> str:
     """Languages by family: "IE: Germanic de en · Turkic tr"."""
-    found: dict[str, list[str]] = {}
+    by_family: dict[str, list[str]] = {}
     for code in codes:
-        found.setdefault(language(code).family, []).append(code)
-    return " · ".join(f"{family} {' '.join(members)}" for family, members in found.items())
+        by_family.setdefault(language(code).family, []).append(code)
+    return " · ".join(f"{family} {' '.join(members)}" for family, members in by_family.items())
 
 
 def notes(reading: Reading) -> list[tuple[str, list[str]]]:
     """Everything a reader must know beside the numbers: headings with their lines, empty ones left
     out."""
     grid = reading.grid
-    found = [
+    sections = [
         (
             "Cells",
             [", ".join(f"{count:,} {status}" for status, count in counts(grid).items()) or "none"],
@@ -201,7 +210,7 @@ def notes(reading: Reading) -> list[tuple[str, list[str]]]:
         ("Cut off", _truncated(reading)),
         ("Protocol", list(dict.fromkeys(grid["protocol_notes"]))),
     ]
-    return [(heading, lines) for heading, lines in found if lines]
+    return [(heading, lines) for heading, lines in sections if lines]
 
 
 def _averages(reading: Reading) -> list[str]:
@@ -211,7 +220,7 @@ def _averages(reading: Reading) -> list[str]:
     for target, codes in reading.languages.items():
         out: dict[str, list[str]] = {}
         for code in codes:
-            tags = {reading.tag(row, target, code) for row in reading.rows}
+            tags = {reading.tag(name, target, code) for name in reading.rows}
             if tags != {ZERO_SHOT}:
                 out.setdefault(
                     " or ".join(sorted(tag or "the language of training" for tag in tags)), []
@@ -230,15 +239,15 @@ def _averages(reading: Reading) -> list[str]:
 
 
 def _incomplete(reading: Reading) -> list[str]:
-    """Which places have a number over a part only, and what they lack."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for row in reading.table(EVERY).rows:
-        for target, place in row.places.items():
-            if place.missing:
-                found.setdefault((target, _few(place.missing, 6)), []).append(
-                    f"{row.method} {row_name(row)}"
+    """Which cells have a number over a part only, and what they lack."""
+    lacking: dict[tuple[str, str], list[str]] = {}
+    for table_row in reading.table(EVERY).rows:
+        for target, cell in table_row.cells.items():
+            if cell.missing:
+                lacking.setdefault((target, _few(cell.missing, 6)), []).append(
+                    f"{table_row.method} {row_name(table_row)}"
                 )
-    return [f"{target}, {lack}: {_few(rows, 4)}" for (target, lack), rows in found.items()]
+    return [f"{target}, {lack}: {_few(rows, 4)}" for (target, lack), rows in lacking.items()]
 
 
 def _few(words: Sequence[str], most: int) -> str:
@@ -255,10 +264,10 @@ def _reasons(reading: Reading, status: str) -> list[str]:
             intermediate + " → " + target if intermediate else target
             for intermediate, target in zip(part["intermediate"], part["target"], strict=True)
         ]
-        where = dict.fromkeys(
+        scope = dict.fromkeys(
             zip(part["method"], part["mode"], strict=True) if status == NOT_APPLICABLE else pairs
         )
-        named = [one if isinstance(one, str) else " ".join(one) for one in where]
+        named = [label if isinstance(label, str) else " ".join(label) for label in scope]
         lines.append(
             f"{reason or 'no reason given'} ({len(part):,} cell{'s' if len(part) != 1 else ''}: "
             f"{_few(named, 6)})"
@@ -272,9 +281,9 @@ def _overlaps(reading: Reading) -> list[str]:
     lines = []
     for target, part in reading.frame[reading.frame["overlap"] > 0].groupby("target", sort=False):
         top = part.loc[part["overlap"].idxmax()]
-        row = " ".join(word for word in (top["method"], top["intermediate"], top["mode"]) if word)
+        label = " ".join(word for word in (top["method"], top["intermediate"], top["mode"]) if word)
         lines.append(
-            f"{target}: up to {top['overlap']:.1%} of the test items ({top['language']}, {row})"
+            f"{target}: up to {top['overlap']:.1%} of the test items ({top['language']}, {label})"
             " share a text with training or selection"
         )
     return lines
@@ -322,22 +331,22 @@ def _seconds(reading: Reading) -> list[str]:
     rows, lines = reading.frame, []
     for method, part in rows[rows["seconds"].notna()].groupby("method", sort=False):
         names = part["mode"].where(part["mode"] != COMPOSED, part["intermediate"])
-        told = [
+        times = [
             f"{name} {mean:.1f} s"
             for name, mean in part.groupby(names, sort=False)["seconds"].mean().items()
         ]
-        lines.append(f"{method}: {', '.join(told)}")
+        lines.append(f"{method}: {', '.join(times)}")
     return lines
 
 
 def _fusions(reading: Reading) -> list[str]:
-    """The mean weight of each part of a fusion over languages and places, the heaviest first."""
+    """The mean weight of each part of a fusion over languages and positions, the heaviest first."""
     lines = []
-    for row in fusions(reading.grid):
-        parts = sorted(row.by_part, key=lambda part: -part[1])
-        told = ", ".join(
+    for fusion in fusions(reading.grid):
+        parts = sorted(fusion.by_part, key=lambda part: -part[1])
+        shares = ", ".join(
             f"{name} {round(mean, 2) + 0.0:.2f}" + ("" if spread is None else f" ±{spread:.2f}")
             for name, mean, spread in parts
         )
-        lines.append(f"{row.target}, {row.method}, {row.intermediate}: {told}")
+        lines.append(f"{fusion.target}, {fusion.method}, {fusion.intermediate}: {shares}")
     return lines

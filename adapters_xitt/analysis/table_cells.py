@@ -1,4 +1,4 @@
-"""One place of a table: the arithmetic over seeds and languages, and what is said where something
+"""One cell of a table: the arithmetic over seeds and languages, and what is said where something
 is missing."""
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _WORST_FIRST = (FAILED, BLOCKED, NOT_APPLICABLE, NOT_ASKED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """One row on one column, over seeds. Scores and differences are in the metric's own points."""
+class TableCell:
+    """One row in one column, over seeds. Scores and differences are in the metric's own points."""
 
     status: str  # done | incomplete | blocked | not applicable | failed | not asked
     # over seeds, of the unweighted mean over languages (or targets, in an average)
@@ -27,9 +27,9 @@ class Place:
     difference_spread: float | None = None  # sample standard deviation of the seeds' differences
     seeds: tuple[int, ...] = ()  # counted
     languages: tuple[str, ...] = ()  # counted
-    # what an incomplete place lacks: "sw blocked", "de failed (seed 2)"
+    # what an incomplete cell lacks: "sw blocked", "de failed (seed 2)"
     missing: tuple[str, ...] = ()
-    tag: str = ""  # where the place is one language: zero-shot | language-seen | task+language-seen
+    tag: str = ""  # where the cell is one language: zero-shot | language-seen | task+language-seen
 
     @property
     def starred(self) -> bool:
@@ -49,9 +49,13 @@ class Block:
 
     def only(self, languages: Sequence[str]) -> Block:
         """The block over some of its languages."""
-        at = [self.languages.index(code) for code in languages]
+        indices = [self.languages.index(code) for code in languages]
         return Block(
-            self.seeds, tuple(languages), self.scores[:, at], self.status[:, at], self.tags[:, at]
+            self.seeds,
+            tuple(languages),
+            self.scores[:, indices],
+            self.status[:, indices],
+            self.tags[:, indices],
         )
 
     @property
@@ -65,13 +69,13 @@ class Block:
 
     def gaps(self) -> tuple[str, ...]:
         """What is not done, a phrase per language and status."""
-        found = []
-        for at, code in enumerate(self.languages):
+        phrases = []
+        for index, code in enumerate(self.languages):
             for status in _WORST_FIRST:
                 seeds = [
                     seed
-                    for seed, one in zip(self.seeds, self.status[:, at], strict=True)
-                    if one == status
+                    for seed, state in zip(self.seeds, self.status[:, index], strict=True)
+                    if state == status
                 ]
                 if seeds:
                     which = (
@@ -79,8 +83,8 @@ class Block:
                         if len(seeds) < len(self.seeds)
                         else ""
                     )
-                    found.append(f"{code} {status}{which}")
-        return tuple(found)
+                    phrases.append(f"{code} {status}{which}")
+        return tuple(phrases)
 
 
 def spread(values: np.ndarray) -> float | None:
@@ -88,33 +92,45 @@ def spread(values: np.ndarray) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def place(block: Block, base: Block | None, *, tag: str = "") -> Place:
-    """A block as one place; `base` is the `none` row's block, None where there is nothing to
+def table_cell(block: Block, base: Block | None, *, tag: str = "") -> TableCell:
+    """A block as one cell; `base` is the `none` row's block, None where there is nothing to
     compare with."""
     if not block.languages:
-        return Place(status=NOT_ASKED, tag=tag)
+        return TableCell(status=NOT_ASKED, tag=tag)
     if not block.complete:
         return _incomplete(block, tag)
     per_seed = block.by_seed
-    change = None
-    if base is not None and base.complete:
-        both = [code for code in block.languages if code in base.languages]
-        change = block.only(both).by_seed - base.only(both).by_seed if both else None
+    change = _change(block, base) if base is not None and base.complete else None
     return _done(per_seed, change, seeds=block.seeds, languages=block.languages, tag=tag)
 
 
-def _done(per_seed: np.ndarray, change: np.ndarray | None, **where) -> Place:
-    return Place(
+def _change(block: Block, base: Block) -> np.ndarray | None:
+    """The difference to `base` by seed, over the languages of both; None where there are none."""
+    both = [code for code in block.languages if code in base.languages]
+    return block.only(both).by_seed - base.only(both).by_seed if both else None
+
+
+def _done(
+    per_seed: np.ndarray,
+    change: np.ndarray | None,
+    *,
+    seeds: tuple[int, ...],
+    languages: tuple[str, ...] = (),
+    tag: str = "",
+) -> TableCell:
+    return TableCell(
         status=DONE,
         mean=float(per_seed.mean()),
         spread=spread(per_seed),
         difference=None if change is None else float(change.mean()),
         difference_spread=None if change is None else spread(change),
-        **where,
+        seeds=seeds,
+        languages=languages,
+        tag=tag,
     )
 
 
-def _incomplete(block: Block, tag: str) -> Place:
+def _incomplete(block: Block, tag: str) -> TableCell:
     """What is there: the seeds that have anything, over the languages that all of those seeds
     have."""
     there = block.status == DONE
@@ -123,12 +139,14 @@ def _incomplete(block: Block, tag: str) -> Place:
         there[seeds].all(axis=0) if seeds.any() else np.zeros(len(block.languages), dtype=bool)
     )
     if not seeds.any():
-        found = [status for status in _WORST_FIRST if (block.status == status).any()]
-        return Place(status=found[0], missing=block.gaps() if len(found) > 1 else (), tag=tag)
+        statuses = [status for status in _WORST_FIRST if (block.status == status).any()]
+        return TableCell(
+            status=statuses[0], missing=block.gaps() if len(statuses) > 1 else (), tag=tag
+        )
     if not languages.any():
-        return Place(status=INCOMPLETE, missing=block.gaps(), tag=tag)
+        return TableCell(status=INCOMPLETE, missing=block.gaps(), tag=tag)
     per_seed = block.scores[seeds][:, languages].mean(axis=1)
-    return Place(
+    return TableCell(
         status=INCOMPLETE,
         mean=float(per_seed.mean()),
         spread=spread(per_seed),
@@ -140,22 +158,19 @@ def _incomplete(block: Block, tag: str) -> Place:
 
 
 def average(
-    places: Mapping[str, Place], blocks: Mapping[str, Block], bases: Mapping[str, Block | None]
-) -> Place:
+    cells: Mapping[str, TableCell], blocks: Mapping[str, Block], bases: Mapping[str, Block | None]
+) -> TableCell:
     """The unweighted mean over targets, a number only where every target is complete."""
-    open_ = {name: one.status for name, one in places.items() if one.status != DONE}
+    open_ = {name: cell.status for name, cell in cells.items() if cell.status != DONE}
     if open_:
-        same = len(open_) == len(places) and len(set(open_.values())) == 1
+        same = len(open_) == len(cells) and len(set(open_.values())) == 1
         status = next(iter(open_.values())) if same else INCOMPLETE
-        return Place(
+        return TableCell(
             status=status, missing=tuple(f"{name} {state}" for name, state in open_.items())
         )
-    per_seed = np.mean([blocks[name].by_seed for name in places], axis=0)
+    per_seed = np.mean([blocks[name].by_seed for name in cells], axis=0)
     change = None
-    if all(one.difference is not None for one in places.values()):
-        changes = []
-        for name in places:
-            both = [code for code in blocks[name].languages if code in bases[name].languages]
-            changes.append(blocks[name].only(both).by_seed - bases[name].only(both).by_seed)
-        change = np.mean(changes, axis=0)
+    if all(cell.difference is not None for cell in cells.values()):
+        changes = [_change(blocks[name], base) for name, base in bases.items() if base is not None]
+        change = np.mean([each for each in changes if each is not None], axis=0)
     return _done(per_seed, change, seeds=next(iter(blocks.values())).seeds)
