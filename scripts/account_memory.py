@@ -68,7 +68,7 @@ def measure(method: str, means: MemoryPlan, *, length: int, vocabulary: int) -> 
     the device."""
     torch.cuda.empty_cache()
     ids = {"ids": torch.arange(vocabulary)} if means.embeddings == "cut" else {}
-    made = encoder.random(FILES, **means.loading(), **ids)
+    made = encoder.load_random(FILES, **means.loading(), **ids)
     made.model.to("cuda")
     adapted = AdaptedEncoder(made)
     adapted.add("module", choose(method, {}), seed=1)

@@ -49,7 +49,7 @@ def main() -> None:
     }
     fabric, draw = make_fabric(given.device, "32"), np.random.default_rng(1)
     torch.manual_seed(0)
-    made = encoder.random(EncoderFiles(Path(), "random", "", config, 0))
+    made = encoder.load_random(EncoderFiles(Path(), "random", "", config, 0))
     made.model.to(fabric.device)
     for method in ("lora", "seq_bn"):
         adapted, asked = AdaptedEncoder(made), []

@@ -551,7 +551,7 @@ def test_our_own_expectation_is_what_a_mount_makes(pico_files):
     """`foreign.shapes` against the parameters that the libraries make, for every method, some
     layers left out."""
     for name, choice in pico.CHOICES.items():
-        if choice.row.engine in ("adapters", "peft"):
+        if choice.spec.engine in ("adapters", "peft"):
             for left in ((), (0, 2)):
                 own = methods.choose(name, {**dict(choice.options), "leave_out": left})
                 made = pico.adapted(pico_files)

@@ -305,7 +305,7 @@ def _on_top(work: Work, base: Composition, target: Any, options: Options) -> Mod
     training = TrainingSpec(
         mixture=target,
         method=choice,
-        learning_rate=rate or choice.row.learning_rate,
+        learning_rate=rate or choice.spec.learning_rate,
         seed=options.seed,
     )
     placement = Placement(mode=mode, base=base if compose.names(base) else None)

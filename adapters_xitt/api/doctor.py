@@ -136,7 +136,7 @@ def _rig() -> tuple:
         pad_token_id=1,
         type_vocab_size=1,
     )
-    adapted = AdaptedEncoder(encoder.random(EncoderFiles(Path(), "random", "", shape, 0)))
+    adapted = AdaptedEncoder(encoder.load_random(EncoderFiles(Path(), "random", "", shape, 0)))
     for seed, (name, method) in enumerate(
         (("ba", "seq_bn"), ("bb", "seq_bn"), ("ua", "lora"), ("ub", "lora"))
     ):

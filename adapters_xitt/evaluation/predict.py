@@ -17,8 +17,8 @@ from adapters_xitt import stopping
 from adapters_xitt.data.features import Features, collate, micro_batches
 from adapters_xitt.kinds.heads import HEADS
 from adapters_xitt.model.adapted import AdaptedEncoder
-from adapters_xitt.model.mixed_batches import activate_rows
 from adapters_xitt.model.setup import AdapterSetup
+from adapters_xitt.model.split_batches import activate_rows
 from adapters_xitt.tasks import Task
 
 

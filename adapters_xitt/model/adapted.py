@@ -60,7 +60,7 @@ class AdaptedEncoder:
             # both libraries draw from the global generator when they add a module
             torch.manual_seed(seed)
         self.over[name] = tuple(over)
-        engine = ENGINES[method.row.engine]
+        engine = ENGINES[method.spec.engine]
         engine.add(self, name, method)
         for encoder in (self.encoder, *self.copies.values()):
             encoder.model.eval()  # peft's new layers start in training mode, with their dropout on
@@ -72,7 +72,7 @@ class AdaptedEncoder:
             parameter.requires_grad_(False)
         if tensors is None:
             engine.start(self, name, method)
-        if random and method.row.silent:
+        if random and method.spec.silent:
             for parameter in self.trainable(name).values():
                 noise = torch.randn(parameter.shape).to(parameter.device)
                 parameter.data.add_(noise, alpha=NOISE)
@@ -85,20 +85,20 @@ class AdaptedEncoder:
 
     def _check_fit(self, method: Choice) -> None:
         """Refuses a method that this encoder has no room for."""
-        in_layers = method.row.layer_tensors is not None and method.row.engine != "head"
+        in_layers = method.spec.layer_tensors is not None and method.spec.engine != "head"
         if in_layers and not method.adapted(self.encoder.layers):
             raise XittError(
                 f"method {method.label}: it puts no parameter into this encoder of "
                 f"{self.encoder.layers} layers; does leave_out name them all?"
             )
-        if why := method.row.misfit(dict(method.options), self.encoder.width):
+        if why := method.spec.misfit(dict(method.options), self.encoder.width):
             raise XittError(f"method {method.label}: {why}")
 
     def remove(self, name: str) -> None:
         """Takes a module out again."""
         method = self.methods.pop(name)
         self.activate(NOTHING_ACTIVE)
-        ENGINES[method.row.engine].remove(self, name)
+        ENGINES[method.spec.engine].remove(self, name)
         del self.over[name]
         self._parameters.pop(name, None)
         self._find_updated_layers()
@@ -176,7 +176,7 @@ class AdaptedEncoder:
             for layer in choice.adapted(self.encoder.layers)
             for target in choice["places"]
         ]
-        return {pair: row for row, pair in enumerate(pairs)}
+        return {pair: index for index, pair in enumerate(pairs)}
 
     # -- a fusion's own ----------------------------------------------------------------------------
 

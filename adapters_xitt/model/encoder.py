@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adapters_xitt.errors import XittError
-from adapters_xitt.model.pretrained import EncoderFiles, read_lm_head, stored
+from adapters_xitt.model.pretrained import EncoderFiles, read_lm_head, read_weights
 from adapters_xitt.model.quantization import CutTable, HostTable, Packed, pack
 
 # Where the word table is: on the device whole, there with the rows of some ids only, or on the
@@ -89,33 +89,33 @@ class Encoder:
         bias = torch.zeros(mask.shape, dtype=hidden.dtype, device=hidden.device)
         bias = bias.masked_fill(mask == 0, torch.finfo(hidden.dtype).min)[:, None, None, :]
         bias = bias.expand(-1, 1, mask.shape[1], -1)
-        for at, layer in enumerate(self.model.encoder.layer[start:stop], start):
-            hidden = self._layer(at, layer, hidden, bias)
+        for index, layer in enumerate(self.model.encoder.layer[start:stop], start):
+            hidden = self._run_layer(index, layer, hidden, bias)
         return hidden
 
-    def _layer(self, at: int, layer: Any, hidden: Tensor, bias: Tensor) -> Tensor:
+    def _run_layer(self, index: int, layer: Any, hidden: Tensor, bias: Tensor) -> Tensor:
         """One layer; counted from the ground, so that a trunk below changes nothing about which are
         checkpointed."""
 
-        def ran(hidden: Tensor) -> Tensor:
+        def run(hidden: Tensor) -> Tensor:
             with self._context:  # also when it runs again in the backward pass
                 return layer(hidden, bias)[0]  # positional: a hook of adapters reads it so
 
-        if self.checkpointing and (at + 1) % self.checkpointing == 0 and torch.is_grad_enabled():
+        if self.checkpointing and (index + 1) % self.checkpointing == 0 and torch.is_grad_enabled():
             from torch.utils.checkpoint import checkpoint
 
             # Not the library's own switch, which makes the embeddings need a gradient: layers below
             # the first module would then keep what they never need.
-            return checkpoint(ran, hidden, use_reentrant=False, preserve_rng_state=True)
-        return ran(hidden)
+            return checkpoint(run, hidden, use_reentrant=False, preserve_rng_state=True)
+        return run(hidden)
 
     def unembed(self, features: Tensor) -> Tensor:
         """Features of masked language modelling [tokens, width] to logits [tokens, vocabulary]: the
         decoder is the checkpoint's own or, as in XLM-R, the word table. An active invertible module
         is undone first (MAD-X)."""
         features = self.model.invertible_adapters_forward(features[None], rev=True)[0]
-        own = self.lm_head.get("decoder.weight")
-        decoder = self.table if own is None else own.to(features)
+        untied = self.lm_head.get("decoder.weight")
+        decoder = self.table if untied is None else untied.to(features)
         return functional.linear(features.to(decoder.dtype), decoder, self.lm_bias.to(decoder))
 
     @cached_property
@@ -135,20 +135,18 @@ class Encoder:
         keys: the library's own fails in bf16."""
         from adapters.methods.modeling import BertFusion
 
-        found: dict[int, list[Tensor]] = {}
+        attention: dict[int, list[Tensor]] = {}
         handles = []
-        for at, layer in enumerate(self.model.encoder.layer):
+        for index, layer in enumerate(self.model.encoder.layer):
             for fusion in (module for module in layer.modules() if isinstance(module, BertFusion)):
-                made: dict[str, Tensor] = {}
-                handles += [
-                    getattr(fusion, side).register_forward_hook(partial(_keep, made, side))
-                    for side in ("query", "key")
-                ]
-                handles.append(
-                    fusion.register_forward_hook(partial(_attended, made, found.setdefault, at))
-                )
+                sides: dict[str, Tensor] = {}
+                for side in ("query", "key"):
+                    keep = partial(_keep_side, sides, side)
+                    handles.append(getattr(fusion, side).register_forward_hook(keep))
+                collect = partial(_collect_attention, sides, attention, index)
+                handles.append(fusion.register_forward_hook(collect))
         try:
-            yield found
+            yield attention
         finally:
             for handle in handles:
                 handle.remove()
@@ -166,12 +164,12 @@ class Encoder:
         """The encoder's own tensors by their names in the checkpoint, modules left out."""
         weights = {}
         for name, value in self.model.state_dict().items():
-            own = own_name(name)
-            if own and not name.endswith("position_ids"):
-                weights[own] = value
+            short = own_name(name)
+            if short and not name.endswith("position_ids"):
+                weights[short] = value
         return weights
 
-    def copied(self) -> Encoder:
+    def copy(self) -> Encoder:
         """A second encoder with the same weights, for `full`."""
         if self.packed or isinstance(self.model.embeddings.word_embeddings, (CutTable, HostTable)):
             raise XittError(
@@ -181,18 +179,20 @@ class Encoder:
         return Encoder(copy.deepcopy(self.model), self.files, checkpointing=self.checkpointing)
 
 
-def _keep(made: dict[str, Tensor], side: str, module: Any, inputs: Any, output: Tensor) -> None:
-    made[side] = output.detach().float()
+def _keep_side(
+    sides: dict[str, Tensor], side: str, module: Any, inputs: Any, output: Tensor
+) -> None:
+    sides[side] = output.detach().float()
 
 
-def _attended(
-    made: dict[str, Tensor], of: Callable[[int, list[Tensor]], list[Tensor]], at: int, *hook: Any
+def _collect_attention(
+    sides: dict[str, Tensor], attention: dict[int, list[Tensor]], layer: int, *hook: Any
 ) -> None:
     """A fusion has run: its attention, softmax over parts of query [sequences, tokens, width] ·
     keys […, parts, width]."""
     # no matrix product, which autocast would round
-    scores = (made["query"][:, :, None] * made["key"]).sum(-1)
-    of(at, []).append(scores.softmax(-1).cpu())
+    scores = (sides["query"][:, :, None] * sides["key"]).sum(-1)
+    attention.setdefault(layer, []).append(scores.softmax(-1).cpu())
 
 
 # Names that the two libraries give to what they put into a layer.
@@ -232,7 +232,7 @@ def load(
     if progress:
         progress(f"loading {files.name}")
     model = _blank(files)
-    weights = {name: tensor.to(torch.float32) for name, tensor in stored(files.folder)}
+    weights = {name: tensor.to(torch.float32) for name, tensor in read_weights(files.folder)}
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     if wrong := [
         f"{name} is {tuple(value.shape)}, not {shapes[name]}"
@@ -242,17 +242,17 @@ def load(
         raise XittError(
             f"{files.folder}: its weights don't fit its configuration; {'; '.join(wrong[:3])}"
         )
-    found = model.load_state_dict(weights, strict=False)
-    missing = [name for name in found.missing_keys if not name.endswith("position_ids")]
-    if missing or found.unexpected_keys:
+    absent, unexpected = model.load_state_dict(weights, strict=False)
+    missing = [name for name in absent if not name.endswith("position_ids")]
+    if missing or unexpected:
         raise XittError(
             f"{files.folder}: its weights don't fit its configuration; "
-            f"missing: {missing[:3]}, too many: {found.unexpected_keys[:3]}"
+            f"missing: {missing[:3]}, too many: {unexpected[:3]}"
         )
-    return _furnished(model, files, dtype, bits, embeddings, ids, checkpointing)
+    return _furnish(model, files, dtype, bits, embeddings, ids, checkpointing)
 
 
-def hollow(
+def load_on_meta(
     files: EncoderFiles,
     *,
     dtype: torch.dtype = torch.float32,
@@ -264,10 +264,10 @@ def hollow(
     """What `load` gives, on the meta device: sizes without values, read from `files.config`
     alone."""
     with torch.device("meta"):
-        return _furnished(_blank(files), files, dtype, bits, embeddings, ids, checkpointing)
+        return _furnish(_blank(files), files, dtype, bits, embeddings, ids, checkpointing)
 
 
-def random(
+def load_random(
     files: EncoderFiles,
     *,
     dtype: torch.dtype = torch.float32,
@@ -277,7 +277,7 @@ def random(
     checkpointing: int | None = None,
 ) -> Encoder:
     """What `load` gives, with random weights: for measuring, where no checkpoint is at hand."""
-    return _furnished(_blank(files), files, dtype, bits, embeddings, ids, checkpointing)
+    return _furnish(_blank(files), files, dtype, bits, embeddings, ids, checkpointing)
 
 
 def _blank(files: EncoderFiles) -> Any:
@@ -304,7 +304,7 @@ def _blank(files: EncoderFiles) -> Any:
         ) from None
 
 
-def _furnished(
+def _furnish(
     model: Any,
     files: EncoderFiles,
     dtype: torch.dtype,

@@ -40,8 +40,8 @@ class Bottlenecks(Engine):
     def add(self, adapted: AdaptedEncoder, name: str, method: Choice) -> None:
         import adapters
 
-        fields = method.row.configuration(dict(method.options))
-        config = getattr(adapters, method.row.config)(**fields)
+        fields = method.spec.configuration(dict(method.options))
+        config = getattr(adapters, method.spec.config)(**fields)
         adapted.encoder.model.add_adapter(name, config=config)
         adapted.encoder.model.adapters_config.active_setup = None
         adapted.encoder.model.to(adapted.encoder.device)
@@ -60,9 +60,9 @@ class Updates(Engine):
         paths = "|".join(re.escape(TARGET_MODULES[target].path) for target in method["places"])
         config = LoraConfig(
             target_modules=rf"encoder\.layer\.({layers})\.({paths})",
-            **method.row.configuration(dict(method.options)),
+            **method.spec.configuration(dict(method.options)),
         )
-        parts = [name, name + START_NAME] if method.row.keeps_start else [name]
+        parts = [name, name + START_NAME] if method.spec.keeps_start else [name]
         with warnings.catch_warnings():
             # several in one model is the point
             warnings.filterwarnings("ignore", message="Already found a `peft_config`")
@@ -98,7 +98,7 @@ class Updates(Engine):
     def start(self, adapted: AdaptedEncoder, name: str, method: Choice) -> None:
         """Starts PiSSA (Meng et al. 2024): the factors of each weight's leading singular values,
         and beside them the same product taken away, so that the encoder itself keeps its bits."""
-        if not method.row.keeps_start:
+        if not method.spec.keeps_start:
             return
         for _, _, layer in adapted.updated_layers:
             if name not in layer.lora_A:
@@ -153,7 +153,7 @@ class WholeEncoder(Engine):
     def add(self, adapted: AdaptedEncoder, name: str, method: Choice) -> None:
         if adapted.methods:
             raise ValueError("a fully fine-tuned encoder stands alone")
-        adapted.copies[name] = adapted.encoder.copied()
+        adapted.copies[name] = adapted.encoder.copy()
 
     def remove(self, adapted: AdaptedEncoder, name: str) -> None:
         del adapted.copies[name]

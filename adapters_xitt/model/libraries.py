@@ -14,7 +14,7 @@ from torch import nn
 
 from adapters_xitt.errors import XittError
 from adapters_xitt.model.encoder import own_name
-from adapters_xitt.model.pretrained import EncoderFiles, load_tokenizer, read_lm_head, stored
+from adapters_xitt.model.pretrained import EncoderFiles, load_tokenizer, read_lm_head, read_weights
 from adapters_xitt.model.setup import AdapterSetup, resolve
 from adapters_xitt.modules import composition, methods
 from adapters_xitt.modules.composition import Composition
@@ -147,7 +147,7 @@ def _resolve(
                 f"module {key[:12]} was made for the encoder {manifest.encoder_name}"
                 f" ({manifest.encoder[:12]}), this one is {files.name} ({files.fingerprint[:12]})"
             )
-        if why := chosen[key].row.no_library:
+        if why := chosen[key].spec.no_library:
             raise XittError(f"{_shown(expression, modules)}: has no form of a library: {why}")
     return resolve(expression, chosen, files.layers), chosen
 
@@ -197,7 +197,7 @@ def _library_config(files: EncoderFiles, labels: tuple[str, ...] = ()) -> Any:
 
 def _load_encoder(model: nn.Module, files: EncoderFiles) -> None:
     """Copies the encoder's stored weights into a library's model; a pooler there stays as it is."""
-    weights = {name: tensor.float() for name, tensor in stored(files.folder)}
+    weights = {name: tensor.float() for name, tensor in read_weights(files.folder)}
     missing, unexpected = model.load_state_dict(weights, strict=False)
     lost = [name for name in missing if own_name(name) and "position_ids" not in name]
     if lost or unexpected:

@@ -177,7 +177,7 @@ def inspect(name: str, *, weights: bool = True) -> EncoderFiles:
     safe_files.checked_size(folder / "tokenizer.json", TOKENIZER)
     if not weights and not _weight_paths(folder):
         return EncoderFiles(folder, name, UNKNOWN, config, _count_parameters(config), weights=False)
-    tensors = dict(stored(folder))
+    tensors = dict(read_weights(folder))
     _check_sizes(config, tensors, folder)
     sha = hashlib.sha256((folder / "tokenizer.json").read_bytes())
     sha.update(tensors_digest(tensors).encode())
@@ -265,13 +265,13 @@ def _weight_paths(folder: Path) -> list[Path]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    found = _weight_paths(folder)
-    if not found:
+    paths = _weight_paths(folder)
+    if not paths:
         raise XittError(f"{folder}: no model.safetensors; pickled weights are not read")
-    return found
+    return paths
 
 
-def stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
+def read_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
     """The encoder's tensors as stored, names without prefix; heads, pooler and position buffers
     left out."""
     from safetensors import SafetensorError, safe_open
@@ -297,23 +297,23 @@ def stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
             raise XittError(f"{path}: not a whole safetensors file ({error})") from None
 
 
-def read_lm_head(own: EncoderFiles) -> dict[str, Tensor]:
+def read_lm_head(files: EncoderFiles) -> dict[str, Tensor]:
     """The checkpoint's head for masked language modelling, float32 on the CPU: `dense.*`,
     `layer_norm.*`, `bias` [vocabulary] and `decoder.weight` [vocabulary, width], each where its
     file has one."""
     from safetensors import safe_open
 
-    wide, many = own.width, own.config["vocab_size"]
+    width, vocabulary = files.width, files.config["vocab_size"]
     shapes = {
-        "dense.weight": (wide, wide),
-        "dense.bias": (wide,),
-        "layer_norm.weight": (wide,),
-        "layer_norm.bias": (wide,),
-        "bias": (many,),
-        "decoder.weight": (many, wide),
+        "dense.weight": (width, width),
+        "dense.bias": (width,),
+        "layer_norm.weight": (width,),
+        "layer_norm.bias": (width,),
+        "bias": (vocabulary,),
+        "decoder.weight": (vocabulary, width),
     }
-    found = {}
-    for path in _weight_files(own.folder):
+    head = {}
+    for path in _weight_files(files.folder):
         with safe_open(path, "pt") as file:
             for name in file.keys():
                 prefix, _, short = name.rpartition("lm_head.")
@@ -323,20 +323,20 @@ def read_lm_head(own: EncoderFiles) -> dict[str, Tensor]:
                     or not name.startswith(f"{prefix}lm_head.")
                 ):
                     continue
-                found[short] = file.get_tensor(name).to(torch.float32)
-                if shapes[short] != tuple(found[short].shape):
+                head[short] = file.get_tensor(name).to(torch.float32)
+                if shapes[short] != tuple(head[short].shape):
                     raise XittError(
-                        f"{path}: {name} is {tuple(found[short].shape)}, not {shapes[short]}"
+                        f"{path}: {name} is {tuple(head[short].shape)}, not {shapes[short]}"
                     )
-    return found
+    return head
 
 
-def load_tokenizer(own: EncoderFiles) -> Any:
+def load_tokenizer(files: EncoderFiles) -> Any:
     """The fast tokenizer, built from tokenizer.json alone."""
     from transformers import XLMRobertaTokenizerFast
 
     # No length of its own: encoding cuts to the lengths it is told, and says so nowhere else.
-    path = own.folder / "tokenizer.json"
+    path = files.folder / "tokenizer.json"
     try:
         return XLMRobertaTokenizerFast(tokenizer_file=str(path), model_max_length=10**9)
     except Exception as error:  # the library raises nothing narrower

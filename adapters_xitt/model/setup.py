@@ -47,27 +47,27 @@ class AdapterSetup:
 def resolve(composition: Composition, methods: Mapping[str, Choice], layers: int) -> AdapterSetup:
     """The form in which `composition` runs; a `XittError` for what no proven form exists for."""
     modules = names(composition)
-    rows = {name: methods[name].row for name in modules}
-    full = next((name for name in modules if rows[name].trains_encoder), None)
+    specs = {name: methods[name].spec for name in modules}
+    full = next((name for name in modules if specs[name].trains_encoder), None)
     if full and len(modules) > 1:
         raise XittError(f"{show(composition)}: a fully fine-tuned encoder composes with nothing")
     _check(composition, methods)
     touched = [
         layer
         for name in modules
-        if not rows[name].trains_encoder
+        if not specs[name].trains_encoder
         for layer in methods[name].adapted(layers)
     ]
-    if any(row.before_layers for row in rows.values()):
+    if any(method.before_layers for method in specs.values()):
         touched.append(0)
-    updates = tuple(name for name in modules if rows[name].engine == "peft")
+    updates = tuple(name for name in modules if specs[name].engine == "peft")
     numbers = weights(composition)
     return AdapterSetup(
-        bottlenecks=_stacked(composition, rows),
+        bottlenecks=_stacked(composition, specs),
         updates=updates,
         full=full,
         depth=0 if full else min(touched, default=layers),
-        fusion=next((name for name in modules if rows[name].is_fusion), None),
+        fusion=next((name for name in modules if specs[name].is_fusion), None),
         weights=(
             tuple(numbers[name] for name in updates)
             if any(numbers[name] != 1 for name in updates)
@@ -77,16 +77,16 @@ def resolve(composition: Composition, methods: Mapping[str, Choice], layers: int
 
 
 def _stacked(
-    composition: Composition, rows: Mapping[str, Method]
+    composition: Composition, specs: Mapping[str, Method]
 ) -> tuple[str | tuple[str, ...], ...]:
     """The modules of `adapters`, bottom first; those under a fusion as one."""
     match composition:
         case Part(name):
-            return (name,) if rows[name].engine == "adapters" else ()
-        case Fuse(parts, by) if rows[by].engine == "fusion":
+            return (name,) if specs[name].engine == "adapters" else ()
+        case Fuse(parts, by) if specs[by].engine == "fusion":
             return (tuple(part.name for part in parts if isinstance(part, Part)),)
         case _:
-            return tuple(block for part in composition.parts for block in _stacked(part, rows))
+            return tuple(block for part in composition.parts for block in _stacked(part, specs))
 
 
 # -- what is refused -------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def _check(composition: Composition, methods: Mapping[str, Choice]) -> None:
     """Refuses what the libraries' forms compute otherwise: each case with its reason."""
     _check_whole(composition)
     match composition:
-        case Part(name) if methods[name].row.is_fusion:
+        case Part(name) if methods[name].spec.is_fusion:
             raise XittError(
                 f"{show(composition)}: a fusion runs over the modules it was trained on: write"
                 f" {name}(a, b, …)"
@@ -135,7 +135,7 @@ def _check_whole(composition: Composition) -> None:
 def _check_scaled(composition: Scaled, methods: Mapping[str, Choice]) -> None:
     """A number before anything but one update that adds up."""
     text, part = show(composition), composition.part
-    wrong = next((name for name in names(part) if not methods[name].row.adds_up), None)
+    wrong = next((name for name in names(part) if not methods[name].spec.adds_up), None)
     if wrong or not isinstance(part, Part):
         raise XittError(
             f"{text}: a number stands before a low-rank update; {wrong or show(part)} is none, and"
@@ -148,29 +148,29 @@ def _check_scaled(composition: Scaled, methods: Mapping[str, Choice]) -> None:
 def _check_chain(composition: Stack | Sum, methods: Mapping[str, Choice]) -> None:
     """A stack or a sum without fusions."""
     text, leaves = show(composition), _leaves(composition)
-    rows = {name: methods[name].row for name in leaves}
+    specs = {name: methods[name].spec for name in leaves}
     with_updates = [
         part
         for part in composition.parts
-        if any(rows[name].engine == "peft" for name in names(part))
+        if any(specs[name].engine == "peft" for name in names(part))
     ]
     if isinstance(composition, Stack) and len(with_updates) > 1:
         raise XittError(
             f"{text}: low-rank updates don't stack, the library's form multiplies them; "
-            f"write {_instead(composition, rows)}"
+            f"write {_instead(composition, specs)}"
         )
     if isinstance(composition, Sum):
-        if any(row.engine != "peft" for row in rows.values()):
+        if any(method.engine != "peft" for method in specs.values()):
             raise XittError(
                 f"{text}: a sum needs low-rank updates on both sides; bottlenecks stack: "
-                f"write {_instead(composition, rows)}"
+                f"write {_instead(composition, specs)}"
             )
-        if not all(row.adds_up for row in rows.values()):
+        if not all(method.adds_up for method in specs.values()):
             raise XittError(f"{text}: magnitudes of DoRAs do not add up; sum lora modules instead")
-    bottlenecks = [name for name in leaves if rows[name].engine == "adapters"]
-    if wrong := [name for name in bottlenecks[1:] if rows[name].bottom_only]:
+    bottlenecks = [name for name in leaves if specs[name].engine == "adapters"]
+    if wrong := [name for name in bottlenecks[1:] if specs[name].bottom_only]:
         raise XittError(
-            f"{text}: {rows[wrong[0]].bottom_only}; put {wrong[0]} at the bottom of the stack and"
+            f"{text}: {specs[wrong[0]].bottom_only}; put {wrong[0]} at the bottom of the stack and"
             " modules of seq_bn above it"
         )
     for part in composition.parts:
@@ -183,14 +183,14 @@ def _check_among(composition: Stack | Sum, methods: Mapping[str, Choice]) -> Non
     text = show(composition)
     fusion, *more = [part for part in composition.parts if isinstance(part, Fuse)]
     rest = [part for part in composition.parts if part is not fusion]
-    rows = {name: methods[name].row for name in names(composition)}
+    specs = {name: methods[name].spec for name in names(composition)}
     if more or any(_fusions(part) for part in rest):
         raise XittError(f"{text}: two fusions in one composition have no proven form")
     for part in composition.parts:
         _check(part, methods)
     beside = [name for part in rest for name in names(part)]
-    updates = [name for name in beside if rows[name].engine == "peft"]
-    if rows[fusion.by].engine == "weights" and updates:
+    updates = [name for name in beside if specs[name].engine == "peft"]
+    if specs[fusion.by].engine == "weights" and updates:
         raise XittError(
             f"{text}: {fusion.by} weights its own updates only, not {', '.join(updates)}; make it"
             f" one update first: xitt compose '{show(fusion)}' --save NAME"
@@ -203,11 +203,11 @@ def _check_among(composition: Stack | Sum, methods: Mapping[str, Choice]) -> Non
     wrong = [
         name
         for name in beside
-        if rows[name].engine == "adapters" and "fuse" not in rows[name].modes
+        if specs[name].engine == "adapters" and "fuse" not in specs[name].modes
     ]
-    if wrong and rows[fusion.by].engine == "fusion":
+    if wrong and specs[fusion.by].engine == "fusion":
         raise XittError(
-            f"{text}: {wrong[0]} is of {rows[wrong[0]].name}, and only bottlenecks that can be"
+            f"{text}: {wrong[0]} is of {specs[wrong[0]].name}, and only bottlenecks that can be"
             " fused have a proven form below or above a fusion"
         )
     if sum(any(name in updates for name in names(part)) for part in rest) > 1:
@@ -222,15 +222,15 @@ def _check_fuse(composition: Fuse, methods: Mapping[str, Choice]) -> None:
     parts = [part.name for part in composition.parts if isinstance(part, Part)]
     if len(parts) < len(composition.parts):
         raise XittError(f"{text}: a fusion has a proven form over single modules only")
-    rows = {methods[part].row.name: methods[part].row for part in parts}
-    engines = {row.engine for row in rows.values()}
-    by = methods[composition.by].row.engine
+    specs = {methods[part].spec.name: methods[part].spec for part in parts}
+    engines = {method.engine for method in specs.values()}
+    by = methods[composition.by].spec.engine
     if (by, engines) not in (("fusion", {"adapters"}), ("weights", {"peft"})):
-        raise XittError(f"{text}: {composition.by} is no fusion of modules of {', '.join(rows)}")
-    wrong = [row for row in rows.values() if "fuse" not in row.modes]
-    if wrong or (by == "fusion" and len(rows) > 1):
+        raise XittError(f"{text}: {composition.by} is no fusion of modules of {', '.join(specs)}")
+    wrong = [method for method in specs.values() if "fuse" not in method.modes]
+    if wrong or (by == "fusion" and len(specs) > 1):
         raise XittError(
-            f"{text}: modules of {', '.join(rows)} can't be fused; fuse modules of one method that"
+            f"{text}: modules of {', '.join(specs)} can't be fused; fuse modules of one method that"
             " has mode fuse"
         )
 
@@ -259,13 +259,13 @@ def _leaves(composition: Composition) -> list[str]:
     return [*inner, composition.by] if isinstance(composition, Fuse) else inner
 
 
-def _instead(composition: Composition, rows: Mapping[str, Method]) -> str:
+def _instead(composition: Composition, specs: Mapping[str, Method]) -> str:
     """The form that runs: the updates summed, where the first of them stood, and everything else
     stacked."""
     stack: list[Composition] = []
-    updates = tuple(Part(name) for name in names(composition) if rows[name].engine == "peft")
+    updates = tuple(Part(name) for name in names(composition) if specs[name].engine == "peft")
     for name in names(composition):
-        if rows[name].engine != "peft":
+        if specs[name].engine != "peft":
             stack.append(Part(name))
         elif Part(name) == updates[0]:
             stack.append(Sum(updates) if len(updates) > 1 else updates[0])

@@ -96,7 +96,7 @@ COMBINE: dict[str, Combine] = {"ties": _ties, "dare": _dare, "magnitude": _magni
 
 def factors(tensors: Mapping[str, Tensor], choice: Choice) -> Factors:
     """The updates of a low-rank module, its scaling within B."""
-    if choice.row.keeps_start:
+    if choice.spec.keeps_start:
         tensors, choice = plain_lora(tensors, choice)
     updates = {}
     for name, a in tensors.items():

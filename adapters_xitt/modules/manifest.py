@@ -80,36 +80,33 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong with the values of a manifest; empty where they are one."""
     if values.get("format") != FORMAT or type(values["format"]) is not int:
         return [f"format {str(values.get('format'))[:40]}; this version reads format {FORMAT}"]
-    known = {row.name: row.default is MISSING for row in fields(Manifest)}
+    known = {entry.name: entry.default is MISSING for entry in fields(Manifest)}
     if len(values) > 100:
         return [f"{len(values):,} keys; a manifest has {len(known)}"]
-    found = [f"key {name!r} is missing" for name in known if known[name] and name not in values]
-    found += [unknown("key", name[:80], known) for name in values if name not in known]
+    wrong = [f"key {name!r} is missing" for name in known if known[name] and name not in values]
+    wrong += [unknown("key", name[:80], known) for name in values if name not in known]
     for name, check in _CHECKS.items():
-        if name in values:
-            said = check(values[name])
-            found += [f"{name}: {said}"] if said else []
-    if not found:
-        found += _together(values)
-    return found
+        if name in values and (problem := check(values[name])):
+            wrong.append(f"{name}: {problem}")
+    return wrong or _check_together(values)
 
 
-def _together(values: Mapping[str, Any]) -> list[str]:
+def _check_together(values: Mapping[str, Any]) -> list[str]:
     """What no field shows alone."""
-    found = []
+    wrong = []
     try:
         parts = composition.names(composition.parse(values["context"]))
     except XittError as error:
-        found.append(f"context: {str(error).splitlines()[0]}")
+        wrong.append(f"context: {str(error).splitlines()[0]}")
     else:
         if values["key"] not in parts or not all(map(KEY.fullmatch, parts)):
-            found.append(
+            wrong.append(
                 "context: a composition of keys, 64 hex digits each, with the module's own among"
                 f" them, is needed, not {_short(values['context'])}"
             )
     if values.get("chance") is not None and values["metrics"]["score"] is None:
-        found.append("metrics: chance has a value, so score must have one")
-    return found
+        wrong.append("metrics: chance has a value, so score must have one")
+    return wrong
 
 
 def tensor_problems(
@@ -122,7 +119,7 @@ def tensor_problems(
     whole = [
         name for name, (dtype, _) in shapes.items() if dtype not in ("F64", "F32", "F16", "BF16")
     ]
-    found = [
+    wrong = [
         f"{len(names)} tensors {what}: {', '.join(names)[:300]}"
         for names, what in (
             (
@@ -137,17 +134,16 @@ def tensor_problems(
         if names
     ]
     for space, head in manifest.heads.items():
-        own = [name for name in shapes if name.startswith(f"head.{space}.")]
-        if not own:
-            found.append(f"head {space}: the manifest has it, no tensor does")
+        if not any(name.startswith(f"head.{space}.") for name in shapes):
+            wrong.append(f"head {space}: the manifest has it, no tensor does")
         outputs = TRAINED_LABELS.get(head["kind"], 0) or len(head["labels"])
         bias = shapes.get(f"head.{space}.out.bias", ("", (outputs,)))[1]
         if outputs and bias != (outputs,):
-            found.append(
+            wrong.append(
                 f"head {space}: out.bias has shape {bias}, {len(head['labels'])} labels of a "
                 f"{head['kind']} need ({outputs},)"
             )
-    return found
+    return wrong
 
 
 # -- fields: what a value must be, where it isn't --------------------------------------------------
@@ -237,13 +233,13 @@ def _texts(value: Any) -> str:
 def _exposure(value: Any) -> str:
     if not isinstance(value, list) or len(value) > LONG:
         return f"must be a list, not {_short(value)}"
-    for row in value:
-        if not isinstance(row, dict) or set(row) != {"task", "language", "role", "data"}:
+    for entry in value:
+        if not isinstance(entry, dict) or set(entry) != {"task", "language", "role", "data"}:
             return "each entry must have task, language, role and data, and nothing else"
-        if _text(row["task"]) or _text(row["language"]) or row["role"] not in ROLES:
+        if _text(entry["task"]) or _text(entry["language"]) or entry["role"] not in ROLES:
             return f"task and language must be texts, the role one of {', '.join(ROLES)}"
-        if row["data"] != "" and _hex(row["data"]):
-            return f"data {_hex(row['data'])}"
+        if entry["data"] != "" and _hex(entry["data"]):
+            return f"data {_hex(entry['data'])}"
     return ""
 
 
@@ -282,19 +278,21 @@ def _training(value: Any) -> str:
             "learning_rate": _number,
             "start": _optional(_text),
             "below": _texts,
-            "carry_pooler": lambda said: (
-                "" if isinstance(said, bool) else f"must be true or false, not {_short(said)}"
-            ),
+            "carry_pooler": _boolean,
         },
     )
+
+
+def _boolean(value: Any) -> str:
+    return "" if isinstance(value, bool) else f"must be true or false, not {_short(value)}"
 
 
 def _needed(value: Mapping[str, Any], checks: Mapping[str, Check]) -> str:
     for name, check in checks.items():
         if name not in value:
             return f"{name} is missing"
-        if said := check(value[name]):
-            return f"{name} {said}"
+        if problem := check(value[name]):
+            return f"{name} {problem}"
     return ""
 
 

@@ -59,7 +59,7 @@ def rank_of(composition: Composition, methods: Mapping[str, Choice], width: int)
     the encoder's, is the full one."""
     match composition:
         case Part(name):
-            return methods[name]["rank"] * (2 if methods[name].row.keeps_start else 1)
+            return methods[name]["rank"] * (2 if methods[name].spec.keeps_start else 1)
         case Scaled(part, _):
             return rank_of(part, methods, width)
         case Merge(how, parts, options):
@@ -81,7 +81,7 @@ def merged_method(
     text, modules = show(composition), names(composition)
     if wrong := _no_update(composition, methods):
         return _averaged_method(composition, methods, wrong)
-    updates = [methods[name] for name in modules if methods[name].row.engine == "peft"]
+    updates = [methods[name] for name in modules if methods[name].spec.engine == "peft"]
     targets = tuple(
         target for target in TARGET_MODULES if any(target in update["places"] for update in updates)
     )
@@ -107,7 +107,7 @@ def merged_method(
 def _averaged_method(composition: Composition, methods: Mapping[str, Choice], wrong: str) -> Choice:
     """The method of a mean of bottlenecks' parameters; `wrong` is what in it is no update."""
     text, modules = show(composition), names(composition)
-    engines = {methods[name].row.engine for name in modules}
+    engines = {methods[name].spec.engine for name in modules}
     is_mean = isinstance(composition, Merge) and composition.how == "mean"
     if not is_mean or "adapters" not in engines:
         raise XittError(
@@ -129,10 +129,10 @@ def _no_update(composition: Composition, methods: Mapping[str, Choice]) -> str:
     """What in a composition isn't an update of weights; empty where everything is."""
     match composition:
         case Part(name):
-            return "" if methods[name].row.adds_up else name
+            return "" if methods[name].spec.adds_up else name
         case Nothing() | Stack():
             return show(composition)
-        case Fuse(_, by) if methods[by].row.engine != "weights":
+        case Fuse(_, by) if methods[by].spec.engine != "weights":
             return show(composition)
     for part in composition.parts:
         if wrong := _no_update(part, methods):
@@ -154,7 +154,7 @@ def merge_modules(
     the composition itself."""
     methods = {name: method for name, (_, method) in parts.items()}
     method = merged_method(composition, methods, layers, width)
-    if method.row.engine != "peft":
+    if method.spec.engine != "peft":
         return MergedTensors(_average(composition, parts), {}, {})
     tensors = lora_tensors(_update(composition, parts, width), method, layers)
     updates = factors(tensors, method)

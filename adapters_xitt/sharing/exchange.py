@@ -41,7 +41,7 @@ def export(
     module = where.load_module(bundle.resolver(where, tell=say)(word))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise XittError(f"{folder}: is there already; name a folder that isn't")
-    method = methods.from_record(module.manifest.method).row
+    method = methods.from_record(module.manifest.method).spec
     if form != "xitt" and method.no_library:
         raise XittError(
             f"{word}: has no form of {form}: {method.no_library}. --form xitt writes ours"
@@ -77,7 +77,7 @@ def forms(folder: Path, modules: Mapping[str, serialization.Module]) -> list[For
         written.parts if isinstance(written, composition.Stack | composition.Sum) else (written,)
     )
     chosen = {key: methods.from_record(module.manifest.method) for key, module in modules.items()}
-    engines = {choice.row.engine for choice in chosen.values()}
+    engines = {choice.spec.engine for choice in chosen.values()}
     if not all(isinstance(part, composition.Part) for part in parts) or engines not in (
         {"adapters"},
         {"peft"},
@@ -471,7 +471,7 @@ def _check_tied(found: foreign.ForeignModule, known: pretrained.EncoderFiles) ->
     if table is None:
         table = next(
             one
-            for name, one in pretrained.stored(known.folder)
+            for name, one in pretrained.read_weights(known.folder)
             if name.endswith("word_embeddings.weight")
         )
     wanted = {

@@ -51,15 +51,15 @@ def fusion_parts(plan: Plan, node: Fuse) -> list[ModuleJob]:
         raise XittError(
             f"{text}: a fusion has a proven form over single modules only, each trained alone"
         )
-    reasons = (job.method.row.refusal("fuse") for job in parts)
+    reasons = (job.method.spec.refusal("fuse") for job in parts)
     if reason := next(filter(None, reasons), None):
         raise XittError(f"{text}: {reason}")
     methods = dict.fromkeys(job.method.name for job in parts)
-    if len(methods) > 1 and parts[-1].method.row.engine != "peft":
+    if len(methods) > 1 and parts[-1].method.spec.engine != "peft":
         raise XittError(
             f"{text}: modules of {', '.join(methods)} can't be fused; fuse modules of one method"
         )
-    if len({job.method.row.engine for job in parts}) > 1:
+    if len({job.method.spec.engine for job in parts}) > 1:
         raise XittError(
             f"{text}: bottlenecks and low-rank updates can't be fused; fuse modules of one method"
         )

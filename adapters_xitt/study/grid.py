@@ -131,7 +131,7 @@ def _cost_and_error(plan: Plan, manifest: ReadManifest, entry: Entry) -> dict[st
 
 def _joins(job: ModuleJob) -> bool:
     """Whether a module is made of the other parts of its expression."""
-    return isinstance(job, MergedModule) or job.method.row.is_fusion
+    return isinstance(job, MergedModule) or job.method.spec.is_fusion
 
 
 def _majority(plan: Plan) -> dict[str, dict[str, float | None]]:

@@ -70,7 +70,7 @@ class GridRows:
 
     def _add_transfer(self, row: GridRow, intermediate: Mixture) -> None:
         """A target's module trained after an intermediate's."""
-        reason = self.method.row.refusal(row.mode)
+        reason = self.method.spec.refusal(row.mode)
         if not intermediate.portions and row.mode == "sequential":
             reason = "a random module that is trained on is `none` with another start"
         if reason:
@@ -114,7 +114,7 @@ class GridRows:
             if not intermediates:
                 continue
             row = GridRow(target, name, "fuse")
-            reason = self.method.row.refusal("fuse")
+            reason = self.method.spec.refusal("fuse")
             if target_job is None:
                 reason = f"{target.name} trains nothing, and a fusion must be trained"
             if reason or target_job is None:
@@ -141,7 +141,7 @@ class GridRows:
         """The target's module above the language module of its training language, which each test
         language swaps for its own (MAD-X, Pfeiffer et al. 2020)."""
         row = GridRow(target, "", "lang")
-        reason = self.method.row.refusal("lang")
+        reason = self.method.spec.refusal("lang")
         if not target.trains:
             reason = f"{target.name} reads two languages at once, and a module is of one"
         if reason:

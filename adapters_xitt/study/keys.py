@@ -101,7 +101,7 @@ def start_inputs(
     values are drawn for."""
     if start:
         return {"start": start, **({"carry_pooler": True} if carry_pooler else {})}
-    return {"drawn": drawn} if choice.row.drawn else {}
+    return {"drawn": drawn} if choice.spec.drawn else {}
 
 
 def base_inputs(below: Sequence[str], base: Composition | None, mode: str) -> dict[str, Any]:

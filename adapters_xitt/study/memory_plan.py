@@ -33,7 +33,7 @@ def decide(
     recipe = inputs.recipe
     if wrong := conflicts(recipe, mixtures):
         raise XittError(wrong[0])
-    methods = [choice.row for choice, _ in recipe.choices()]
+    methods = [choice.spec for choice, _ in recipe.choices()]
     mlm = _masked(mixtures)
     packs = not any(method.reads_weights for method in methods)
     whole = mlm or any(method.trains_encoder for method in methods)
@@ -54,7 +54,7 @@ def decide(
 
 def conflicts(recipe: Recipe, mixtures: Sequence[Mixture]) -> list[str]:
     """What a recipe says of memory that can't be held together, before anything is read."""
-    methods, found = [choice.row for choice, _ in recipe.choices()], []
+    methods, found = [choice.spec for choice, _ in recipe.choices()], []
     readers = [method.name for method in methods if method.reads_weights]
     if recipe.precision in ("8bit", "4bit") and readers:
         found.append(
@@ -92,9 +92,9 @@ def _within(
     vocabulary = None if mlm else len(ids_of(features_read(inputs, mixtures, targets)))
     found: list[tuple[int, MemoryPlan, list[str]]] = []
     for choice, _ in recipe.choices():
-        if choice.row.engine == "head":
+        if choice.spec.engine == "head":
             continue
-        fuses = "fuse" in recipe.modes and not choice.row.refusal("fuse")
+        fuses = "fuse" in recipe.modes and not choice.spec.refusal("fuse")
         means, lines = memory.choose(
             budget,
             inputs.files,

@@ -109,7 +109,7 @@ def module_job(
     method = _method(plan, training, placement)
     rate = mixture_rate or training.learning_rate
     if placement.parts:
-        rate = plan.recipe.fusion_rate or method.row.learning_rate
+        rate = plan.recipe.fusion_rate or method.spec.learning_rate
     rate *= training.rate_factor
     exposure = _own_exposure(plan, mixture)
     drawn = keys.SHARED if plan.recipe.shared_start else mixture.text
@@ -182,7 +182,7 @@ def merge_job(
     files, parts = plan.inputs.files, {name: plan.train[name] for name in names(expression)}
     methods = {name: job.method for name, job in parts.items()}
     method = merging.merged_method(expression, methods, files.layers, files.width)
-    if method.row.engine == "adapters":
+    if method.spec.engine == "adapters":
         _check_same_start(expression, parts)
     key_inputs = keys.merge_inputs(expression)
     exposure = [job.exposure for job in parts.values()]
@@ -217,7 +217,7 @@ def merge_job(
         context=Part(key),
         exposure=merged(exposure),
         spaces=spaces,
-        init_fingerprint=last.init_fingerprint if method.row.engine == "adapters" else None,
+        init_fingerprint=last.init_fingerprint if method.spec.engine == "adapters" else None,
         expression=expression,
     )
     return plan.train.setdefault(key, job)

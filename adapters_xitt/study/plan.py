@@ -101,7 +101,7 @@ class Plan:
                 continue
             # What nothing waits for trains with the last stage that reads the same batches.
             stage = self._depth(key) if key in parents else last
-            if isinstance(job, TrainedModule) and job.method.row.engine != "full":
+            if isinstance(job, TrainedModule) and job.method.spec.engine != "full":
                 shared = (stage, job.mixture, job.seed, job.settings)
             else:
                 shared = (stage, key)

@@ -67,7 +67,7 @@ def plan_module(plan: Plan, text: str, *, parent: ModuleJob | None, mode: str) -
     mixture = prepare_training(plan, text)
     title = mixture.name
     if parent is not None:
-        if reason := method.row.refusal(mode):
+        if reason := method.spec.refusal(mode):
             raise XittError(f"--mode {mode}: {reason}")
         title = f"{parent.title} → {mixture.name} ({mode})"
     training = TrainingSpec(

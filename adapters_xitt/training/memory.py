@@ -175,7 +175,7 @@ def account(
         if vocabulary is None:
             raise ValueError("embeddings that are cut need the vocabulary's size")
         loading["ids"] = torch.arange(vocabulary)
-    adapted = AdaptedEncoder(encoder.hollow(files, **loading))
+    adapted = AdaptedEncoder(encoder.load_on_meta(files, **loading))
     over = tuple(f"part{n}" for n in range(parts))
     for name in over:
         adapted.add(name, choice)
@@ -533,7 +533,7 @@ def choose(
         tokens=tokens,
         vocabulary=vocabulary,
         bases=[base for base in bases if base not in missing],
-        whole=choice.row.trains_encoder,
+        whole=choice.spec.trains_encoder,
         mlm=mlm,
         least=least,
     )

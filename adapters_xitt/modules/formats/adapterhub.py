@@ -119,7 +119,7 @@ def write(
         "name": name,
         "version": f"adapters.{version('adapters')}",
     }
-    if choice.row.engine == "fusion":
+    if choice.spec.engine == "fusion":
         files = (FUSION_CONFIG, FUSION_WEIGHTS)
         config: dict[str, Any] = {
             "config": DynamicAdapterFusionConfig().to_dict(),
@@ -181,12 +181,12 @@ def _config(choice: Choice) -> dict[str, Any]:
     """The library's configuration of a method, as JSON."""
     import adapters
 
-    if choice.row.engine == "adapters":
-        fields = choice.row.configuration(dict(choice.options))
-        return getattr(adapters, choice.row.config)(**fields).to_dict()
-    if choice.row.not_in_adapters:
+    if choice.spec.engine == "adapters":
+        fields = choice.spec.configuration(dict(choice.options))
+        return getattr(adapters, choice.spec.config)(**fields).to_dict()
+    if choice.spec.not_in_adapters:
         raise XittError(
-            f"method {choice.label}: {choice.row.not_in_adapters}; export it in the form of peft"
+            f"method {choice.label}: {choice.spec.not_in_adapters}; export it in the form of peft"
         )
     if "attention" in choice["places"]:
         raise XittError(
@@ -207,7 +207,7 @@ def _config(choice: Choice) -> dict[str, Any]:
 
 
 def _head_type(kind: str) -> str:
-    return next(name for name, row in _HEADS.items() if row[0] == kind)
+    return next(name for name, head in _HEADS.items() if head[0] == kind)
 
 
 def _head_config(kind: str, head: Head) -> dict[str, Any]:
@@ -261,7 +261,7 @@ def read(folder: Path, *, with_head: bool = True) -> ForeignModule:
         if is_fusion
         else _method(config["config"], path, written)
     )
-    if choice.row.engine == "peft":  # one form for low-rank updates, peft's
+    if choice.spec.engine == "peft":  # one form for low-rank updates, peft's
         tensors = {
             re.sub(r"\.loras\.(lora_[AB])$", r".\1.weight", key): tensor
             for key, tensor in tensors.items()
@@ -382,10 +382,10 @@ def _nearest_method(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], lis
 
     kind = config.get("architecture")
     nearest: tuple[Method, list[str]] | None = None
-    for row in METHODS.values():
-        if row.engine != "adapters":
+    for method in METHODS.values():
+        if method.engine != "adapters":
             continue
-        whole = getattr(adapters, row.config)(**row.configuration(row.options)).to_dict()
+        whole = getattr(adapters, method.config)(**method.configuration(method.options)).to_dict()
         if whole.get("architecture") != kind:
             continue
         defaults = (
@@ -395,21 +395,21 @@ def _nearest_method(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], lis
         )
         free = [
             *_FREE,
-            *row.fields.values(),
+            *method.fields.values(),
             *(_PHM if not config.get("phm_layer") else ()),
             *(("inv_adapter_reduction_factor",) if not config.get("inv_adapter") else ()),
             *(("residual_before_ln",) if not config.get("original_ln_before") else ()),
         ]
-        wrong = _differences(defaults.to_dict() | dict(config), whole, free, row.name)
+        wrong = _differences(defaults.to_dict() | dict(config), whole, free, method.name)
         if nearest is None or len(wrong) < len(nearest[1]):
-            nearest = (row, wrong)
+            nearest = (method, wrong)
     assert nearest is not None  # there are methods of both architectures
-    row, wrong = nearest
+    method, wrong = nearest
     missing = [] if kind else [f"{key} is missing" for key in _REQUIRED if key not in config]
     options = {
-        option: _whole(config[field]) for option, field in row.fields.items() if field in config
+        option: _whole(config[field]) for option, field in method.fields.items() if field in config
     }
-    return row.name, options, [*missing, *wrong]
+    return method.name, options, [*missing, *wrong]
 
 
 def _lora(config: Mapping[str, Any], written: str) -> tuple[str, dict[str, Any], list[str]]:

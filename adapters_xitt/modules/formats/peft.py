@@ -104,12 +104,12 @@ def write(
     knows would ask each of them for a head."""
     from peft import LoraConfig
 
-    if choice.row.engine != "peft":
+    if choice.spec.engine != "peft":
         raise XittError(
             f"method {choice.label}: not a low-rank update, so peft has no form of it; export it in"
             " the form of adapters"
         )
-    if choice.row.keeps_start:
+    if choice.spec.keeps_start:
         tensors, choice = plain_lora(tensors, choice)
     kind = head.kind if head else above
     model, task, saved = _OVER[kind] if kind else ("XLMRobertaModel", "FEATURE_EXTRACTION", None)
@@ -126,7 +126,7 @@ def write(
             "parent_library": "transformers.models.xlm_roberta.modeling_xlm_roberta",
         },
         **_targets(choice, _read_targets(tensors, folder)[0]),
-        **choice.row.constants,
+        **choice.spec.constants,
     )
     config.save_pretrained(str(folder))
     inside = PREFIX + ("roberta." if kind else "")
@@ -215,9 +215,9 @@ def _method_name(switches: list[str]) -> str:
     """The method that peft switches on by these keys, its start being nobody's business here."""
     wanted = dict.fromkeys(switches, True)
     return next(
-        row.name
-        for row in METHODS.values()
-        if row.engine == "peft" and dict(row.constants) == wanted and not row.keeps_start
+        method.name
+        for method in METHODS.values()
+        if method.engine == "peft" and dict(method.constants) == wanted and not method.keeps_start
     )
 
 
@@ -340,7 +340,9 @@ def _layers(config: Mapping[str, Any], path: Path) -> tuple[int, ...]:
     """The layers that the configuration names; none where it means all."""
     value = config.get("layers_to_transform")
     layers = [value] if isinstance(value, int) else value or []
-    if not isinstance(layers, list) or not all(type(one) is int and one >= 0 for one in layers):
+    if not isinstance(layers, list) or not all(
+        type(layer) is int and layer >= 0 for layer in layers
+    ):
         raise XittError(f"{path}: layers_to_transform must be whole numbers, not {shorten(value)}")
     return tuple(sorted(set(layers)))
 

@@ -110,10 +110,10 @@ def _apart(path: Path, work: Path) -> None:
     if done.returncode == 3:
         raise XittError(f"{path}: {done.stderr.strip()}")
     if done.returncode or not work.is_file():
-        said = (done.stderr.strip().splitlines() or ["no word"])[-1][:300]
+        last_line = (done.stderr.strip().splitlines() or ["no word"])[-1][:300]
         raise XittError(
-            f"{path}: reading it ended with exit status {done.returncode} ({said}); it may need "
-            "more than the memory or time a file of its size is given"
+            f"{path}: reading it ended with exit status {done.returncode} ({last_line}); it may"
+            " need more than the memory or time a file of its size is given"
         )
 
 

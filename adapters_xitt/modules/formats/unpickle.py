@@ -66,13 +66,13 @@ def weights(path: Path) -> Any:
         refuse(f"torch can't read it ({type(error).__name__}); it may be cut short")
 
 
-def checked(found: Any, size: int) -> dict[str, Any]:
+def check_tensors(content: Any, size: int) -> dict[str, Any]:
     """The tensors of a flat dictionary; refused where there is anything else in it."""
     import torch
 
-    if not isinstance(found, dict):
-        refuse(f"it holds {type(found).__name__}, not a dictionary of tensors")
-    for name, value in found.items():
+    if not isinstance(content, dict):
+        refuse(f"it holds {type(content).__name__}, not a dictionary of tensors")
+    for name, value in content.items():
         if not isinstance(name, str):
             refuse(f"one of its keys is {type(name).__name__}, not a name")
         if (
@@ -81,10 +81,10 @@ def checked(found: Any, size: int) -> dict[str, Any]:
             or value.is_quantized
         ):
             refuse(f"{name[:80]!a} is {type(value).__name__}, not a plain tensor")
-    claimed = sum(value.numel() * value.element_size() for value in found.values())
+    claimed = sum(value.numel() * value.element_size() for value in content.values())
     if claimed > 4 * size + 2**16:  # one storage seen many times over
         refuse(f"its tensors claim {claimed:,} bytes, the file has {size:,}")
-    return {name: value.detach().contiguous().clone() for name, value in found.items()}
+    return {name: value.detach().contiguous().clone() for name, value in content.items()}
 
 
 def main(path: Path, out: Path) -> None:
@@ -92,7 +92,7 @@ def main(path: Path, out: Path) -> None:
     size = path.stat().st_size
     limit(size)
     warnings.simplefilter("ignore")  # stderr is for refusals
-    tensors = checked(weights(path), size)
+    tensors = check_tensors(weights(path), size)
     from safetensors.torch import save_file
 
     save_file(tensors, out)

@@ -15,7 +15,7 @@ from adapters_xitt.modules.methods.choice import (
     fusion_of,
 )
 from adapters_xitt.modules.methods.low_rank import TARGET_MODULES, TARGET_OF_PATH, TargetModule
-from adapters_xitt.modules.methods.row import (
+from adapters_xitt.modules.methods.method import (
     COMPOSED,
     LARGEST,
     MODES,

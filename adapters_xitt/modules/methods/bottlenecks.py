@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from adapters_xitt.modules.methods.row import Method, Options, Shapes
+from adapters_xitt.modules.methods.method import Method, Options, Shapes
 
 NO_SUM = "these modules are not updates of one weight matrix and do not add; use stack"
 _FIELDS = {"reduction": "reduction_factor", "dropout": "dropout", "leave_out": "leave_out"}

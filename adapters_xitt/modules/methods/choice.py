@@ -9,7 +9,7 @@ from typing import Any
 
 from adapters_xitt.errors import Problems, XittError, unknown
 from adapters_xitt.modules.methods.low_rank import TARGET_MODULES
-from adapters_xitt.modules.methods.row import LARGEST, SITES, START, Method, Shapes, no_tensors
+from adapters_xitt.modules.methods.method import LARGEST, SITES, START, Method, Shapes, no_tensors
 from adapters_xitt.modules.methods.table import FUSIONS, METHODS
 
 
@@ -21,7 +21,7 @@ class Choice:
     options: tuple[tuple[str, Any], ...] = ()
 
     @property
-    def row(self) -> Method:
+    def spec(self) -> Method:
         return METHODS[self.name] if self.name in METHODS else FUSIONS[self.name]
 
     def __getitem__(self, option: str) -> Any:
@@ -38,25 +38,25 @@ class Choice:
     def label(self) -> str:
         """The name, with those options that are not the defaults."""
         changed = [
-            f"{name}={value}" for name, value in self.options if value != self.row.options[name]
+            f"{name}={value}" for name, value in self.options if value != self.spec.options[name]
         ]
         return self.name + (f"({', '.join(changed)})" if changed else "")
 
     @property
     def scaling(self) -> float:
         """What a low-rank update is multiplied with: alpha / rank, or its root."""
-        rank = math.sqrt(self["rank"]) if self.row.constants.get("use_rslora") else self["rank"]
+        rank = math.sqrt(self["rank"]) if self.spec.constants.get("use_rslora") else self["rank"]
         return self["alpha"] / rank
 
     @property
     def sites(self) -> tuple[str, ...]:
         """Where its bottlenecks, or those that it fuses, stand in a layer."""
         blocks = dict(self.options).get("blocks")
-        return SITES[blocks] if blocks else self.row.sites
+        return SITES[blocks] if blocks else self.spec.sites
 
     def adapted(self, layers: int) -> tuple[int, ...]:
         """The layers, of `layers` in all, in which this method puts something."""
-        if self.row.layer_tensors is no_tensors:
+        if self.spec.layer_tensors is no_tensors:
             return ()
         left_out = dict(self.options).get("leave_out", ())
         return tuple(layer for layer in range(layers) if layer not in left_out)
@@ -77,19 +77,19 @@ class Choice:
     def shapes(self, layers: int, width: int, wide: int) -> Shapes:
         """The names and shapes of a module's tensors in an encoder of so many layers, of that width
         and feed-forward width: those that `AdaptedEncoder.parameters` gives."""
-        if self.row.layer_tensors is None:
+        if self.spec.layer_tensors is None:
             raise ValueError(f"{self.name} has the encoder's own tensors")
         options = dict(self.options)
-        in_layer = self.row.layer_tensors(options, width, wide)
+        in_layer = self.spec.layer_tensors(options, width, wide)
         shapes: Shapes = {}
         for layer in self.adapted(layers):
             shapes |= {f"encoder.layer.{layer}.{name}": shape for name, shape in in_layer.items()}
-        return {**shapes, **self.row.shared_tensors(options, width, wide)}
+        return {**shapes, **self.spec.shared_tensors(options, width, wide)}
 
     def parameters(self, width: int, wide: int, layers: int, whole: int) -> int:
         """Parameters trained in an encoder of `layers` layers, `width` and feed-forward width
         `wide`, and `whole` parameters in all; the head's come on top."""
-        if self.row.trains_encoder:
+        if self.spec.trains_encoder:
             return whole
         shapes = self.shapes(layers, width, wide)
         return sum(math.prod(shape) for name, shape in shapes.items() if START not in name)
@@ -112,18 +112,18 @@ def from_record(record: Mapping[str, Any]) -> Choice:
     return _check_options(FUSIONS[name], options) if name in FUSIONS else choose(name, options)
 
 
-def _check_options(row: Method, options: Mapping[str, Any]) -> Choice:
-    problems, chosen = Problems(f"method {row.name}"), dict(row.options)
+def _check_options(method: Method, options: Mapping[str, Any]) -> Choice:
+    problems, chosen = Problems(f"method {method.name}"), dict(method.options)
     for option, value in options.items():
-        if option not in row.options:
-            problems.add(unknown("option", option, row.options))
+        if option not in method.options:
+            problems.add(unknown("option", option, method.options))
             continue
         problem = _problem(option, value)
         if problem:
             problems.add(f"{option}: {problem}, not {value!r}")
         chosen[option] = tuple(value) if isinstance(value, list) else value
     problems.raise_if_any()
-    return Choice(row.name, tuple(chosen.items()))
+    return Choice(method.name, tuple(chosen.items()))
 
 
 def _one_spelling(choice: Choice) -> Choice:
@@ -166,25 +166,26 @@ def _problem(option: str, value: Any) -> str | None:
 
 def block(choice: Choice) -> str:
     """How a module goes together with a frozen one: stacked above it, or summed with it."""
-    return "sum" if choice.row.engine == "peft" else "stack"
+    return "sum" if choice.spec.engine == "peft" else "stack"
 
 
 def above(choice: Choice) -> Choice:
     """The method of a fresh module stacked above one of `choice`: its own, or the plain one it is
     made for."""
-    if not choice.row.above:
+    if not choice.spec.above:
         return choice
-    row = METHODS[choice.row.above]
+    method = METHODS[choice.spec.above]
     options = dict(choice.options)
     return Choice(
-        row.name, tuple((name, options.get(name, value)) for name, value in row.options.items())
+        method.name,
+        tuple((name, options.get(name, value)) for name, value in method.options.items()),
     )
 
 
 def fusion_of(choice: Choice, parts: int) -> Choice:
     """What mode `fuse` trains over `parts` modules of a method."""
     leave_out = dict(choice.options).get("leave_out", ())
-    if choice.row.engine == "peft":
+    if choice.spec.engine == "peft":
         return Choice(
             "weights", (("places", choice["places"]), ("leave_out", leave_out), ("parts", parts))
         )

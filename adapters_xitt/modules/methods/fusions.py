@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters_xitt.modules.methods.row import SITES, Method, Options, Shapes
+from adapters_xitt.modules.methods.method import SITES, Method, Options, Shapes
 
 
 def _attention(options: Options, width: int, wide: int) -> Shapes:

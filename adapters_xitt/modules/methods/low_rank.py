@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from adapters_xitt.modules.methods.row import Method, Options, Shapes
+from adapters_xitt.modules.methods.method import Method, Options, Shapes
 
 
 class TargetModule(NamedTuple):
@@ -59,8 +59,8 @@ def _updates(
         shapes: Shapes = {}
         for name in options["places"]:
             target = TARGET_MODULES[name]
-            own = update(options, *target.sizes(width, wide))
-            shapes |= {f"{target.path}.{tensor}": shape for tensor, shape in own.items()}
+            for tensor, shape in update(options, *target.sizes(width, wide)).items():
+                shapes[f"{target.path}.{tensor}"] = shape
         return shapes
 
     return Method(

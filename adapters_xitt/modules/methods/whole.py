@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters_xitt.modules.methods.row import MODES, Method
+from adapters_xitt.modules.methods.method import MODES, Method
 
 _NO_MODULE = (
     "a fully fine-tuned encoder is no module that another could be put above, beside or over"

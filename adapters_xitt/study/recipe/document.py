@@ -179,7 +179,7 @@ class Recipe(Closed):
         for entry in self.methods:
             part = MethodPart(name=entry) if isinstance(entry, str) else entry
             choice = choose(part.name, part.model_extra or {})
-            choices.append((choice, part.learning_rate or choice.row.learning_rate))
+            choices.append((choice, part.learning_rate or choice.spec.learning_rate))
         return choices
 
     def mixtures(self) -> list[Mixture]:

@@ -24,7 +24,7 @@ def activate_rows(
     differ = len(set(stacks)) > 1
     if (
         any(setup.full or setup.fusion for setup in setups)
-        or not all(adapted.methods[name].row.adds_up for name in names)
+        or not all(adapted.methods[name].spec.adds_up for name in names)
         or (differ and not _splits(adapted, stacks))
     ):
         return False
@@ -55,7 +55,7 @@ def _splits(adapted: AdaptedEncoder, stacks: Sequence[tuple]) -> bool:
     """Whether stacks differ in nothing but single bottlenecks at their tops, of one method that the
     library splits a batch over exactly."""
     tops = [stack[-1] for stack in stacks if stack and isinstance(stack[-1], str)]
-    methods = {adapted.methods[top].row.name: adapted.methods[top].row for top in tops}
+    methods = {adapted.methods[top].spec.name: adapted.methods[top].spec for top in tops}
     return (
         len(tops) == len(stacks) == len(set(tops))
         and len({stack[:-1] for stack in stacks}) == 1
