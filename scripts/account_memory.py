@@ -18,7 +18,7 @@ import torch
 
 from adapters_xitt import sizes
 from adapters_xitt.errors import XittError
-from adapters_xitt.kinds import heads
+from adapters_xitt.kinds import KINDS, heads
 from adapters_xitt.model import encoder
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.pretrained import EncoderFiles
@@ -94,7 +94,7 @@ def measure(method: str, means: MemoryPlan, *, length: int, vocabulary: int) -> 
                 ):
                     hidden = made.run(made.embed(tokens), mask, 0, made.layers)
                     logits = head(hidden, {"mask": mask})
-                heads.HEADS["pair"].loss(logits, {"label": label}).backward()
+                KINDS["pair"].loss(logits, {"label": label}).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return torch.cuda.max_memory_allocated()

@@ -4,7 +4,7 @@ and in batches that hold rows of all of them, in one pass or only over a shared 
     python scripts/bench_mixed.py [--modules 16] [--each 2] [--rounds 5] [--device cpu]
 
 Random encoder of 12 layers × 512, sentences of 8 to 40 tokens; seconds by round, ratios within
-rounds, and the largest difference between what is said."""
+rounds, and the largest difference between the outputs."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ def main() -> None:
     import torch
 
     from adapters_xitt.data.features import Features
-    from adapters_xitt.evaluation import predict
-    from adapters_xitt.evaluation.predict import Asked, Scored
+    from adapters_xitt.evaluation import predict, split_batches
+    from adapters_xitt.evaluation.predict import Inference, Scored
+    from adapters_xitt.evaluation.split_batches import Query
     from adapters_xitt.kinds import heads
     from adapters_xitt.model import encoder
     from adapters_xitt.model.adapted import AdaptedEncoder
@@ -52,7 +53,7 @@ def main() -> None:
     made = encoder.load_random(EncoderFiles(Path(), "random", "", config, 0))
     made.model.to(fabric.device)
     for method in ("lora", "seq_bn"):
-        adapted, asked = AdaptedEncoder(made), []
+        adapted, queries = AdaptedEncoder(made), []
         for n in range(given.modules):
             adapted.add(f"m{n}", choose(method, {}), seed=n, random=True)
             lengths = draw.integers(8, 41, given.each)
@@ -71,41 +72,35 @@ def main() -> None:
                 if method == "lora"
                 else AdapterSetup((f"m{n}",), (), None, 0)
             )
-            asked.append(
-                Asked(
+            queries.append(
+                Query(
                     features,
                     "pair",
                     Scored(form, heads.build("pair", made, 3, seed=n).to(fabric.device)),
                 )
             )
 
-        def apart(adapted: AdaptedEncoder = adapted, asked: list = asked) -> list:
+        inference = Inference(adapted, fabric, tokens=8192, stop=12)
+
+        def apart(inference: Inference = inference, queries: list = queries) -> list:
             return [
-                predict.say(
-                    adapted,
-                    [one.scored],
-                    one.features,
-                    one.kind,
-                    fabric=fabric,
-                    tokens=8192,
-                    stop=12,
-                )[0]
-                for one in asked
+                predict.outputs([query.scored], query.features, query.kind, inference)[0]
+                for query in queries
             ]
 
-        def together(adapted: AdaptedEncoder = adapted, asked: list = asked) -> list:
-            return predict.mixed(adapted, asked, fabric=fabric, tokens=8192, stop=12)
+        def together(inference: Inference = inference, queries: list = queries) -> list:
+            return split_batches.outputs(queries, inference)
 
-        def trunk_only(adapted: AdaptedEncoder = adapted, asked: list = asked) -> list:
-            activate_rows = predict.activate_rows
-            predict.activate_rows = lambda adapted, setups, sizes: False
+        def trunk_only(inference: Inference = inference, queries: list = queries) -> list:
+            activate_rows = split_batches.activate_rows
+            split_batches.activate_rows = lambda adapted, setups, sizes: False
             try:
-                return predict.mixed(adapted, asked, fabric=fabric, tokens=8192, stop=12)
+                return split_batches.outputs(queries, inference)
             finally:
-                predict.activate_rows = activate_rows
+                split_batches.activate_rows = activate_rows
 
         ways = {"apart": apart, "one pass": together, "shared trunk": trunk_only}
-        said = {name: way() for name, way in ways.items()}  # warm
+        outputs = {name: way() for name, way in ways.items()}  # warm
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(given.rounds):
             for name, way in ways.items():
@@ -114,11 +109,11 @@ def main() -> None:
                 seconds[name].append(time.perf_counter() - began)
         print(f"{method}: {given.modules} modules, {given.each} sentences each")
         for name, times in seconds.items():
-            ratios = [one / other for one, other in zip(times, seconds["apart"], strict=True)]
+            ratios = [taken / alone for taken, alone in zip(times, seconds["apart"], strict=True)]
             gap = max(
-                float(np.abs(np.subtract(one, two)).max())
-                for mine, theirs in zip(said[name], said["apart"], strict=True)
-                for one, two in zip(mine, theirs, strict=True)
+                float(np.abs(np.subtract(mine, theirs)).max())
+                for ours, alone in zip(outputs[name], outputs["apart"], strict=True)
+                for mine, theirs in zip(ours, alone, strict=True)
             )
             print(
                 f"  {name:14} {statistics.median(times):7.3f} s  × {statistics.median(ratios):.2f} "

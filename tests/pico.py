@@ -16,9 +16,10 @@ from method_laws import LAWS
 from torch import Tensor, nn
 
 from adapters_xitt.data import mixture
-from adapters_xitt.data.features import Features, Lengths, encode
+from adapters_xitt.data.features import Features, Lengths
 from adapters_xitt.evaluation import predict
 from adapters_xitt.kinds import heads
+from adapters_xitt.kinds.encoding import encode
 from adapters_xitt.model import encoder, pretrained
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.setup import AdapterSetup, resolve
@@ -210,7 +211,7 @@ def rows(kind: str, count: int, *, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def features(kind: str, found: list[dict[str, Any]], tokenizer: Any) -> Features:
-    return encode(kind, found, TASKS[kind].labels, tokenizer=tokenizer, lengths=CAPS)
+    return encode(kind, found, tokenizer=tokenizer, lengths=CAPS)
 
 
 def data(kind: str, tokenizer: Any, *, count: int = 20, batch_size: int = 32) -> sampler.Data:
@@ -537,4 +538,4 @@ def said(
     stop: int = LAYERS,
 ) -> list[list]:
     """What a cohort says."""
-    return predict.say(made, scored, found, kind, fabric=fabric(), tokens=160, stop=stop)
+    return predict.outputs(scored, found, kind, predict.Inference(made, fabric(), 160, stop))

@@ -13,19 +13,13 @@ from hypothesis import strategies as st
 
 from adapters_xitt import tasks
 from adapters_xitt.data import readers
-from adapters_xitt.data.features import (
-    IGNORE,
-    Lengths,
-    collate,
-    encode,
-    epoch_batches,
-    micro_batches,
-    steps_per_epoch,
-)
+from adapters_xitt.data.batching import collate, epoch_batches, micro_batches, steps_per_epoch
+from adapters_xitt.data.features import IGNORE, Lengths
 from adapters_xitt.evaluation import upper_bound
 from adapters_xitt.evaluation.upper_bound import BACK, CUT, INSIDE, LONG, NORMALISED
-from adapters_xitt.kinds import decode
-from adapters_xitt.kinds.heads import HEADS
+from adapters_xitt.kinds import KINDS, decoding
+from adapters_xitt.kinds.encoding import encode
+from adapters_xitt.kinds.record import HeadOutputs
 from adapters_xitt.model import pretrained
 
 XQUAD = ("en", "es", "de", "el", "ru", "tr", "ar", "vi", "th", "zh", "hi")
@@ -65,7 +59,7 @@ def test_choices(tokenizer):
     rows = items(
         ("the red cat", ("a dog", "two birds", "a river"), 1), ("", ("the tree", "a river"), None)
     )
-    features = encode("choice", rows, (), tokenizer=tokenizer, lengths=Lengths(40))
+    features = encode("choice", rows, tokenizer=tokenizer, lengths=Lengths(40))
     assert features.columns["ids"] == [
         tokenizer(row["prompt"], choice)["input_ids"] for row in rows for choice in row["choices"]
     ]
@@ -90,7 +84,7 @@ def test_a_long_prompt_loses_its_start(tokenizer):
     """And the choice nothing, unless it alone is too long."""
     long, short, longer = "the red cat " * 9 + "a dog", "two old houses", "the river " * 20
     features = encode(
-        "choice", items((long, (short, longer), 0)), (), tokenizer=tokenizer, lengths=Lengths(20)
+        "choice", items((long, (short, longer), 0)), tokenizer=tokenizer, lengths=Lengths(20)
     )
     a, b, c = (
         tokenizer(text, add_special_tokens=False)["input_ids"] for text in (long, short, longer)
@@ -109,7 +103,6 @@ def test_a_prompt_that_just_fits_is_whole(tokenizer):
         features = encode(
             "choice",
             items(("the red cat", ("a dog", "a dog"), 0)),
-            (),
             tokenizer=tokenizer,
             lengths=Lengths(sum(sizes) + 4 + spare),
         )
@@ -125,7 +118,7 @@ def test_pairs(tokenizer):
         {"a": "the red cat", "b": "a dog", "label": 2},
         {"a": "the cat " * 40, "b": "a dog", "label": None},
     ]
-    features = encode("pair", rows, ("x", "y", "z"), tokenizer=tokenizer, lengths=Lengths(20))
+    features = encode("pair", rows, tokenizer=tokenizer, lengths=Lengths(20))
     single = [
         tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("the red cat", "a dog")
     ]
@@ -144,12 +137,14 @@ def test_retrieval(tokenizer):
         {"id": str(n), "query": text, "candidate": texts[n - 1], "gold": (n + 1) % 4}
         for n, text in enumerate(texts)
     ]
-    features = encode("retrieval", rows, (), tokenizer=tokenizer, lengths=Lengths(16))
+    features = encode("retrieval", rows, tokenizer=tokenizer, lengths=Lengths(16))
     assert features.columns["ids"][4] == features.columns["ids"][3] and features.of_examples() == [
         [n, n + 4] for n in range(4)
     ]
     vectors = np.eye(5)[[0, 1, 2, 3, 3, 0, 1, 2]]
-    found = decode.decode(decode.Said(pico.TASKS["retrieval"], "de", rows, features, list(vectors)))
+    found = decoding.decode(
+        HeadOutputs(pico.TASKS["retrieval"], "de", rows, features, list(vectors))
+    )
     assert found.scores == {"accuracy": 100.0}
     assert [item["index"] for item in found.items] == [1, 2, 3, 0]
 
@@ -167,9 +162,7 @@ WORDS = st.one_of(
 
 def check_windows(words, tags, tokenizer, most):
     row = {"id": "0", "words": words, "tags": tags}
-    features = encode(
-        "tagging", [row], pico.TASKS["tagging"].labels, tokenizer=tokenizer, lengths=Lengths(most)
-    )
+    features = encode("tagging", [row], tokenizer=tokenizer, lengths=Lengths(most))
     assert sum(features.columns["weight"]) == len(words)
     assert all(
         2 <= len(ids) <= most and (ids[0], ids[-1]) == (0, 2) for ids in features.columns["ids"]
@@ -197,10 +190,10 @@ def test_tagging_windows(tokenizer, sentence, most):
         name: torch.from_numpy(value)
         for name, value in collate(features, range(len(features)), pad=1).items()
     }
-    said = HEADS["tagging"].say(
+    said = KINDS["tagging"].predict(
         10.0 * torch.nn.functional.one_hot(batch["labels"].clamp(min=0), 4), batch
     )
-    found = decode.decode(decode.Said(pico.TASKS["tagging"], "en", [row], features, said))
+    found = decoding.decode(HeadOutputs(pico.TASKS["tagging"], "en", [row], features, said))
     assert (
         found.items[0]["tags"]
         == found.items[0]["gold"]
@@ -234,9 +227,9 @@ def test_xquad_answers_come_back(language, lengths, data_dir, lab):
     """Gold spans, encoded and decoded with one-hot logits, are the gold texts, but for the few for
     which there is one of the known reasons."""
     rows = readers.squad_json(data_dir / f"xquad/xquad.{language}.json", split="test").rows
-    features = encode("qa", rows, (), tokenizer=lab, lengths=lengths)
+    features = encode("qa", rows, tokenizer=lab, lengths=lengths)
     assert max(map(len, features.columns["ids"])) <= lengths.max_length
-    found = upper_bound.ceiling(tasks.task("xquad"), language, rows, features, lengths)
+    found = upper_bound.upper_bound(tasks.task("xquad"), language, rows, features, lengths)
     assert sum(found.counts.values()) == len(rows)
     assert found.counts[INSIDE] <= 0.06 * len(rows)
     assert found.counts[LONG] + found.counts[CUT] <= 0.06 * len(rows)
@@ -264,8 +257,8 @@ QA_FILES = [
 def test_answers_of_other_files_come_back(name, language, file, data_dir, lab):
     """Every span that does not come back has a known reason."""
     rows = readers.squad_json(data_dir / file, split="test").rows[:400]
-    features = encode("qa", rows, (), tokenizer=lab, lengths=SHORT)
-    found = upper_bound.ceiling(tasks.task(name), language, rows, features, SHORT)
+    features = encode("qa", rows, tokenizer=lab, lengths=SHORT)
+    found = upper_bound.upper_bound(tasks.task(name), language, rows, features, SHORT)
     assert sum(found.counts.values()) == len(rows) and found.counts[BACK] > 0.5 * len(rows)
 
 
@@ -275,8 +268,8 @@ def test_made_answers_come_back(pico_tokenizer):
     rows = pico.rows("qa", 80, seed=9)
     features = pico.features("qa", rows, pico_tokenizer)
     assert 40 < sum(len(own) > 1 for own in features.of_examples()) < 80
-    found = decode.decode(
-        decode.Said(pico.TASKS["qa"], "en", rows, features, upper_bound.golden(features))
+    found = decoding.decode(
+        HeadOutputs(pico.TASKS["qa"], "en", rows, features, upper_bound.golden(features))
     )
     assert [item["text"] for item in found.items] == [row["answers"][0]["text"] for row in rows]
     assert found.scores["exact_match"] == 100.0
@@ -294,7 +287,7 @@ def test_question_windows(tokenizer, context, question, at):
     first, last = sorted(int(share * len(context)) for share in at)
     answers = [{"text": context[first:last], "start": first}] if first < last else []
     rows = [{"id": "0", "question": " ".join(question), "context": context, "answers": answers}]
-    features = encode("qa", rows, (), tokenizer=tokenizer, lengths=pico.CAPS)
+    features = encode("qa", rows, tokenizer=tokenizer, lengths=pico.CAPS)
     assert all(len(ids) <= pico.CAPS.max_length for ids in features.columns["ids"])
     opened, all_spans = Counter(), set()
     for spans, marks in zip(features.columns["offsets"], features.columns["open"], strict=True):
@@ -439,7 +432,7 @@ def test_little_padding_on_real_text(file, data_dir, lab):
     name, read = REAL[file]
     row = tasks.task(name)
     found = read(data_dir / "xtreme" / file, split="dev", labels=row.labels).rows
-    lengths = encode(row.kind, found, row.labels, tokenizer=lab, lengths=Lengths(128)).lengths
+    lengths = encode(row.kind, found, tokenizer=lab, lengths=Lengths(128)).lengths
     assert padding(lengths, trained(lengths)) < 0.05
     # few batches: the last is mixed
     assert padding(lengths, micro_batches(lengths, range(len(lengths)), 8192)) < 0.1
@@ -455,6 +448,6 @@ def test_collate(pico_tokenizer):
         length = features.lengths[feature]
         assert batch["ids"][at, :length].tolist() == features.columns["ids"][feature]
         assert batch["mask"][at].tolist() == [1] * length + [0] * (batch["ids"].shape[1] - length)
-        for name, fill in (("ids", 1), ("labels", IGNORE), ("word", -1)):
+        for name, fill in (("ids", 1), ("labels", IGNORE), ("word", IGNORE)):
             assert (batch[name][at, length:] == fill).all()
     assert batch["example"].tolist() == [features.columns["example"][feature] for feature in chosen]

@@ -32,13 +32,20 @@ from transformers.data.metrics.squad_metrics import compute_predictions_logits
 from adapters_xitt import tasks
 from adapters_xitt.api import common
 from adapters_xitt.data.dataset import Sources
-from adapters_xitt.data.features import Features, Lengths, _most_context, encode
+from adapters_xitt.data.features import Features, Lengths
 from adapters_xitt.data.readers.tagging import tags_tsv
-from adapters_xitt.kinds import decode
-from adapters_xitt.kinds.decode import Said
+from adapters_xitt.kinds import decoding, qa
+from adapters_xitt.kinds.encoding import encode
+from adapters_xitt.kinds.qa import _most_context
+from adapters_xitt.kinds.record import HeadOutputs
 from adapters_xitt.model import pretrained
 from adapters_xitt.study.store import Store
-from adapters_xitt.tasks.record import BEST_OF_ALL, BEST_OF_CONTEXT, FULL_WINDOWS, XTREME_WINDOWS
+from adapters_xitt.tasks.conventions import (
+    BEST_OF_ALL,
+    BEST_OF_CONTEXT,
+    FULL_WINDOWS,
+    XTREME_WINDOWS,
+)
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "readings.json").read_text())
 
@@ -66,7 +73,7 @@ def test_tagging_windows_are_xtremes_on_real_files(lab, data_dir) -> None:
             data_dir / "xtreme" / task / f"{split}-{language}.tsv", split=split, labels=None
         ).rows
         for most, (count, words, digest) in golden.items():
-            features = encode("tagging", rows, (), tokenizer=lab, lengths=Lengths(int(most)))
+            features = encode("tagging", rows, tokenizer=lab, lengths=Lengths(int(most)))
             windows = [
                 [ids, [place for place, word in enumerate(column) if word >= 0]]
                 for ids, column in zip(
@@ -86,9 +93,7 @@ def test_the_windows_of_tagging_have_names(lab) -> None:
     assert tasks.task("udpos").readings == (XTREME_WINDOWS, FULL_WINDOWS)
     row = {"id": "0", "words": [*["a"] * 126, "b" * 400], "tags": None}
     for reading, room, ending in ((XTREME_WINDOWS, 125, [2, 2]), (FULL_WINDOWS, 126, [2])):
-        features = encode(
-            "tagging", [row], (), tokenizer=lab, lengths=Lengths(128), reading=reading
-        )
+        features = encode("tagging", [row], tokenizer=lab, lengths=Lengths(128), reading=reading)
         first, last = features.columns["ids"][0], features.columns["ids"][-1]
         assert len(first) == room + 1 + len(ending) == 128 and first[-len(ending) :] == ending
         assert (last[-len(ending) - 1] == lab.unk_token_id) == (reading is XTREME_WINDOWS)
@@ -109,9 +114,7 @@ def test_lareqa_reads_and_scores_as_xtreme_r_does(lab, data_dir) -> None:
     lengths = Lengths(**{**Lengths().record(), **row.lengths})
     for language, golden in GOLDEN["lareqa"]["languages"].items():
         rows = Sources(data_dir).test(row, language).rows
-        features = encode(
-            "ranking", rows, (), tokenizer=lab, lengths=lengths, reading=row.reading()
-        )
+        features = encode("ranking", rows, tokenizer=lab, lengths=lengths, reading=row.reading())
         ids = features.columns["ids"]
         count, sentences = golden["questions"], golden["candidates"]
         for name, part in (
@@ -120,8 +123,8 @@ def test_lareqa_reads_and_scores_as_xtreme_r_does(lab, data_dir) -> None:
         ):
             sha = hashlib.sha256("".join(json.dumps(one) for one in part).encode())
             assert sha.hexdigest()[:16] == golden[f"{name}_sha"], (language, name)
-        said = Said(row, language, rows, features, [vector(one) for one in ids])
-        scores.append(decode.decode(said).scores["map@20"])
+        said = HeadOutputs(row, language, rows, features, [vector(one) for one in ids])
+        scores.append(decoding.decode(said).scores["map@20"])
     assert sum(scores) / len(scores) == pytest.approx(100 * GOLDEN["lareqa"]["map"], abs=1e-9)
 
 
@@ -131,7 +134,7 @@ def test_lareqas_sentence_alone_has_a_name(lab) -> None:
         {"id": "c", "side": "candidate", "text": "In Rome.", "context": "He lives.\nIn Rome."},
     ]
     both, alone = (
-        encode("ranking", rows, (), tokenizer=lab, lengths=Lengths(), reading=reading)
+        encode("ranking", rows, tokenizer=lab, lengths=Lengths(), reading=reading)
         for reading in tasks.task("lareqa").readings
     )
     assert both.columns["ids"][1] == lab("In Rome.He lives.In Rome.")["input_ids"]
@@ -239,11 +242,11 @@ def test_answers_are_those_of_transformers() -> None:
                 None,
                 reading,
             )
-            items, *_ = decode._qa(Said(tasks.task(name), "en", rows, features, said))
+            items, *_ = qa.decode(HeadOutputs(tasks.task(name), "en", rows, features, said))
             texts[reading.name] = {item["id"]: item["text"] for item in items}
         assert texts["best-of-all"] == official
         differ += sum(texts["best-of-context"][key] != text for key, text in official.items())
-        assert ("" if unanswerable else decode.NO_SPAN) in official.values()
+        assert ("" if unanswerable else qa.NO_SPAN) in official.values()
     assert differ > 50
 
 

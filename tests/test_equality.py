@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from adapters_xitt.data.features import micro_batches
+from adapters_xitt.data.batching import micro_batches
 from adapters_xitt.model import encoder
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.modules import methods

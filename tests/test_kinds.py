@@ -4,6 +4,7 @@ libraries alone, and what is drawn at random."""
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pico
@@ -12,15 +13,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from adapters_xitt import tasks
+from adapters_xitt import kinds, tasks
 from adapters_xitt.data import exposure
-from adapters_xitt.data.features import IGNORE, Features, collate, masked, micro_batches, vocabulary
+from adapters_xitt.data.batching import collate, mask_tokens, micro_batches
+from adapters_xitt.data.features import IGNORE, Features, Lengths, vocabulary
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluation import predict
-from adapters_xitt.evaluation.predict import Scored
-from adapters_xitt.kinds import decode, heads
-from adapters_xitt.kinds.heads import HEADS
+from adapters_xitt.evaluation.predict import Inference, Scored
+from adapters_xitt.kinds import KINDS, decoding, heads
+from adapters_xitt.kinds.encoding import encode
+from adapters_xitt.kinds.record import HeadOutputs, no_loss
 from adapters_xitt.model import encoder, pretrained
+from adapters_xitt.modules.formats import adapterhub, foreign, peft
+from adapters_xitt.sharing import card
+from adapters_xitt.tasks.kinds import always_labelled
 from adapters_xitt.training import loop, sampler
 
 CLOSE = 1e-5
@@ -57,7 +63,7 @@ def test_the_loss_is_jiants(pico_tokenizer):
     )
     batch = whole(features)
     assert int(batch["weight"].sum()) == len(rows)
-    assert float(HEADS["choice"].loss(scores, batch) / batch["weight"].sum()) == pytest.approx(
+    assert float(KINDS["choice"].loss(scores, batch) / batch["weight"].sum()) == pytest.approx(
         float(want), rel=1e-6
     )
 
@@ -69,7 +75,7 @@ def test_items_of_unequal_numbers_of_choices(pico_tokenizer):
     features.columns["label"][: len(rows[0]["choices"])] = [IGNORE] * len(rows[0]["choices"])
     scores = torch.randn(len(features), 1, requires_grad=True)
     order = np.random.default_rng(0).permutation(len(features))  # in whatever order the units come
-    loss = HEADS["choice"].loss(scores[order], tensors(collate(features, order.tolist(), pad=1)))
+    loss = KINDS["choice"].loss(scores[order], tensors(collate(features, order.tolist(), pad=1)))
     (gradient,) = torch.autograd.grad(loss, scores)
     want, slopes, at = 0.0, [], 0
     for n, row in enumerate(rows):
@@ -97,7 +103,7 @@ def test_micro_batches_sum_to_the_whole(kind, pico_files, pico_tokenizer):
             hidden = adapted.encoder.run(
                 adapted.encoder.embed(batch["ids"]), batch["mask"], 0, pico.LAYERS
             )
-            loss = HEADS[kind].loss(head(hidden, batch), batch)
+            loss = KINDS[kind].loss(head(hidden, batch), batch)
             loss.backward()
             summed, weight = summed + float(loss.detach()), weight + int(batch["weight"].sum())
         return summed, weight, [parameter.grad.clone() for parameter in head.parameters()]
@@ -121,11 +127,11 @@ def test_choices_are_decoded_item_by_item(pico_files, pico_tokenizer):
     rows, features = choice_units(pico_tokenizer, 20)
     scored = [Scored(pico.setup(adapted, "none"), pico.head("choice"))]
     said = pico.said(adapted, scored, features, "choice")[0]
-    (other,) = predict.say(
-        adapted, scored, features, "choice", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS
+    (other,) = predict.outputs(
+        scored, features, "choice", Inference(adapted, pico.fabric(), 100_000, pico.LAYERS)
     )
     assert np.allclose(np.stack(said), np.stack(other), atol=1e-5)
-    found = decode.decode(decode.Said(pico.TASKS["choice"], "en", rows, features, said))
+    found = decoding.decode(HeadOutputs(pico.TASKS["choice"], "en", rows, features, said))
     assert found.arrays["choices"].tolist() == [len(row["choices"]) for row in rows]
     parts = np.split(found.arrays["probabilities"], np.cumsum(found.arrays["choices"])[:-1])
     at = 0
@@ -140,10 +146,10 @@ def test_choices_are_decoded_item_by_item(pico_files, pico_tokenizer):
 def test_the_commonest_index():
     row = pico.TASKS["choice"]
     found = [{"id": str(n), "label": label} for n, label in enumerate([2, 0, 2, 1, 2])]
-    assert decode.majority(row, found, found[:2]) == 50.0
-    assert decode.majority(pico.TASKS["mlm"], [], []) is None
+    assert decoding.majority(row, found, found[:2]) == 50.0
+    assert decoding.majority(pico.TASKS["mlm"], [], []) is None
     with pytest.raises(XittError, match="task pico-choice: item 9 has no label"):
-        decode.majority(row, [{"id": "9", "label": None}], found)
+        decoding.majority(row, [{"id": "9", "label": None}], found)
 
 
 # -- what is masked
@@ -170,7 +176,7 @@ def test_shares_of_what_is_masked(words):
     chosen, masks, kept, count, drawn = 0, 0, 0, 0, []
     for n in range(500):
         ids = np.concatenate([[0], draw.integers(4, words.size - 1, LONG), [3, 2]])
-        tokens, labels = masked(ids.tolist(), words, seed=n)
+        tokens, labels = mask_tokens(ids.tolist(), words, seed=n)
         guessed = labels != IGNORE
         assert (tokens == ids)[~guessed].all() and (labels == ids)[guessed].all()
         assert not guessed[[0, -2, -1]].any(), "<s>, <unk> and </s> are never guessed"
@@ -190,9 +196,13 @@ def test_shares_of_what_is_masked(words):
 
 def test_one_token_at_least_is_guessed(words):
     for seed in range(60):
-        assert (masked([0, 9, 2], words, seed=seed)[1] != IGNORE).tolist() == [False, True, False]
-        assert (masked([0, 9, 10, 2], words, seed=seed)[1] != IGNORE).sum() >= 1
-    tokens, labels = masked([0, 3, 2], words)
+        assert (mask_tokens([0, 9, 2], words, seed=seed)[1] != IGNORE).tolist() == [
+            False,
+            True,
+            False,
+        ]
+        assert (mask_tokens([0, 9, 10, 2], words, seed=seed)[1] != IGNORE).sum() >= 1
+    tokens, labels = mask_tokens([0, 3, 2], words)
     assert tokens.tolist() == [0, 3, 2] and set(labels.tolist()) == {IGNORE}
 
 
@@ -320,7 +330,7 @@ def test_loss_and_gradients_are_transformers(spoken):
         int(batch["weight"].sum()),
         files.config["vocab_size"],
     ), "only where a token is guessed"
-    loss = HEADS["mlm"].loss(logits, batch) / batch["weight"].sum()
+    loss = KINDS["mlm"].loss(logits, batch) / batch["weight"].sum()
     theirs = XLMRobertaForMaskedLM.from_pretrained(
         folder, attn_implementation="sdpa", dtype=torch.float32
     ).eval()
@@ -333,7 +343,7 @@ def test_loss_and_gradients_are_transformers(spoken):
         assert pico.gap(parameter.grad, theirs.lm_head.get_parameter(name).grad) < 1e-4, name
     assert not any(parameter.requires_grad for parameter in ours.model.parameters())
     # and what is said of each guessed token
-    said = HEADS["mlm"].say(logits.detach(), batch)
+    said = KINDS["mlm"].predict(logits.detach(), batch)
     assert [len(one) for one in said] == batch["weight"].tolist()
     log, token, gold = np.concatenate(said).T
     assert -log.mean() == pytest.approx(want.loss.item(), rel=CLOSE)
@@ -395,19 +405,58 @@ def test_the_decoder_is_the_encoders_and_no_part_of_the_module(pico_files, pico_
     )
 
 
-@pytest.mark.parametrize("kind", sorted(HEADS))
+@pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("labels", [2, 17])
 def test_sizes_are_counted_as_heads_are_built(kind, labels, pico_files):
     head = heads.build(kind, encoder.load(pico_files), labels, seed=1)
-    assert HEADS[kind].size(pico_files.width, labels) == sum(
+    assert KINDS[kind].size(pico_files.width, labels) == sum(
         value.numel() for value in head.parameters()
     )
 
 
-def test_every_kind_of_the_tables_has_a_head():
-    assert {row.kind for row in tasks.TASKS.values()} == set(tasks.KINDS) >= set(HEADS)
-    # Rows that can be read before they can be scored; a plan refuses them by name.
-    assert set(tasks.KINDS) - set(HEADS) <= {"mining", "ranking"}
+# files of `kinds/` that several kinds share
+SHARED = {"record", "encoding", "decoding", "heads", "vectors", "nearest", "softmax"}
+# kinds whose head has no form in a library, by the table that would have it
+NO_FORM: dict[str, tuple[str, ...]] = {}
+
+
+def test_a_kind_is_a_row_and_a_file():
+    files = {path.stem for path in Path(kinds.__file__).parent.glob("*.py")} - {"__init__"}
+    for name in sorted(files - SHARED):
+        assert name in tasks.KINDS, f"kinds/{name}.py is there, its row in tasks/kinds.py is not"
+    for name in tasks.KINDS:
+        assert name in files, f"tasks/kinds.py has a row {name}, kinds/{name}.py is not there"
+        assert KINDS[name].name == name, f"kinds/{name}.py: its KIND is called {KINDS[name].name}"
+    assert SHARED <= files
+    used = {row.kind for row in tasks.TASKS.values()}
+    assert used == set(tasks.KINDS), f"no task in tasks/ is of kind {set(tasks.KINDS) - used}"
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_a_kind_says_all_that_it_needs(name):
+    """What a record can't demand by itself: pieces that belong together, and those elsewhere."""
+    kind, facts, file = KINDS[name], tasks.KINDS[name], f"kinds/{name}.py"
+    assert facts.trains == (kind.loss is not no_loss), f"{file}: it trains with a loss, or neither"
+    assert (kind.size(32, 3) > 0) == facts.trains, f"{file}: a head that trains has parameters"
+    assert kind.scoring != "plain" or len(facts.conventions) == 1, f"{file}: scoring"
+    assert set(kind.caps(kind.lengths)) <= set(Lengths().record()), f"{file}: caps"
+    assert facts.labelled is always_labelled or kind.columns, f"{file}: columns"
+    if facts.trains:
+        assert name in pico.TASKS, f"tests/pico.py: TASKS and rows() have nothing of kind {name}"
+        tables = {
+            "modules/formats/adapterhub.py: _HEADS": [row[0] for row in adapterhub._HEADS.values()],
+            "modules/formats/peft.py: _OVER": peft._OVER,
+            "modules/formats/foreign.py: STATIC": [row[0] for row in foreign.STATIC.values()],
+            "sharing/card.py: PIPELINES": card.PIPELINES,
+            "sharing/card.py: _CLASSES": card._CLASSES,
+        }
+        for place, table in tables.items():
+            assert name in table or place in NO_FORM.get(name, ()), f"{place} lacks kind {name}"
+
+
+def test_an_example_without_a_column_is_told(pico_tokenizer):
+    with pytest.raises(XittError, match="kind 'pair' reads a, b, label of an example; it has no b"):
+        encode("pair", [{"a": "x", "label": 0}], tokenizer=pico_tokenizer, lengths=Lengths())
 
 
 # -- whole evaluations, and training that learns
@@ -419,11 +468,11 @@ def test_masked_tokens_are_scored_alike_in_any_batches(pico_files, pico_tokenize
     features = pico.features("mlm", rows, pico_tokenizer)
     scored = [Scored(pico.setup(adapted, "none"), pico.head("mlm", above=adapted.encoder))]
     said = pico.said(adapted, scored, features, "mlm")[0]
-    (other,) = predict.say(
-        adapted, scored, features, "mlm", fabric=pico.fabric(), tokens=100_000, stop=pico.LAYERS
+    (other,) = predict.outputs(
+        scored, features, "mlm", Inference(adapted, pico.fabric(), 100_000, pico.LAYERS)
     )
     assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(said, other, strict=True))
-    found = decode.decode(decode.Said(pico.TASKS["mlm"], "en", rows, features, said))
+    found = decoding.decode(HeadOutputs(pico.TASKS["mlm"], "en", rows, features, said))
     table = np.concatenate(said)
     assert found.scores == pytest.approx(
         {

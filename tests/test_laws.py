@@ -26,8 +26,9 @@ from adapters_xitt import tasks
 from adapters_xitt.data import exposure, mixture
 from adapters_xitt.data.exposure import DataSet, Exposure
 from adapters_xitt.errors import XittError
-from adapters_xitt.evaluation import predict
-from adapters_xitt.evaluation.predict import Scored
+from adapters_xitt.evaluation import predict, split_batches
+from adapters_xitt.evaluation.predict import Inference, Scored
+from adapters_xitt.evaluation.split_batches import Query
 from adapters_xitt.hashing import tensors_digest
 from adapters_xitt.kinds import heads
 from adapters_xitt.model import pretrained
@@ -977,7 +978,7 @@ MIXED = {
 
 @pytest.mark.parametrize("state", ["random", "trained"])
 @pytest.mark.parametrize("mix", MIXES)
-def test_mixed_batches_say_what_each_says_alone(
+def test_split_batches_say_what_each_says_alone(
     mix, state, adapted, modules, pico_tokenizer, monkeypatch
 ):
     """Batches whose rows stand under different compositions and heads, of two kinds: every row says
@@ -993,7 +994,7 @@ def test_mixed_batches_say_what_each_says_alone(
     kinds = ["pair", "choice"]
     heads = [pico.head(kinds[n % 2], seed=n, labels=(3, 1)[n % 2]) for n in range(len(texts))]
     asked = [
-        predict.Asked(
+        Query(
             pico.features(kind, pico.rows(kind, 7 + n, seed=n), pico_tokenizer),
             kind,
             Scored(pico.setup(adapted, text), heads[n]),
@@ -1001,11 +1002,11 @@ def test_mixed_batches_say_what_each_says_alone(
         for n, text in enumerate(texts)
         for kind in [kinds[n % 2]]
     ]
-    ways, activate = [], predict.activate_rows
+    ways, activate = [], split_batches.activate_rows
     monkeypatch.setattr(
-        predict, "activate_rows", lambda *words: ways.append(activate(*words)) or ways[-1]
+        split_batches, "activate_rows", lambda *words: ways.append(activate(*words)) or ways[-1]
     )
-    found = predict.mixed(adapted, asked, fabric=pico.fabric(), tokens=400, stop=pico.LAYERS)
+    found = split_batches.outputs(asked, Inference(adapted, pico.fabric(), 400, pico.LAYERS))
     assert together == all(ways) and len(ways) > 1
     for one, said in zip(asked, found, strict=True):
         (alone,) = pico.said(adapted, [one.scored], one.features, one.kind)
@@ -1014,17 +1015,14 @@ def test_mixed_batches_say_what_each_says_alone(
     sizes = {len(feature) for feature in asked[0].features.columns["ids"]}
     assert len(sizes) > 1, "rows of unequal length share batches"
     if len(set(texts)) > 1:
-        swapped = predict.mixed(
-            adapted,
+        swapped = split_batches.outputs(
             [
                 dataclasses.replace(
                     asked[0], scored=Scored(asked[-1].scored.setup, asked[0].scored.head)
                 ),
                 asked[1],
             ],
-            fabric=pico.fabric(),
-            tokens=400,
-            stop=pico.LAYERS,
+            Inference(adapted, pico.fabric(), 400, pico.LAYERS),
         )
         assert (
             max(np.abs(one - two).max() for one, two in zip(swapped[0], found[0], strict=True))
@@ -1187,7 +1185,7 @@ def test_saved_and_loaded(method, pico_files, modules, pico_tokenizer, store):
     there.add(loaded, CHOICES[method])
     scored = Scored(
         there.setup(compose.parse(loaded.manifest.context)),
-        heads.trained(tasks.task("mnli"), [loaded], there),
+        heads.for_task(tasks.task("mnli"), [loaded], there),
     )
     after = pico.said(there.adapted, [scored], found, "pair")
     assert all(np.array_equal(one, two) for one, two in zip(before[0], after[0], strict=True))

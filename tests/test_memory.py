@@ -17,7 +17,7 @@ from pico import CHOICES, LAYERS, RATES
 from torch import nn
 
 from adapters_xitt.errors import XittError
-from adapters_xitt.kinds import heads
+from adapters_xitt.kinds import KINDS, heads
 from adapters_xitt.model import encoder, quantization
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.pretrained import EncoderFiles
@@ -289,7 +289,7 @@ def test_an_fp16_base_with_a_scaler_of_its_own_stays_near(pico_files, pico_token
         for step in range(40):
             with torch.autocast("cpu", dtype=torch.float16, enabled=half):
                 logits = head(made.encoder.run(made.encoder.embed(ids), mask, 0, LAYERS), mask)
-            loss = heads.HEADS["pair"].loss(logits, {"label": labels}) / 6
+            loss = KINDS["pair"].loss(logits, {"label": labels}) / 6
             scaler.scale(loss).backward()
             scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -480,7 +480,7 @@ def counted(
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=means.base == "bf16"):
             found = made.encoder_of(form)
             hidden = found.run(found.embed(ids), mask, 0, found.layers)
-            return heads.HEADS["pair"].loss(
+            return KINDS["pair"].loss(
                 head(hidden, mask), {"label": torch.zeros(features, dtype=torch.long)}
             )
 
@@ -866,7 +866,7 @@ def stepped(
 def still_heads(monkeypatch) -> None:
     """Dropout of heads is drawn micro-batch by micro-batch: without it, their number does not
     matter."""
-    monkeypatch.setattr("adapters_xitt.kinds.heads.DROPOUT", 0.0)
+    monkeypatch.setattr("adapters_xitt.kinds.pair.DROPOUT", 0.0)
     monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, hidden: hidden)
 
 

@@ -17,13 +17,15 @@ from mining_worlds import Split, world
 
 from adapters_xitt import tasks
 from adapters_xitt.data.exposure import item_id
-from adapters_xitt.kinds.decode import Said, _mined, decode
+from adapters_xitt.kinds.decoding import decode
+from adapters_xitt.kinds.mining import mined
+from adapters_xitt.kinds.record import HeadOutputs
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "bucc_worlds.json").read_text())
 BUCC = tasks.task("bucc2018")
 
 
-def said(split: Split, fit: Said | None = None) -> Said:
+def said(split: Split, fit: HeadOutputs | None = None) -> HeadOutputs:
     """A split as rows, and its vectors as what a head said of them."""
     partners: dict[str, list[str]] = {}
     for source, target in split.gold:
@@ -34,7 +36,7 @@ def said(split: Split, fit: Said | None = None) -> Said:
             gold = {"gold": partners.get(name, [])} if side == "query" else {}
             rows.append({"id": item_id(BUCC, "de", name), "side": side, "text": text, **gold})
             vectors.append(np.array(vector, dtype=np.float32))
-    return Said(BUCC, "de", rows, None, vectors, fit)
+    return HeadOutputs(BUCC, "de", rows, None, vectors, fit)
 
 
 def numbers(pair) -> list[int]:
@@ -49,8 +51,8 @@ def test_the_pairs_and_scores_are_those_of_the_official_code() -> None:
         repeated += any(
             len({text for _, text, _ in side}) < len(side) for side in splits["test"].sides
         )
-        mined, _, _ = _mined(test)
-        assert sorted(map(numbers, mined)) == sorted(golden["mined"]), golden["seed"]
+        pairs, _, _ = mined(test)
+        assert sorted(map(numbers, pairs)) == sorted(golden["mined"]), golden["seed"]
         if golden["threshold"] is None:
             continue
         predictions = decode(test)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from adapters_xitt.data import mixture
 from adapters_xitt.data.mixture import Mixture, Portion, portion
 from adapters_xitt.errors import XittError
+from adapters_xitt.kinds import KINDS
 from adapters_xitt.tasks import TASKS
 from adapters_xitt.training import loop
 
@@ -92,12 +93,12 @@ def test_a_name_decides_nothing() -> None:
 
 def test_permuting_moves_labels_and_nothing_else() -> None:
     rows = [{"id": str(n), "a": f"text {n}", "b": "b", "label": n % 3} for n in range(300)]
-    found = mixture.permute_labels(rows, "pair", seed=1)
+    found = KINDS["pair"].permuted(rows, seed=1)
     assert Counter(row["label"] for row in found) == Counter(row["label"] for row in rows)
     assert [{**row, "label": 0} for row in found] == [{**row, "label": 0} for row in rows]
     same = sum(one["label"] == two["label"] for one, two in zip(rows, found, strict=True))
     assert 60 < same < 140, "about a third agree by chance"
-    assert mixture.permute_labels(rows, "pair", seed=1) == found
+    assert KINDS["pair"].permuted(rows, seed=1) == found
 
 
 def test_permuted_spans_lie_in_their_context_and_have_the_answers_length() -> None:
@@ -111,7 +112,7 @@ def test_permuted_spans_lie_in_their_context_and_have_the_answers_length() -> No
         }
         for n in range(50)
     ]
-    answers = [row["answers"][0] for row in mixture.permute_labels(rows, "qa", seed=3)]
+    answers = [row["answers"][0] for row in KINDS["qa"].permuted(rows, seed=3)]
     assert all(
         context[one["start"] :].startswith(one["text"]) and len(one["text"].split()) == 2
         for one in answers
@@ -124,7 +125,7 @@ def test_permuted_tags_keep_their_numbers() -> None:
         {"id": "1", "words": ["a", "b"], "tags": [0, 1]},
         {"id": "2", "words": ["c"] * 5, "tags": [2] * 5},
     ]
-    found = mixture.permute_labels(rows, "tagging", seed=0)
+    found = KINDS["tagging"].permuted(rows, seed=0)
     assert Counter(tag for row in found for tag in row["tags"]) == {0: 1, 1: 1, 2: 5}
     assert [len(row["tags"]) for row in found] == [2, 5]
 
@@ -140,15 +141,15 @@ def test_tasks_with_the_same_labels_share_a_head_and_others_do_not() -> None:
 # -- several kinds trained as one module
 
 
-KINDS = {"pair": 0.5, "tagging": 0.2, "mlm": 0.3}
+SHARE_OF = {"pair": 0.5, "tagging": 0.2, "mlm": 0.3}
 
 
 def trained(pico_files, pico_tokenizer, checkpointer, *, stop: int | None = None):
     """A module on three kinds of task, 20 steps; gives what came out and how many steps each head
     was trained."""
-    adapted, counted = pico.adapted(pico_files), dict.fromkeys(KINDS, 0)
+    adapted, counted = pico.adapted(pico_files), dict.fromkeys(SHARE_OF, 0)
     adapted.add("m", pico.CHOICES["seq_bn"], seed=1)
-    heads = {kind: pico.head(kind, above=adapted.encoder) for kind in KINDS}
+    heads = {kind: pico.head(kind, above=adapted.encoder) for kind in SHARE_OF}
     for kind, head in heads.items():
 
         def count(module, inputs, output, kind=kind) -> None:
@@ -165,7 +166,7 @@ def trained(pico_files, pico_tokenizer, checkpointer, *, stop: int | None = None
     )
     data = [
         replace(pico.data(kind, pico_tokenizer, batch_size=4), share=share)
-        for kind, share in KINDS.items()
+        for kind, share in SHARE_OF.items()
     ]
     found = loop.train(
         [row],
@@ -185,7 +186,8 @@ def trained(pico_files, pico_tokenizer, checkpointer, *, stop: int | None = None
 def test_every_kind_gets_its_share_of_the_steps(pico_files, pico_tokenizer) -> None:
     found, counted = trained(pico_files, pico_tokenizer, pico.Checkpointer())
     assert counted == {"pair": 10, "tagging": 4, "mlm": 6}
-    assert {name.split(".")[0] for name in found.metrics["history"][0]} == {"step", "loss", *KINDS}
+    told = {name.split(".")[0] for name in found.metrics["history"][0]}
+    assert told == {"step", "loss", *SHARE_OF}
 
 
 @pytest.mark.parametrize("stops", [[1], [3, 11], [10, 19]], ids=str)
@@ -196,14 +198,14 @@ def test_a_stopped_mixture_goes_on_where_it_was(
     a stop."""
     monkeypatch.setattr(loop, "time", pico.Clock)
     want, _ = trained(pico_files, pico_tokenizer, pico.Checkpointer())
-    checkpointer, taken = pico.Checkpointer(), dict.fromkeys(KINDS, 0)
+    checkpointer, taken = pico.Checkpointer(), dict.fromkeys(SHARE_OF, 0)
     for stop in stops:
         with pytest.raises(pico.Stopped):
             trained(pico_files, pico_tokenizer, checkpointer, stop=stop)
     found, counted = trained(pico_files, pico_tokenizer, checkpointer)
     kept = stops[-1] - 1  # the step that was stopped at was not kept
-    for kind, turn in zip(KINDS, range(3), strict=True):
-        taken[kind] = int((mixture.schedule(list(KINDS.values()), 20)[kept:] == turn).sum())
+    for kind, turn in zip(SHARE_OF, range(3), strict=True):
+        taken[kind] = int((mixture.schedule(list(SHARE_OF.values()), 20)[kept:] == turn).sum())
     assert counted == taken
     assert pico.same(found.tensors, want.tensors)
     assert found.metrics == want.metrics

@@ -150,12 +150,12 @@ def test_questions_without_an_answer(data_dir):
 
 
 def test_a_question_without_an_answer_trains_to_the_first_token(pico_tokenizer):
-    from adapters_xitt.data.features import Lengths, encode
+    from adapters_xitt.data.features import Lengths
+    from adapters_xitt.kinds.encoding import encode
 
     features = encode(
         "qa",
         [{"id": "1", "question": "who ?", "context": "the cat sat", "answers": []}],
-        (),
         tokenizer=pico_tokenizer,
         lengths=Lengths(40, 8, 8),
     )

@@ -13,10 +13,12 @@ import pytest
 import torch
 
 from adapters_xitt.data.dataset import Override, Sources
-from adapters_xitt.data.features import Lengths, encode
-from adapters_xitt.evaluation import predict
+from adapters_xitt.data.features import Lengths
+from adapters_xitt.evaluation import conventions
 from adapters_xitt.evaluation.predict import Scored
-from adapters_xitt.kinds import decode, heads
+from adapters_xitt.kinds import decoding, heads
+from adapters_xitt.kinds.encoding import encode
+from adapters_xitt.kinds.record import HeadOutputs
 from adapters_xitt.tasks import TASKS, Task
 from adapters_xitt.training import loop
 from adapters_xitt.training.sampler import Data
@@ -122,7 +124,6 @@ def test_a_real_file_goes_all_the_way(name, data_dir, pico_files, pico_tokenizer
     features = encode(
         task.kind,
         rows,
-        task.labels,
         tokenizer=pico_tokenizer,
         lengths=Lengths(pico_files.positions, 16, 12),
     )
@@ -151,8 +152,8 @@ def test_a_real_file_goes_all_the_way(name, data_dir, pico_files, pico_tokenizer
             not torch.equal(value, before[key]) for key, value in head.state_dict().items()
         )
     said = pico.said(adapted, [Scored(setup, head)], features, task.kind)[0]
-    test = decode.Said(task, place.language, rows, features, said)
-    found = decode.decode(replace(test, fit=test) if task.fitted else test)
+    test = HeadOutputs(task, place.language, rows, features, said)
+    found = decoding.decode(replace(test, fit=test) if task.fitted else test)
     assert (
         found.items
         if task.fitted
@@ -160,7 +161,7 @@ def test_a_real_file_goes_all_the_way(name, data_dir, pico_files, pico_tokenizer
     )
     assert all(0 <= score <= 100 for score in found.scores.values())
     assert task.headline in found.scores
-    assert predict.convention(task, pico_files.layers)
+    assert conventions.convention(task, pico_files.layers)
 
 
 def test_every_task_has_its_place_here_or_none_anywhere() -> None:

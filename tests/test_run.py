@@ -431,7 +431,7 @@ def test_sentence_vectors_are_found_again(
         xitt(*words[:-3], tmp_path / "alone", "--device", "cpu")
     assert outcome(tmp_path / "alone") == before
     shutil.rmtree(tmp_path / "s" / "results")
-    monkeypatch.setattr("adapters_xitt.evaluation.predict.say", None)
+    monkeypatch.setattr("adapters_xitt.evaluation.predict.outputs", None)
     xitt(*words)
     assert before["results"] and outcome(tmp_path / "s") == before
 
@@ -452,7 +452,7 @@ def test_large_splits_are_tokenised_once(
     tmp_path: Path, pico_dir, pico_world, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Arrow cache gives back what encoding gave, for every kind."""
-    from adapters_xitt.data import features
+    from adapters_xitt.kinds import encoding
     from adapters_xitt.study import inputs
     from adapters_xitt.study import recipe as recipes
 
@@ -465,7 +465,7 @@ def test_large_splits_are_tokenised_once(
         wanted = plain.features(plain.test(name, "de"))
         assert _same(first.features(first.test(name, "de")), wanted)
         with monkeypatch.context() as patch:
-            patch.setattr(features, "encode", None)  # a second tokenisation would call it
+            patch.setattr(encoding, "encode", None)  # a second tokenisation would call it
             assert _same(second.features(second.test(name, "de")), wanted)
 
 

@@ -11,10 +11,12 @@ import pytest
 
 from adapters_xitt import tasks
 from adapters_xitt.data.dataset import Override, Sources
-from adapters_xitt.data.features import Lengths, encode
+from adapters_xitt.data.features import Lengths
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluation import upper_bound
-from adapters_xitt.kinds import decode
+from adapters_xitt.kinds import decoding
+from adapters_xitt.kinds.encoding import encode
+from adapters_xitt.kinds.record import HeadOutputs
 from adapters_xitt.metrics import METRICS
 from adapters_xitt.model import pretrained
 from adapters_xitt.report import submission
@@ -100,8 +102,8 @@ def test_5_answers_are_found_by_characters_not_by_an_offset_of_special_tokens(
     files = pretrained.inspect(str(encoders_dir / "lab-xlmr"))
     rows = Sources(data_dir).test(tasks.task("xquad"), "de").rows
     lengths = Lengths(384, 128, 64)
-    features = encode("qa", rows, (), tokenizer=pretrained.load_tokenizer(files), lengths=lengths)
-    found = upper_bound.ceiling(tasks.task("xquad"), "de", rows, features, lengths)
+    features = encode("qa", rows, tokenizer=pretrained.load_tokenizer(files), lengths=lengths)
+    found = upper_bound.upper_bound(tasks.task("xquad"), "de", rows, features, lengths)
     assert found.counts[upper_bound.BACK] > 0.9 * len(rows)
 
 
@@ -112,21 +114,21 @@ def test_6_long_sentences_have_a_tag_of_the_task_for_every_word(pico_tokenizer) 
     task = pico.TASKS["tagging"]
     (row,) = pico.rows("tagging", 1, seed=3)
     row = {**row, "words": row["words"] * 40, "tags": row["tags"] * 40}
-    features = encode("tagging", [row], task.labels, tokenizer=pico_tokenizer, lengths=Lengths(24))
+    features = encode("tagging", [row], tokenizer=pico_tokenizer, lengths=Lengths(24))
     assert len(features) > 1
     draw = np.random.default_rng(1)
     said = [
         draw.random((sum(word >= 0 for word in words), len(task.labels)))
         for words in features.columns["word"]
     ]
-    (item,) = decode.decode(decode.Said(task, "en", [row], features, said)).items
+    (item,) = decoding.decode(HeadOutputs(task, "en", [row], features, said)).items
     assert len(item["tags"]) == len(row["words"]) and set(item["tags"]) <= set(task.labels)
 
 
 def test_7_the_conventions_of_bucc_have_names() -> None:
     names = [one.name for one in tasks.task("bucc2018").conventions]
     assert names == ["mean-14", "mean-20", "first-20"]
-    from adapters_xitt.evaluation.predict import convention, layer_of
+    from adapters_xitt.evaluation.conventions import convention, layer_of
 
     told = [convention(tasks.task("bucc2018"), 24, name=name) for name in names]
     assert [layer_of(tasks.task("bucc2018"), 24, name=name) for name in names] == [14, 20, 20]

@@ -12,7 +12,10 @@ from test_run import xitt
 from adapters_xitt import tasks
 from adapters_xitt.data import truncation
 from adapters_xitt.data.dataset import Sources
-from adapters_xitt.data.features import Lengths, encode
+from adapters_xitt.data.features import Lengths
+from adapters_xitt.kinds import KINDS
+from adapters_xitt.kinds.encoding import encode
+from adapters_xitt.kinds.qa import UNREACHABLE
 from adapters_xitt.model import pretrained
 from adapters_xitt.study.store import Store
 
@@ -25,13 +28,18 @@ def test_the_pairs_of_xnli_that_lose_their_end(encoders_dir, data_dir) -> None:
     row, counts = tasks.task("xnli"), []
     for language in ("ar", "de", "sw"):
         rows = Sources(data_dir).test(row, language).rows
-        features = encode("pair", rows, row.labels, tokenizer=tokenizer, lengths=Lengths(128))
+        features = encode("pair", rows, tokenizer=tokenizer, lengths=Lengths(128))
         whole = tokenizer([one["a"] for one in rows], [one["b"] for one in rows])["input_ids"]
-        counts.append(truncation.losses("pair", rows, features).get(truncation.END, 0))
+        counts.append(KINDS["pair"].truncated(rows, features).get(truncation.END, 0))
         assert counts[-1] == sum(len(ids) > 128 for ids in whole)
     assert counts == [54, 4, 0]
 
 
+LOST = {
+    "choice": "items lost the start of their prompt or the end of a choice",
+    "tagging": "words fit no window and were read as one piece or cut",
+    "qa": "questions lost their end",
+}
 LONG = "the red cat sees a dog " * 9
 
 
@@ -75,19 +83,18 @@ LONG = "the red cat sees a dog " * 9
 def test_every_kind_counts_what_it_loses(pico_tokenizer, kind, short, cut, count) -> None:
     lengths = Lengths(24, stride=6, question=8)
     for rows, lost in (([short], 0), ([short, cut], count)):
-        features = encode(kind, rows, (), tokenizer=pico_tokenizer, lengths=lengths)
-        assert truncation.losses(kind, rows, features) == (
-            {truncation.LOST.get(kind, truncation.END): lost} if lost else {}
-        )
+        features = encode(kind, rows, tokenizer=pico_tokenizer, lengths=lengths)
+        told = {LOST.get(kind, truncation.END): lost} if lost else {}
+        assert KINDS[kind].truncated(rows, features) == told
 
 
 def test_an_answer_that_no_window_holds_is_counted(pico_tokenizer) -> None:
     answers = [{"text": LONG[:160], "start": 0}]
     rows = [{"question": "a dog ?", "context": LONG, "answers": answers}]
     features = encode(
-        "qa", rows, (), tokenizer=pico_tokenizer, lengths=Lengths(24, stride=6, question=8)
+        "qa", rows, tokenizer=pico_tokenizer, lengths=Lengths(24, stride=6, question=8)
     )
-    assert truncation.losses("qa", rows, features) == {truncation.UNREACHABLE: 1}
+    assert KINDS["qa"].truncated(rows, features) == {UNREACHABLE: 1}
 
 
 def test_the_plan_the_result_and_the_report_tell_it(tmp_path) -> None:

@@ -14,7 +14,7 @@ from adapters_xitt import hub, safe_files, tasks
 from adapters_xitt.api import compositions
 from adapters_xitt.api.compositions import Options
 from adapters_xitt.errors import XittError
-from adapters_xitt.evaluation import predict
+from adapters_xitt.evaluation import conventions
 from adapters_xitt.model import pretrained
 from adapters_xitt.modules import serialization
 from adapters_xitt.progress import say
@@ -313,7 +313,7 @@ def _overrides(result: Result, encoder: str) -> list[str]:
     conventions = [
         reading.name
         for reading in task.readings[1:]
-        if predict.convention(task, layers, name=reading.name) == cell.convention
+        if conventions.convention(task, layers, name=reading.name) == cell.convention
     ]
     return [
         f"{prefix}.lengths={json.dumps(cell.lengths)}",

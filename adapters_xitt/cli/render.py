@@ -54,7 +54,7 @@ def print_tasks(*, markdown: bool) -> None:
 
 def tasks_table() -> str:
     """The tasks as Markdown: languages, origin and hub, metric, convention."""
-    from adapters_xitt.evaluation import predict
+    from adapters_xitt.evaluation import conventions
 
     lines = ["| task | kind | languages | origin | hub | metric | convention |", "| --- " * 7 + "|"]
     for row in tasks.TASKS.values():
@@ -65,7 +65,7 @@ def tasks_table() -> str:
             if row.name in HUB_DATASETS
             else []
         )
-        told = predict.convention(row, 24)
+        told = conventions.convention(row, 24)
         if row.readings[1:]:
             told += f" ({row.reading().name})" if row.reading().name not in told else ""
             told += "; also " + ", ".join(one.name for one in row.readings[1:])
@@ -107,7 +107,7 @@ def print_ceiling(name: str, *, encoder: str | None, data: str | None, store: Pa
         except DataError as error:
             missing.append(str(error))
             continue
-        found = upper_bound.ceiling(
+        found = upper_bound.upper_bound(
             row, language, rows.rows, inputs.features(rows), inputs.lengths(name)
         )
         table.add_row(
@@ -131,7 +131,7 @@ def print_task(name: str, *, encoder: str | None, data: str | None, store: Path 
     table = Table(show_header=False, title=f"{row.name}: {row.about}", title_justify="left")
     trained = row.name if not row.trained_on else row.trained_on
     facts = {
-        "kind": f"{row.kind}: {tasks.KINDS[row.kind]}",
+        "kind": f"{row.kind}: {tasks.KINDS[row.kind].about}",
         "group": row.group,
         "languages": _codes(row, row.languages),
         "labels": " ".join(row.labels),

@@ -14,7 +14,7 @@ from adapters_xitt.data import readers
 from adapters_xitt.data.exposure import DataSet, item_id
 from adapters_xitt.errors import DataError, Problems, XittError
 from adapters_xitt.hashing import digest
-from adapters_xitt.tasks import TASKS, Task
+from adapters_xitt.tasks import KINDS, TASKS, Task
 
 READERS: dict[str, Callable[..., readers.Reading]] = {
     "pairs_tsv": readers.pairs_tsv,
@@ -73,15 +73,7 @@ class Rows:
     @property
     def scored(self) -> bool:
         """Whether the rows have labels to be scored by."""
-        if self.task.kind == "qa":
-            return self.task.unanswerable or any(example["answers"] for example in self.rows)
-        if self.task.kind in ("pair", "choice"):
-            return all(example["label"] is not None for example in self.rows)
-        if self.task.kind in ("mining", "ranking"):
-            return all(
-                example["gold"] is not None for example in self.rows if example["side"] == "query"
-            )
-        return True
+        return self.task.unanswerable or KINDS[self.task.kind].labelled(self.rows)
 
     def data_set(self) -> DataSet:
         """The items and texts of the rows."""

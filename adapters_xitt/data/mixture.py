@@ -277,44 +277,6 @@ def schedule(probabilities: Sequence[float], steps: int) -> np.ndarray:
     return portion_of_step
 
 
-def permute_labels(
-    examples: Sequence[dict[str, Any]], kind: str, *, seed: int
-) -> list[dict[str, Any]]:
-    """The rows with their labels permuted among them; a question gets a span of its answer's length
-    anywhere in its context, a sentence a tag sequence drawn from all words' tags."""
-    draw, changed = np.random.default_rng(seed), [dict(example) for example in examples]
-    if kind in ("pair", "choice"):
-        labels = [example["label"] for example in examples]
-        for example, source in zip(changed, draw.permutation(len(examples)), strict=True):
-            # Of several answers a row may have fewer than the one its label comes from.
-            example["label"] = (
-                labels[source] % len(example["choices"]) if kind == "choice" else labels[source]
-            )
-    elif kind == "tagging":
-        tags = iter(
-            draw.permutation([tag for example in examples for tag in example["tags"]]).tolist()
-        )
-        for example in changed:
-            example["tags"] = [next(tags) for _ in example["tags"]]
-    elif kind == "qa":
-        for example in changed:
-            example["answers"] = [
-                _elsewhere(example["context"], answer, draw) for answer in example["answers"]
-            ]
-    else:
-        raise XittError(f"kind {kind!r} has no labels to permute")
-    return changed
-
-
-def _elsewhere(context: str, answer: dict[str, Any], draw: np.random.Generator) -> dict[str, Any]:
-    """A span of as many words as the answer, anywhere in the context."""
-    words = list(re.finditer(r"\S+", context))
-    length = min(max(len(answer["text"].split()), 1), len(words))
-    first = int(draw.integers(len(words) - length + 1))
-    start, end = words[first].start(), words[first + length - 1].end()
-    return {"text": context[start:end], "start": start}
-
-
 def texts_of(examples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Every text of the rows once, as rows of masked language modelling that keep the ids they came
     from."""

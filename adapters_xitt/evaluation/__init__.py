@@ -1,1 +1,1 @@
-"""What a composition says of a test, and how well it could at most."""
+"""What compositions predict for a test, how tasks are read and scored, and the best possible."""

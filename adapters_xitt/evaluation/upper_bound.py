@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters_xitt.data.features import Features, Lengths
-from adapters_xitt.kinds import decode
-from adapters_xitt.kinds.decode import LONGEST
+from adapters_xitt.kinds.decoding import decode
+from adapters_xitt.kinds.qa import LONGEST
+from adapters_xitt.kinds.record import HeadOutputs
 from adapters_xitt.metrics.qa import normalize
 from adapters_xitt.tasks import Task
+from adapters_xitt.tasks.kinds import Examples
 
 BACK = "comes back"
 NORMALISED = "comes back but for articles, case, punctuation"
@@ -26,7 +28,7 @@ REASONS = (BACK, NORMALISED, INSIDE, LONG, CUT)
 
 
 @dataclass(frozen=True)
-class Ceiling:
+class UpperBound:
     """Questions of a test by what becomes of their first gold answer, and the scores of gold spans
     in percent."""
 
@@ -36,69 +38,59 @@ class Ceiling:
 
 def golden(features: Features) -> list[NDArray]:
     """The logits [2, tokens] of a head that points at the gold span of every window."""
-    said = []
-    for ids, start, end in zip(
-        *(features.columns[name] for name in ("ids", "start", "end")), strict=True
-    ):
+    columns = (features.columns[name] for name in ("ids", "start", "end"))
+    outputs = []
+    for ids, start, end in zip(*columns, strict=True):
         logits = np.zeros((2, len(ids)), dtype=np.float32)
         logits[0, start] = logits[1, end] = 50.0
-        said.append(logits)
-    return said
+        outputs.append(logits)
+    return outputs
 
 
-def ceiling(
-    task: Task,
-    language: str,
-    rows: Sequence[Mapping[str, Any]],
-    features: Features,
-    lengths: Lengths,
-) -> Ceiling:
-    """The ceiling of a test in one language. A span that comes back for none of the known reasons
-    is a ValueError: the encoding or the decoding would be wrong."""
-    found = decode.decode(decode.Said(task, language, rows, features, golden(features)))
+def upper_bound(
+    task: Task, language: str, examples: Examples, features: Features, lengths: Lengths
+) -> UpperBound:
+    """The upper bound of a test in one language. A span that comes back for none of the known
+    reasons is a ValueError: the encoding or the decoding would be wrong."""
+    decoded = decode(HeadOutputs(task, language, examples, features, golden(features)))
     counts: Counter[str] = Counter()
-    for row, item, own in zip(rows, found.items, features.of_examples(), strict=True):
-        counts[_fate(row, item["text"], features, own, lengths)] += 1
-    return Ceiling({reason: counts[reason] for reason in REASONS}, found.scores)
+    for example, item, windows in zip(examples, decoded.items, features.of_examples(), strict=True):
+        counts[_fate(example, item["text"], features, windows, lengths)] += 1
+    return UpperBound({reason: counts[reason] for reason in REASONS}, decoded.scores)
 
 
 def _fate(
-    row: Mapping[str, Any], text: str, features: Features, own: Sequence[int], lengths: Lengths
+    example: Mapping[str, Any],
+    text: str,
+    features: Features,
+    windows: Sequence[int],
+    lengths: Lengths,
 ) -> str:
-    if not row["answers"]:
+    """What becomes of the first gold answer of a question whose windows are these features."""
+    if not example["answers"]:
         return BACK  # nothing to point at
-    answer = row["answers"][0]
+    answer = example["answers"][0]
     if text == answer["text"]:
         return BACK
     if normalize(text) == normalize(answer["text"]):
         return NORMALISED
-    first, last = answer["start"], answer["start"] + len(answer["text"])
-    spans = {
-        span
-        for feature in own
-        for span in map(tuple, features.columns["offsets"][feature])
-        if span[0] >= 0
-    }
-    if not any(left == first for left, _ in spans) or not any(right == last for _, right in spans):
+    first, end = answer["start"], answer["start"] + len(answer["text"])
+    columns = features.columns
+    spans = [span for window in windows for span in columns["offsets"][window] if span[0] >= 0]
+    begins, ends = {left for left, _ in spans}, {right for _, right in spans}
+    if first not in begins or end not in ends:
         return INSIDE
-    whole = [feature for feature in own if features.columns["end"][feature] > 0]
-    size = max(
-        (
-            features.columns["end"][feature] - features.columns["start"][feature] + 1
-            for feature in whole
-        ),
-        default=LONGEST + 1,
-    )
+    whole = [window for window in windows if columns["end"][window] > 0]
+    sizes = [columns["end"][window] - columns["start"][window] + 1 for window in whole]
+    size = max(sizes, default=LONGEST + 1)
     if size > LONGEST:
         return LONG
     # A start counts only in the window that gives it most context. That window may cut the answer
     # where the answer is longer than half of what two windows share.
-    opened = [
-        features.columns["open"][feature][features.columns["start"][feature]] for feature in whole
-    ]
+    opened = [columns["open"][window][columns["start"][window]] for window in whole]
     overlap = lengths.max_length - 4 - lengths.question - lengths.stride  # at the longest question
     if size > overlap // 2 and not any(opened):
         return CUT
     raise ValueError(
-        f"question {row['id']}: {answer['text']!r} came back as {text!r}, for no known reason"
+        f"question {example['id']}: {answer['text']!r} came back as {text!r}, for no known reason"
     )

@@ -19,8 +19,6 @@ SOURCES = ("", "adapters", "peft", "xitt")
 ROLES = ("trained", "selected", UNKNOWN)
 LONG = 10_000  # characters of one word or sentence, and keys or values of one collection
 DEEP = 8  # collections within each other
-# outputs of a head; None: one a label
-TRAINED_LABELS = {"pair": None, "tagging": None, "qa": 2, "choice": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +134,7 @@ def tensor_problems(
     for space, head in manifest.heads.items():
         if not any(name.startswith(f"head.{space}.") for name in shapes):
             wrong.append(f"head {space}: the manifest has it, no tensor does")
-        outputs = TRAINED_LABELS.get(head["kind"], 0) or len(head["labels"])
+        outputs = KINDS[head["kind"]].outputs or len(head["labels"])
         bias = shapes.get(f"head.{space}.out.bias", ("", (outputs,)))[1]
         if outputs and bias != (outputs,):
             wrong.append(

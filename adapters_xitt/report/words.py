@@ -298,7 +298,7 @@ def _truncated(reading: Reading) -> list[str]:
             for entry in reading.grid["entries"]
             if entry["target"] == target and entry["status"] == DONE
         }
-        lines += truncation.told(
+        lines += truncation.lines(
             target,
             {code: entry.get("truncated", {}) for code, entry in cells.items()},
             {code: entry["examples"] for code, entry in cells.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from adapters_xitt.kinds.heads import HEADS
+from adapters_xitt.kinds import KINDS
 from adapters_xitt.study.inputs import Inputs
 from adapters_xitt.study.jobs import MergedModule, ModuleJob, ScoreJob, TrainedModule
 
@@ -15,7 +15,7 @@ def module_parameters(job: ModuleJob, inputs: Inputs) -> int:
     """Parameters of a job's module, its heads' included."""
     files = inputs.files
     spaces = {(part.record.kind, len(part.record.labels)) for part in job.mixture.portions}
-    heads = sum(HEADS[kind].size(files.width, labels) for kind, labels in spaces)
+    heads = sum(KINDS[kind].size(files.width, labels) for kind, labels in spaces)
     return job.method.parameters(files.width, files.wide, files.layers, files.parameters) + heads
 
 

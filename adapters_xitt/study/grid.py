@@ -11,7 +11,7 @@ from typing import Any
 from adapters_xitt import hashing
 from adapters_xitt.data.mixture import Mixture
 from adapters_xitt.errors import XittError
-from adapters_xitt.kinds import decode
+from adapters_xitt.kinds import KINDS, decoding
 from adapters_xitt.modules import composition
 from adapters_xitt.modules.manifest import Manifest
 from adapters_xitt.modules.methods import COMPOSED
@@ -141,7 +141,7 @@ def _majority(plan: Plan) -> dict[str, dict[str, float | None]]:
     inputs = plan.inputs
     for name in plan.recipe.targets:
         target = inputs.task(name)
-        if target.kind not in ("pair", "tagging", "choice"):
+        if KINDS[target.kind].majority is None:
             continue
         portion = plan.recipe.training_portion(target)
         try:
@@ -150,7 +150,7 @@ def _majority(plan: Plan) -> dict[str, dict[str, float | None]]:
             continue
         examples = [example for rows in splits for example in rows.rows]
         scores[name] = {
-            code: decode.majority(target, examples, inputs.test(name, code).rows, language=code)
+            code: decoding.majority(target, examples, inputs.test(name, code).rows, language=code)
             for code in plan.recipe.tested(target)
         }
     return scores

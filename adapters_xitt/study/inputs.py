@@ -17,8 +17,8 @@ from adapters_xitt.data.exposure import DataSet
 from adapters_xitt.data.features import Features, Lengths
 from adapters_xitt.data.mixture import Mixture, Portion
 from adapters_xitt.errors import XittError
-from adapters_xitt.evaluation import predict
-from adapters_xitt.kinds import decode
+from adapters_xitt.evaluation import conventions
+from adapters_xitt.kinds import KINDS, decoding, encoding
 from adapters_xitt.model import pretrained
 from adapters_xitt.study.recipe import Recipe
 from adapters_xitt.study.results import versions
@@ -32,16 +32,6 @@ TRAINING = "in training"
 TOKENISED_BY = ("adapters-xitt", "tokenizers", "transformers")
 CACHED = 20_000  # rows from which reading Arrow is quicker than tokenising again
 SELECTION = 500  # selection examples read, where the recipe says nothing
-DEFAULT_LENGTHS = {
-    "pair": Lengths(128),
-    "tagging": Lengths(128),
-    "qa": Lengths(384, 128, 64),
-    "retrieval": Lengths(512),
-    "mining": Lengths(512),
-    "ranking": Lengths(512),
-    "choice": Lengths(128),
-    "mlm": Lengths(128),
-}
 
 
 class Inputs:
@@ -165,7 +155,7 @@ class Inputs:
         plain, _, variant = name.partition(":")
         kind = "mlm" if variant else task(plain).kind
         merged = {
-            **DEFAULT_LENGTHS[kind].record(),
+            **KINDS[kind].lengths.record(),
             **({} if variant else task(plain).lengths),
             **self.recipe.lengths.model_dump(exclude_none=True),
             **self.recipe.part(plain).lengths.model_dump(exclude_none=True),
@@ -223,7 +213,7 @@ class Inputs:
 
     def _varied(self, part: Portion, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if part.variant == "permuted":
-            return mixture.permute_labels(rows, task(part.task).kind, seed=len(rows))
+            return KINDS[task(part.task).kind].permuted(rows, seed=len(rows))
         return mixture.texts_of(rows) if part.variant == "text" else rows
 
     def selected(self, part: Portion, mixed: Mixture) -> list[dict[str, Any]]:
@@ -236,7 +226,7 @@ class Inputs:
         """The selection score of always saying the commonest label, over a mixture's tasks; None
         where one has none."""
         found = [
-            decode.majority(part.record, self.examples(part, mixed), self.selected(part, mixed))
+            decoding.majority(part.record, self.examples(part, mixed), self.selected(part, mixed))
             for part in mixed.portions
         ]
         return None if not found or None in found else sum(found) / len(found)
@@ -325,16 +315,16 @@ class Inputs:
                 if rows.task.name == name and (name, rows.language, rows.digest) in self._units
             }
             found = {
-                code: truncation.losses(rows.task.kind, rows.rows, self.features(rows))
+                code: KINDS[rows.task.kind].truncated(rows.rows, self.features(rows))
                 for code, rows in there.items()
             }
-            lines += truncation.told(
+            lines += truncation.lines(
                 name, found, {code: len(rows.rows) for code, rows in there.items()}
             )
         for mixed, data in self._data.items():
             for part, one in zip(mixed.portions, data, strict=True):
-                found = truncation.losses(one.task.kind, self.examples(part, mixed), one.train)
-                lines += truncation.told(
+                found = KINDS[one.task.kind].truncated(self.examples(part, mixed), one.train)
+                lines += truncation.lines(
                     part.task, {TRAINING: found}, {TRAINING: one.train.examples}
                 )
         return list(dict.fromkeys(lines))
@@ -365,10 +355,9 @@ class Inputs:
         reading = self.reading(row)
 
         def encode() -> Features:
-            return features.encode(
+            return encoding.encode(
                 row.kind,
                 rows,
-                row.labels,
                 tokenizer=self.tokenizer,
                 lengths=self.lengths(row.name),
                 reading=reading,
@@ -384,7 +373,7 @@ class Inputs:
                 "labels": row.labels,
                 "encoder": self.files.fingerprint,
                 "kind": row.kind,
-                "lengths": self.lengths(row.name).of_kind(row.kind),
+                "lengths": KINDS[row.kind].caps(self.lengths(row.name)),
                 "convention": reading.name,
                 "versions": made_with,
             },
@@ -406,7 +395,7 @@ class Inputs:
             lambda work: Dataset.from_dict(encode().columns).save_to_disk(work),
         )
         kept = Dataset.load_from_disk(str(folder))
-        words = features.vocabulary(self.tokenizer) if kind == "mlm" else None
+        words = features.vocabulary(self.tokenizer) if KINDS[kind].masks else None
         return Features(
             {column: list(kept[column]) for column in kept.column_names}, examples, words, reading
         )
@@ -414,22 +403,22 @@ class Inputs:
     def layer(self, name: str) -> int:
         """The depth that a task reads."""
         part = self.recipe.part(name)
-        return predict.layer_of(
+        return conventions.layer_of(
             task(name), self.files.layers, name=part.convention, layer=part.layer
         )
 
     def convention(self, name: str) -> str:
         """How a task is scored, where sources disagree."""
         part = self.recipe.part(name)
-        return predict.convention(
+        return conventions.convention(
             task(name), self.files.layers, name=part.convention, layer=part.layer
         )
 
     def reading(self, row: Task) -> Convention:
         """The convention that a task is read by."""
-        return row.reading(
-            self.recipe.part(row.name.partition(":")[0]).convention if row.kind != "mlm" else None
-        )
+        if KINDS[row.kind].masks:  # plain text is read in one way, whatever task it is of
+            return row.reading()
+        return row.reading(self.recipe.part(row.name).convention)
 
     def pooling(self, name: str) -> str:
         """How a retrieval task makes a vector of a sentence."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from adapters_xitt import hashing
+from adapters_xitt import hashing, tasks
 from adapters_xitt.data.mixture import Mixture, Portion
-from adapters_xitt.kinds.heads import POOLED
+from adapters_xitt.kinds import KINDS
 from adapters_xitt.modules import composition, merging
 from adapters_xitt.modules.composition import Composition, Merge, Part, Scaled
 from adapters_xitt.modules.methods import Choice
@@ -70,12 +70,12 @@ def portion_inputs(inputs: Inputs, part: Portion, mixed: Mixture) -> dict[str, A
         "variant": part.variant,
         "languages": part.languages,
         "labels": task.labels,
-        "lengths": inputs.lengths(task.name).of_kind(task.kind),
+        "lengths": KINDS[task.kind].caps(inputs.lengths(task.name)),
         "selected": [rows.digest for rows in inputs.selection(part, mixed)],
     }
     if (reading := inputs.reading(task)) != task.reading():
         key_inputs["convention"] = reading.name
-    if task.kind == "mlm" and inputs.lm_head:
+    if KINDS[task.kind].masks and inputs.lm_head:
         key_inputs["lm_head"] = inputs.lm_head
     return key_inputs
 
@@ -115,7 +115,8 @@ def base_inputs(below: Sequence[str], base: Composition | None, mode: str) -> di
 
 def pooled(spaces: Sequence[str]) -> bool:
     """Whether a head of one of these label spaces has a pooler."""
-    return any(name.startswith(POOLED) for name in spaces)
+    poolers = tuple(name for name, kind in tasks.KINDS.items() if kind.pooler)
+    return any(space.startswith(poolers) for space in spaces)
 
 
 def init_fingerprint(encoder: str, choice: Choice, seed: int, drawn: str) -> str:

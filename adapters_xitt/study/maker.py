@@ -195,7 +195,7 @@ class ModuleMaker:
             name = space(task)
             if name not in modules:
                 seed = sampler.derive(job.seed, "head", name)
-                modules[name] = heads.trained(task, [], self.session, seed=seed)
+                modules[name] = heads.for_task(task, [], self.session, seed=seed)
                 if job.carry_pooler and start:
                     _carry_pooler(modules[name], start)
         return modules

@@ -15,6 +15,7 @@ from adapters_xitt import sizes
 from adapters_xitt.data.features import Features
 from adapters_xitt.data.mixture import Mixture
 from adapters_xitt.errors import XittError
+from adapters_xitt.kinds import KINDS
 from adapters_xitt.study.inputs import Inputs
 from adapters_xitt.study.recipe import Recipe
 from adapters_xitt.tasks import task
@@ -71,7 +72,7 @@ def conflicts(recipe: Recipe, mixtures: Sequence[Mixture]) -> list[str]:
 
 
 def _masked(mixtures: Sequence[Mixture]) -> bool:
-    return any(row.kind == "mlm" for mixed in mixtures for row in mixed.tasks)
+    return any(KINDS[row.kind].masks for mixed in mixtures for row in mixed.tasks)
 
 
 def _within(

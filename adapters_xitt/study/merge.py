@@ -11,9 +11,9 @@ from torch import Tensor
 
 from adapters_xitt.data.features import Features
 from adapters_xitt.evaluation import predict
-from adapters_xitt.evaluation.predict import Scored
-from adapters_xitt.kinds import decode, heads
-from adapters_xitt.kinds.decode import Said
+from adapters_xitt.evaluation.predict import Inference, Scored
+from adapters_xitt.kinds import decoding, heads
+from adapters_xitt.kinds.record import HeadOutputs
 from adapters_xitt.model.pretrained import EncoderFiles
 from adapters_xitt.model.session import ModelSession
 from adapters_xitt.modules import composition, merging
@@ -164,7 +164,7 @@ class _Search:
         (self.portion,) = job.mixture.portions
         self.split, self.session, self.tick = split, session, tick
         tops = [modules[key] for key in composition.heads(job.expression)]
-        self.head = heads.trained(self.portion.record, tops, session)
+        self.head = heads.for_task(self.portion.record, tops, session)
         self.scores: dict[Weights, float] = {}
 
     def best_at(self, index: int, weights: Weights) -> Weights:
@@ -183,19 +183,18 @@ class _Search:
             return
         adapted, split, task = self.session.adapted, self.split, self.portion.record
         forms = [self.session.setup(weighted_sum(self.parts, weights)) for weights in tried]
-        said = predict.say(
-            adapted,
+        by_sum = predict.outputs(
             [Scored(form, self.head) for form in forms],
             split.features,
             task.kind,
-            fabric=self.session.fabric,
-            tokens=SCORING_TOKENS,
-            stop=adapted.encoder.layers,
-            tick=self.tick,
+            Inference(
+                adapted, self.session.fabric, SCORING_TOKENS, adapted.encoder.layers, self.tick
+            ),
         )
-        for weights, outputs in zip(tried, said, strict=True):
-            test = Said(task, self.portion.languages[0], split.examples, split.features, outputs)
-            self.scores[weights] = decode.decode(test).scores[task.headline]
+        language = self.portion.languages[0]
+        for weights, outputs in zip(tried, by_sum, strict=True):
+            test = HeadOutputs(task, language, split.examples, split.features, outputs)
+            self.scores[weights] = decoding.decode(test).scores[task.headline]
 
 
 def weighted_sum(parts: Sequence[Composition], weights: Weights) -> Composition:

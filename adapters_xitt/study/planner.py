@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from adapters_xitt.data.mixture import Mixture, single, space
 from adapters_xitt.errors import XittError
+from adapters_xitt.kinds import KINDS
 from adapters_xitt.modules.composition import LANG, Composition, heads, names, parse
 from adapters_xitt.study import memory_plan, preflight
 from adapters_xitt.study.grid_rows import GridRow, GridRows, swap
@@ -42,10 +43,9 @@ def plan_recipe(recipe: Recipe, inputs: Inputs, *, resolve: Resolve | None = Non
                 rows.add_all(inputs.task(name))
     plan.notes.extend([*inputs.contamination.notes, *_without_effect(plan)])
     plan.notes.extend(
-        f"{name}: XTREME-R trains an encoder of pairs for it; here the encoder and its modules are"
-        " read as they are, so these numbers are not XTREME-R's"
+        f"{name}: {KINDS[task(name).kind].note}"
         for name in recipe.targets
-        if task(name).kind == "ranking"
+        if KINDS[task(name).kind].note
     )
     return plan
 

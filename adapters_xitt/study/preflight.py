@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from adapters_xitt.data.dataset import Rows
 from adapters_xitt.data.mixture import Mixture, Portion
 from adapters_xitt.errors import Problems, XittError
-from adapters_xitt.kinds.heads import HEADS
+from adapters_xitt.kinds import KINDS
 from adapters_xitt.metrics import METRICS
 from adapters_xitt.study import memory_plan
 from adapters_xitt.study.inputs import Inputs
@@ -79,10 +79,10 @@ def check_data(
 
 def _check_task(each: Task, problems: Problems) -> bool:
     """Whether this version can run and score a task; adds what it can't."""
-    if each.kind not in HEADS:
+    if each.kind not in KINDS:
         problems.add(
             f"task {each.name}: this version can't run kind {each.kind!r} yet; it runs"
-            f" {', '.join(HEADS)}"
+            f" {', '.join(KINDS)}"
         )
         return False
     if each.metric not in METRICS:

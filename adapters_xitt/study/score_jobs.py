@@ -9,6 +9,7 @@ from adapters_xitt import hashing
 from adapters_xitt.data.contamination import Shared
 from adapters_xitt.data.exposure import OVERLAP, DataSet, merged, tag
 from adapters_xitt.data.mixture import space
+from adapters_xitt.kinds import KINDS
 from adapters_xitt.modules.composition import Composition, heads, names, show
 from adapters_xitt.study.jobs import ScoreJob
 from adapters_xitt.study.plan import Plan
@@ -54,12 +55,12 @@ def plan_cell(
         language=language,
         split=test.split,
         data=test.digest if len(tested) == 1 else hashing.digest([rows.digest for rows in tested]),
-        lengths=inputs.lengths(target.name).of_kind(target.kind),
+        lengths=KINDS[target.kind].caps(inputs.lengths(target.name)),
         seed=seed if modules else None,
         precision=inputs.means.base,
         convention=inputs.convention(target.name),
         head=head,
-        lm_head=inputs.lm_head if target.kind == "mlm" else "",
+        lm_head=inputs.lm_head if KINDS[target.kind].masks else "",
     )
     job = ScoreJob(cell=cell, task=target, composition=composition, tag=cell_tag, overlap=overlap)
     return {**entry, "key": cell.key}, job

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters_xitt import hashing
-from adapters_xitt.data import truncation
 from adapters_xitt.data.dataset import Rows
 from adapters_xitt.evaluation import predict
-from adapters_xitt.evaluation.predict import Attention, Scored
-from adapters_xitt.kinds import decode, heads
-from adapters_xitt.kinds.decode import Said
+from adapters_xitt.evaluation.predict import Attention, Inference, Scored
+from adapters_xitt.kinds import KINDS, decoding, heads
+from adapters_xitt.kinds.record import HeadOutputs
 from adapters_xitt.model.session import machine, module_name
 from adapters_xitt.modules.composition import Composition, names
 from adapters_xitt.modules.composition import heads as heads_of
@@ -104,7 +103,7 @@ class CellScorer:
             owners = [modules[key] for key in ([head] if head else heads_of(composition))]
             self._ready[composition, head] = Scored(
                 self.session.setup(composition),
-                heads.trained(task, owners, self.session, pooling=self.inputs.pooling(task.name)),
+                heads.for_task(task, owners, self.session, pooling=self.inputs.pooling(task.name)),
             )
         return self._ready
 
@@ -129,16 +128,18 @@ class CellScorer:
             for form in scored
         ]
         outputs = self._outputs(task, test, jobs, scored)
-        fits: list[Said | None] = [None] * len(jobs)
+        fits: list[HeadOutputs | None] = [None] * len(jobs)
         if fit is not None:
             fits = [
-                Said(task, language, fit.rows, self.inputs.features(fit), fitted)
+                HeadOutputs(task, language, fit.rows, self.inputs.features(fit), fitted)
                 for fitted in self._outputs(task, fit, jobs, scored)
             ]
         seconds = round((time.monotonic() - began) / len(jobs), 3)
         features = self.inputs.features(test)
         for job, form, output, fitted in zip(jobs, scored, outputs, fits, strict=True):
-            predictions = decode.decode(Said(task, language, test.rows, features, output, fitted))
+            predictions = decoding.decode(
+                HeadOutputs(task, language, test.rows, features, output, fitted)
+            )
             result = Result(
                 cell=job.cell,
                 status=DONE,
@@ -148,7 +149,7 @@ class CellScorer:
                 skipped=dict(test.skipped),
                 tag=job.tag,
                 overlap=job.overlap,
-                truncated=truncation.losses(task.kind, test.rows, features),
+                truncated=KINDS[task.kind].truncated(test.rows, features),
                 predictions=self.store.predictions_digest(predictions.items, predictions.arrays),
                 **self._fusion_weights(job, form),
                 provenance={
@@ -196,17 +197,19 @@ class CellScorer:
         missing = [index for index in range(len(jobs)) if index not in kept]
         new: dict[int, list[NDArray]] = {}
         if missing:
-            said = predict.say(
-                self.session.adapted,
+            outputs = predict.outputs(
                 [scored[index] for index in missing],
                 features,
                 task.kind,
-                fabric=self.context.fabric,
-                tokens=self._batch_tokens,
-                stop=self.inputs.layer(task.name),
-                tick=self.callback.tick,
+                Inference(
+                    self.session.adapted,
+                    self.context.fabric,
+                    self._batch_tokens,
+                    self.inputs.layer(task.name),
+                    self.callback.tick,
+                ),
             )
-            new = dict(zip(missing, said, strict=True))
+            new = dict(zip(missing, outputs, strict=True))
         if not task.trains:
             for index, vectors in new.items():
                 self.store.save_embeddings(names[index], np.stack(vectors))

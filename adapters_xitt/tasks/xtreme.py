@@ -6,8 +6,9 @@ XTREME's preprocessing blanks, lie in a second tree, `xtreme_labels/`, in the la
 
 from __future__ import annotations
 
+from adapters_xitt.tasks.conventions import MEAN_14, Convention
 from adapters_xitt.tasks.intermediate import NLI
-from adapters_xitt.tasks.record import MEAN_14, Convention, Task
+from adapters_xitt.tasks.record import Task
 
 UPOS = (
     "ADJ",

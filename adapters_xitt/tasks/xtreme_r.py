@@ -5,7 +5,8 @@ Packing after `third_party/run_xcopa.py` of google-research/xtreme (838c13b)."""
 
 from __future__ import annotations
 
-from adapters_xitt.tasks.record import Convention, Task
+from adapters_xitt.tasks.conventions import Convention
+from adapters_xitt.tasks.record import Task
 from adapters_xitt.tasks.xtreme import in_xtreme
 
 _XQUAD_R = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")

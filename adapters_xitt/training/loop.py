@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from adapters_xitt import stopping
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluation import predict
-from adapters_xitt.evaluation.predict import Scored
-from adapters_xitt.kinds import decode
-from adapters_xitt.kinds.heads import HEADS
+from adapters_xitt.evaluation.predict import Inference, Scored
+from adapters_xitt.kinds import KINDS, decoding
+from adapters_xitt.kinds.record import HeadOutputs
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.setup import AdapterSetup
 from adapters_xitt.training import memory
@@ -329,7 +329,7 @@ def _loss(
         else:
             hidden = encoder.run(trunk, batch["mask"], depth, encoder.layers)
         logits = row.heads[data.space](hidden, batch)
-    return HEADS[data.task.kind].loss(logits, batch)
+    return KINDS[data.task.kind].loss(logits, batch)
 
 
 def _schedule(step: int, total: int, warmup: float) -> float:
@@ -386,19 +386,15 @@ def _look(
     found: list[dict[str, float]] = [{} for _ in rows]
     headlines: list[list[float]] = [[] for _ in rows]
     for one in data:
-        said = predict.say(
-            adapted,
+        outputs = predict.outputs(
             [Scored(row.setup, row.heads[one.space]) for row in rows],
             one.selection,
             one.task.kind,
-            fabric=fabric,
-            tokens=settings.tokens,
-            stop=adapted.encoder.layers,
-            tick=callback.tick,
+            Inference(adapted, fabric, settings.tokens, adapted.encoder.layers, tick=callback.tick),
         )
-        for scores, headline, spoken in zip(found, headlines, said, strict=True):
-            new = decode.decode(
-                decode.Said(one.task, one.language, one.selection_rows, one.selection, spoken)
+        for scores, headline, by_feature in zip(found, headlines, outputs, strict=True):
+            new = decoding.decode(
+                HeadOutputs(one.task, one.language, one.selection_rows, one.selection, by_feature)
             ).scores
             headline.append(new[one.task.headline])
             scores.update(

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from adapters_xitt.errors import XittError
-from adapters_xitt.kinds import heads
+from adapters_xitt.kinds import KINDS
 from adapters_xitt.model import encoder
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.pretrained import EncoderFiles
@@ -187,7 +187,7 @@ def account(
     )
     form = resolve(written, adapted.methods, adapted.encoder.layers)
     with torch.device("meta"):
-        head = heads.HEADS[kind].head(adapted.encoder, labels)
+        head = KINDS[kind].head(adapted.encoder, labels)
     trained = [*adapted.trainable("module").values(), *head.parameters()]
     for parameter in trained:
         parameter.requires_grad_(True)
@@ -241,7 +241,7 @@ def _batch(kind: str, features: int, length: int) -> dict[str, Tensor]:
 def _loss(made: encoder.Encoder, head: nn.Module, batch: dict[str, Tensor], kind: str) -> Tensor:
     """The loss as training computes it."""
     hidden = made.run(made.embed(batch["ids"]), batch["mask"], 0, made.layers)
-    return heads.HEADS[kind].loss(head(hidden, batch), batch)
+    return KINDS[kind].loss(head(hidden, batch), batch)
 
 
 def _tensors(modules: Sequence[nn.Module]) -> list[Tensor]:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from adapters_xitt.data import mixture
-from adapters_xitt.data.features import (
-    Features,
+from adapters_xitt.data.batching import (
     collate,
     epoch_batches,
     micro_batches,
     steps_per_epoch,
 )
+from adapters_xitt.data.features import Features
 from adapters_xitt.errors import XittError
 from adapters_xitt.tasks import Task
 

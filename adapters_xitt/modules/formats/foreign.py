@@ -17,6 +17,7 @@ from adapters_xitt.errors import Problems, XittError
 from adapters_xitt.modules.manifest import Module
 from adapters_xitt.modules.methods import Choice, Shapes
 from adapters_xitt.modules.serialization import MANIFEST
+from adapters_xitt.tasks import KINDS
 from adapters_xitt.text import printable
 
 CONFIG, FUSION_CONFIG = "adapter_config.json", "adapter_fusion_config.json"
@@ -48,14 +49,15 @@ STATIC: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
 }
-OUTPUTS = {"qa": 2, "choice": 1, "mlm": 0}  # of heads that have no labels
+# of heads that have no labels
+OUTPUTS = {name: kind.outputs for name, kind in KINDS.items() if kind.outputs is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
     """A head: its kind, its labels in the order of its outputs, and its tensors by our names."""
 
-    kind: str  # a key of heads.HEADS
+    kind: str  # a key of kinds.KINDS
     labels: tuple[str, ...] | None  # None: it has some, the folder names none
     outputs: int
     tensors: Tensors = field(repr=False)
@@ -130,7 +132,7 @@ def head_shapes(head: Head, width: int) -> Shapes:
             "layer_norm.bias": (width,),
         }
     shapes: Shapes = {"out.weight": (head.outputs, width), "out.bias": (head.outputs,)}
-    if head.kind in ("pair", "choice"):
+    if KINDS[head.kind].pooler:
         shapes |= {"pooler.weight": (width, width), "pooler.bias": (width,)}
     return shapes
 
