@@ -3,8 +3,11 @@ elsewhere."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from adapters_xitt.text import printable
@@ -37,9 +40,46 @@ def console(*, stderr: bool = False, **options: Any) -> Any:
     return Screen(stderr=stderr, markup=False, emoji=False, **options)
 
 
+_shown = False  # whether somebody watches
+
+
+def show_progress(shown: bool = True) -> None:
+    """Shows, from here on, how far long work is and what is worth a line, on the terminal's error
+    stream; `show_progress(False)` hides it again. Commands show it; whoever imports the package
+    sees nothing until they ask for it here, and finds the lines in the log `adapters_xitt`.
+
+    >>> show_progress()
+    >>> show_progress(False)
+    """
+    global _shown
+    _shown = shown
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Shows progress within the block."""
+    before = _shown
+    show_progress()
+    try:
+        yield
+    finally:
+        show_progress(before)
+
+
 def say(line: str) -> None:
     """A line for whoever watches, beside what is printed."""
-    print(printable(line), file=sys.stderr, flush=True)
+    if _shown:
+        print(printable(line), file=sys.stderr, flush=True)
+    else:
+        logging.getLogger("adapters_xitt").info(printable(line))
+
+
+def callback() -> Silent:
+    """What long work is told to: bars on a terminal, lines elsewhere, nothing where nobody
+    watches."""
+    if not _shown:
+        return Silent()
+    return Bars(console(stderr=True)) if sys.stderr.isatty() else Lines(say)
 
 
 class Silent:

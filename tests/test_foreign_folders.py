@@ -24,7 +24,7 @@ from test_interchange import (
 )
 from test_run import xitt
 
-from adapters_xitt import tasks
+from adapters_xitt import progress, tasks
 from adapters_xitt.data import mixture
 from adapters_xitt.errors import XittError
 from adapters_xitt.kinds import heads
@@ -47,7 +47,8 @@ def store(tmp_path) -> Path:
 
 
 def take_in(folder, pico_dir, store, **more):
-    return exchange.take_in(folder, name="x", encoder=str(pico_dir), store=store, **more)
+    with progress.watched():
+        return exchange.take_in(folder, name="x", encoder=str(pico_dir), store=store, **more)
 
 
 # -- heads with the labels of their training data

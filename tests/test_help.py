@@ -108,9 +108,9 @@ def test_the_options_of_methods_are_those_of_the_code() -> None:
 
 
 def test_the_tasks_are_those_of_the_code() -> None:
-    from adapters_xitt.cli import render
+    from adapters_xitt.cli.render.tasks import tasks_table
 
-    assert between(PAGES["tasks"], "tasks") == render.tasks_table(), "scripts/pages tasks writes it"
+    assert between(PAGES["tasks"], "tasks") == tasks_table(), "scripts/pages tasks writes it"
 
 
 def test_the_quickstart_is_one_table_in_both_places() -> None:

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from adapters_xitt.cli import render_plan
 from adapters_xitt.cli.main import main
+from adapters_xitt.cli.render import plan as render_plan
 from adapters_xitt.model import pretrained
 
 RECIPE = """encoder: {encoder}

@@ -633,10 +633,14 @@ def test_workers_end_with_a_parent_that_is_killed_and_what_they_say_is_kept(
 def test_the_end_of_a_failed_workers_words_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    from adapters_xitt.api import common
+    from adapters_xitt import progress
+    from adapters_xitt.api import workers
 
-    with common.others(
-        ["show", "no-such-module", "--store", tmp_path / "store"], 1, tmp_path / "logs"
+    with (
+        progress.watched(),
+        workers.others(
+            ["show", "no-such-module", "--store", tmp_path / "store"], 1, tmp_path / "logs"
+        ),
     ):
         wait_for(lambda: "no-such-module" in (tmp_path / "logs" / "worker-2.log").read_text())
         wait_for(lambda: not any(map(living, workers_of(os.getpid()))))

@@ -14,8 +14,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from adapters_xitt import progress
-from adapters_xitt.cli import sharing
 from adapters_xitt.cli.main import main
+from adapters_xitt.cli.render import sharing
 from adapters_xitt.hub import Repository
 from adapters_xitt.study.store import Store
 from adapters_xitt.text import printable
@@ -82,7 +82,8 @@ def test_a_repository_of_any_tag_is_listed(word: str, capsys: pytest.CaptureFixt
 def test_an_error_and_a_told_line_are_printable(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    progress.say("a\x1b[2Jb")
+    with progress.watched():
+        progress.say("a\x1b[2Jb")
     assert capsys.readouterr().err == "a\\x1b[2Jb\n"
     found = CliRunner().invoke(main, ["show", "a\x1b[2J\u202e", "--store", "nowhere"])
     assert found.exit_code == 2 and "\x1b" not in found.output and "\u202e" not in found.output

@@ -1,121 +1,116 @@
-"""Looks at the machine and tries the laws on a small random encoder with the installed versions."""
+"""The machine looked at, and the laws that the numbers rest on tried on a small random encoder with
+the installed versions."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.text import Text
-
-from adapters_xitt.progress import console
+from adapters_xitt.api.options import store_root
 from adapters_xitt.study.results import versions
-from adapters_xitt.study.store import default_root
 
-GOOD, BAD, NOTE = ("ok  ", "green"), ("bad ", "red"), ("note", "yellow")
-Mark = tuple[str, str]  # a word and its colour
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from adapters_xitt.model.adapted import AdaptedEncoder
+
+GOOD, BAD, NOTE = "ok", "bad", "note"
 # the same operations in the same order; the same sum in another order, fp32
 EXACT, CLOSE = 0.0, 1e-5
 
 
-def examine(store: Path | None) -> bool:
-    """Prints what is found, in words to act on; whether all is well."""
-    out, well = console(highlight=False, soft_wrap=True), True
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
 
-    def line(mark: Mark, text: str) -> None:
-        out.print(Text.assemble(mark, f" {text}"))
+    state: str  # ok, note or bad
+    text: str  # in words to act on
 
-    for name, found in versions().items():
-        missing = found == "not installed"
-        well &= not missing
-        line(
-            BAD if missing else GOOD,
-            f"{name} {found}" + (": pip install adapters-xitt" if missing else ""),
-        )
-    for mark, text in (*_devices(), *_places(store), *_risks()):
-        well &= mark != BAD
-        line(mark, text)
-    for name, check in LAWS.items():
+
+def doctor(*, store: str | Path | None = None) -> Iterator[Check]:
+    """Checks versions, devices, disk and, on a small random encoder, the laws that the numbers rest
+    on, one after the other.
+
+    >>> [check.text for check in doctor(store="docs") if check.state == "bad"]
+    []
+    """
+    for name, version in versions().items():
+        if version == "not installed":
+            yield Check(BAD, f"{name} {version}: pip install adapters-xitt")
+        else:
+            yield Check(GOOD, f"{name} {version}")
+    yield from _devices()
+    yield from _places(store_root(store))
+    yield from _risks()
+    for name, law in LAWS.items():
         try:
-            error, bound = check()
+            error, bound = law()
         # whatever a library's new version throws is what the user came to hear
         except Exception as broken:
-            line(BAD, f"law: {name}: {type(broken).__name__}: {broken}")
-            well = False
+            yield Check(BAD, f"law: {name}: {type(broken).__name__}: {broken}")
             continue
-        holds = error <= bound
-        well &= holds
-        line(GOOD if holds else BAD, f"law: {name} (off by {error:.1e}, at most {bound:.0e})")
-    out.print(
-        "All is well."
-        if well
-        else (
-            "Something is wrong: see the lines marked bad. The versions that the "
-            "project was tested with stand in scripts/locks."
-        )
-    )
-    return well
+        text = f"law: {name} (off by {error:.1e}, at most {bound:.0e})"
+        yield Check(GOOD if error <= bound else BAD, text)
 
 
-def _devices() -> Iterator[tuple[Mark, str]]:
+def _devices() -> Iterator[Check]:
     import torch
 
-    yield GOOD, f"cpu: {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    yield Check(GOOD, f"cpu: {os.cpu_count()} cores, {torch.get_num_threads()} threads")
     if torch.cuda.is_available():
-        for at in range(torch.cuda.device_count()):
-            free, whole = torch.cuda.mem_get_info(at)
-            yield (
-                GOOD,
-                (
-                    f"cuda {at}: {torch.cuda.get_device_name(at)}, {free / 2**30:.1f} of"
-                    f" {whole / 2**30:.1f} GiB free"
-                ),
-            )
+        for index in range(torch.cuda.device_count()):
+            free, whole = torch.cuda.mem_get_info(index)
+            name = torch.cuda.get_device_name(index)
+            memory = f"{free / 2**30:.1f} of {whole / 2**30:.1f} GiB free"
+            yield Check(GOOD, f"cuda {index}: {name}, {memory}")
     elif shutil.which("nvidia-smi"):
-        yield (
+        yield Check(
             BAD,
-            (
-                f"an NVIDIA driver is there, but torch {torch.__version__} can't use it: install a"
-                " CUDA build of torch that fits the driver (pytorch.org/get-started)"
-            ),
+            f"an NVIDIA driver is there, but torch {torch.__version__} can't use it: install a CUDA"
+            " build of torch that fits the driver (pytorch.org/get-started)",
         )
     if torch.backends.mps.is_available():
-        yield GOOD, "mps: an Apple GPU"
+        yield Check(GOOD, "mps: an Apple GPU")
 
 
-def _places(store: Path | None) -> Iterator[tuple[Mark, str]]:
-    root = (store or default_root()).absolute()
+def _places(store: Path) -> Iterator[Check]:
+    root = store.absolute()
     there = next(path for path in (root, *root.parents) if path.exists())
     if not os.access(there, os.W_OK):
-        yield BAD, f"store {root}: {there} can't be written; set XITT_STORE or give --store"
+        text = f"store {root}: {there} can't be written; set XITT_STORE or give --store"
+        yield Check(BAD, text)
     free = shutil.disk_usage(there).free / 2**30
-    yield (BAD if free < 0.5 else NOTE if free < 5 else GOOD), f"store {root}: {free:.1f} GiB free"
+    state = BAD if free < 0.5 else NOTE if free < 5 else GOOD
+    yield Check(state, f"store {root}: {free:.1f} GiB free")
     for variable, use in (
         ("XITT_DATA", "the data folder"),
         ("XITT_ENCODERS", "folders of encoders"),
     ):
         value = os.environ.get(variable)
-        if value and not Path(value).is_dir():
-            yield BAD, f"{variable}={value}: no such folder"
+        if not value:
+            text = f"{variable}: not set ({use}); recipes and options can name it"
+            yield Check(NOTE, text)
+        elif Path(value).is_dir():
+            yield Check(GOOD, f"{variable}: {value}")
         else:
-            told = value or f"not set ({use}); recipes and options can name it"
-            yield (GOOD if value else NOTE), f"{variable}: {told}"
+            yield Check(BAD, f"{variable}={value}: no such folder")
 
 
-def _risks() -> Iterator[tuple[Mark, str]]:
+def _risks() -> Iterator[Check]:
     if find_spec("kernels"):
-        yield (
+        yield Check(
             BAD,
-            (
-                "the package 'kernels' lets a checkpoint's configuration load code: pip uninstall"
-                " kernels"
-            ),
+            "the package 'kernels' lets a checkpoint's configuration load code: pip uninstall"
+            " kernels",
         )
 
 
-def _rig() -> tuple:
+def _sample() -> tuple[AdaptedEncoder, Tensor, Tensor]:
     """A random encoder of 3 layers × 32, two bottlenecks and two low-rank updates in it, and a
     batch."""
     import torch
@@ -147,7 +142,8 @@ def _rig() -> tuple:
     return adapted, ids, torch.ones_like(ids)
 
 
-def _say(adapted, ids, mask, text):
+def _output(adapted: AdaptedEncoder, ids: Tensor, mask: Tensor, text: str) -> Tensor:
+    """What our encoder computes with an expression."""
     import torch
 
     from adapters_xitt.model.setup import resolve
@@ -158,7 +154,7 @@ def _say(adapted, ids, mask, text):
         return adapted.encoder.run(adapted.encoder.embed(ids), mask, 0, 3)
 
 
-def _theirs(adapted, ids, mask, setup):
+def _library_output(adapted: AdaptedEncoder, ids: Tensor, mask: Tensor, setup: object) -> Tensor:
     """What adapters' own model computes."""
     import torch
 
@@ -167,16 +163,19 @@ def _theirs(adapted, ids, mask, setup):
         return adapted.encoder.model(ids, attention_mask=mask).last_hidden_state
 
 
-def _off(one, other) -> float:
-    return float((one - other).abs().max())
+def _error(first: Tensor, second: Tensor) -> float:
+    return float((first - second).abs().max())
 
 
 def _stack() -> tuple[float, float]:
     from adapters.composition import Stack
 
-    adapted, ids, mask = _rig()
+    adapted, ids, mask = _sample()
     return (
-        _off(_say(adapted, ids, mask, "ba > bb"), _theirs(adapted, ids, mask, Stack("ba", "bb"))),
+        _error(
+            _output(adapted, ids, mask, "ba > bb"),
+            _library_output(adapted, ids, mask, Stack("ba", "bb")),
+        ),
         CLOSE,
     )
 
@@ -186,25 +185,27 @@ def _fuse() -> tuple[float, float]:
 
     from adapters_xitt.modules.methods import fusion_of
 
-    adapted, ids, mask = _rig()
+    adapted, ids, mask = _sample()
     adapted.add("f", fusion_of(adapted.methods["ba"], 2), over=("ba", "bb"), seed=9)
-    ours = _say(adapted, ids, mask, "f(ba, bb)")
-    return _off(ours, _theirs(adapted, ids, mask, Fuse("ba", "bb", name="f"))), CLOSE
+    ours = _output(adapted, ids, mask, "f(ba, bb)")
+    return _error(ours, _library_output(adapted, ids, mask, Fuse("ba", "bb", name="f"))), CLOSE
 
 
 def _weights() -> tuple[float, float]:
     """Learned weights over updates start where the last one is alone."""
     from adapters_xitt.modules.methods import fusion_of
 
-    adapted, ids, mask = _rig()
+    adapted, ids, mask = _sample()
     adapted.add("w", fusion_of(adapted.methods["ua"], 2), over=("ua", "ub"), seed=9)
-    return _off(_say(adapted, ids, mask, "w(ua, ub)"), _say(adapted, ids, mask, "ub")), CLOSE
+    return _error(
+        _output(adapted, ids, mask, "w(ua, ub)"), _output(adapted, ids, mask, "ub")
+    ), CLOSE
 
 
 def _sum() -> tuple[float, float]:
     """Against the updates written into the weights by hand: W + B·A, alpha = rank."""
-    adapted, ids, mask = _rig()
-    ours = _say(adapted, ids, mask, "ua + ub")
+    adapted, ids, mask = _sample()
+    ours = _output(adapted, ids, mask, "ua + ub")
     named = dict(adapted.encoder.model.named_parameters())
     for name in ("ua", "ub"):
         for place, update in adapted.parameters(name).items():
@@ -213,13 +214,13 @@ def _sum() -> tuple[float, float]:
                 named[place.replace("lora_A.weight", "base_layer.weight")].data += (
                     up.data @ update.data
                 )
-    return _off(ours, _say(adapted, ids, mask, "none")), CLOSE * 10
+    return _error(ours, _output(adapted, ids, mask, "none")), CLOSE * 10
 
 
 def _commutes() -> tuple[float, float]:
-    adapted, ids, mask = _rig()
+    adapted, ids, mask = _sample()
     return (
-        _off(_say(adapted, ids, mask, "ua + ub"), _say(adapted, ids, mask, "ub + ua")),
+        _error(_output(adapted, ids, mask, "ua + ub"), _output(adapted, ids, mask, "ub + ua")),
         CLOSE * 10,
     )
 
@@ -228,13 +229,13 @@ def _trunk() -> tuple[float, float]:
     from adapters_xitt.model.setup import AdapterSetup
     from adapters_xitt.modules.methods import choose
 
-    adapted, ids, mask = _rig()
+    adapted, ids, mask = _sample()
     adapted.add("high", choose("seq_bn", {"reduction": 4, "leave_out": [0, 1]}), seed=9)
-    whole = _say(adapted, ids, mask, "high")
+    whole = _output(adapted, ids, mask, "high")
     adapted.activate(AdapterSetup((), (), None, 2))
     trunk = adapted.encoder.run(adapted.encoder.embed(ids), mask, 0, 2)
     adapted.activate(AdapterSetup(("high",), (), None, 2))
-    return _off(whole, adapted.encoder.run(trunk, mask, 2, 3)), EXACT
+    return _error(whole, adapted.encoder.run(trunk, mask, 2, 3)), EXACT
 
 
 def _frozen() -> tuple[float, float]:
@@ -242,7 +243,7 @@ def _frozen() -> tuple[float, float]:
     others."""
     import torch
 
-    adapted, ids, mask = _rig()
+    adapted, ids, mask = _sample()
     before = {name: value.clone() for name, value in adapted.encoder.weights().items()}
     trained = adapted.parameters("bb").values()
     for parameter in trained:

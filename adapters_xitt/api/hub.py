@@ -6,15 +6,17 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from adapters_xitt import hub, safe_files, tasks
 from adapters_xitt.api import compositions
-from adapters_xitt.api.compositions import Options
+from adapters_xitt.api.modules import Module
+from adapters_xitt.api.options import ExpressionOptions, store_root
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluation import conventions
+from adapters_xitt.hub import Pulled
 from adapters_xitt.model import pretrained
 from adapters_xitt.modules import serialization
 from adapters_xitt.progress import say
@@ -22,7 +24,7 @@ from adapters_xitt.sharing import bundle, card, exchange
 from adapters_xitt.sharing.bundle import Writer
 from adapters_xitt.study import runs
 from adapters_xitt.study.results import DONE, Result
-from adapters_xitt.study.store import Store, default_root
+from adapters_xitt.study.store import Store
 from adapters_xitt.text import printable
 
 SAME = 1e-6  # percent points: the same number, written and read
@@ -41,41 +43,48 @@ class Push:
     url: str = ""  # of the pull request where one was made, else of the commit
 
 
-@dataclass(frozen=True, kw_only=True)
-class PushOptions:
+class PushOptions(TypedDict, total=False):
     """What a push is told beside the module and the repository."""
 
-    base: str | None = None  # owner/name@commit: where the encoder lies on the hub
-    run: str | None = None  # whose other seeds, row `none` and controls the card shows
-    revision: str | None = None  # the branch to push to
-    private: bool = False
-    create_pr: bool = False
-    licence: str | None = None
-    message: str | None = None  # of the commit
-    dry_run: bool = False  # asks nothing of the hub
+    store: str | Path | None
+    base: str | None  # owner/name@commit: where the encoder lies on the hub
+    run: str | None  # whose other seeds, row `none` and controls the card shows
+    revision: str | None  # the branch to push to; default: main
+    private: bool  # make the repository private; refused where it is there and public
+    create_pr: bool  # make a pull request, which needs no right to write
+    licence: str | None  # as the hub names them: mit, apache-2.0
+    message: str | None  # of the commit
 
 
 def push(
-    module: str,
+    module: str | Module,
     repository: str,
     *,
-    store: Path | None = None,
-    options: PushOptions = PushOptions(),
+    dry_run: bool = False,
     forms: Writer = exchange.forms,
+    **options: Unpack[PushOptions],
 ) -> Push:
-    """Pushes a stored module with its context, its results and its card."""
+    """Pushes a module of the store, with the parts of its context, its results and its card, to a
+    repository (`owner/name`) on a model hub, in one commit; with `dry_run` it says what would go,
+    and asks nothing of the hub. The token is the one that `hf auth login` or HF_TOKEN gives;
+    HF_ENDPOINT is another hub. A `XittError` says what the hub refuses, or what is missing.
+
+    >>> sorted(push("a", "ana/a", dry_run=True, store="docs").files)[:2]
+    ['README.md', 'adapter_config.json']
+    """
     _disable_bars()
-    stored, target = Store(store or default_root()), hub.reference(repository)
+    stored, target = Store(store_root(options.get("store"))), hub.reference(repository)
     if target.revision:
         raise XittError(f"{repository}: the branch to push to is said by --revision")
-    key = bundle.resolver(stored, tell=say)(module)
-    encoder = hub.reference(options.base) if options.base else None
+    key = bundle.resolver(stored, tell=say)(str(module))
+    base, message = options.get("base"), options.get("message")
+    encoder = hub.reference(base) if base else None
     if encoder and not hub.is_commit(encoder.revision):
         raise XittError(
-            f"--base {options.base}: name the encoder's commit too, owner/name@40 digits, because a"
+            f"--base {base}: name the encoder's commit too, owner/name@40 digits, because a"
             " branch moves"
         )
-    results, beside = _results(stored, key, options.run)
+    results, beside = _results(stored, key, options.get("run"))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         folder.mkdir()
@@ -87,7 +96,7 @@ def push(
             base=encoder,
             results=results,
             beside=beside,
-            licence=options.licence,
+            licence=options.get("licence"),
             forms=forms,
         )
         for note in notes:
@@ -95,15 +104,15 @@ def push(
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
         text = (folder / "README.md").read_text(encoding="utf-8")
-        if options.dry_run:
+        if dry_run:
             return Push(files, text)
         pushed = hub.push_folder(
             folder,
             target.repo,
-            message=options.message or f"{serialization.read_manifest(folder).role}",
-            revision=options.revision,
-            private=options.private or None,
-            create_pr=options.create_pr,
+            message=message or f"{serialization.read_manifest(folder).role}",
+            revision=options.get("revision"),
+            private=options.get("private") or None,
+            create_pr=options.get("create_pr", False),
             owned=(*bundle.OURS, *bundle.FOREIGN),
             tell=say,
         )
@@ -152,21 +161,39 @@ def _row(entry: Mapping[str, Any]) -> tuple[str, str, str]:
     return entry["method"], entry["intermediate"], entry["mode"]
 
 
-def pull(reference: str, *, store: Path | None = None) -> hub.Pulled:
-    """Brings a module from a hub into a folder below the store, checked."""
-    return _pulled(reference, Store(store or default_root()))
+def pull(reference: str, *, store: str | Path | None = None) -> Pulled:
+    """Brings a module, `hub:owner/name` or `hub:owner/name@revision`, from a model hub into a
+    folder of its own below the store: checked, at a pinned commit, nothing that runs. It gives the
+    `folder`, the `repo` and the `commit`; `load` takes the same reference into the store. A
+    `XittError` says what is missing or was refused.
+
+    >>> pull("ana/a", store="docs")
+    Traceback (most recent call last):
+    ...
+    adapters_xitt.errors.XittError: ana/a: a module on a hub is written hub:owner/name@revision
+    """
+    return _pulled(reference, Store(store_root(store)))
 
 
-def _pulled(text: str, store: Store) -> hub.Pulled:
+def _pulled(text: str, store: Store) -> Pulled:
     _disable_bars()
     return bundle.fetch(text, store, tell=say)
 
 
 def search(
-    words: Sequence[str] = (), *, tags: Sequence[str] = (), every: bool = False, limit: int = 20
+    words: str | Sequence[str] = (),
+    *,
+    tags: Sequence[str] = (),
+    every: bool = False,
+    limit: int = 20,
 ) -> list[hub.Repository]:
-    """The modules on the hub that match; with `every` other programs' too."""
-    return hub.search(words, filters=[*([] if every else [card.TAG]), *tags], limit=limit)
+    """The modules on the hub that match `words` and have all `tags` (a language, a method), each
+    with `repo`, `commit`, `tags`, `downloads`, `changed`; with `every` other programs' too.
+
+    >>> search("xnli", tags=["sw"])  # doctest: +SKIP
+    """
+    asked = [words] if isinstance(words, str) else words
+    return hub.search(asked, filters=[*([] if every else [card.TAG]), *tags], limit=limit)
 
 
 # -- verify
@@ -207,18 +234,27 @@ def verify(
     *,
     encoder: str | None,
     data: str | None = None,
-    store: Path | None = None,
+    store: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
 ) -> Verification:
     """Pulls a module, scores the cells that it states again on the data at hand, and says of every
-    number whether it holds."""
+    number whether it holds: stated and here, both percent, and a verdict. `encoder` must be named,
+    because a module from elsewhere chooses nothing that is loaded. A `XittError` where it is of
+    another encoder.
+
+    >>> verify("hub:ana/a", encoder=None)
+    Traceback (most recent call last):
+    ...
+    adapters_xitt.errors.XittError: verify: name the encoder with --encoder; a module pulled from \
+a hub does not choose what is loaded
+    """
     if not encoder:
         raise XittError(
             "verify: name the encoder with --encoder; a module pulled from a hub does not choose"
             " what is loaded"
         )
-    pulled = _pulled(reference, Store(store or default_root()))
+    pulled = _pulled(reference, Store(store_root(store)))
     stated, manifest = bundle.stated(pulled.folder), serialization.read_manifest(pulled.folder)
     files = pretrained.inspect(encoder)
     if files.fingerprint != manifest.encoder:
@@ -235,9 +271,14 @@ def verify(
     with tempfile.TemporaryDirectory() as scratch:
         own_store = Store(Path(scratch))
         key = bundle.unpack(pulled.folder, own_store)
-        options = Options(
-            encoder=str(files.folder), data=data, machine={"device": device, "threads": threads}
-        )
+        options: ExpressionOptions = {
+            "encoder": str(files.folder),
+            "data": data,
+            "store": own_store.root,
+            "device": device,
+            "threads": threads,
+            "log": "none",
+        }
         for group in _groups(stated):
             checks += _checked(group, key, own_store, options, spreads)
     return Verification(title, checks)
@@ -262,29 +303,21 @@ def _checked(
     group: Sequence[Result],
     key: str,
     store: Store,
-    options: Options,
+    options: ExpressionOptions,
     spreads: Mapping[tuple[str, str], float],
 ) -> list[Check]:
     """One group of cells: what was stated, what comes out here."""
-    assert options.encoder is not None
+    languages = [result.cell.language for result in group]
+    overrides = _overrides(group[0], str(options["encoder"]))
+    again: ExpressionOptions = {**options, "languages": languages, "overrides": overrides}
     reasons: dict[str, str] = {}
     try:
-        grids = compositions.evaluate(
-            key,
-            [group[0].cell.task],
-            store=store.root,
-            options=replace(
-                options,
-                overrides=_overrides(group[0], options.encoder),
-                languages=[result.cell.language for result in group],
-            ),
-        )
-        entries = [entry for grid in grids for entry in grid["entries"]]
+        entries = compositions.evaluate(key, [group[0].cell.task], **again).entries
         reasons = {entry["language"]: entry["reason"] for entry in entries}
     # a table's majority row wants training data too; what was scored before is there
     except XittError as error:
         reason = str(error).splitlines()[0][:160]
-        reasons = dict.fromkeys((result.cell.language for result in group), reason)
+        reasons = dict.fromkeys(languages, reason)
     reading = _reading(group[0])
     scored = {
         result.cell.language: result for result in store.results() if _reading(result) == reading
@@ -357,7 +390,7 @@ def _spreads(folder: Path) -> dict[tuple[str, str], float]:
     ):
         return {}  # no card, or none that states a spread
     spreads = {}
-    for result in stated.eval_results or ():
+    for result in getattr(stated, "eval_results", None) or ():
         metric, dataset = result.metric_args, result.dataset_args
         if not isinstance(metric, dict) or not isinstance(dataset, dict):
             continue

@@ -1,65 +1,93 @@
-"""What the commands that share modules print."""
+"""The commands that share modules: push, pull, search, verify."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from pathlib import Path
+from typing import Any
 
-from rich.table import Table
+import click
 
-from adapters_xitt import hub
-from adapters_xitt.api.hub import Check, Push, Verification
-from adapters_xitt.progress import console
-from adapters_xitt.sharing import card
-from adapters_xitt.text import printable
+from adapters_xitt.cli.options import DATA, DEVICE, ENCODER, STORE, THREADS
 
 
-def print_push(push: Push) -> None:
-    """Where what was pushed lies; after a dry run the files that would go, and the card."""
-    if push.reference:
-        print(printable(push.url))
-        print(f"xitt pull {push.reference}")
-        return
-    for path, size in push.files.items():
-        print(f"{size:>13,}  {path}")
-    print(printable(f"\n{push.card}"))
+@click.command()
+@click.argument("module")
+@click.argument("repository")
+@STORE
+@click.option("--base", metavar="OWNER/NAME@COMMIT", help="Where the encoder lies on the hub.")
+@click.option(
+    "--run", metavar="RUN", help="The run whose other seeds, row none and controls the card shows."
+)
+@click.option("--revision", help="The branch to push to. Default: main.")
+@click.option(
+    "--private",
+    is_flag=True,
+    help="Make the repository private; refused where it is there and public.",
+)
+@click.option(
+    "--create-pr", is_flag=True, help="Make a pull request, which needs no right to write."
+)
+@click.option("--licence", help="As the hub names them: mit, apache-2.0, cc-by-4.0.")
+@click.option("--message", help="Of the commit.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would be pushed, the card too, and ask nothing of the hub.",
+)
+def push(module: str, repository: str, **options: Any) -> None:
+    """Push MODULE of the store, with the parts of its context, its results and its card, to
+    REPOSITORY (owner/name) on a model hub, in one commit. The token is the one that `hf auth login`
+    or HF_TOKEN gives; HF_ENDPOINT is another hub."""
+    from adapters_xitt.api import hub
+    from adapters_xitt.cli.render.sharing import print_push
+
+    print_push(hub.push(module, repository, **options))
 
 
-def print_repositories(repositories: Sequence[hub.Repository]) -> None:
-    """A table of modules on a hub."""
-    table = Table(title=f"{len(repositories)} found", title_justify="left")
-    for column in ("module", "changed", "downloads", "tags"):
-        table.add_column(column, overflow="fold")
-    for repository in repositories:
-        tags = [tag for tag in repository.tags if tag != card.TAG and ":" not in tag]
-        table.add_row(
-            f"{hub.PREFIX}{repository.repo}",
-            repository.changed,
-            str(repository.downloads),
-            ", ".join(tags),
-        )
-    console().print(table)
+@click.command()
+@click.argument("reference", metavar="hub:OWNER/NAME[@REVISION]")
+@STORE
+def pull(reference: str, store: Path | None) -> None:
+    """Bring a module from a model hub into a folder of its own below the store: checked, at a
+    pinned commit, nothing that runs."""
+    from adapters_xitt.api import hub
+    from adapters_xitt.cli.render.sharing import print_pull
+
+    print_pull(hub.pull(reference, store=store))
 
 
-def print_verification(verification: Verification, reference: str) -> None:
-    """Every number that a module states, what comes out here, and whether it holds."""
-    checks = verification.checks
-    if not checks:
-        print(printable(f"{reference}: states no results"))
-        return
-    table = Table(title=verification.reference, title_justify="left")
-    for column in ("task", "language", "stated", "here", "difference", "verdict"):
-        table.add_column(column)
-    for check in checks:
-        table.add_row(check.task, check.language, *_numbers(check), check.verdict)
-    console().print(table)
-    verdicts = [check.holds for check in checks]
-    print(
-        f"{verdicts.count(True)} of {len(checks)} stated numbers hold, {verdicts.count(False)} do"
-        f" not, {verdicts.count(None)} could not be checked"
-    )
+@click.command()
+@click.argument("words", nargs=-1)
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    help="Only with this tag: a language, a method. Again for several.",
+)
+@click.option("--all", "every", is_flag=True, help="Other programs' repositories too.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+def search(words: tuple[str, ...], **options: Any) -> None:
+    """List modules on the model hub that match WORDS."""
+    from adapters_xitt.api import hub
+    from adapters_xitt.cli.render.sharing import print_repositories
+
+    print_repositories(hub.search(words, **options))
 
 
-def _numbers(check: Check) -> tuple[str, str, str]:
-    if check.here is None:
-        return f"{check.stated:.2f}", "–", "–"
-    return f"{check.stated:.2f}", f"{check.here:.2f}", f"{check.here - check.stated:+.2f}"
+@click.command()
+@click.argument("reference", metavar="hub:OWNER/NAME[@REVISION]")
+@ENCODER
+@DATA
+@STORE
+@DEVICE
+@THREADS
+def verify(reference: str, **options: Any) -> None:
+    """Pull a module, score again what it states on the data at hand, and say of every number
+    whether it holds. The exit status is 1 where one does not, or none could be checked."""
+    from adapters_xitt.api import hub
+    from adapters_xitt.cli.render.sharing import print_verification
+
+    verification = hub.verify(reference, **options)
+    print_verification(verification, reference)
+    sys.exit(0 if verification.ok else 1)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from adapters_xitt import hashing, safe_files, tasks
 from adapters_xitt.data import mixture
@@ -21,6 +22,8 @@ from adapters_xitt.sharing import bundle
 from adapters_xitt.sharing.card import Form
 from adapters_xitt.study.store import Store, check_name, default_root
 from adapters_xitt.text import printable
+
+FORMS = ("xitt", "adapters", "peft")
 
 # -- giving one out --------------------------------------------------------------------------------
 
@@ -200,16 +203,22 @@ def _unlike(name: str, taken: Iterable[str]) -> str:
 # -- taking one in ---------------------------------------------------------------------------------
 
 
+class ImportOptions(TypedDict, total=False):
+    """What a folder of another library can't say of its module."""
+
+    encoder: str | None  # the encoder it stands on
+    task: str | None  # what its head answers
+    labels: Sequence[str]  # what the head's outputs mean, in their order
+    trained_in: Sequence[str]  # languages it is known to have seen
+    with_head: bool  # False leaves the head where it is
+
+
 def take_in(
     folder: Path,
     *,
     name: str,
-    encoder: str | None = None,
-    task: str | None = None,
-    labels: Sequence[str] = (),
-    trained_in: Sequence[str] = (),
-    with_head: bool = True,
     store: Path | None = None,
+    **options: Unpack[ImportOptions],
 ) -> serialization.Manifest:
     """Makes a module of the store, called `name`, from a folder of ours, of adapters or of peft.
     What a folder of theirs can't say must be given: its encoder, its head's task, and its labels in
@@ -217,6 +226,9 @@ def take_in(
     it has seen stays unknown, and its cells carry a star. A `XittError` with all that is missing,
     or with all that doesn't fit."""
     check_name(name)
+    encoder, task = options.get("encoder"), options.get("task")
+    labels, trained_in = options.get("labels", ()), options.get("trained_in", ())
+    with_head = options.get("with_head", True)
     folder = foreign.module_folder(folder)
     where, form = Store(store or default_root()), foreign.form_of(folder)
     if form == "xitt":

@@ -1,0 +1,184 @@
+"""What was scored, as values: entries, data frames, reports, submissions."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from adapters_xitt import analysis
+from adapters_xitt import report as reports
+from adapters_xitt.errors import XittError
+from adapters_xitt.progress import console
+from adapters_xitt.study.results import BLOCKED, DONE, FAILED, NOT_APPLICABLE
+from adapters_xitt.study.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Entry = dict[str, Any]
+
+
+class SubmitOptions(TypedDict, total=False):
+    """Which row of a run is submitted, and to what."""
+
+    benchmark: str  # xtreme, xtreme-29 or xtreme-r
+    method: str | None  # the row's method, where the run has several
+    row: str | None  # the row as the report names it: none, mnli stack
+    seed: int | None
+
+
+class Scores:
+    """What grids and evaluations share: their entries, each a place with its status and scores."""
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Every place: method, intermediate, mode, target, language, seed; its status (done,
+        failed, blocked, not applicable) and reason; and, where it is done, its scores (%)."""
+        raise NotImplementedError
+
+    @property
+    def failed(self) -> list[Entry]:
+        """The entries that should have a score and have none."""
+        return [entry for entry in self.entries if entry["status"] == FAILED]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every entry is done, blocked or not applicable."""
+        good = (DONE, BLOCKED, NOT_APPLICABLE)
+        return all(entry["status"] in good for entry in self.entries)
+
+    @property
+    def failures(self) -> list[str]:
+        """A line for every reason for which places have failed, and how many it cost."""
+        counted = Counter(entry["reason"] for entry in self.failed)
+        return [
+            f"failed: {count} place{'s' * (count > 1)}: {reason}"
+            for reason, count in counted.items()
+        ]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A grid as people read it."""
+
+    text: str  # as on a terminal of 120 columns
+    markdown: str
+    files: tuple[Path, ...]  # report.md, grid.csv, grid.png; and fusion's where something was fused
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+
+class Grid(Scores):
+    """The grid of a run.
+
+    `record` is its JSON value; `folder` is where it lies, in the store `store`."""
+
+    def __init__(self, record: dict[str, Any], folder: Path, store: Path) -> None:
+        self.record, self.folder, self.store = record, folder, store
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return self.record["name"]
+
+    @property
+    def entries(self) -> list[Entry]:
+        return self.record["entries"]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row for each entry, in one fixed order: method, intermediate, mode, target, language,
+        seed, status, reason, tag, overlap (share of test items with a text that was seen), key,
+        score (percent; NaN where there is none), examples, `score.NAME` for every score, seconds,
+        merge_error, merge_lost, family, script."""
+        return analysis.frame(self.record)
+
+    def report(self, out: str | Path | None = None) -> Report:
+        """The grid as text and as Markdown; written as Markdown, CSV and heat map into `out`, by
+        default the run's own folder."""
+        page = io.StringIO()
+        reports.terminal(self.record, console(file=page, width=120))
+        files = reports.write(self.record, Path(out) if out else self.folder)
+        return Report(page.getvalue(), reports.markdown(self.record), files)
+
+    def submit(self, folder: str | Path, **options: Unpack[SubmitOptions]) -> Submission:
+        """Writes one row as the files that a benchmark's own script reads: xtreme, xtreme-29 or
+        xtreme-r. A `XittError` lists the rows where the options leave several, or none."""
+        from adapters_xitt.report import submission
+
+        benchmark = options.get("benchmark") or "xtreme"
+        asked = submission.benchmark(benchmark)
+        systems = submission.systems(
+            self.record,
+            asked,
+            method=options.get("method"),
+            row_name=options.get("row"),
+            seed=options.get("seed"),
+        )
+        if len(systems) != 1:
+            every = systems or submission.systems(
+                self.record, asked, method=None, row_name=None, seed=None
+            )
+            raise XittError(_several(self.name, benchmark, every, bool(systems)))
+        store = Store(self.store)
+        missing = submission.submit(self.record, store, systems[0], asked, Path(folder))
+        return Submission(str(systems[0]), Path(folder), tuple(missing))
+
+    def __repr__(self) -> str:
+        return f"Grid({self.name!r}, {analysis.counts(self.record)})"
+
+
+def _several(run: str, benchmark: str, systems: Sequence[Any], matched: bool) -> str:
+    """Why a submission can't be written: the rows that it could be."""
+    question = (
+        "which of them?" if matched else f"{run} has no such row with scores in {benchmark}; it has"
+    )
+    lines = [f"a submission is one row with one seed: {question}", *map(str, systems[:40])]
+    if len(systems) > 40:
+        lines.append(f"and {len(systems) - 40} more")
+    return "\n  ".join(lines)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A folder as a benchmark's script reads it."""
+
+    system: str  # the row, its method and seed
+    folder: Path
+    missing: tuple[str, ...]  # what the benchmark asks for and the run has not
+
+
+class Evaluation(Scores):
+    """The scores of one expression: a grid for each way that its tasks were read, one where
+    nothing else is asked for."""
+
+    def __init__(self, text: str, grids: Sequence[dict[str, Any]], store: Path) -> None:
+        self.text, self.grids, self.store = text, list(grids), store
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [entry for grid in self.grids for entry in grid["entries"]]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row for each task and language, as `Grid.frame` has it, with the convention by which
+        it was read."""
+        import pandas as pd
+
+        frames = []
+        for grid in self.grids:
+            conventions = [entry.get("convention", "") for entry in analysis.ordered(grid)]
+            frames.append(analysis.frame(grid).assign(convention=conventions))
+        return pd.concat(frames, ignore_index=True)
+
+    def __repr__(self) -> str:
+        return f"Evaluation({self.text!r}, {len(self.entries)} entries)"

@@ -1,0 +1,1 @@
+"""What the commands print: values of the face as tables, trees and lines."""
