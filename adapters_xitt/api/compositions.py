@@ -103,7 +103,7 @@ def _readings(names: Sequence[str], every: bool) -> list[dict[str, str]]:
     if every:
         known = {name: [reading.name for reading in registry.task(name).readings] for name in names}
         for index in range(1, max(map(len, known.values()))):
-            others = {name: found[index] for name, found in known.items() if index < len(found)}
+            others = {name: names[index] for name, names in known.items() if index < len(names)}
             readings.append(others)
     return readings
 

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 Entry = dict[str, Any]
 
 
-class SubmitOptions(TypedDict, total=False):
-    """Which row of a run is submitted, and to what."""
-
-    benchmark: str  # xtreme, xtreme-29 or xtreme-r
-    method: str | None  # the row's method, where the run has several
-    row: str | None  # the row as the report names it: none, mnli stack
-    seed: int | None
+# Which row of a run is submitted, and to what: `benchmark` is xtreme, xtreme-29 or xtreme-r; `row`
+# is named as in the report (none, mnli stack), `method` where the run has several.
+SubmitOptions = TypedDict(  # noqa: UP013
+    "SubmitOptions",
+    {"benchmark": str, "method": str | None, "row": str | None, "seed": int | None},
+    total=False,
+)
 
 
 class Scores:

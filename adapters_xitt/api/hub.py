@@ -136,7 +136,7 @@ def _results(
     grid, _ = runs.load_run(run, store.root)
     entries = [entry for entry in grid["entries"] if entry["status"] == DONE]
     keys = {result.cell.key for result in results}
-    rows = {_row(entry) for entry in entries if entry["key"] in keys}
+    rows = {_grid_row(entry) for entry in entries if entry["key"] in keys}
     if not rows:
         raise XittError(f"run {run}: none of its rows is this module's")
     # other targets are other modules' of the row
@@ -149,15 +149,15 @@ def _results(
     }
     beside: dict[str, list[Result]] = {}
     for label, place in compared.items():
-        row = (method, *place)
-        cells = [entry["key"] for entry in entries if _row(entry) == row]
-        if cells and row not in rows:
+        grid_row = (method, *place)
+        cells = [entry["key"] for entry in entries if _grid_row(entry) == grid_row]
+        if cells and grid_row not in rows:
             beside[label] = [store.load_result(cell) for cell in dict.fromkeys(cells)]
-    cells = list(dict.fromkeys(entry["key"] for entry in entries if _row(entry) in rows))
+    cells = list(dict.fromkeys(entry["key"] for entry in entries if _grid_row(entry) in rows))
     return [store.load_result(cell) for cell in cells], beside
 
 
-def _row(entry: Mapping[str, Any]) -> tuple[str, str, str]:
+def _grid_row(entry: Mapping[str, Any]) -> tuple[str, str, str]:
     return entry["method"], entry["intermediate"], entry["mode"]
 
 

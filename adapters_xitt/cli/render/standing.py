@@ -23,7 +23,7 @@ def print_standing(standing: Standing, predictions: Path) -> None:
             task.name,
             _average(standing.tasks[task.name]),
             f"{len(languages)} of {asked} languages",
-            ", ".join(f"{name} {value:.2f}" for name, value in _means(languages).items()),
+            ", ".join(f"{name} {value:.2f}" for name, value in _mean_scores(languages).items()),
             _missing(standing.tasks[task.name]),
         )
     table.add_section()
@@ -40,7 +40,7 @@ def print_standing(standing: Standing, predictions: Path) -> None:
     _print_remarks(standing)
 
 
-def _means(languages: dict[str, dict[str, float]]) -> dict[str, float]:
+def _mean_scores(languages: dict[str, dict[str, float]]) -> dict[str, float]:
     """The mean over languages of every score that all of them have."""
     names = next(iter(languages.values()), {})
     return {
