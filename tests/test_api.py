@@ -29,7 +29,9 @@ xitt.run("recipes/quickstart.yaml").report()
 """  # noqa: E501
 FUNCTIONS = sorted(name for name in xitt.__all__ if inspect.isfunction(getattr(xitt, name)))
 SMALL = """encoder: demo
+data: {root: demo}
 methods: [{name: lora, rank: 2}]
+intermediates: []
 targets: [demo-pairs]
 modes: [none]
 languages: [de]
