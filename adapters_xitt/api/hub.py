@@ -343,7 +343,7 @@ def _overrides(result: Result, encoder: str) -> list[str]:
     cell = result.cell
     task, layers = tasks.task(cell.task), pretrained.inspect(encoder).layers
     prefix = f"tasks.{cell.task}"
-    conventions = [
+    others = [
         reading.name
         for reading in task.readings[1:]
         if conventions.convention(task, layers, name=reading.name) == cell.convention
@@ -352,7 +352,7 @@ def _overrides(result: Result, encoder: str) -> list[str]:
         f"{prefix}.lengths={json.dumps(cell.lengths)}",
         f"{prefix}.test={json.dumps(cell.split)}",
         f"precision={json.dumps(cell.precision)}",
-        *(f"{prefix}.convention={name}" for name in conventions),
+        *(f"{prefix}.convention={name}" for name in others),
     ]
 
 
