@@ -1,17 +1,17 @@
-"""Prints what training one module on XLM-R Large takes at 4,096 tokens a step; with --device cuda
-it measures too.
+"""Prints what training one module on XLM-R Large takes at 4,096 tokens a step.
 
-    python scripts/account_memory.py                      the account: sizes on the meta device, no
-    weights, no GPU python scripts/account_memory.py --device cuda        beside it,
-    torch.cuda.max_memory_allocated of the real code python scripts/account_memory.py --budget 2GiB
-    what a recipe's `memory: 2GiB` would choose python scripts/account_memory.py --markdown
-    the totals, as the README has them
+    python scripts/account_memory.py                  sizes on the meta device, no weights, no GPU
+    python scripts/account_memory.py --device cuda    torch.cuda.max_memory_allocated of the real
+                                                      code beside them
+    python scripts/account_memory.py --budget 2GiB    what a recipe's `memory: 2GiB` would choose
+    python scripts/account_memory.py --markdown       the totals, as the handbook has them
 
 The configuration is the public one of xlm-roberta-large; the weights are random."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -47,8 +47,8 @@ XLMR_LARGE = {
 FILES = EncoderFiles(Path("."), "xlm-roberta-large", "", XLMR_LARGE, 559_890_432)
 STEP, LABELS = 4096, 3
 
-# what is asked of it, and the means
-ROWS = [
+# the limit that is asked of it, and the plan
+PLANS = [
     ("", MemoryPlan()),
     ("", MemoryPlan(base="bf16")),
     ("4GiB", MemoryPlan(base="bf16", embeddings="cut")),
@@ -63,14 +63,14 @@ ROWS = [
 ]
 
 
-def measure(method: str, means: MemoryPlan, *, length: int, vocabulary: int) -> int:
+def measure(method: str, memory_plan: MemoryPlan, *, length: int, vocabulary: int) -> int:
     """The most bytes torch had allocated in the second of two steps of the real code, everything on
     the device."""
     torch.cuda.empty_cache()
-    ids = {"ids": torch.arange(vocabulary)} if means.embeddings == "cut" else {}
-    made = encoder.load_random(FILES, **means.loading(), **ids)
-    made.model.to("cuda")
-    adapted = AdaptedEncoder(made)
+    ids = {"ids": torch.arange(vocabulary)} if memory_plan.embeddings == "cut" else {}
+    base_encoder = encoder.load_random(FILES, **memory_plan.loading(), **ids)
+    base_encoder.model.to("cuda")
+    adapted = AdaptedEncoder(base_encoder)
     adapted.add("module", choose(method, {}), seed=1)
     head = heads.build("pair", adapted.encoder, LABELS, seed=1).to("cuda")
     trained = [*adapted.parameters("module").values(), *head.parameters()]
@@ -78,21 +78,25 @@ def measure(method: str, means: MemoryPlan, *, length: int, vocabulary: int) -> 
         parameter.requires_grad_(True)
     adapted.activate(resolve(composition.Part("module"), adapted.methods, adapted.encoder.layers))
     optimizer = torch.optim.AdamW(trained, lr=1e-4)
-    if means.optimizer == "8bit":
+    if memory_plan.optimizer == "8bit":
         from bitsandbytes.optim import AdamW8bit
 
         optimizer = AdamW8bit(trained, lr=1e-4)
-    features = means.tokens // length
+    features = memory_plan.tokens // length
     tokens = torch.randint(4, vocabulary, (features, length), device="cuda")
     mask, label = torch.ones_like(tokens), torch.zeros(features, dtype=torch.long, device="cuda")
     for _ in range(2):
         torch.cuda.reset_peak_memory_stats()
         with adapted.training(None):
-            for _ in range(STEP // means.tokens):
+            for _ in range(STEP // memory_plan.tokens):
                 with torch.autocast(
-                    "cuda", means.autocast or torch.bfloat16, enabled=means.autocast is not None
+                    "cuda",
+                    memory_plan.autocast or torch.bfloat16,
+                    enabled=memory_plan.autocast is not None,
                 ):
-                    hidden = made.run(made.embed(tokens), mask, 0, made.layers)
+                    hidden = base_encoder.run(
+                        base_encoder.embed(tokens), mask, 0, base_encoder.layers
+                    )
                     logits = head(hidden, {"mask": mask})
                 KINDS["pair"].loss(logits, {"label": label}).backward()
         optimizer.step()
@@ -122,75 +126,83 @@ def main(
     budget: str | None,
     markdown: bool,
 ) -> None:
-    """One row per method and means; MiB, and the total in GiB."""
+    """One line per method and memory plan; MiB, and the total in GiB."""
     if budget:
-        for method in methods:
-            try:
-                _, lines = memory.choose(
-                    sizes.parse(budget),
-                    FILES,
-                    choose(method, {}),
-                    tokens=STEP,
-                    vocabulary=vocabulary,
-                    length=length,
-                )
-            except XittError as error:
-                raise click.ClickException(str(error)) from None
-            click.echo("\n".join([method, *(f"  {line}" for line in lines)]))
-        return
-    if markdown:
-        click.echo("| " + " | ".join(["means", *(f"{method}, GiB" for method in methods)]) + " |")
-        click.echo("| --- |" + " ---: |" * len(methods))
-        for _, means in ROWS:
-            totals = [
-                memory.account(
-                    FILES,
-                    choose(method, {}),
-                    means,
-                    vocabulary=vocabulary,
-                    length=length,
-                    step_tokens=STEP,
-                ).total
-                / 2**30
-                for method in methods
-            ]
-            click.echo(
-                "| "
-                + " | ".join([memory.describe(means), *(f"{total:.2f}" for total in totals)])
-                + " |"
+        print_choice(budget, methods, length, vocabulary)
+    elif markdown:
+        print_markdown(methods, length, vocabulary)
+    else:
+        print_account(methods, length, vocabulary, measured=device == "cuda")
+
+
+def print_choice(budget: str, methods: tuple[str, ...], length: int, vocabulary: int) -> None:
+    """What would be chosen for a budget, method by method."""
+    for method in methods:
+        try:
+            _, lines = memory.choose(
+                sizes.parse(budget),
+                FILES,
+                choose(method, {}),
+                tokens=STEP,
+                vocabulary=vocabulary,
+                length=length,
             )
-        return
+        except XittError as error:
+            raise click.ClickException(str(error)) from None
+        click.echo("\n".join([method, *(f"  {line}" for line in lines)]))
+
+
+def account_of(method: str, memory_plan: MemoryPlan, length: int, vocabulary: int) -> Any:
+    """The account of training one module."""
+    return memory.account(
+        FILES,
+        choose(method, {}),
+        memory_plan,
+        vocabulary=vocabulary,
+        length=length,
+        step_tokens=STEP,
+    )
+
+
+def print_markdown(methods: tuple[str, ...], length: int, vocabulary: int) -> None:
+    """The totals alone, a column for each method."""
+    click.echo("| " + " | ".join(["memory plan", *(f"{method}, GiB" for method in methods)]) + " |")
+    click.echo("| --- |" + " ---: |" * len(methods))
+    for _, memory_plan in PLANS:
+        totals = [
+            account_of(method, memory_plan, length, vocabulary).total / 2**30 for method in methods
+        ]
+        cells = [memory.describe(memory_plan), *(f"{total:.2f}" for total in totals)]
+        click.echo("| " + " | ".join(cells) + " |")
+
+
+def print_account(
+    methods: tuple[str, ...], length: int, vocabulary: int, *, measured: bool
+) -> None:
+    """Every part of every total, and beside them what a GPU allocated where that is measured."""
     names = ("weights", "embeddings", "module", "moments", "gradients", "saved", "alive")
     head = [
         "method",
         *(f"{name:>10}" for name in names),
         "total GiB",
         "limit",
-        "measured" if device == "cuda" else "",
+        "measured" if measured else "",
     ]
-    click.echo("  ".join(head) + "  means")
+    click.echo("  ".join(head) + "  memory plan")
     for method in methods:
-        for limit, means in ROWS:
-            found = memory.account(
-                FILES,
-                choose(method, {}),
-                means,
-                vocabulary=vocabulary,
-                length=length,
-                step_tokens=STEP,
-            )
+        for limit, memory_plan in PLANS:
+            account = account_of(method, memory_plan, length, vocabulary)
+            within = "" if not limit else " ok" if account.total <= sizes.parse(limit) else " over"
             cells = [
                 f"{method:6}",
-                *(f"{getattr(found, name) / 2**20:10.0f}" for name in names),
-                f"{found.total / 2**30:9.3f}",
-                f"{limit:>6}"
-                + ("" if not limit else " ok" if found.total <= sizes.parse(limit) else " over"),
+                *(f"{getattr(account, name) / 2**20:10.0f}" for name in names),
+                f"{account.total / 2**30:9.3f}",
+                f"{limit:>6}{within}",
             ]
-            if device == "cuda":
-                cells.append(
-                    f"{measure(method, means, length=length, vocabulary=vocabulary) / 2**30:8.3f}"
-                )
-            click.echo("  ".join(cells) + f"  {memory.describe(means)}")
+            if measured:
+                peak = measure(method, memory_plan, length=length, vocabulary=vocabulary)
+                cells.append(f"{peak / 2**30:8.3f}")
+            click.echo("  ".join(cells) + f"  {memory.describe(memory_plan)}")
 
 
 if __name__ == "__main__":

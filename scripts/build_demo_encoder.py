@@ -63,17 +63,20 @@ STEPS = 4500
 SENTENCES = 25_000  # parallel tuples kept in memory
 PAD, MASK_FROM = 1, 4  # padding's id; the first id that is no special token
 
-Row = dict[str, list[int]]  # one sentence's pieces in each language
+SentenceIds = dict[str, list[int]]  # one sentence's pieces in each language
 
 
-def build_tokenizer(rows: list[dict[str, list[Token]]]) -> PreTrainedTokenizerFast:
+def build_tokenizer(sentences: list[dict[str, list[Token]]]) -> PreTrainedTokenizerFast:
     """A Unigram tokenizer in XLM-R's layout: four special tokens first, the mask last.
 
     Its pieces are the words of the text, with their frequency, and all its characters, far less
     likely. A learned vocabulary of this size splits words at odd places, and translations no longer
     match piece by piece."""
     counts = Counter(
-        piece for row in rows for language in LANGUAGES for piece in pieces(row[language], language)
+        piece
+        for sentence in sentences
+        for language in LANGUAGES
+        for piece in pieces(sentence[language], language)
     )
     words = [(piece, count) for piece, count in counts.most_common() if count >= RARE]
     total = sum(counts.values())
@@ -104,12 +107,12 @@ def build_tokenizer(rows: list[dict[str, list[Token]]]) -> PreTrainedTokenizerFa
     return XLMRobertaTokenizerFast(tokenizer_object=raw, mask_token=mask, model_max_length=LENGTH)
 
 
-def pieces(found: list[Token], language: str) -> list[str]:
+def pieces(tokens: list[Token], language: str) -> list[str]:
     """The words as the tokenizer will meet them: with a mark for the space before, parted at
     apostrophes."""
     parts = []
-    before = [True, *spaced(found, language)[:-1]]
-    for token, space in zip(found, before, strict=True):
+    before = [True, *spaced(tokens, language)[:-1]]
+    for token, space in zip(tokens, before, strict=True):
         mark = "▁" if space and language not in UNSPACED and token.upos != "PUNCT" else ""
         parts += [part for part in re.split("(')", mark + token.word) if part]
     return parts
@@ -137,49 +140,51 @@ def new_model(vocabulary: int) -> XLMRobertaForMaskedLM:
     return XLMRobertaForMaskedLM._from_config(config, attn_implementation="sdpa")
 
 
-def aligned_embeddings(ids: list[Row], vocabulary: int, *, seed: int) -> torch.Tensor:
+def aligned_embeddings(ids: list[SentenceIds], vocabulary: int, *, seed: int) -> torch.Tensor:
     """Vectors (vocabulary, WIDTH) in which pieces that occur in the same parallel sentences are
     close.
 
     Positive pointwise mutual information of pieces over whole tuples, cut to its largest
     components; a little noise and a vector of their language keep translations apart."""
     seen = np.zeros((len(ids), vocabulary), dtype=np.float32)
-    for n, row in enumerate(ids):
-        seen[n, sorted({piece for pieces in row.values() for piece in pieces})] = 1
+    for n, sentence in enumerate(ids):
+        seen[n, sorted({piece for pieces in sentence.values() for piece in pieces})] = 1
     together = seen.T @ seen
     single = np.maximum(np.diag(together), 1)
     information = np.log(np.maximum(together, 1e-9) * len(ids) / np.outer(single, single))
     values, vectors = np.linalg.eigh(np.maximum(information, 0))
-    found = vectors[:, -WIDTH:] * np.sqrt(np.maximum(values[-WIDTH:], 0))
-    found /= np.linalg.norm(found, axis=1, keepdims=True) + 1e-6
+    aligned = vectors[:, -WIDTH:] * np.sqrt(np.maximum(values[-WIDTH:], 0))
+    aligned /= np.linalg.norm(aligned, axis=1, keepdims=True) + 1e-6
     draw = np.random.default_rng(seed)
-    noise = draw.normal(size=found.shape) / WIDTH**0.5
+    noise = draw.normal(size=aligned.shape) / WIDTH**0.5
     tongues = draw.normal(size=(len(LANGUAGES), WIDTH)) / WIDTH**0.5
-    spoken = np.zeros((vocabulary, len(LANGUAGES)))
-    for row in ids:
+    frequency = np.zeros((vocabulary, len(LANGUAGES)))
+    for sentence in ids:
         for n, language in enumerate(LANGUAGES):
-            spoken[row[language], n] += 1
-    spoken /= np.maximum(spoken.sum(1, keepdims=True), 1)
-    return torch.tensor(found + NOISE * noise + TONGUE * (spoken @ tongues), dtype=torch.float32)
+            frequency[sentence[language], n] += 1
+    frequency /= np.maximum(frequency.sum(1, keepdims=True), 1)
+    return torch.tensor(
+        aligned + NOISE * noise + TONGUE * (frequency @ tongues), dtype=torch.float32
+    )
 
 
-def similar(ids: list[Row]) -> list[list[int]]:
+def similar(ids: list[SentenceIds]) -> list[list[int]]:
     """For each row others with much the same English words: its neighbours in three sorted
     orders."""
-    english = [row["en"] for row in ids]
+    english = [sentence["en"] for sentence in ids]
     orders = (lambda n: english[n], lambda n: english[n][::-1], lambda n: sorted(english[n]))
-    found: list[list[int]] = [[] for _ in ids]
+    neighbours: list[list[int]] = [[] for _ in ids]
     for order in orders:
         ranked = sorted(range(len(ids)), key=order)
-        for one, two in zip(ranked, ranked[1:], strict=False):
-            if sorted(english[one]) != sorted(english[two]):
-                found[one].append(two)
-                found[two].append(one)
-    return found
+        for first, second in zip(ranked, ranked[1:], strict=False):
+            if sorted(english[first]) != sorted(english[second]):
+                neighbours[first].append(second)
+                neighbours[second].append(first)
+    return neighbours
 
 
 def stream(
-    ids: list[Row], near: list[list[int]], rng: random.Random
+    ids: list[SentenceIds], near: list[list[int]], rng: random.Random
 ) -> Iterator[tuple[list[int], int]]:
     """Training sequences: pairs of sentences in two languages, paragraphs in one and in two.
 
@@ -190,12 +195,13 @@ def stream(
         size = 1 if kind < 0.75 else 2 if kind < 0.85 else rng.randint(3, 5)
         chosen = [rng.randrange(len(ids)) for _ in range(size)]
         if kind < 0.85:
-            one, two = rng.sample(LANGUAGES, 2)
+            first, second = rng.sample(LANGUAGES, 2)
             others, match = chosen, 1 if size == 1 else -1
             if size == 1 and rng.random() < MISMATCHED and near[chosen[0]]:
                 others, match = [rng.choice(near[chosen[0]])], 0
             left, right = (
-                [p for n in rows for p in ids[n][lg]] for rows, lg in ((chosen, one), (others, two))
+                [piece for n in numbers for piece in ids[n][language]]
+                for numbers, language in ((chosen, first), (others, second))
             )
             yield [0, *left, 2, 2, *right, 2][:LENGTH], match
         else:
@@ -203,31 +209,34 @@ def stream(
             yield [0, *(piece for n in chosen for piece in ids[n][language]), 2][:LENGTH], -1
 
 
-def padded(rows: list[list[int]]) -> torch.Tensor:
-    width = max(map(len, rows))
-    return torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
+def pad(sequences: list[list[int]]) -> torch.Tensor:
+    width = max(map(len, sequences))
+    return torch.tensor([sequence + [PAD] * (width - len(sequence)) for sequence in sequences])
 
 
 def batches(
-    ids: list[Row], near: list[list[int]], rng: random.Random
+    ids: list[SentenceIds], near: list[list[int]], rng: random.Random
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Padded batches of sequences of like length, about BATCH_TOKENS each, with their match
     labels."""
     source = stream(ids, near, rng)
     while True:
         pool = sorted(itertools.islice(source, 2000), key=lambda item: len(item[0]))
-        found, start = [], 0
+        grouped, start = [], 0
         while start < len(pool):
             size = 1
             while (
                 start + size < len(pool) and len(pool[start + size][0]) * (size + 1) <= BATCH_TOKENS
             ):
                 size += 1
-            found.append(pool[start : start + size])
+            grouped.append(pool[start : start + size])
             start += size
-        rng.shuffle(found)
-        for items in found:
-            yield padded([row for row, _ in items]), torch.tensor([match for _, match in items])
+        rng.shuffle(grouped)
+        for items in grouped:
+            yield (
+                pad([sequence for sequence, _ in items]),
+                torch.tensor([match for _, match in items]),
+            )
 
 
 def hide(
@@ -243,7 +252,7 @@ def hide(
     return torch.where(chosen & (how > 0.9), other, hidden), chosen
 
 
-def pooled(model: XLMRobertaForMaskedLM, batch: torch.Tensor) -> torch.Tensor:
+def sentence_vectors(model: XLMRobertaForMaskedLM, batch: torch.Tensor) -> torch.Tensor:
     """Unit vectors (rows, WIDTH): the mean over each row's tokens in the middle layer; the upper
     layers don't run."""
     mask = batch != PAD
@@ -256,20 +265,22 @@ def pooled(model: XLMRobertaForMaskedLM, batch: torch.Tensor) -> torch.Tensor:
 
 
 def contrast(
-    model: XLMRobertaForMaskedLM, ids: list[Row], near: list[list[int]], rng: random.Random
+    model: XLMRobertaForMaskedLM, ids: list[SentenceIds], near: list[list[int]], rng: random.Random
 ) -> torch.Tensor:
     """How badly translations are found among other sentences, half of them similar, in both
     directions."""
-    rows = [rng.randrange(len(ids)) for _ in range(CONTRAST // 2)]
-    rows += [rng.choice(near[n] or [n]) for n in rows]
-    rows = list(dict.fromkeys(rows))
+    chosen = [rng.randrange(len(ids)) for _ in range(CONTRAST // 2)]
+    chosen += [rng.choice(near[n] or [n]) for n in chosen]
+    chosen = list(dict.fromkeys(chosen))
     left, right = [], []
-    for n in rows:
-        one, two = rng.sample(LANGUAGES, 2)
-        left.append([0, *ids[n][one], 2])
-        right.append([0, *ids[n][two], 2])
-    scores = pooled(model, padded(left)) @ pooled(model, padded(right)).T / TEMPERATURE
-    right_ones = torch.arange(len(rows))
+    for n in chosen:
+        first, second = rng.sample(LANGUAGES, 2)
+        left.append([0, *ids[n][first], 2])
+        right.append([0, *ids[n][second], 2])
+    scores = (
+        sentence_vectors(model, pad(left)) @ sentence_vectors(model, pad(right)).T / TEMPERATURE
+    )
+    right_ones = torch.arange(len(chosen))
     return (
         functional.cross_entropy(scores, right_ones)
         + functional.cross_entropy(scores.T, right_ones)
@@ -279,7 +290,7 @@ def contrast(
 class Loss:
     """The objectives on one batch, and a moving average of each to show."""
 
-    def __init__(self, model: XLMRobertaForMaskedLM, ids: list[Row], *, seed: int):
+    def __init__(self, model: XLMRobertaForMaskedLM, ids: list[SentenceIds], *, seed: int):
         self.model, self.ids, self.near = model, ids, similar(ids)
         self.judge = torch.nn.Sequential(
             torch.nn.Linear(WIDTH, WIDTH), torch.nn.Tanh(), torch.nn.Linear(WIDTH, 2)
@@ -313,7 +324,12 @@ class Loss:
 
 
 def train(
-    model: XLMRobertaForMaskedLM, ids: list[Row], *, steps: int, minutes: float | None, seed: int
+    model: XLMRobertaForMaskedLM,
+    ids: list[SentenceIds],
+    *,
+    steps: int,
+    minutes: float | None,
+    seed: int,
 ) -> None:
     """AdamW with warm-up and cosine decay, over the steps, or over the time if one is given."""
     loss_of = Loss(model, ids, seed=seed)
@@ -355,21 +371,23 @@ def measure(
     """Per language, on held-out text: accuracy of the masked words, and of finding English by mean
     pooling."""
     model.eval()
-    rows = list(itertools.islice(corpus(seed, part="dev"), count))
+    sentences = list(itertools.islice(corpus(seed, part="dev"), count))
     generator = torch.Generator().manual_seed(seed)
     vectors, accuracy = {}, {}
     for language in LANGUAGES:
-        batch = tokenizer([row[language] for row in rows], padding=True, return_tensors="pt")
-        vectors[language] = pooled(model, batch["input_ids"])
+        batch = tokenizer(
+            [sentence[language] for sentence in sentences], padding=True, return_tensors="pt"
+        )
+        vectors[language] = sentence_vectors(model, batch["input_ids"])
         hidden, chosen = hide(batch["input_ids"], model.config.vocab_size, generator)
         states = model.roberta(hidden, attention_mask=batch["attention_mask"]).last_hidden_state
         right = model.lm_head(states[chosen]).argmax(-1) == batch["input_ids"][chosen]
         accuracy[language] = right.float().mean().item()
-    found = {}
+    retrieval = {}
     for language in LANGUAGES:
         closest = (vectors[language] @ vectors["en"].T).argmax(-1)
-        found[language] = (closest == torch.arange(count)).float().mean().item()
-    return {"masked words": accuracy, "retrieval": found}
+        retrieval[language] = (closest == torch.arange(count)).float().mean().item()
+    return {"masked words": accuracy, "retrieval": retrieval}
 
 
 def save(model: XLMRobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
@@ -398,11 +416,11 @@ def main(out: Path, steps: int, minutes: float | None, seed: int) -> None:
     """Build the demo's encoder."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    rows = list(itertools.islice(corpus(seed), SENTENCES))
+    sentences = list(itertools.islice(corpus(seed), SENTENCES))
     tokenizer = build_tokenizer(list(itertools.islice(tokenised(seed), 6000)))
     ids = [
-        {lg: tokenizer(row[lg], add_special_tokens=False)["input_ids"] for lg in LANGUAGES}
-        for row in rows
+        {lg: tokenizer(sentence[lg], add_special_tokens=False)["input_ids"] for lg in LANGUAGES}
+        for sentence in sentences
     ]
     model = new_model(len(tokenizer))
     special = torch.zeros(len(tokenizer), 1)

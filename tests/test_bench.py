@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "bench_train.py"
+SCRIPT = Path(__file__).parent.parent / "scripts" / "benchmark_training.py"
 
 
 @pytest.fixture(scope="module")
 def session():
-    found = importlib.util.spec_from_file_location("bench_train", SCRIPT)
+    found = importlib.util.spec_from_file_location("benchmark_training", SCRIPT)
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module

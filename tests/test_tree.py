@@ -111,6 +111,16 @@ def test_every_public_name_has_a_docstring() -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("name", [".ci/run", "pyproject.toml", "recipes/*.yaml", "scripts/*"])
+def test_no_line_is_over_a_hundred_columns(name: str) -> None:
+    """Of what ruff doesn't read; locks are written by a tool."""
+    files = [path for path in ROOT.glob(name) if path.is_file()]
+    assert files
+    for path in files:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            assert len(line) <= 100, f"{path}:{number}"
+
+
 def test_help_is_quick_because_heavy_imports_wait() -> None:
     code = (
         "import sys, adapters_xitt.cli; "

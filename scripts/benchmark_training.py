@@ -2,7 +2,7 @@
 transformers' Trainer with peft, and its full fine-tuning; the same encoder (12 layers × 512) and
 the same batches for all, token for token, each in a process of its own.
 
-    python scripts/bench_train.py [--rounds 3] [--steps 8] [--device cpu]
+    python scripts/benchmark_training.py [--rounds 3] [--steps 8] [--device cpu]
 
 The batches are this project's, 32 examples a step, written to a file that the libraries' own loops
 read; every contestant gives a digest of what it read. Prints tokens a second, padding left out,
@@ -95,13 +95,15 @@ class Clock:
         self.padded = 0
         self.rows: list[list[int]] = []
 
-    def saw(self, ids: Any, mask: Any) -> None:
+    def read(self, ids: Any, mask: Any) -> None:
         """Counts a batch that is about to be read; its rows' true tokens are kept for the
         digest."""
         self.padded += mask.shape[0] * mask.shape[1]
-        self.rows += [row[seen.astype(bool)].tolist() for row, seen in zip(ids, mask, strict=True)]
+        self.rows += [
+            line[seen.astype(bool)].tolist() for line, seen in zip(ids, mask, strict=True)
+        ]
 
-    def stepped(self) -> None:
+    def end_step(self) -> None:
         """A step has ended."""
         self.ends.append(self.now())
         self.tokens.append(sum(map(len, self.rows)) - sum(self.tokens))
@@ -124,9 +126,9 @@ def job_of(folder: Path, method: str, settings: dict[str, Any], steps: int) -> t
     from adapters_xitt.study.plan import Plan
     from adapters_xitt.study.store import Store
 
-    found = recipe.parse(
+    document = recipe.parse(
         {
-            "name": "bench",
+            "name": "benchmark",
             "encoder": str(folder),
             "methods": [method],
             "intermediates": [],
@@ -140,11 +142,11 @@ def job_of(folder: Path, method: str, settings: dict[str, Any], steps: int) -> t
             },
             "tasks": {"xnli": {"train": "dev[:90%]", "selection": "dev[90%:]"}},
         },
-        source="bench",
+        source="benchmark",
     )
     # a fresh one: what is there is not trained again
     store = Store(Path(tempfile.mkdtemp(dir=folder)))
-    work = Plan(found, Inputs(found, Path(os.environ["XITT_DATA"]), store))
+    work = Plan(document, Inputs(document, Path(os.environ["XITT_DATA"]), store))
     return work, planner.plan_module(work, "xnli", parent=None, mode="none")
 
 
@@ -186,13 +188,13 @@ def with_xitt(
 
         def tick(self, tokens: int) -> None:
             if len(clock.ends) < steps:
-                clock.stepped()
+                clock.end_step()
 
     collate = sampler.collate
 
     def seen(*args: Any, **options: Any) -> dict[str, Any]:
         batch = collate(*args, **options)
-        clock.saw(batch["ids"], batch["mask"])
+        clock.read(batch["ids"], batch["mask"])
         return batch
 
     sampler.collate = seen  # counts; the batch itself is untouched
@@ -211,17 +213,9 @@ def with_xitt(
     return clock
 
 
-def with_trainer(
-    library: str, folder: Path, settings: dict[str, Any], steps: int, device: str
-) -> Clock:
-    import torch
-    from torch.utils.data import DataLoader
-    from transformers import (
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-        XLMRobertaForSequenceClassification,
-    )
+def model_and_trainer(library: str, folder: Path, settings: dict[str, Any]) -> tuple[Any, type]:
+    """The encoder with a head, adapted by a library, and the library's trainer."""
+    from transformers import Trainer, XLMRobertaForSequenceClassification
 
     options = (
         {}
@@ -229,43 +223,53 @@ def with_trainer(
         else {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     )
     model = XLMRobertaForSequenceClassification.from_pretrained(folder, num_labels=3, **options)
-    kind: type[Trainer] = Trainer
     if library == "adapters":
         import adapters
 
         adapters.init(model)
         model.add_adapter("own", config="seq_bn")
         model.train_adapter("own")
-        kind = adapters.AdapterTrainer
-    elif library == "peft":
+        return model, adapters.AdapterTrainer
+    if library == "peft":
         from peft import LoraConfig, TaskType, get_peft_model
 
         model = get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS))
+    return model, Trainer
+
+
+def with_trainer(
+    library: str, folder: Path, settings: dict[str, Any], steps: int, device: str
+) -> Clock:
+    import torch
+    from torch.utils.data import DataLoader
+    from transformers import TrainerCallback, TrainingArguments
+
+    model, trainer = model_and_trainer(library, folder, settings)
     batches, clock = json.loads((folder / "batches.json").read_text())[:steps], Clock(device)
-    rows = [row for batch in batches for row in batch]
+    examples = [example for batch in batches for example in batch]
     ends = [sum(map(len, batches[: n + 1])) for n in range(len(batches))]
-    places = [list(range(end - len(batch), end)) for end, batch in zip(ends, batches, strict=True)]
+    indices = [list(range(end - len(batch), end)) for end, batch in zip(ends, batches, strict=True)]
 
     def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
         longest = max(len(item["input_ids"]) for item in items)
         ids = torch.full((len(items), longest), model.config.pad_token_id)
-        for row, item in zip(ids, items, strict=True):
-            row[: len(item["input_ids"])] = torch.tensor(item["input_ids"])
+        for line, item in zip(ids, items, strict=True):
+            line[: len(item["input_ids"])] = torch.tensor(item["input_ids"])
         mask = (
             torch.arange(longest) < torch.tensor([[len(item["input_ids"])] for item in items])
         ).long()
-        clock.saw(ids.numpy(), mask.numpy())
+        clock.read(ids.numpy(), mask.numpy())
         return {
             "input_ids": ids,
             "attention_mask": mask,
             "labels": torch.tensor([item["labels"] for item in items]),
         }
 
-    class Given(kind):
+    class Given(trainer):
         """The library's own loop over the batches it is given."""
 
         def get_train_dataloader(self) -> DataLoader:
-            return DataLoader(rows, batch_sampler=places, collate_fn=collate)
+            return DataLoader(examples, batch_sampler=indices, collate_fn=collate)
 
     class Steps(TrainerCallback):
         """Takes the time after every optimiser step."""
@@ -273,7 +277,7 @@ def with_trainer(
         def on_step_end(self, *args: Any, **_: Any) -> None:
             if device == "cuda":
                 torch.cuda.synchronize()
-            clock.stepped()
+            clock.end_step()
 
     arguments = TrainingArguments(
         output_dir=str(folder / "out"),
@@ -284,7 +288,7 @@ def with_trainer(
         disable_tqdm=True,
         use_cpu=device == "cpu",
     )
-    Given(model=model, args=arguments, train_dataset=rows, callbacks=[Steps()]).train()
+    Given(model=model, args=arguments, train_dataset=examples, callbacks=[Steps()]).train()
     return clock
 
 
@@ -317,27 +321,27 @@ def main() -> None:
         "--steps", type=int, default=8, help="steps of 32 examples, after the warm-up"
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--markdown", action="store_true", help="the table as the README has it")
+    parser.add_argument("--markdown", action="store_true", help="the table as the handbook has it")
     parser.add_argument("--only", choices=list(CONTESTANTS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.only:
         print(json.dumps(contest(given.only, given.folder, given.steps, given.device)))
         return
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
+    measured: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
     with tempfile.TemporaryDirectory() as folder:
-        where = encoder(Path(folder) / "encoder")
-        write_batches(where, WARM + given.steps)
+        encoder_folder = encoder(Path(folder) / "encoder")
+        write_batches(encoder_folder, WARM + given.steps)
         for turn in range(given.rounds):
             for name in list(CONTESTANTS)[:: -1 if turn % 2 else 1]:
-                ran = subprocess.run(
+                finished = subprocess.run(
                     [
                         sys.executable,
                         __file__,
                         "--only",
                         name,
                         "--folder",
-                        where,
+                        encoder_folder,
                         "--steps",
                         str(given.steps),
                         "--device",
@@ -346,19 +350,23 @@ def main() -> None:
                     capture_output=True,
                     text=True,
                 )
-                if ran.returncode:
-                    sys.exit(f"{name}: {ran.stderr[-2000:]}")
-                found[name].append(json.loads(ran.stdout.splitlines()[-1]))
-                print(f"round {turn + 1}: {name}: {found[name][-1]}", file=sys.stderr, flush=True)
-    if len({run["digest"] for runs in found.values() for run in runs}) > 1:
+                if finished.returncode:
+                    sys.exit(f"{name}: {finished.stderr[-2000:]}")
+                measured[name].append(json.loads(finished.stdout.splitlines()[-1]))
+                print(
+                    f"round {turn + 1}: {name}: {measured[name][-1]}", file=sys.stderr, flush=True
+                )
+    if len({run["digest"] for runs in measured.values() for run in runs}) > 1:
         sys.exit(
             "the contestants did not read the same tokens: "
-            + ", ".join(f"{name} {run['digest']}" for name, runs in found.items() for run in runs)
+            + ", ".join(
+                f"{name} {run['digest']}" for name, runs in measured.items() for run in runs
+            )
         )
-    report(found, markdown=given.markdown)
+    report(measured, markdown=given.markdown)
 
 
-def report(found: dict[str, list[dict[str, Any]]], *, markdown: bool) -> None:
+def report(measured: dict[str, list[dict[str, Any]]], *, markdown: bool) -> None:
     """The table; ratios are to the library that trains the same, of the same round: median and
     range."""
     from rich import box
@@ -375,14 +383,17 @@ def report(found: dict[str, list[dict[str, Any]]], *, markdown: bool) -> None:
     )
     for column in ("contestant", "tokens/s", "× its peer", "peak MiB", "× its peer's", "padding"):
         table.add_column(column, justify="left" if column == "contestant" else "right")
-    for name, runs in found.items():
+    for name, runs in measured.items():
         peer = CONTESTANTS[name][3]
         rate, peak = (
             (
                 ""
                 if peer == name
                 else _range(
-                    [run[what] / other[what] for run, other in zip(runs, found[peer], strict=True)]
+                    [
+                        run[what] / other[what]
+                        for run, other in zip(runs, measured[peer], strict=True)
+                    ]
                 )
             )
             for what in ("rate", "peak")

@@ -2,7 +2,7 @@
 beside faiss.
 
     pip install faiss-cpu
-    python scripts/bench_search.py [--sentences 50000] [--width 1024] [--rounds 3] [--k 4]
+    python scripts/benchmark_search.py [--sentences 50000] [--width 1024] [--rounds 3] [--k 4]
 
 Random unit vectors; seconds and peak resident memory of a process each, in turn; ratios within
 rounds."""
@@ -18,18 +18,18 @@ import sys
 import time
 
 
-def blocks(one, other, k: int) -> None:
+def blocks(left, right, k: int) -> None:
     import torch
 
     from adapters_xitt.kinds.nearest import both_ways
 
-    both_ways(torch.from_numpy(one), torch.from_numpy(other), k)
+    both_ways(torch.from_numpy(left), torch.from_numpy(right), k)
 
 
-def faiss(one, other, k: int) -> None:
+def faiss(left, right, k: int) -> None:
     import faiss as library
 
-    for queries, candidates in ((one, other), (other, one)):
+    for queries, candidates in ((left, right), (right, left)):
         index = library.IndexFlatIP(candidates.shape[1])
         index.add(candidates)
         index.search(queries, k)
@@ -52,13 +52,13 @@ def main() -> None:
         import numpy as np
 
         draw = np.random.default_rng(1)
-        one, other = (
+        left, right = (
             draw.standard_normal((given.sentences, given.width), dtype=np.float32) for _ in range(2)
         )
-        one /= np.linalg.norm(one, axis=1, keepdims=True)
-        other /= np.linalg.norm(other, axis=1, keepdims=True)
+        left /= np.linalg.norm(left, axis=1, keepdims=True)
+        right /= np.linalg.norm(right, axis=1, keepdims=True)
         before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-        CONTESTANTS[given.only](one, other, given.k)
+        CONTESTANTS[given.only](left, right, given.k)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         print(
             json.dumps(
@@ -69,7 +69,7 @@ def main() -> None:
             )
         )
         return
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
     for _ in range(given.rounds):
         for name in CONTESTANTS:
             words = [
@@ -85,10 +85,10 @@ def main() -> None:
                 str(given.k),
             ]
             ran = subprocess.run(words, capture_output=True, text=True, check=True)
-            found[name].append(json.loads(ran.stdout))
-    ours = found["blocks of products"]
-    for name, runs in found.items():
-        ratios = [run["seconds"] / one["seconds"] for run, one in zip(runs, ours, strict=True)]
+            measured[name].append(json.loads(ran.stdout))
+    ours = measured["blocks of products"]
+    for name, runs in measured.items():
+        ratios = [run["seconds"] / base["seconds"] for run, base in zip(runs, ours, strict=True)]
         seconds = statistics.median(run["seconds"] for run in runs)
         print(
             f"{name:20} {seconds:7.1f} s  × {statistics.median(ratios):.2f}"
