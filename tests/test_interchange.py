@@ -548,15 +548,15 @@ def test_fusions_both_ways(method, pico_dir, pico_files, pico_tokenizer, store, 
 
 
 def test_our_own_expectation_is_what_a_mount_makes(pico_files):
-    """`foreign.shapes` against the parameters that the libraries make, for every method, some
-    layers left out."""
+    """The shapes of a method's row against the parameters that the libraries make, for every
+    method, some layers left out."""
     for name, choice in pico.CHOICES.items():
         if choice.spec.engine in ("adapters", "peft"):
             for left in ((), (0, 2)):
                 own = methods.choose(name, {**dict(choice.options), "leave_out": left})
                 made = pico.adapted(pico_files)
                 made.add("m", own, seed=1)
-                assert foreign.shapes(own, layers=pico.LAYERS, width=pico.WIDTH, wide=64) == {
+                assert own.shapes(pico.LAYERS, pico.WIDTH, 64) == {
                     one: tuple(value.shape) for one, value in made.parameters("m").items()
                 }
 

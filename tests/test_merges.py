@@ -32,7 +32,7 @@ CHOICES = {
     ),
 }
 # whose parameters have a mean
-MEAN = ("seq_bn", "double_seq_bn", "par_bn", "seq_bn_inv", "compacter", "ia3")
+MEAN = pico.NECKS
 
 
 @pytest.fixture(scope="module")

@@ -721,14 +721,15 @@ def test_a_data_set_that_is_none_is_refused(tmp_path, changes, words):
 def test_a_module_that_does_not_fit_is_refused_where_it_is_mounted(
     tmp_path, pico_files, changes, words
 ):
-    from adapters_xitt.modules.methods import recorded
+    from adapters_xitt.modules.methods import from_record
 
     made = module()
     lying = replace(made.manifest, **{"encoder": pico_files.fingerprint, **changes})
     there = session.ModelSession(pico_files, pico.fabric())
     assert there.adapted.methods == {}  # built outside the bounds
     refused(
-        lambda: there.add(serialization.Module(lying, made.tensors), recorded(lying.method)), words
+        lambda: there.add(serialization.Module(lying, made.tensors), from_record(lying.method)),
+        words,
     )
     assert there.adapted.methods == {}
 
