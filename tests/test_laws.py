@@ -979,7 +979,7 @@ MIXED = {
 
 @pytest.mark.parametrize("state", ["random", "trained"])
 @pytest.mark.parametrize("mix", MIXES)
-def test_split_batches_say_what_each_says_alone(
+def test_mixed_batches_say_what_each_says_alone(
     mix, state, adapted, modules, pico_tokenizer, monkeypatch
 ):
     """Batches whose rows stand under different compositions and heads, of two kinds: every row says

@@ -3,20 +3,30 @@ mock scores."""
 
 from __future__ import annotations
 
+import ast
 import json
+import subprocess
+import sys
 from itertools import groupby
 from pathlib import Path
 
+import evaluate
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score
 
+from adapters_xitt import metrics, tasks
 from adapters_xitt.errors import XittError
-from adapters_xitt.metrics import METRICS, Accuracy, MaskedTokens, RetrievalAccuracy, SquadF1, TagF1
-from adapters_xitt.metrics.qa import exact, normalize, token_f1
-from adapters_xitt.metrics.tagging import spans
+from adapters_xitt.metrics import CLASSES, METRICS
+from adapters_xitt.metrics.accuracy import Accuracy, RetrievalAccuracy
+from adapters_xitt.metrics.answers import exact, normalize, token_f1
+from adapters_xitt.metrics.base import Metric
+from adapters_xitt.metrics.masked import MaskedTokens
+from adapters_xitt.metrics.qa import SquadF1
+from adapters_xitt.metrics.spans import spans
+from adapters_xitt.metrics.tagging import TagF1
 
 UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()
 IOB2 = ["O"] + [f"{prefix}-{kind}" for prefix in "BI" for kind in ("PER", "ORG", "LOC")]
@@ -299,7 +309,7 @@ def test_mock_submission(data_dir, task, metric, want, through):
         scores.append(getattr(METRICS[metric](), through)(**pair))
     got = {key: np.mean([row[key] for row in scores]) for key in want}
     assert got == pytest.approx(want, abs=1e-9)
-    assert METRICS[metric].headline in scores[0]
+    assert METRICS[metric].main_score in scores[0]
 
 
 def test_udpos_token_accuracy_of_the_mock(data_dir):
@@ -367,6 +377,60 @@ def test_construction_writes_nothing_and_compute_refuses_nothing(metric, tmp_pat
     for rows in ({}, {"predictions": [], "references": []}):
         with pytest.raises(XittError, match="nothing to score"):
             made.compute(**rows)
+
+
+def test_a_metric_is_a_class_and_its_line():
+    """`evaluate` is imported when a class is asked for, so that names can't register themselves."""
+    folder = Path(metrics.__file__).parent
+    written = {
+        (path.stem, node.name)
+        for path in folder.glob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and any("score" in ast.dump(part) for part in node.body)
+        if path.stem not in ("base", "__init__")
+    } | {("mlqa", "Mlqa")}
+    for file, name in sorted(written ^ set(CLASSES.values())):
+        assert (file, name) in written, f"metrics/{file}.py has no class {name}: CLASSES names it"
+        assert (file, name) in CLASSES.values(), (
+            f"metrics/{file}.py: {name} has no line in CLASSES of metrics/__init__.py"
+        )
+    for name, (file, _) in CLASSES.items():
+        metric = METRICS[name]
+        assert issubclass(metric, Metric) and issubclass(metric, evaluate.Metric)
+        assert metric.main_score and metric.about, f"metrics/{file}.py: main_score or about"
+        used = [task.name for task in tasks.TASKS.values() if task.metric == name]
+        assert used, f"no task in tasks/ is scored by {name}"
+
+
+def test_names_of_metrics_import_nothing_heavy():
+    code = (
+        "import sys, adapters_xitt.metrics as m; assert 'mlqa' in m.METRICS and len(m.METRICS) > 9;"
+        "print([name for name in ('evaluate', 'datasets', 'torch') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_program_feeds_the_table():
+    """Through `add_batch` and `compute`, sides of unequal length too: as the arithmetic alone."""
+    pairs = [("a", "1"), ("b", "2")]
+    for mined in (pairs, pairs[:1], [*pairs, ("c", "3")], []):
+        scores = metrics.score("bucc", mined, pairs, language="de")
+        assert scores == METRICS["bucc"]().score(mined, pairs)
+    golds = [answer("1", "x"), answer("2", "y")]
+    for told in ([], [said("1")], [said("1"), said("2")]):
+        scores = metrics.score("squad", told, golds, language="en")
+        assert scores == SquadF1().score(told, golds)
+    odd = [{"token": 3, "log_probability": -0.1 / 3}, {"token": 4, "log_probability": -1e-300}]
+    assert metrics.score("masked_tokens", odd, [3, 5], language="en") == MaskedTokens().score(
+        odd, [3, 5]
+    )
+    with pytest.raises(XittError, match="nothing to score"):
+        metrics.score("bucc", pairs, [], language="de")
+    with pytest.raises(ValueError, match="nothing more"):
+        metric = METRICS["bucc"]()
+        metric.add_batch(predictions=pairs[:1], references=pairs)
+        metric.add_batch(predictions=pairs[:1], references=pairs)
 
 
 def test_compute_takes_added_batches():

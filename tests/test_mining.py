@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapters_xitt.errors import XittError
-from adapters_xitt.metrics import Bucc
 from adapters_xitt.metrics.mining import Neighbours, above, fit_threshold, margins, mine
+from adapters_xitt.metrics.retrieval import Bucc
 
 many = settings(max_examples=1000, deadline=None)
 

@@ -15,7 +15,7 @@ from adapters_xitt.data.features import Features, Lengths
 from adapters_xitt.kinds.decoding import decode
 from adapters_xitt.kinds.qa import LONGEST
 from adapters_xitt.kinds.record import HeadOutputs
-from adapters_xitt.metrics.qa import normalize
+from adapters_xitt.metrics.answers import normalize
 from adapters_xitt.tasks import Task
 from adapters_xitt.tasks.kinds import Examples
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from adapters_xitt import metrics
 from adapters_xitt.kinds import KINDS
 from adapters_xitt.kinds.record import HeadOutputs, Predictions
-from adapters_xitt.metrics import METRICS
 from adapters_xitt.tasks import Task
 from adapters_xitt.tasks.kinds import Examples
 
 
 def decode(test: HeadOutputs) -> Predictions:
     """Predictions and scores from what a head outputs for a test."""
-    items, arrays, predictions, references = KINDS[test.task.kind].decode(test)
-    scores = METRICS[test.task.metric](language=test.language).score(predictions, references)
-    return Predictions(items, arrays, {name: float(value) for name, value in scores.items()})
+    decoded = KINDS[test.task.kind].decode(test)
+    scores = metrics.score(
+        test.task.metric, decoded.predictions, decoded.references, language=test.language
+    )
+    return Predictions(decoded.items, decoded.arrays, scores)
 
 
 def majority(task: Task, train: Examples, test: Examples, *, language: str = "en") -> float | None:
@@ -23,5 +25,5 @@ def majority(task: Task, train: Examples, test: Examples, *, language: str = "en
     if baseline is None:
         return None
     predictions, references = baseline(task, train, test)
-    scores = METRICS[task.metric](language=language).score(predictions, references)
-    return float(scores[task.headline])
+    scores = metrics.score(task.metric, predictions, references, language=language)
+    return scores[task.headline]

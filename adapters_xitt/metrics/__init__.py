@@ -1,47 +1,60 @@
-"""Metrics: one class per row, each a subclass of `evaluate.Metric` that is constructed directly.
+"""Metrics: subclasses of `evaluate.Metric`, fed by `add_batch` and asked by `compute`.
 
-`METRICS[name](language=code)` constructs any of them; only "mlqa" needs the language.
-"""
+`METRICS[name](language=code)` constructs any of them; only "mlqa" needs the language. The package
+`evaluate`, which takes seconds and hundreds of megabytes to import, is imported when a class is
+first asked for: names alone cost nothing."""
 
 from __future__ import annotations
 
-from adapters_xitt.metrics.accuracy import Accuracy, Qqp, RetrievalAccuracy
-from adapters_xitt.metrics.base import Metric
-from adapters_xitt.metrics.masked import MaskedTokens
-from adapters_xitt.metrics.mlqa import Mlqa
-from adapters_xitt.metrics.qa import SquadF1
-from adapters_xitt.metrics.retrieval import Bucc, MeanAveragePrecision, Mrr
-from adapters_xitt.metrics.squad2 import Squad2
-from adapters_xitt.metrics.tagging import TagAccuracy, TagF1
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-METRICS: dict[str, type[Metric]] = {
-    "accuracy": Accuracy,
-    "qqp": Qqp,
-    "tag_f1": TagF1,
-    "tag_accuracy": TagAccuracy,
-    "squad": SquadF1,
-    "squad2": Squad2,
-    "mlqa": Mlqa,
-    "retrieval_accuracy": RetrievalAccuracy,
-    "bucc": Bucc,
-    "mrr": Mrr,
-    "map": MeanAveragePrecision,
-    "masked_tokens": MaskedTokens,
+if TYPE_CHECKING:
+    from adapters_xitt.metrics.base import Metric
+
+# The metrics by name, which tasks have in `metric`: the file here, and the class in it.
+CLASSES = {
+    "accuracy": ("accuracy", "Accuracy"),
+    "qqp": ("accuracy", "Qqp"),
+    "tag_f1": ("tagging", "TagF1"),
+    "tag_accuracy": ("tagging", "TagAccuracy"),
+    "squad": ("qa", "SquadF1"),
+    "squad2": ("squad2", "Squad2"),
+    "mlqa": ("mlqa", "Mlqa"),
+    "retrieval_accuracy": ("accuracy", "RetrievalAccuracy"),
+    "bucc": ("retrieval", "Bucc"),
+    "mrr": ("retrieval", "Mrr"),
+    "map": ("retrieval", "MeanAveragePrecision"),
+    "masked_tokens": ("masked", "MaskedTokens"),
 }
 
-__all__ = [
-    "METRICS",
-    "Accuracy",
-    "Bucc",
-    "MaskedTokens",
-    "MeanAveragePrecision",
-    "Metric",
-    "Mlqa",
-    "Mrr",
-    "Qqp",
-    "RetrievalAccuracy",
-    "Squad2",
-    "SquadF1",
-    "TagAccuracy",
-    "TagF1",
-]
+
+class _Metrics(Mapping[str, "type[Metric]"]):
+    """Name → class, which is imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> type[Metric]:
+        file, class_name = CLASSES[name]
+        return getattr(import_module(f"adapters_xitt.metrics.{file}"), class_name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in CLASSES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(CLASSES)
+
+    def __len__(self) -> int:
+        return len(CLASSES)
+
+
+METRICS = _Metrics()
+
+
+def score(
+    name: str, predictions: Sequence[Any], references: Sequence[Any], *, language: str
+) -> dict[str, float]:
+    """The scores of a metric, in percent unless it says otherwise."""
+    metric = METRICS[name](language=language)
+    metric.add_batch(predictions=predictions, references=references)
+    scores = metric.compute()
+    return {key: float(value) for key, value in scores.items()}

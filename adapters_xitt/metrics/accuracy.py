@@ -25,7 +25,7 @@ def share(predictions: Sequence[int | str], references: Sequence[int | str], *, 
 class Accuracy(Metric):
     """Share of right labels; labels are integers or strings."""
 
-    headline = "accuracy"
+    main_score = "accuracy"
     about = "Right labels over all labels, in percent."
 
     def score(
@@ -45,21 +45,20 @@ class Qqp(Metric):
     duplicates). F1 is 2 tp / (2 tp + fp + fn), and 0 where neither side has a positive, as in
     scikit-learn."""
 
-    headline = "mean"
+    main_score = "mean"
     about = "Accuracy, F1 of the positive class, and their mean, in percent (GLUE's QQP)."
 
     def score(
         self, predictions: Sequence[int | str], references: Sequence[int | str]
     ) -> dict[str, float]:
         accuracy = share(predictions, references, what=self.name)
-        said, gold = (
-            [str(plain(self.name, label)) for label in side] for side in (predictions, references)
-        )
-        odd = [label for label in said + gold if label not in ("0", "1")]
+        predicted = [str(plain(self.name, label)) for label in predictions]
+        gold = [str(plain(self.name, label)) for label in references]
+        odd = [label for label in predicted + gold if label not in ("0", "1")]
         if odd:
             raise XittError(f"{self.name}: a label is 0 or 1, found {odd[0]!r}")
-        both = sum(p == g == "1" for p, g in zip(said, gold, strict=True))
-        f1 = 200 * both / (said.count("1") + gold.count("1")) if both else 0.0
+        both = sum(p == g == "1" for p, g in zip(predicted, gold, strict=True))
+        f1 = 200 * both / (predicted.count("1") + gold.count("1")) if both else 0.0
         return {"accuracy": accuracy, "f1": f1, "mean": (accuracy + f1) / 2}
 
     def form(self) -> list[datasets.Features]:
@@ -69,7 +68,7 @@ class Qqp(Metric):
 class RetrievalAccuracy(Metric):
     """Share of queries whose nearest candidate is the gold one; indices count from 0."""
 
-    headline = "accuracy"
+    main_score = "accuracy"
     about = (
         "Queries whose first candidate is the gold one, over all queries, in percent (XTREME's"
         " Tatoeba)."

@@ -13,17 +13,21 @@ from adapters_xitt.errors import XittError
 
 
 class Metric(evaluate.Metric):
-    """A metric over rows kept in memory: `score` is the plain path, `compute` is evaluate's own
-    around it."""
+    """A metric over predictions kept in memory, in evaluate's Arrow table: `add_batch` puts them
+    there, `compute` scores them. `score` is the arithmetic alone.
 
-    headline = ""  # the key of `score` that stands for the metric in a table
+    The table has a prediction beside every reference. Where one side is longer (mined pairs,
+    missing answers), the other is filled up with None, which `score` never sees."""
+
+    main_score = ""  # the key of `score` that stands for the metric in a table
     about = ""  # what it computes, and after whom
 
     def __init__(self, *, language: str | None = None) -> None:
-        """`language` is the code of the rows' language; only a metric that splits words by language
-        (Mlqa) reads it."""
+        """`language` is the code of the examples' language; only a metric that splits words by
+        language (Mlqa) reads it."""
         super().__init__(keep_in_memory=True)
         self.language = language
+        self.added = {"predictions": 0, "references": 0}
 
     def score(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
         """The scores in percent; nothing to score is a XittError, never 0."""
@@ -35,44 +39,55 @@ class Metric(evaluate.Metric):
 
     def compute(
         self, *, predictions: Any = None, references: Any = None, **kwargs: Any
-    ) -> dict[str, float] | None:
-        """The scores of these rows, or of those that were added before."""
-        added = predictions is None and references is None and self.writer is not None
-        if not added and (predictions is None or references is None or len(references) == 0):
+    ) -> dict[str, float]:
+        """The scores of these predictions, or of those that were added before."""
+        if predictions is not None and references is not None:
+            if len(references) == 0:
+                raise XittError(f"{self.name}: nothing to score")
+            self.add_batch(predictions=predictions, references=references)
+        if self.writer is None:
             raise XittError(f"{self.name}: nothing to score")
-        if self.writer is None and len(predictions) != len(references):
-            # evaluate's table has one prediction beside every reference; mined pairs and missing
-            # answers don't fit it.
-            return self.score(predictions, references)
-        return super().compute(predictions=predictions, references=references, **kwargs)
+        try:
+            return super().compute(**kwargs)
+        finally:
+            self.added = dict.fromkeys(self.added, 0)
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> None:
-        """Keep these rows for `compute`. A row may lack optional keys and have more than its form,
-        as data sets do."""
+        """Keeps these for `compute`. A prediction or reference may lack optional keys and have more
+        than its form, as data sets do."""
+        sides = {"predictions": predictions, "references": references}
+        longest = max(len(side) for side in sides.values())
+        if longest == 0:
+            return
         form = self.features if isinstance(self.features, datasets.Features) else {}
-        columns = {"predictions": predictions, "references": references}
-        whole = {
-            name: (
-                [_like(form.get(name), row) for row in rows]
-                if isinstance(form.get(name), dict)
-                else rows
-            )
-            for name, rows in columns.items()
-        }
-        super().add_batch(**whole, **kwargs)
+        columns = {}
+        for name, side in sides.items():
+            values = [_like(form.get(name), value) for value in side]
+            columns[name] = values + [None] * (longest - len(values))
+        if any(self.added[name] != self.added["references"] for name in sides):
+            raise ValueError("after sides of unequal length nothing more can be added")
+        super().add_batch(**columns, **kwargs)
+        for name, side in sides.items():
+            self.added[name] += len(side)
 
     def add(self, *, prediction: Any = None, reference: Any = None, **kwargs: Any) -> None:
-        """Keep one row for `compute`."""
+        """Keeps one prediction and its reference for `compute`."""
         self.add_batch(predictions=[prediction], references=[reference], **kwargs)
 
     def _compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-        return self.score(predictions, references)
+        return self.score(
+            predictions[: self.added["predictions"]], references[: self.added["references"]]
+        )
+
+    def _enforce_nested_string_type(self, schema: Any, value: Any) -> Any:
+        # evaluate checks the first value of each side, which may be one that fills it up
+        return None if value is None else super()._enforce_nested_string_type(schema, value)
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(description=self.about, citation="", features=self.form())
 
     def _build_data_dir(self) -> str:
-        # evaluate would make a folder in the user's cache here; rows in memory have no use for it.
+        # evaluate would make a folder in the user's cache here; a table in memory has no use for it
         return self._data_dir_root
 
 
@@ -94,8 +109,8 @@ def plain(what: str, value: Any) -> int | str:
     raise XittError(f"{what}: a label is an integer or a string, found {value!r}")
 
 
-def _like(form: Any, row: Any) -> Any:
-    # evaluate refuses a row whose keys aren't those of its form; what is left out is None there.
-    if isinstance(form, dict) and isinstance(row, Mapping):
-        return {key: _like(kind, row.get(key)) for key, kind in form.items()}
-    return row
+def _like(form: Any, value: Any) -> Any:
+    # evaluate refuses a value whose keys aren't those of its form; what is left out is None there.
+    if isinstance(form, dict) and isinstance(value, Mapping):
+        return {key: _like(part, value.get(key)) for key, part in form.items()}
+    return value

@@ -21,20 +21,21 @@ class MaskedTokens(Metric):
     reference the gold token. Perplexities compare only where vocabulary and masking are the
     same."""
 
-    headline = "accuracy"
+    main_score = "accuracy"
     about = "Right tokens over masked tokens, in percent, and the perplexity of the gold ones."
 
     def score(
         self, predictions: Sequence[Mapping[str, Any]], references: Sequence[int]
     ) -> dict[str, float]:
         check_pairs(predictions, references, what=self.name)
-        logs = [float(row["log_probability"]) for row in predictions]
+        logs = [float(guess["log_probability"]) for guess in predictions]
         wrong = [log for log in logs if log > 1e-6]
         if wrong:
             raise XittError(f"{self.name}: a log-probability is at most 0, found {wrong[0]}")
+        tokens = [guess["token"] for guess in predictions]
         mean = math.fsum(logs) / len(logs)
         return {
-            "accuracy": share([row["token"] for row in predictions], references, what=self.name),
+            "accuracy": share(tokens, references, what=self.name),
             "perplexity": math.exp(-mean) if mean > -700 else math.inf,
         }
 

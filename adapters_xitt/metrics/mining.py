@@ -40,8 +40,8 @@ def margins(ours: Neighbours, theirs: Neighbours) -> np.ndarray:
                 f"mining: the {name} side has a neighbour outside 0..{len(other.cosines) - 1}"
             )
     cosines = ours.cosines.astype(np.float64)
-    their_means = theirs.cosines.mean(axis=1, dtype=np.float64)
-    around = (cosines.mean(axis=1, keepdims=True) + their_means[ours.indices]) / 2
+    mean_of_theirs = theirs.cosines.mean(axis=1, dtype=np.float64)
+    around = (cosines.mean(axis=1, keepdims=True) + mean_of_theirs[ours.indices]) / 2
     return np.divide(cosines, around, out=np.zeros_like(cosines), where=around != 0)
 
 
@@ -64,11 +64,11 @@ def mine(forward: Neighbours, backward: Neighbours) -> tuple[np.ndarray, np.ndar
     ).astype(np.int64)
     scores = np.concatenate((ahead.max(axis=1), back.max(axis=1)))
     kept, used = [], (np.zeros(len(ahead), bool), np.zeros(len(back), bool))
-    for at in np.argsort(-scores, kind="stable"):
-        source, target = pool[at]
-        if scores[at] > 0 and not used[0][source] and not used[1][target]:
+    for index in np.argsort(-scores, kind="stable"):
+        source, target = pool[index]
+        if scores[index] > 0 and not used[0][source] and not used[1][target]:
             used[0][source] = used[1][target] = True
-            kept.append(at)
+            kept.append(index)
     return pool[kept], scores[kept]
 
 
@@ -86,14 +86,14 @@ def fit_threshold(
     truth = dict.fromkeys(map(tuple, gold))
     if not truth:
         raise XittError("mining: no gold pair to fit a threshold on")
-    order = sorted(range(len(pairs)), key=lambda at: -scores[at])
+    order = sorted(range(len(pairs)), key=lambda index: -scores[index])
     threshold, best, right = 0.0, 0.0, 0
-    for taken, at in enumerate(order, 1):
-        right += tuple(pairs[at]) in truth
+    for taken, index in enumerate(order, 1):
+        right += tuple(pairs[index]) in truth
         f1 = 2 * right / (taken + len(truth))
         if f1 > best:
-            after = order[taken] if taken < len(order) else at
-            threshold, best = (float(scores[at]) + float(scores[after])) / 2, f1
+            after = order[taken] if taken < len(order) else index
+            threshold, best = (float(scores[index]) + float(scores[after])) / 2, f1
     return threshold
 
 

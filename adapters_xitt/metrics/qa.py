@@ -3,36 +3,15 @@ every language."""
 
 from __future__ import annotations
 
-import re
-import string
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import datasets
 
 from adapters_xitt.errors import XittError
+from adapters_xitt.metrics.answers import exact, normalize, token_f1
 from adapters_xitt.metrics.base import Metric
-
-_DROP = str.maketrans("", "", string.punctuation)  # ASCII only, as in the script
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-
-
-def normalize(text: str) -> str:
-    """Lower case, without ASCII punctuation and English articles, single spaces."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_DROP)).split())
-
-
-def exact(pred: str, gold: str, *, normal: Callable[[str], str] = normalize) -> float:
-    """1.0 where both are the same after `normal`."""
-    return float(normal(pred) == normal(gold))
-
-
-def token_f1(pred: str, gold: str, *, normal: Callable[[str], str] = normalize) -> float:
-    """F1 of the two bags of normalised tokens; two empty bags have none in common and score 0."""
-    ours, theirs = normal(pred).split(), normal(gold).split()
-    common = sum((Counter(ours) & Counter(theirs)).values())
-    return 2 * common / (len(ours) + len(theirs)) if common else 0.0
 
 
 def by_id(
@@ -42,14 +21,14 @@ def by_id(
     XittErrors."""
     if len(references) == 0:
         raise XittError(f"{what}: nothing to score")
-    said = {row["id"]: row["prediction_text"] for row in predictions}
-    gold = {row["id"]: list(row["answers"]["text"]) for row in references}
-    _once(f"{what}: predicted id", (row["id"] for row in predictions))
-    _once(f"{what}: gold id", (row["id"] for row in references))
-    extra = [qid for qid in said if qid not in gold]
+    predicted = {answer["id"]: answer["prediction_text"] for answer in predictions}
+    gold = {question["id"]: list(question["answers"]["text"]) for question in references}
+    _once(f"{what}: predicted id", (answer["id"] for answer in predictions))
+    _once(f"{what}: gold id", (question["id"] for question in references))
+    extra = [qid for qid in predicted if qid not in gold]
     if extra:
         raise XittError(f"{what}: {len(extra)} predictions for unknown ids, the first {extra[0]!r}")
-    return said, gold
+    return predicted, gold
 
 
 class SquadF1(Metric):
@@ -60,26 +39,24 @@ class SquadF1(Metric):
     question without a prediction scores 0, as in the script. An id given twice, a prediction for an
     unknown id and a reference without an answer are XittErrors."""
 
-    headline = "mean"
+    main_score = "mean"
     about = "Exact match and token F1 of SQuAD v1.1, and their mean, in percent."
 
     def score(
         self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
-        said, gold = by_id(predictions, references, what=self.name)
+        predicted, gold = by_id(predictions, references, what=self.name)
         bare = [qid for qid, answers in gold.items() if not answers]
         if bare:
             raise XittError(
                 f"{self.name}: {len(bare)} questions without a gold answer, the first {bare[0]!r}"
             )
-        hits, overlap = (
-            sum(
-                max(rule(said[qid], answer, normal=self.normal) for answer in gold[qid])
-                for qid in gold
-                if qid in said
-            )
-            for rule in (exact, token_f1)
-        )
+        hits = overlap = 0.0
+        for qid, answers in gold.items():
+            if qid in predicted:
+                text = predicted[qid]
+                hits += max(exact(text, answer, normal=self.normal) for answer in answers)
+                overlap += max(token_f1(text, answer, normal=self.normal) for answer in answers)
         em, f1 = 100 * hits / len(gold), 100 * overlap / len(gold)
         return {"exact_match": em, "f1": f1, "mean": (em + f1) / 2}
 

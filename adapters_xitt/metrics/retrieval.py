@@ -5,14 +5,14 @@ Ids are strings, or integers throughout; `compute` takes strings only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+import math
+from collections.abc import Sequence
 
 import datasets
 
 from adapters_xitt.errors import XittError
 from adapters_xitt.metrics.base import Metric, check_pairs, plain
-
-CUT = 20  # ranks that count; XTREME-R's for both of its rankings
+from adapters_xitt.metrics.pairs import CUT, pair_scores
 
 
 class Bucc(Metric):
@@ -22,7 +22,7 @@ class Bucc(Metric):
     length and order, and a pair given twice counts once. Mining nothing scores 0; no gold pair is a
     XittError. As `bucc_f1` in evaluate.py of XTREME."""
 
-    headline = "f1"
+    main_score = "f1"
     about = "F1, precision and recall of mined sentence pairs, in percent (BUCC 2018)."
 
     def score(
@@ -34,19 +34,10 @@ class Bucc(Metric):
         if odd:
             raise XittError(f"{self.name}: a pair is a source id and a target id, found {odd[0]!r}")
         _one_kind([*predictions, *references], what=self.name)
-        mined, gold = ({tuple(pair) for pair in side} for side in (predictions, references))
-        return pair_scores(mined, gold)
+        return pair_scores(set(map(tuple, predictions)), set(map(tuple, references)))
 
     def form(self) -> datasets.Features:
         return _lists_of_ids()
-
-
-def pair_scores(mined: Set[tuple], gold: Set[tuple]) -> dict[str, float]:
-    """F1, precision and recall of sets of pairs, in percent; without a hit all are 0."""
-    hits = len(mined & gold)
-    precision, recall = (hits / len(side) if hits else 0.0 for side in (mined, gold))
-    f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
-    return {"f1": 100 * f1, "precision": 100 * precision, "recall": 100 * recall}
 
 
 class Mrr(Metric):
@@ -58,7 +49,7 @@ class Mrr(Metric):
     third_party/utils_mewslix.py of XTREME, which has one acceptable id and where a query that is
     missing scores 0: here its prediction is the empty list."""
 
-    headline = "mrr@20"
+    main_score = "mrr@20"
     about = (
         "Mean reciprocal rank at 20, in percent (XTREME-R's Mewsli-X, where it is called map@20)."
     )
@@ -69,9 +60,8 @@ class Mrr(Metric):
         _check_rankings(predictions, references, what=self.name)
         total = 0.0
         for ranking, wanted in zip(predictions, references, strict=True):
-            total += next(
-                (1 / rank for rank, found in enumerate(ranking[:CUT], 1) if found in wanted), 0.0
-            )
+            hits = (rank for rank, name in enumerate(ranking[:CUT], 1) if name in wanted)
+            total += 1 / next(hits, math.inf)
         return {"mrr@20": 100 * total / len(references)}
 
     def form(self) -> datasets.Features:
@@ -87,7 +77,7 @@ class MeanAveragePrecision(Metric):
     relevant ids. As `mean_avg_prec_at_k(k=20)` and `average_precision_at_k` in
     third_party/utils_lareqa.py of XTREME."""
 
-    headline = "map@20"
+    main_score = "map@20"
     about = "Mean average precision at 20, in percent (XTREME-R's LAReQA)."
 
     def score(
@@ -99,9 +89,9 @@ class MeanAveragePrecision(Metric):
             left = dict.fromkeys(relevant)
             most = min(len(left), CUT)
             hits, precisions = 0, 0.0
-            for rank, found in enumerate(ranking[:CUT], 1):
-                if found in left:
-                    del left[found]
+            for rank, name in enumerate(ranking[:CUT], 1):
+                if name in left:
+                    del left[name]
                     hits += 1
                     precisions += hits / rank
             total += precisions / most
@@ -115,14 +105,14 @@ def _check_rankings(
     predictions: Sequence[Sequence], references: Sequence[Sequence], *, what: str
 ) -> None:
     check_pairs(predictions, references, what=what)
-    bare = [row for row, wanted in enumerate(references) if len(wanted) == 0]
+    bare = [index for index, wanted in enumerate(references) if len(wanted) == 0]
     if bare:
         raise XittError(f"{what}: {len(bare)} references without an id, the first in row {bare[0]}")
     _one_kind([*predictions, *references], what=what)
 
 
-def _one_kind(rows: Sequence[Sequence[int | str]], *, what: str) -> None:
-    kinds = sorted({type(plain(what, value)).__name__ for row in rows for value in row})
+def _one_kind(lists: Sequence[Sequence[int | str]], *, what: str) -> None:
+    kinds = sorted({type(plain(what, value)).__name__ for ids in lists for value in ids})
     if len(kinds) > 1:
         raise XittError(f"{what}: ids of one kind are needed, found {' and '.join(kinds)}")
 

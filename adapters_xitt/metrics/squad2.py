@@ -9,8 +9,9 @@ from typing import Any
 import datasets
 
 from adapters_xitt.errors import XittError
+from adapters_xitt.metrics.answers import exact, normalize, token_f1
 from adapters_xitt.metrics.base import Metric
-from adapters_xitt.metrics.qa import by_id, exact, normalize, token_f1
+from adapters_xitt.metrics.qa import by_id
 
 _SCORES = ("exact", "f1")
 
@@ -37,14 +38,14 @@ class Squad2(Metric):
     as one. A question without a prediction is a XittError: the script stops there too. So are an id
     given twice and a prediction for an unknown id."""
 
-    headline = "mean"
+    main_score = "mean"
     about = "Exact match and token F1 of SQuAD v2.0, and their mean, in percent."
 
     def score(
         self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
-        said, gold = by_id(predictions, references, what=self.name)
-        missing = [qid for qid in gold if qid not in said]
+        predicted, gold = by_id(predictions, references, what=self.name)
+        missing = [qid for qid in gold if qid not in predicted]
         if missing:
             raise XittError(
                 f"{self.name}: {len(missing)} questions without a prediction, the first"
@@ -53,25 +54,27 @@ class Squad2(Metric):
         answers = {
             qid: [text for text in texts if normalize(text)] or [""] for qid, texts in gold.items()
         }
-        rows = {
-            "exact": {qid: max(exact(said[qid], text) for text in answers[qid]) for qid in gold},
-            "f1": {qid: max(_f1(said[qid], text) for text in answers[qid]) for qid in gold},
+        by_score = {
+            "exact": {
+                qid: max(exact(predicted[qid], text) for text in answers[qid]) for qid in gold
+            },
+            "f1": {qid: max(_f1(predicted[qid], text) for text in answers[qid]) for qid in gold},
         }
-        scores = {name: _mean(rows[name], list(gold)) for name in _SCORES}
+        scores = {name: _mean(by_score[name], list(gold)) for name in _SCORES}
         scores["mean"] = sum(scores.values()) / 2
         for kind, group in (
             ("HasAns", [q for q in gold if gold[q]]),
             ("NoAns", [q for q in gold if not gold[q]]),
         ):
             if group:
-                scores |= {f"{kind}_{name}": _mean(rows[name], group) for name in _SCORES}
+                scores |= {f"{kind}_{name}": _mean(by_score[name], group) for name in _SCORES}
         silence = _probabilities(predictions, what=self.name)
         for name in _SCORES:
             scores[f"best_{name}"] = scores[name]
             if silence:
-                answered = {qid: bool(text) for qid, text in said.items()}
+                answered = {qid: bool(text) for qid, text in predicted.items()}
                 scores[f"best_{name}"], scores[f"best_{name}_thresh"] = best_threshold(
-                    rows[name],
+                    by_score[name],
                     silence,
                     answered=answered,
                     answerable={qid: bool(gold[qid]) for qid in gold},
@@ -130,16 +133,17 @@ def _mean(scores: Mapping[str, float], ids: Sequence[str]) -> float:
 
 def _probabilities(predictions: Sequence[Mapping[str, Any]], *, what: str) -> dict[str, float]:
     """By question id, in the order of the predictions; empty where no row has one."""
-    found = {row["id"]: row.get("no_answer_probability") for row in predictions}
-    lacking = [qid for qid, value in found.items() if value is None]
-    if len(lacking) == len(found):
+    given = {answer["id"]: answer.get("no_answer_probability") for answer in predictions}
+    lacking = [qid for qid, value in given.items() if value is None]
+    if len(lacking) == len(given):
         return {}
     if lacking:
         raise XittError(
-            f"{what}: {len(lacking)} of {len(found)} predictions lack no_answer_probability, the"
+            f"{what}: {len(lacking)} of {len(given)} predictions lack no_answer_probability, the"
             f" first {lacking[0]!r}"
         )
-    odd = [value for value in found.values() if not 0 <= value <= 1]
+    probabilities = {qid: value for qid, value in given.items() if value is not None}
+    odd = [value for value in probabilities.values() if not 0 <= value <= 1]
     if odd:
         raise XittError(f"{what}: a no_answer_probability is between 0 and 1, found {odd[0]}")
-    return found
+    return probabilities

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from adapters_xitt.errors import DataError
-from adapters_xitt.metrics.mlqa import normalize_in
-from adapters_xitt.metrics.qa import exact, normalize, token_f1
-from adapters_xitt.metrics.retrieval import CUT, pair_scores
-from adapters_xitt.metrics.tagging import span_scores
+from adapters_xitt.metrics.answers import exact, normalize, normalize_in, token_f1
+from adapters_xitt.metrics.pairs import CUT, pair_scores
+from adapters_xitt.metrics.spans import span_scores
 from adapters_xitt.text_files import bytes_of
 
 MARK = "\ufeff"

@@ -26,9 +26,10 @@ def _of(
     name: str, about: str, groups: Mapping[str, str], *, more: bool = False, without: str = ""
 ) -> Benchmark:
     """`more`: with XTREME-R's languages; `without`: languages of UDPOS that are left out."""
-    by_name = {row.name: row for row in (*XTREME, *XTREME_R)}
-    rows = tuple(by_name[one] for one in dict.fromkeys(" ".join(groups.values()).split()))
-    languages = {row.name: row.known if more else row.languages for row in rows}
+    by_name = {task.name: task for task in (*XTREME, *XTREME_R)}
+    names = dict.fromkeys(" ".join(groups.values()).split())
+    rows = tuple(by_name[name] for name in names)
+    languages = {task.name: task.known if more else task.languages for task in rows}
     languages["udpos"] = tuple(code for code in languages["udpos"] if code not in without.split())
     return Benchmark(
         name,
