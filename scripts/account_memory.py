@@ -68,7 +68,7 @@ def measure(method: str, memory_plan: MemoryPlan, *, length: int, vocabulary: in
     the device."""
     torch.cuda.empty_cache()
     ids = {"ids": torch.arange(vocabulary)} if memory_plan.embeddings == "cut" else {}
-    base_encoder = encoder.load_random(FILES, **memory_plan.loading(), **ids)
+    base_encoder = encoder.load_random(FILES, **memory_plan.encoder_options(), **ids)
     base_encoder.model.to("cuda")
     adapted = AdaptedEncoder(base_encoder)
     adapted.add("module", choose(method, {}), seed=1)
@@ -143,9 +143,7 @@ def print_choice(budget: str, methods: tuple[str, ...], length: int, vocabulary:
                 sizes.parse(budget),
                 FILES,
                 choose(method, {}),
-                tokens=STEP,
-                vocabulary=vocabulary,
-                length=length,
+                memory.Workload(step_tokens=STEP, vocabulary=vocabulary, length=length),
             )
         except XittError as error:
             raise click.ClickException(str(error)) from None
@@ -158,9 +156,7 @@ def account_of(method: str, memory_plan: MemoryPlan, length: int, vocabulary: in
         FILES,
         choose(method, {}),
         memory_plan,
-        vocabulary=vocabulary,
-        length=length,
-        step_tokens=STEP,
+        memory.Workload(step_tokens=STEP, vocabulary=vocabulary, length=length),
     )
 
 

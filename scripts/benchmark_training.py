@@ -153,17 +153,22 @@ def job_of(folder: Path, method: str, settings: dict[str, Any], steps: int) -> t
 def write_batches(folder: Path, steps: int) -> None:
     """The rows of every step of this project's training, for the other loops: `batches.json` in
     `folder`."""
-    from adapters_xitt.training.sampler import Stream
+    from adapters_xitt.training.sampler import StepBatches
 
     work, job = job_of(folder, "seq_bn", {}, steps)
-    stream = Stream(work.inputs.data(job.mixture), job.settings.tokens, job.seed, steps)
+    batches = StepBatches(
+        work.inputs.data(job.mixture),
+        tokens=job.settings.tokens,
+        seed=job.seed,
+        steps=steps,
+        pad=1,
+    )
     written = []
     for step in range(steps):
-        _, arrays, _ = stream.step(step, 1)
         written.append(
             [
                 {"input_ids": ids[seen.astype(bool)].tolist(), "labels": int(label)}
-                for batch in arrays
+                for batch in batches[step].micro_batches
                 for ids, seen, label in zip(
                     batch["ids"], batch["mask"], batch["label"], strict=True
                 )

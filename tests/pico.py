@@ -28,6 +28,9 @@ from adapters_xitt.modules.low_rank_merging import plain_lora
 from adapters_xitt.modules.methods import METHODS, Choice, choose
 from adapters_xitt.tasks import Task
 from adapters_xitt.training import loop, sampler
+from adapters_xitt.training.module import ModuleInTraining
+from adapters_xitt.training.run import TrainingRun
+from adapters_xitt.training.settings import Settings
 
 LAYERS, WIDTH = 4, 32
 CAPS = Lengths(max_length=40, stride=8, question=8)
@@ -285,7 +288,7 @@ def module(
     if state == "random":
         randomise(own, method.name, seed=seed)
     elif state == "trained":
-        row = loop.Row(
+        row = ModuleInTraining(
             "made",
             "made",
             setup(made, "made"),
@@ -293,8 +296,8 @@ def module(
             {space("pair"): head("pair", seed=seed)},
             RATES[method.name],
         )
-        settings = loop.Settings(evaluate_every=4, warmup=0.0)
-        loop.train(
+        settings = Settings(evaluate_every=4, warmup=0.0)
+        train(
             [row],
             [data("pair", tokenizer, batch_size=8)],
             settings,
@@ -377,25 +380,42 @@ class Clock:
         return cls.now
 
 
+def train(
+    modules: Any,
+    data: Any,
+    settings: Settings,
+    *,
+    seed: int,
+    total: int,
+    keep_every: float = 60.0,
+    **rest: Any,
+) -> Any:
+    """Trains modules; `rest`: the encoder, the fabric, the checkpointer and the callback."""
+    run = TrainingRun(
+        settings=settings, seed=seed, steps=total, checkpoint_every=keep_every, **rest
+    )
+    return loop.train(modules, data, run)
+
+
 class Callback:
     """Counts; raises `Stopped` after step `stop` of row `key`."""
 
     def __init__(self, stop: int | None = None, key: str | None = None) -> None:
         self.stop, self.key, self.losses = stop, key, []
 
-    def step(self, key: str, *, step: int, loss: float, tokens: int) -> None:
+    def on_step(self, key: str, *, step: int, loss: float, tokens: int) -> None:
         self.losses.append((key, step, loss))
         Clock.now += 1.0
         if step == self.stop and self.key in (None, key):
             raise Stopped
 
-    def look(self, key: str, *, step: int, scores: dict[str, float]) -> None:
+    def on_validation(self, key: str, *, step: int, scores: dict[str, float]) -> None:
         pass
 
-    def tick(self, tokens: int) -> None:
+    def on_tokens(self, tokens: int) -> None:
         pass
 
-    def say(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         self.said = [*getattr(self, "said", []), text]
 
 

@@ -14,7 +14,8 @@ from adapters_xitt.data.batching import micro_batches
 from adapters_xitt.model import encoder
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.modules import methods
-from adapters_xitt.training import loop
+from adapters_xitt.training.module import ModuleInTraining
+from adapters_xitt.training.settings import Settings
 
 CLOSE = 1e-5  # of the largest gradient, or weight
 COUNT = 10
@@ -27,7 +28,8 @@ class Spy(Fabric):
     def backward(self, tensor, *args, model=None, **kwargs):
         super().backward(tensor, *args, model=model, **kwargs)
         self.gradients = {
-            _plain(name): parameter.grad.clone() for name, parameter in self.row.named().items()
+            _plain(name): parameter.grad.clone()
+            for name, parameter in self.row.named_parameters().items()
         }
 
 
@@ -47,7 +49,7 @@ def ours(files, kind, method, data, tensors, **changes):
     adapted = pico.adapted(files)
     adapted.add("m", pico.CHOICES[method], seed=1, tensors=tensors)
     head = still(pico.head(kind, labels=len(data.task.labels)))
-    row = loop.Row(
+    row = ModuleInTraining(
         "m", "m", pico.setup(adapted, "m"), adapted.trainable("m"), {pico.space(kind): head}, 1e-3
     )
     start = {name: value.detach().clone() for name, value in head.named_parameters()}
@@ -55,10 +57,10 @@ def ours(files, kind, method, data, tensors, **changes):
     spy.row, callback = row, pico.Callback()
     chosen = {"tokens": 96, "dropout": 0.0, "clip": 1e9, **changes}
     total = chosen.pop("total", 1)
-    loop.train(
+    pico.train(
         [row],
         [data],
-        loop.Settings(**chosen),
+        Settings(**chosen),
         adapted=adapted,
         fabric=spy,
         seed=1,
@@ -244,7 +246,7 @@ def test_five_steps(method, clip, pico_dir, pico_files, pico_tokenizer):
     ) < CLOSE * max(losses)
     assert (
         widest(
-            {_plain(name): value.detach() for name, value in row.named().items()},
+            {_plain(name): value.detach() for name, value in row.named_parameters().items()},
             {name: value.detach() for name, value in named.items()},
         )
         < CLOSE

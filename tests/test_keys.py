@@ -21,7 +21,7 @@ from adapters_xitt.study.jobs import TrainedModule
 from adapters_xitt.study.plan import Plan
 from adapters_xitt.study.score_jobs import plan_cell
 from adapters_xitt.study.store import Store
-from adapters_xitt.training.loop import Settings, _schedule
+from adapters_xitt.training.settings import Settings
 
 NECK = {"name": "seq_bn", "reduction": 4}
 MIXED = {"name": "mixed", "tasks": ["demo-pos", "demo-nli"]}
@@ -482,7 +482,7 @@ def behaviour(
     every = settings.evaluate_every or math.ceil(total / 10)
     rates, looks, best, worse = [], [], 0, 0
     for step in range(1, total + 1):
-        rates.append(_schedule(step - 1, total, settings.warmup))
+        rates.append(settings.rate_share(step - 1, total))
         if step % every and step != total:
             continue
         looks.append(step)

@@ -27,7 +27,9 @@ from adapters_xitt.model import encoder, pretrained
 from adapters_xitt.modules.formats import adapterhub, foreign, peft
 from adapters_xitt.sharing import card
 from adapters_xitt.tasks.kinds import always_labelled
-from adapters_xitt.training import loop, sampler
+from adapters_xitt.training import sampler
+from adapters_xitt.training.module import ModuleInTraining
+from adapters_xitt.training.settings import Settings
 
 CLOSE = 1e-5
 
@@ -245,7 +247,7 @@ def test_every_training_step_draws_anew(pico_files, pico_tokenizer):
         adapted, callback = pico.adapted(pico_files), pico.Callback()
         adapted.add("m", pico.CHOICES["lora"], seed=1)
         head = pico.head(kind, above=adapted.encoder)
-        row = loop.Row(
+        row = ModuleInTraining(
             "m",
             "m",
             pico.setup(adapted, "m"),
@@ -255,8 +257,8 @@ def test_every_training_step_draws_anew(pico_files, pico_tokenizer):
         )
         if kind == "choice":
             head.dropout.p = 0.0
-        settings = loop.Settings(dropout=0.0, tokens=64, evaluate_every=3)
-        loop.train(
+        settings = Settings(dropout=0.0, tokens=64, evaluate_every=3)
+        pico.train(
             [row],
             [pico.data(kind, pico_tokenizer, count=8, batch_size=8)],
             settings,
@@ -495,11 +497,11 @@ def test_training_learns(kind, pico_files, pico_tokenizer):
     head = heads.build(kind, adapted.encoder, 0, seed=1)
     rows = pico.rows(kind, 24, seed=1)
     features = pico.features(kind, rows, pico_tokenizer)
-    row = loop.Row(
+    row = ModuleInTraining(
         "m", "m", pico.setup(adapted, "m"), adapted.trainable("m"), {pico.space(kind): head}, 1e-2
     )
-    settings = loop.Settings(dropout=0.0, evaluate_every=15)
-    (trained,) = loop.train(
+    settings = Settings(dropout=0.0, evaluate_every=15)
+    (trained,) = pico.train(
         [row],
         [sampler.Data(kind, pico.TASKS[kind], features, features, rows, batch_size=8)],
         settings,

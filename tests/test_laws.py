@@ -52,7 +52,9 @@ from adapters_xitt.study import planner, recipe
 from adapters_xitt.study import results as records
 from adapters_xitt.study.results import BLOCKED
 from adapters_xitt.study.store import Store
-from adapters_xitt.training import loop
+from adapters_xitt.training import checkpoint, loop
+from adapters_xitt.training.module import ModuleInTraining, TrainingResult
+from adapters_xitt.training.settings import Settings
 
 CLOSE = 1e-5  # of the largest value: two implementations of the same sum in fp32
 CHOICES = pico.CHOICES
@@ -111,8 +113,10 @@ class Spy(Fabric):
                 self.touched[id(parameter)] = max(self.touched.get(id(parameter), 0.0), size)
 
 
-def trainable(adapted: AdaptedEncoder, name: str, text: str, kind: str, seed: int = 3) -> loop.Row:
-    return loop.Row(
+def trainable(
+    adapted: AdaptedEncoder, name: str, text: str, kind: str, seed: int = 3
+) -> ModuleInTraining:
+    return ModuleInTraining(
         name,
         name,
         pico.setup(adapted, text),
@@ -137,10 +141,10 @@ def run_training(
     chosen = {"evaluate_every": 2, "tokens": 96, **changes}
     total = chosen.pop("max_steps", 6)
     data = [dataclasses.replace(data, batch_size=6)]
-    return loop.train(
+    return pico.train(
         rows,
         data,
-        loop.Settings(**chosen),
+        Settings(**chosen),
         adapted=adapted,
         fabric=fabric or pico.fabric(),
         seed=seed,
@@ -192,7 +196,7 @@ def test_encoder_keeps_its_bits(life, adapted, modules, pico_dir, pico_tokenizer
         over=tuple(frozen) if method in FUSIONS else (),
     )
     data, row = pico.data("pair", pico_tokenizer), trainable(adapted, "t", text, "pair")
-    start = {name: value.detach().clone() for name, value in row.named().items()}
+    start = {name: value.detach().clone() for name, value in row.named_parameters().items()}
 
     head = row.heads[pico.space("pair")]
     pico.said(adapted, [Scored(row.setup, head)], data.selection, "pair")
@@ -208,8 +212,8 @@ def test_encoder_keeps_its_bits(life, adapted, modules, pico_dir, pico_tokenizer
     run_training([row], data, adapted, fabric=spy, max_steps=3)
     pico.said(adapted, [Scored(row.setup, head)], data.selection, "pair")
 
-    assert set(spy.touched) == {id(parameter) for parameter in row.named().values()}
-    for name, parameter in row.named().items():
+    assert set(spy.touched) == {id(parameter) for parameter in row.named_parameters().values()}
+    for name, parameter in row.named_parameters().items():
         assert not parameter.requires_grad and parameter.grad is None
         # Softmax is blind to a key's bias, and no token but <pad> reads <pad>'s embedding: true
         # zeros, if any.
@@ -1054,7 +1058,7 @@ COHORT = {
 FROZEN = {"frozen": "seq_bn", "still": "lora"}
 
 
-def cohort(adapted, modules, names, choices) -> list[loop.Row]:
+def cohort(adapted, modules, names, choices) -> list[ModuleInTraining]:
     """Rows of COHORT, each with a start of its own, and the frozen modules they stand on."""
     for name in dict.fromkeys(part for row in names for part in COHORT[row][2]):
         adapted.add(
@@ -1071,7 +1075,7 @@ def cohort(adapted, modules, names, choices) -> list[loop.Row]:
     ]
 
 
-def equal(one: loop.Trained, two: loop.Trained) -> bool:
+def equal(one: TrainingResult, two: TrainingResult) -> bool:
     return (
         pico.same(one.tensors, two.tensors)
         and one.metrics == two.metrics
@@ -1091,15 +1095,18 @@ def test_cohort_trains_what_each_trains_alone(
     runs alone."""
     data, adapted = pico.data("pair", pico_tokenizer), pico.adapted(pico_files)
     rows = cohort(adapted, modules, list(COHORT), choices)
-    assert loop._shared_depth(rows, loop.Settings(dropout=dropout), adapted) == trunk
+    assert loop._shared_depth(rows, adapted, dropout) == trunk
     together = run_training(rows, data, adapted, dropout=dropout)
-    last = [{name: value.detach().clone() for name, value in row.named().items()} for row in rows]
+    last = [
+        {name: value.detach().clone() for name, value in row.named_parameters().items()}
+        for row in rows
+    ]
     for n, name in enumerate(COHORT):
         own = pico.adapted(pico_files)
         (row,) = cohort(own, modules, [name], choices)
         (alone,) = run_training([row], data, own, dropout=dropout)
         assert equal(together[n], alone), name
-        assert pico.same(last[n], row.named()), name
+        assert pico.same(last[n], row.named_parameters()), name
     assert len({result.metrics["history"][0]["loss"] for result in together}) == len(COHORT)
 
 
@@ -1304,7 +1311,7 @@ def uninterrupted(pico_files, modules, pico_tokenizer):
 @pytest.fixture
 def kept_every_step(monkeypatch):
     """Keeping takes no time, so that nothing but the step decides when it is done."""
-    monkeypatch.setattr(loop, "time", pico.Clock)
+    monkeypatch.setattr(checkpoint, "time", pico.Clock)
 
 
 def again(pico_files, modules, pico_tokenizer, checkpointer, callback=None):

@@ -22,10 +22,13 @@ from adapters_xitt.model import encoder, quantization
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.pretrained import EncoderFiles
 from adapters_xitt.modules.methods import choose
-from adapters_xitt.sizes import parse
+from adapters_xitt.sizes import parse, show
 from adapters_xitt.study.store import Store
-from adapters_xitt.training import loop, memory
-from adapters_xitt.training.memory import MemoryPlan, account
+from adapters_xitt.training import memory
+from adapters_xitt.training.memory import MemoryPlan, Workload, account, choice
+from adapters_xitt.training.memory.account import moments_bytes
+from adapters_xitt.training.module import ModuleInTraining
+from adapters_xitt.training.settings import Settings
 
 LARGE = EncoderFiles(
     Path("."),
@@ -92,7 +95,7 @@ def curve(
     """The losses of a short training."""
     made.add("top", CHOICES[method], seed=1)
     callback = pico.Callback()
-    row = loop.Row(
+    row = ModuleInTraining(
         "top",
         "top",
         pico.setup(made, "top"),
@@ -100,8 +103,8 @@ def curve(
         {pico.space("pair"): pico.head("pair")},
         RATES[method],
     )
-    settings = loop.Settings(evaluate_every=steps, warmup=0.0)
-    loop.train(
+    settings = Settings(evaluate_every=steps, warmup=0.0)
+    pico.train(
         [row],
         [pico.data("pair", tokenizer, batch_size=8)],
         settings,
@@ -257,7 +260,7 @@ def test_a_training_curve_is_the_same_to_the_bit(pico_files, pico_tokenizer, met
 def test_a_bf16_base_stays_near(pico_files, pico_tokenizer, method):
     plain = curve(pico.adapted(pico_files), pico_tokenizer, method)
     half = curve(
-        AdaptedEncoder(encoder.load(pico_files, **MemoryPlan(base="bf16").loading())),
+        AdaptedEncoder(encoder.load(pico_files, **MemoryPlan(base="bf16").encoder_options())),
         pico_tokenizer,
         method,
         fabric=Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"),
@@ -384,7 +387,7 @@ def test_a_packed_base_keeps_its_bits_and_checkpoints_exactly(pico_files, pico_t
 
 def test_a_packed_base_trains_under_autocast(pico_files, pico_tokenizer, bits):
     fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
-    means = MemoryPlan(base=f"{bits}bit").loading()
+    means = MemoryPlan(base=f"{bits}bit").encoder_options()
     for method in ("seq_bn", "lora"):
         made = AdaptedEncoder(encoder.load(pico_files, **means))
         losses = curve(made, pico_tokenizer, method, fabric=fabric)
@@ -453,7 +456,7 @@ def counted(
 ) -> tuple[int, int]:
     """Bytes that autograd saves in a real forward pass, by data pointer; and the most that the
     profiler saw allocated over what was there, forward and backward."""
-    made = AdaptedEncoder(encoder.load(files, **means.loading()))
+    made = AdaptedEncoder(encoder.load(files, **means.encoder_options()))
     made.add("module", CHOICES[method], seed=1)
     head = heads.build("pair", files, 3, seed=1)
     form = pico.setup(made, "module")
@@ -513,10 +516,7 @@ def test_what_autograd_saves_is_counted_as_it_is(pico_files, method, dropout, ba
         pico_files,
         CHOICES[method],
         means,
-        length=40,
-        step_tokens=480,
-        dropout=dropout,
-        device="cpu",
+        Workload(length=40, step_tokens=480, dropout=dropout, device="cpu"),
     )
     saved, peak = counted(pico_files, method, means, dropout=dropout, features=12, length=40)
     # Above the first parameter that is trained, every layer norm keeps a mean and a deviation for
@@ -533,7 +533,10 @@ def test_what_autograd_saves_is_counted_as_it_is(pico_files, method, dropout, ba
 def test_a_checkpointed_layer_is_counted_as_it_is(pico_files, method, every):
     means = MemoryPlan(checkpointing=every, tokens=480)
     found = account(
-        pico_files, CHOICES[method], means, length=40, step_tokens=480, dropout=0.1, device="cpu"
+        pico_files,
+        CHOICES[method],
+        means,
+        Workload(length=40, step_tokens=480, dropout=0.1, device="cpu"),
     )
     saved, peak = counted(pico_files, method, means, dropout=0.1, features=12, length=40)
     assert found.saved == saved > 0
@@ -544,10 +547,7 @@ def test_a_checkpointed_layer_is_counted_as_it_is(pico_files, method, every):
         pico_files,
         CHOICES[method],
         replace(means, checkpointing=None),
-        length=40,
-        step_tokens=480,
-        dropout=0.1,
-        device="cpu",
+        Workload(length=40, step_tokens=480, dropout=0.1, device="cpu"),
     )
     assert found.total < plain.total
 
@@ -555,7 +555,8 @@ def test_a_checkpointed_layer_is_counted_as_it_is(pico_files, method, every):
 def test_weights_and_moments_are_counted(pico_files):
     sizes = {name: value.nbytes for name, value in encoder.load(pico_files).weights().items()}
     table = sizes.pop("embeddings.word_embeddings.weight")
-    found = partial(account, pico_files, CHOICES["seq_bn"], length=40, step_tokens=480)
+    workload = Workload(length=40, step_tokens=480)
+    found = partial(account, pico_files, CHOICES["seq_bn"], workload=workload)
     plain = found(MemoryPlan(tokens=480))
     buffers = sum(value.nbytes for name, value in encoder.load(pico_files).model.named_buffers())
     assert (plain.weights, plain.embeddings) == (sum(sizes.values()) + buffers, table)
@@ -593,7 +594,7 @@ def test_moments_in_8_bits_are_counted_as_bitsandbytes_makes_them():
             for name in ("state1", "state2", "absmax1", "absmax2")
             if name in state
         )
-        assert memory._moments(size, "8bit") == held
+        assert moments_bytes(size, "8bit") == held
 
 
 def test_moments_in_8_bits_resume_to_the_bit():
@@ -642,10 +643,14 @@ def test_a_packed_weight_is_counted_as_bitsandbytes_holds_it():
 
 
 def test_the_second_micro_batch_finds_the_gradients_of_the_first(pico_files):
-    found = partial(
-        account, pico_files, CHOICES["seq_bn"], MemoryPlan(tokens=480, checkpointing=1), length=40
-    )
-    assert found(step_tokens=960).total > found(step_tokens=480).total
+    plan = MemoryPlan(tokens=480, checkpointing=1)
+    totals = [
+        account(
+            pico_files, CHOICES["seq_bn"], plan, Workload(length=40, step_tokens=step_tokens)
+        ).total
+        for step_tokens in (960, 480)
+    ]
+    assert totals[0] > totals[1]
 
 
 # -- XLM-R Large at 4,096 tokens a step
@@ -662,7 +667,7 @@ def test_the_second_micro_batch_finds_the_gradients_of_the_first(pico_files):
     ],
 )
 def test_one_module_on_xlmr_large_fits(method, means, limit):
-    found = account(LARGE, choose(method, {}), means, vocabulary=50_000)
+    found = account(LARGE, choose(method, {}), means, Workload(vocabulary=50_000))
     assert found.total <= parse(limit)
     assert found.saved > 100 * 2**20 and found.weights > 100 * 2**20
 
@@ -672,14 +677,16 @@ def test_one_module_on_xlmr_large_fits(method, means, limit):
 
 def totals(files: EncoderFiles, steps: list[tuple[str, MemoryPlan]]) -> list[int]:
     return [
-        account(files, CHOICES["seq_bn"], means, vocabulary=40, length=40, step_tokens=960).total
+        account(
+            files, CHOICES["seq_bn"], means, Workload(vocabulary=40, length=40, step_tokens=960)
+        ).total
         for _, means in steps
     ]
 
 
 @pytest.fixture()
 def with_package(monkeypatch):
-    monkeypatch.setattr(memory, "find_spec", lambda name: object())
+    monkeypatch.setattr(choice, "find_spec", lambda name: object())
 
 
 def test_the_first_means_that_fit_are_chosen_in_order(pico_files, with_package):
@@ -701,10 +708,8 @@ def test_the_first_means_that_fit_are_chosen_in_order(pico_files, with_package):
     ask = partial(
         memory.choose,
         files=pico_files,
-        choice=CHOICES["seq_bn"],
-        tokens=960,
-        vocabulary=40,
-        length=40,
+        method=CHOICES["seq_bn"],
+        workload=Workload(step_tokens=960, vocabulary=40, length=40),
         least=240,
     )
     lowest = sizes[0] + 1
@@ -713,7 +718,7 @@ def test_the_first_means_that_fit_are_chosen_in_order(pico_files, with_package):
         if size < lowest:  # a step that saves nothing here is passed by
             assert replace(chosen, room=None) == means and lines[-2].startswith(words)
             assert 0 < chosen.room < size, "what modules side by side may take"
-            assert lines[-1] == f"chosen for {memory.show(size)}: {memory.describe(means)}"
+            assert lines[-1] == f"chosen for {show(size)}: {memory.describe(means)}"
         lowest = min(lowest, size)
     assert sizes[-1] < sizes[0] / 2
 
@@ -721,18 +726,27 @@ def test_the_first_means_that_fit_are_chosen_in_order(pico_files, with_package):
 def test_nothing_fits_and_the_least_is_named(pico_files, with_package):
     with pytest.raises(XittError) as told:
         memory.choose(
-            2**10, pico_files, CHOICES["seq_bn"], tokens=960, vocabulary=40, length=40, least=240
+            2**10,
+            pico_files,
+            CHOICES["seq_bn"],
+            Workload(step_tokens=960, vocabulary=40, length=40),
+            least=240,
         )
     least = min(totals(pico_files, memory.ladder(tokens=960, vocabulary=40, least=240)))
-    assert f"takes at least {memory.show(least)}" in str(told.value) and "bitsandbytes" not in str(
+    assert f"takes at least {show(least)}" in str(told.value) and "bitsandbytes" not in str(
         told.value
     )
 
 
 def test_without_the_package_its_means_are_passed_over_and_named(pico_files, monkeypatch):
-    monkeypatch.setattr(memory, "find_spec", lambda name: None)
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
     with pytest.raises(XittError) as told:
-        memory.choose(2**10, pico_files, CHOICES["seq_bn"], tokens=960, vocabulary=40, length=40)
+        memory.choose(
+            2**10,
+            pico_files,
+            CHOICES["seq_bn"],
+            Workload(step_tokens=960, vocabulary=40, length=40),
+        )
     assert "pip install 'adapters-xitt[quant]'" in str(told.value)
     assert "frozen products in 4 bits" not in str(told.value) and "moments in 8 bits" not in str(
         told.value
@@ -807,9 +821,6 @@ def test_running_out_of_memory_is_recognised():
         torch.ones(2, 3) @ torch.ones(2, 3)
     assert not memory.out_of_memory(told.value)
     assert not memory.out_of_memory(ValueError("out of memory"))
-    assert MemoryPlan(tokens=4096).halved() == MemoryPlan(tokens=2048)
-    with pytest.raises(XittError, match="one token"):
-        MemoryPlan(tokens=1).halved()
 
 
 # -- a step that does not fit
@@ -838,7 +849,7 @@ def stepped(
     for name, method in (("a", "seq_bn"), ("b", "lora")):
         made.add(name, CHOICES[method], seed=1)
         rows.append(
-            loop.Row(
+            ModuleInTraining(
                 name,
                 name,
                 pico.setup(made, name),
@@ -849,10 +860,10 @@ def stepped(
         )
     narrow = Narrow(made, most or 10**9, other)
     made.encoder.run = narrow
-    loop.train(
+    pico.train(
         rows,
         [pico.data("pair", tokenizer, batch_size=8)],
-        loop.Settings(evaluate_every=6, dropout=0.0, tokens=tokens),
+        Settings(evaluate_every=6, dropout=0.0, tokens=tokens),
         adapted=made,
         fabric=pico.fabric(),
         seed=1,

@@ -16,7 +16,9 @@ from adapters_xitt.data.mixture import Mixture, Portion, portion
 from adapters_xitt.errors import XittError
 from adapters_xitt.kinds import KINDS
 from adapters_xitt.tasks import TASKS
-from adapters_xitt.training import loop
+from adapters_xitt.training import checkpoint
+from adapters_xitt.training.module import ModuleInTraining
+from adapters_xitt.training.settings import Settings
 
 SHARES = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=8).map(
     lambda raw: [one / sum(raw) for one in raw]
@@ -156,7 +158,7 @@ def trained(pico_files, pico_tokenizer, checkpointer, *, stop: int | None = None
             counted[kind] += module.training
 
         head.register_forward_hook(count)
-    row = loop.Row(
+    row = ModuleInTraining(
         "m",
         "m",
         pico.setup(adapted, "m"),
@@ -168,10 +170,10 @@ def trained(pico_files, pico_tokenizer, checkpointer, *, stop: int | None = None
         replace(pico.data(kind, pico_tokenizer, batch_size=4), share=share)
         for kind, share in SHARE_OF.items()
     ]
-    found = loop.train(
+    found = pico.train(
         [row],
         data,
-        loop.Settings(evaluate_every=10, tokens=4096),
+        Settings(evaluate_every=10, tokens=4096),
         adapted=adapted,
         fabric=pico.fabric(),
         seed=5,
@@ -196,7 +198,7 @@ def test_a_stopped_mixture_goes_on_where_it_was(
 ) -> None:
     """Heads whose turn had not come yet among them: the same tensors, history and shares as without
     a stop."""
-    monkeypatch.setattr(loop, "time", pico.Clock)
+    monkeypatch.setattr(checkpoint, "time", pico.Clock)
     want, _ = trained(pico_files, pico_tokenizer, pico.Checkpointer())
     checkpointer, taken = pico.Checkpointer(), dict.fromkeys(SHARE_OF, 0)
     for stop in stops:

@@ -20,8 +20,9 @@ from adapters_xitt.kinds import decoding, heads
 from adapters_xitt.kinds.encoding import encode
 from adapters_xitt.kinds.record import HeadOutputs
 from adapters_xitt.tasks import TASKS, Task
-from adapters_xitt.training import loop
+from adapters_xitt.training.module import ModuleInTraining
 from adapters_xitt.training.sampler import Data
+from adapters_xitt.training.settings import Settings
 
 ROWS = 12  # of each file
 
@@ -136,11 +137,13 @@ def test_a_real_file_goes_all_the_way(name, data_dir, pico_files, pico_tokenizer
         callback = pico.Callback()
         before = {key: value.clone() for key, value in head.state_dict().items()}
         data = Data(name, task, features, features, rows, batch_size=4, language=place.language)
-        row = loop.Row(name, name, setup, adapted.trainable("module"), {data.space: head}, 1e-2)
-        (trained,) = loop.train(
+        row = ModuleInTraining(
+            name, name, setup, adapted.trainable("module"), {data.space: head}, 1e-2
+        )
+        (trained,) = pico.train(
             [row],
             [data],
-            loop.Settings(evaluate_every=1, warmup=0.0),
+            Settings(evaluate_every=1, warmup=0.0),
             adapted=adapted,
             fabric=pico.fabric(),
             seed=1,

@@ -19,8 +19,7 @@ from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.modules.methods import fusion_of
 from adapters_xitt.study import memory_plan
 from adapters_xitt.study.scorer import CellScorer
-from adapters_xitt.training import memory
-from adapters_xitt.training.memory import MemoryPlan, account
+from adapters_xitt.training.memory import MemoryPlan, Workload, account, fit_groups
 
 RECIPE = """encoder: {encoder}
 data: {root}
@@ -42,13 +41,13 @@ def test_items_are_grouped_by_what_they_hold_together() -> None:
         "d": {"w": 99},
         "e": {"x": 4},
     }
-    assert memory.fitting("abcde", held.__getitem__, 12) == [["a", "b", "c"], ["d"], ["e"]]
-    assert memory.fitting("abcde", held.__getitem__, None, most=2) == [
+    assert fit_groups("abcde", held.__getitem__, 12) == [["a", "b", "c"], ["d"], ["e"]]
+    assert fit_groups("abcde", held.__getitem__, None, most=2) == [
         ["a", "b"],
         ["c", "d"],
         ["e"],
     ]
-    assert memory.fitting("abcde", held.__getitem__, 1) == [["a"], ["b"], ["c"], ["d"], ["e"]]
+    assert fit_groups("abcde", held.__getitem__, 1) == [["a"], ["b"], ["c"], ["d"], ["e"]]
 
 
 def moments(trained: list[torch.Tensor]) -> int:
@@ -67,7 +66,9 @@ def moments(trained: list[torch.Tensor]) -> int:
 @pytest.mark.parametrize("method", ["seq_bn", "lora"])
 def test_the_account_of_a_fusion_is_what_is_alive(method: str, pico_files) -> None:
     choice = CHOICES[method]
-    taken = account(pico_files, choice, MemoryPlan(tokens=480), length=40, step_tokens=480, parts=3)
+    taken = account(
+        pico_files, choice, MemoryPlan(tokens=480), Workload(length=40, step_tokens=480, parts=3)
+    )
     adapted = pico.adapted(pico_files)
     for part in "abc":
         adapted.add(part, choice)
@@ -79,7 +80,9 @@ def test_the_account_of_a_fusion_is_what_is_alive(method: str, pico_files) -> No
     )
     assert taken.module == taken.gradients == sum(parameter.nbytes for parameter in trained)
     assert taken.moments == moments(trained)
-    plain = account(pico_files, choice, MemoryPlan(tokens=480), length=40, step_tokens=480)
+    plain = account(
+        pico_files, choice, MemoryPlan(tokens=480), Workload(length=40, step_tokens=480)
+    )
     assert (taken.weights, taken.embeddings, plain.beside) == (plain.weights, plain.embeddings, 0)
     assert taken.fixed > plain.fixed, "its attention is kept for the backward pass"
 
@@ -156,12 +159,14 @@ def test_the_numbers_are_the_same_however_much_is_mounted(runs) -> None:
 def test_memory_leaves_room_for_what_trains_side_by_side(runs, pico_files) -> None:
     recipe = runs["folder"] / "grid.yaml"
     budget = (
-        account(pico_files, CHOICES["seq_bn"], MemoryPlan(tokens=4096), length=40, parts=3).total
+        account(
+            pico_files, CHOICES["seq_bn"], MemoryPlan(tokens=4096), Workload(length=40, parts=3)
+        ).total
         + 2**20
     )
     plan = common.open_recipe(
         recipe, [f"memory={budget / 1000:.0f}KB"], runs["folder"] / "none"
     ).plan
-    room = plan.inputs.means.room
+    room = plan.inputs.memory_plan.room
     assert room is not None and 0 < room < budget
     assert any("modules side by side" in note for note in plan.notes)

@@ -452,8 +452,7 @@ def test_large_splits_are_tokenised_once(
     tmp_path: Path, pico_dir, pico_world, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Arrow cache gives back what encoding gave, for every kind."""
-    from adapters_xitt.kinds import encoding
-    from adapters_xitt.study import inputs
+    from adapters_xitt.study import encoding, inputs
     from adapters_xitt.study import recipe as recipes
 
     found = recipes.load(world.recipe(tmp_path / "grid.yaml", pico_dir, pico_world))
@@ -528,13 +527,13 @@ class Library:
         os.kill(os.getpid(), signal.SIGINT)
         for _ in range(1000):
             pass  # the exception comes here, and is only printed
-kept = loop._step
-def step(rows, step, *words):
+kept = loop._train_step
+def step(modules, batch, step, *words):
     if step == 1:
         library = Library()
         del library
-    return kept(rows, step, *words)
-loop._step = step
+    return kept(modules, batch, step, *words)
+loop._train_step = step
 signal.signal(signal.SIGINT, signal.default_int_handler)
 main(sys.argv[1:])
 """

@@ -97,7 +97,7 @@ def runner_of(
     """What runs a plan, on a device, with its progress told to whoever wants it."""
     if threads:
         torch.set_num_threads(threads)
-    fabric = make_fabric(device, work.plan.inputs.means.base)
+    fabric = make_fabric(device, work.plan.inputs.memory_plan.base)
     callback = progress.callback()
     return Runner(work.plan, work.store, fabric, callback=callback, log=log, keep_every=keep_every)
 

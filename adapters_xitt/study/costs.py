@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 from adapters_xitt.kinds import KINDS
+from adapters_xitt.modules.composition import Merge
 from adapters_xitt.study.inputs import Inputs
 from adapters_xitt.study.jobs import MergedModule, ModuleJob, ScoreJob, TrainedModule
 
@@ -44,7 +45,7 @@ def train_tokens(job: ModuleJob, inputs: Inputs) -> int:
 def _(job: TrainedModule, inputs: Inputs) -> int:
     """Mean tokens of an example × examples, and the validations."""
     total = steps(job, inputs)
-    validations = -(-total // job.settings.look_every(total))
+    validations = -(-total // job.settings.validate_every(total))
     tokens = 0
     for portion in inputs.data(job.mixture):
         mean = portion.train.lengths.sum() / portion.train.examples
@@ -59,6 +60,7 @@ def _(job: MergedModule, inputs: Inputs) -> int:
     that changed."""
     if not job.searched:
         return 0
+    assert isinstance(job.expression, Merge), "what is searched is a merge"
     _, features = inputs.searched(job.mixture)
     return 2 * len(SEARCHED) * len(job.expression.parts) * int(features.lengths.sum())
 

@@ -43,7 +43,7 @@ def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any
         "name": recipe.name,
         "protocol_notes": plan.notes,
         "encoder": {"name": inputs.files.name, "fingerprint": inputs.files.fingerprint},
-        "precision": inputs.means.base,
+        "precision": inputs.memory_plan.base,
         "made_with": _versions_used(plan, manifest, results),
         "entries": entries,
         "headlines": {name: task(name).headline for name in recipe.targets},

@@ -52,8 +52,8 @@ class GridRows:
         """Every row of the recipe on one target."""
         modes, job = self.plan.recipe.modes, self._target_module(target)
         if "none" in modes:
-            row = GridRow(target, "", "none")
-            self.add_cells(row, job.context if job else Nothing())
+            grid_row = GridRow(target, "", "none")
+            self.add_cells(grid_row, job.context if job else Nothing())
             self._add_steps_controls(target)
         for intermediate in self.intermediates:
             for mode in ("sequential", "stack", "sum"):
@@ -68,40 +68,40 @@ class GridRows:
 
     # -- a kind of row each ------------------------------------------------------------------------
 
-    def _add_transfer(self, row: GridRow, intermediate: Mixture) -> None:
+    def _add_transfer(self, grid_row: GridRow, intermediate: Mixture) -> None:
         """A target's module trained after an intermediate's."""
-        reason = self.method.spec.refusal(row.mode)
-        if not intermediate.portions and row.mode == "sequential":
+        reason = self.method.spec.refusal(grid_row.mode)
+        if not intermediate.portions and grid_row.mode == "sequential":
             reason = "a random module that is trained on is `none` with another start"
         if reason:
-            self.add_entries(row, status=NOT_APPLICABLE, reason=reason)
+            self.add_entries(grid_row, status=NOT_APPLICABLE, reason=reason)
             return
         job = parent = self._intermediate_module(intermediate)
-        if row.target.trains:
+        if grid_row.target.trains:
             job = self._train(
-                self.inputs.training_mixture(row.target),
-                Placement(mode=row.mode, parent=parent),
-                title=f"{intermediate.name} → {row.target.name} ({row.mode})",
+                self.inputs.training_mixture(grid_row.target),
+                Placement(mode=grid_row.mode, parent=parent),
+                title=f"{intermediate.name} → {grid_row.target.name} ({grid_row.mode})",
             )
-        self.add_cells(row, job.context)
+        self.add_cells(grid_row, job.context)
 
     def _add_steps_controls(self, target: Task) -> None:
         """The control that trains the target alone for the steps of both."""
         if "steps" not in self.plan.recipe.controls:
             return
         for intermediate in filter(_trains_as_it_is, self.intermediates):
-            row = GridRow(target, f"{intermediate.name}'s steps", "none")
+            grid_row = GridRow(target, f"{intermediate.name}'s steps", "none")
             if not target.trains:
                 reason = f"{target.name} trains nothing"
-                self.add_entries(row, status=NOT_APPLICABLE, reason=reason)
+                self.add_entries(grid_row, status=NOT_APPLICABLE, reason=reason)
                 continue
             source = self.inputs.with_sources(intermediate)
             job = self._train(
                 self.inputs.training_mixture(target),
                 more_steps=self.inputs.steps(source, self.inputs.settings(source)[0]),
-                title=f"{target.name} with {row.intermediate}",
+                title=f"{target.name} with {grid_row.intermediate}",
             )
-            self.add_cells(row, job.context)
+            self.add_cells(grid_row, job.context)
 
     def _add_fusions(self, target: Task, target_job: ModuleJob | None) -> None:
         """A fusion over every intermediate's module and the target's own; with a random one, for
@@ -113,12 +113,12 @@ class GridRows:
         for name, intermediates in rows.items():
             if not intermediates:
                 continue
-            row = GridRow(target, name, "fuse")
+            grid_row = GridRow(target, name, "fuse")
             reason = self.method.spec.refusal("fuse")
             if target_job is None:
                 reason = f"{target.name} trains nothing, and a fusion must be trained"
             if reason or target_job is None:
-                self.add_entries(row, status=NOT_APPLICABLE, reason=reason)
+                self.add_entries(grid_row, status=NOT_APPLICABLE, reason=reason)
                 continue
             # An intermediate may be the target's own module, as MNLI is XNLI's: it counts once.
             jobs = [*map(self._intermediate_module, intermediates), target_job]
@@ -128,28 +128,28 @@ class GridRows:
                     f"{intermediates[0].name} is {target.name}'s own module; there is no other to"
                     " fuse it with"
                 )
-                self.add_entries(row, status=NOT_APPLICABLE, reason=reason)
+                self.add_entries(grid_row, status=NOT_APPLICABLE, reason=reason)
                 continue
             fusion = self._train(
                 self.inputs.training_mixture(target),
                 Placement(mode="fuse", parts=tuple(parts.values())),
                 title=f"{name} → {target.name} (fuse)",
             )
-            self.add_cells(row, fusion.context)
+            self.add_cells(grid_row, fusion.context)
 
     def _add_language_modules(self, target: Task) -> None:
         """The target's module above the language module of its training language, which each test
         language swaps for its own (MAD-X, Pfeiffer et al. 2020)."""
-        row = GridRow(target, "", "lang")
+        grid_row = GridRow(target, "", "lang")
         reason = self.method.spec.refusal("lang")
         if not target.trains:
             reason = f"{target.name} reads two languages at once, and a module is of one"
         if reason:
-            self.add_entries(row, status=NOT_APPLICABLE, reason=reason)
+            self.add_entries(grid_row, status=NOT_APPLICABLE, reason=reason)
             return
         mixture = self.inputs.training_mixture(target)
         home = mixture.portions[0].languages[0]
-        modules = self._language_modules(row, home)
+        modules = self._language_modules(grid_row, home)
         parent = modules[home]
         job = self._train(
             mixture,
@@ -159,15 +159,15 @@ class GridRows:
         for language in self.plan.recipe.tested(target):
             if language in modules:
                 swapped = swap(job.context, {parent.key: modules[language].key})
-                self.add_cells(row, swapped, language=language)
+                self.add_cells(grid_row, swapped, language=language)
 
     def _add_expression(self, target: Task, target_job: ModuleJob | None, text: str) -> None:
         """A row that the recipe writes as an expression over intermediates and the target's own
         module; where `$lang` stands in it, one expression for each language."""
-        row, expression = GridRow(target, text, COMPOSED), parse(text)
+        grid_row, expression = GridRow(target, text, COMPOSED), parse(text)
         language_modules: Mapping[str, ModuleJob | None] = {"": None}
         if LANG in names(expression):
-            language_modules = self._language_modules(row, None)
+            language_modules = self._language_modules(grid_row, None)
         for language, module in language_modules.items():
             try:
                 composition = self._composition(expression, target, target_job, module)
@@ -175,10 +175,10 @@ class GridRows:
             except XittError as error:
                 reason = self.plan.called(str(error).splitlines()[0])
                 self.add_entries(
-                    row, language=language or None, status=NOT_APPLICABLE, reason=reason
+                    grid_row, language=language or None, status=NOT_APPLICABLE, reason=reason
                 )
                 continue
-            self.add_cells(row, composition, language=language or None)
+            self.add_cells(grid_row, composition, language=language or None)
 
     def _composition(
         self,
@@ -218,11 +218,11 @@ class GridRows:
         """The module trained on an intermediate."""
         return self._train(self.inputs.with_sources(intermediate), title=intermediate.name)
 
-    def _language_modules(self, row: GridRow, home: str | None) -> dict[str, ModuleJob]:
+    def _language_modules(self, grid_row: GridRow, home: str | None) -> dict[str, ModuleJob]:
         """The module of each language that a row's target is tested in, and of `home`; a language
         without text is not applicable in that row, `home` without text a mistake."""
         recipe, modules = self.plan.recipe, {}
-        for language in dict.fromkeys([*([home] if home else []), *recipe.tested(row.target)]):
+        for language in dict.fromkeys([*([home] if home else []), *recipe.tested(grid_row.target)]):
             name, portion = recipe.language_modules, recipe.language_portion(language)
             mixture = Mixture(f"{name}@{language}", (portion,))
             try:
@@ -231,7 +231,7 @@ class GridRows:
                 if language == home:
                     raise
                 reason = f"no text of {name} in {language}"
-                self.add_entries(row, language=language, status=NOT_APPLICABLE, reason=reason)
+                self.add_entries(grid_row, language=language, status=NOT_APPLICABLE, reason=reason)
                 continue
             modules[language] = self._train(mixture, title=mixture.name)
         return modules
@@ -258,7 +258,7 @@ class GridRows:
 
     def add_cells(
         self,
-        row: GridRow,
+        grid_row: GridRow,
         composition: Composition,
         *,
         language: str | None = None,
@@ -270,23 +270,25 @@ class GridRows:
             self.plan.setup(composition)
         except XittError as error:
             reason = self.plan.called(str(error).splitlines()[0])
-            self.add_entries(row, language=language, status=FAILED, reason=reason)
+            self.add_entries(grid_row, language=language, status=FAILED, reason=reason)
             return
-        for code in [language] if language else self.plan.recipe.tested(row.target):
-            entry, job = plan_cell(self.plan, row.target, code, composition, self.seed, head=head)
+        for code in [language] if language else self.plan.recipe.tested(grid_row.target):
+            entry, job = plan_cell(
+                self.plan, grid_row.target, code, composition, self.seed, head=head
+            )
             if job is not None:
                 self.plan.score.setdefault(job.cell.key, job)
-            self.add_entries(row, language=code, **entry)
+            self.add_entries(grid_row, language=code, **entry)
 
-    def add_entries(self, row: GridRow, *, language: str | None = None, **fields: Any) -> None:
+    def add_entries(self, grid_row: GridRow, *, language: str | None = None, **fields: Any) -> None:
         """Entries of the grid, in one language or in all."""
-        for code in [language] if language else self.plan.recipe.tested(row.target):
+        for code in [language] if language else self.plan.recipe.tested(grid_row.target):
             self.plan.entries.append(
                 Entry(
                     method=self.method.label,
-                    intermediate=row.intermediate,
-                    mode=row.mode,
-                    target=row.target.name,
+                    intermediate=grid_row.intermediate,
+                    mode=grid_row.mode,
+                    target=grid_row.target.name,
                     language=code,
                     seed=self.seed,
                     **fields,

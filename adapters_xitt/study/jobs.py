@@ -12,7 +12,7 @@ from adapters_xitt.modules.composition import Composition, names, untrained_part
 from adapters_xitt.modules.methods import Choice
 from adapters_xitt.study.results import Cell
 from adapters_xitt.tasks import Task
-from adapters_xitt.training.loop import Settings
+from adapters_xitt.training.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,14 +16,14 @@ from adapters_xitt.modules import composition, merging
 from adapters_xitt.modules.composition import Composition, Merge, Part, Scaled
 from adapters_xitt.modules.methods import Choice
 from adapters_xitt.study.inputs import Inputs
-from adapters_xitt.training.loop import Settings
+from adapters_xitt.training.settings import Settings
 
 SHARED = "shared"  # what the first values of every module are drawn for where a recipe shares them
 
 
 def training_inputs(
     inputs: Inputs,
-    mixed: Mixture,
+    mixture: Mixture,
     choice: Choice,
     seed: int,
     *,
@@ -36,33 +36,33 @@ def training_inputs(
     files = inputs.files
     key_inputs = {
         "encoder": files.fingerprint,
-        "precision": inputs.means.base,
+        "precision": inputs.memory_plan.base,
         "seed": seed,
         "method": choice.record(),
     }
-    if not mixed.portions:
+    if not mixture.portions:
         return key_inputs
-    sizes = [len(inputs.examples(part, mixed)) for part in mixed.portions]
-    shares = mixed.probabilities(sizes)
+    sizes = [len(inputs.examples(part, mixture)) for part in mixture.portions]
+    shares = mixture.probabilities(sizes)
     portions = [
         {
-            **portion_inputs(inputs, part, mixed),
+            **portion_inputs(inputs, part, mixture),
             "share": share,
-            "trained": [rows.digest for rows in inputs.train(part, mixed)],
+            "trained": [rows.digest for rows in inputs.train(part, mixture)],
             # A batch can't hold more than there is.
-            "batch_size": min(inputs.batch_size(part, mixed), size),
+            "batch_size": min(inputs.batch_size(part, mixture), size),
         }
-        for part, share, size in zip(mixed.portions, shares, sizes, strict=True)
+        for part, share, size in zip(mixture.portions, shares, sizes, strict=True)
     ]
     return key_inputs | {
         "portions": portions,
         "learning_rate": learning_rate,
-        "settings": settings.resolved(inputs.steps(mixed, settings)),
+        "settings": settings.resolved(inputs.steps(mixture, settings)),
         "dropout": files.dropout(settings.dropout),
     }
 
 
-def portion_inputs(inputs: Inputs, part: Portion, mixed: Mixture) -> dict[str, Any]:
+def portion_inputs(inputs: Inputs, part: Portion, mixture: Mixture) -> dict[str, Any]:
     """Of the selection rows of one portion, and of how its rows are encoded and scored."""
     task = part.record
     key_inputs = {
@@ -71,7 +71,7 @@ def portion_inputs(inputs: Inputs, part: Portion, mixed: Mixture) -> dict[str, A
         "languages": part.languages,
         "labels": task.labels,
         "lengths": KINDS[task.kind].caps(inputs.lengths(task.name)),
-        "selected": [rows.digest for rows in inputs.selection(part, mixed)],
+        "selected": [rows.digest for rows in inputs.selection(part, mixture)],
     }
     if (reading := inputs.reading(task)) != task.reading():
         key_inputs["convention"] = reading.name

@@ -27,7 +27,10 @@ from adapters_xitt.study.jobs import (
 )
 from adapters_xitt.study.results import versions
 from adapters_xitt.study.training_log import TrainingLogger
-from adapters_xitt.training import loop, sampler
+from adapters_xitt.training.loop import train
+from adapters_xitt.training.module import ModuleInTraining
+from adapters_xitt.training.run import TrainingRun
+from adapters_xitt.training.sampler import derive
 
 
 class ModuleMaker:
@@ -70,7 +73,7 @@ class ModuleMaker:
     def _(self, job: RandomModule) -> None:
         self.session.clear()
         name = module_name(job.key)
-        seed = sampler.derive(job.seed, "module", job.drawn)
+        seed = derive(job.seed, "module", job.drawn)
         self.session.adapted.add(name, job.method, seed=seed, random=True)
         parameters = self.session.adapted.parameters(name)
         self._save(job, _encoder_tensors(parameters), {"score": None, "steps": 0})
@@ -96,7 +99,8 @@ class ModuleMaker:
         """Its weights are searched first where they are to be."""
         self.callback.stage(f"merge {job.title}", costs.train_tokens(job, self.inputs))
         began = time.monotonic()
-        expression, metrics = job.expression, {"score": None, "steps": 0}
+        expression = job.expression
+        metrics: dict[str, Any] = {"score": None, "steps": 0}
         modules = {key: self.context.load(key) for key in names(expression)}
         if job.searched:
             self.session.clear(keep=[module_name(key) for key in modules])
@@ -128,22 +132,21 @@ class ModuleMaker:
         began = time.monotonic()
         data = self.inputs.data(cohort.mixture)
         self._load_below(jobs)
-        rows = [self._row(job) for job in jobs]
+        modules = [self._module_in_training(job) for job in jobs]
         untrained = {job.key: self._untrained_tensors(job) for job in jobs}
-        logger = TrainingLogger(self.store, self.log, self.callback, rows)
+        logger = TrainingLogger(self.store, self.log, self.callback, [job.key for job in jobs])
         try:
-            results = loop.train(
-                rows,
-                data,
-                jobs[0].settings,
+            run = TrainingRun(
+                settings=jobs[0].settings,
                 adapted=self.session.adapted,
                 fabric=self.context.fabric,
                 seed=cohort.seed,
-                total=costs.steps(jobs[0], self.inputs),
-                checkpointer=self.store,
+                steps=costs.steps(jobs[0], self.inputs),
                 callback=logger,
-                keep_every=self.keep_every,
+                checkpointer=self.store,
+                checkpoint_every=self.keep_every,
             )
+            results = train(modules, data, run)
         finally:
             logger.close()
             # What is in the encoder now stands at its last step; whoever needs these modules takes
@@ -170,23 +173,23 @@ class ModuleMaker:
         for parent in dict.fromkeys(parent for job in jobs for parent in job.below):
             self.context.load_into_encoder(parent)
 
-    def _row(self, job: TrainedModule) -> loop.Row:
+    def _module_in_training(self, job: TrainedModule) -> ModuleInTraining:
         """A fresh or continued module in the encoder, with its heads."""
         adapted, name = self.session.adapted, module_name(job.key)
         start = self.context.load(job.start) if job.start else None
-        # The same seed for every row of a mixture: rows are paired in their start as in their order
-        # of data.
+        # The same seed for every module of a mixture: they are paired in their start as in their
+        # order of data.
         adapted.add(
             name,
             job.method,
-            seed=sampler.derive(job.seed, "module", job.drawn),
+            seed=derive(job.seed, "module", job.drawn),
             tensors=start.part("encoder") if start else None,
             over=tuple(module_name(part) for part in fusion_parts(job.context, job.key)),
         )
         setup = self.session.setup(job.context)
         parameters = adapted.trainable(name)
         heads = self._heads(job, start)
-        return loop.Row(job.key, job.title, setup, parameters, heads, job.learning_rate)
+        return ModuleInTraining(job.key, job.title, setup, parameters, heads, job.learning_rate)
 
     def _heads(self, job: TrainedModule, start: Module | None) -> dict[str, nn.Module]:
         """A fresh head for each label space of a job's tasks."""
@@ -194,7 +197,7 @@ class ModuleMaker:
         for task in job.mixture.tasks:
             name = space(task)
             if name not in modules:
-                seed = sampler.derive(job.seed, "head", name)
+                seed = derive(job.seed, "head", name)
                 modules[name] = heads.for_task(task, [], self.session, seed=seed)
                 if job.carry_pooler and start:
                     _carry_pooler(modules[name], start)
@@ -227,7 +230,7 @@ class ModuleMaker:
         languages = (code for part in job.mixture.portions for code in part.languages)
         training = job.training_record(
             lengths={task.name: self.inputs.lengths(task.name).record() for task in tasks},
-            precision=self.inputs.means.base,
+            precision=self.inputs.memory_plan.base,
         )
         manifest = Manifest(
             key=job.key,

@@ -150,7 +150,11 @@ def module_job(
     }
     if not mixture.portions:
         return plan.train.setdefault(key, RandomModule(**fields))
-    placed = {"start": start, "below": placement.below, "carry_pooler": carry_pooler}
+    placed: dict[str, Any] = {
+        "start": start,
+        "below": placement.below,
+        "carry_pooler": carry_pooler,
+    }
     return plan.train.setdefault(key, TrainedModule(**fields, **placed))
 
 
@@ -197,7 +201,7 @@ def merge_job(
         key_inputs |= {
             "target": [keys.portion_inputs(plan.inputs, part, target) for part in target.portions],
             "grid": SEARCHED,
-            "precision": plan.inputs.means.base,
+            "precision": plan.inputs.memory_plan.base,
         }
         mixture, spaces = target, _spaces(target)
         title = f"{title} for {target.name}"

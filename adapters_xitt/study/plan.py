@@ -24,7 +24,7 @@ from adapters_xitt.study.jobs import (
 )
 from adapters_xitt.study.recipe import Recipe
 from adapters_xitt.study.results import FAILED, Entry
-from adapters_xitt.training import memory
+from adapters_xitt.training.memory import fit_groups
 
 # rows of a cohort that train side by side: their modules and moments lie in memory together
 WIDTH = 16
@@ -101,15 +101,14 @@ class Plan:
                 continue
             # What nothing waits for trains with the last stage that reads the same batches.
             stage = self._depth(key) if key in parents else last
+            shared: tuple = (stage, key)
             if isinstance(job, TrainedModule) and job.method.spec.engine != "full":
                 shared = (stage, job.mixture, job.seed, job.settings)
-            else:
-                shared = (stage, key)
             groups.setdefault(shared, []).append(job)
-        room = self.inputs.means.room
+        room = self.inputs.memory_plan.room
         cohorts = []
         for shared in sorted(groups, key=lambda shared: shared[0]):
-            for jobs in memory.fitting(groups[shared], self._trained_bytes, room, most=WIDTH):
+            for jobs in fit_groups(groups[shared], self._trained_bytes, room, most=WIDTH):
                 cohorts.append(TrainCohort(jobs[0].mixture, jobs[0].seed, tuple(jobs)))
         return cohorts
 

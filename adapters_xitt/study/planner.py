@@ -99,18 +99,18 @@ def plan_composition(
     for form in compositions.values() or [composition]:
         plan.setup(form)  # what has no proven form is refused before anything is read
     preflight.require_data(plan, [], plan.recipe.targets)
-    plan.inputs.means, _ = memory_plan.decide(plan.inputs, [], plan.recipe.targets)
+    plan.inputs.memory_plan, _ = memory_plan.decide(plan.inputs, [], plan.recipe.targets)
     method = tops[0].method if tops else plan.recipe.choices()[0][0]
     rows = GridRows(plan, method, 0.0, tops[0].seed if tops else 0)
     for target in targets:
-        row = GridRow(target, "", "none")
+        grid_row = GridRow(target, "", "none")
         for language in plan.recipe.tested(target):
             if swaps and language not in compositions:
                 reason = f"no module stands for {LANG} in {language}"
-                rows.add_entries(row, language=language, status=NOT_APPLICABLE, reason=reason)
+                rows.add_entries(grid_row, language=language, status=NOT_APPLICABLE, reason=reason)
                 continue
             form = compositions.get(language, composition)
-            rows.add_cells(row, form, language=language, head=head or "")
+            rows.add_cells(grid_row, form, language=language, head=head or "")
     plan.notes.extend(plan.inputs.contamination.notes)
 
 
@@ -122,7 +122,7 @@ def _named_elsewhere(recipe: Recipe) -> Iterator[str]:
 
 def _decide_memory(plan: Plan, mixtures: Sequence[Mixture], targets: Sequence[str]) -> None:
     """Decides the memory plan of a run, and notes why."""
-    plan.inputs.means, notes = memory_plan.decide(plan.inputs, mixtures, targets)
+    plan.inputs.memory_plan, notes = memory_plan.decide(plan.inputs, mixtures, targets)
     plan.notes.extend(notes)
 
 

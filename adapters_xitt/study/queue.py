@@ -47,7 +47,7 @@ class Queue:
     ) -> None:
         """Works off cohorts in order, each under the locks of its missing jobs; another process's
         jobs come last."""
-        left, told = list(cohorts), False
+        left, waited = list(cohorts), False
 
         def missing(cohort: Any) -> list[str]:
             return [key for key in keys(cohort) if not done(key) and key not in self.failed]
@@ -68,9 +68,9 @@ class Queue:
                 if todo:
                     waiting.append(cohort)
             if waiting and len(waiting) == len(left):
-                if not told:
+                if not waited:
                     self.callback.say("waiting for another process that works in this store")
-                    told = True
+                    waited = True
                 time.sleep(0.5)
             left = waiting
 

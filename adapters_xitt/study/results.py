@@ -114,10 +114,10 @@ def versions() -> dict[str, str]:
 @cache
 def _versions() -> dict[str, str]:
     """Looked up once: reading the libraries' own records takes 30 ms, and every result has them."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed

@@ -40,7 +40,9 @@ class Runner:
         check_log(log)
         self.plan, self.store, self.callback = plan, store, callback or Silent()
         self.session = ModelSession(
-            plan.inputs.files, fabric, lambda: memory_plan.loading(plan.inputs.means, self._read)
+            plan.inputs.files,
+            fabric,
+            lambda: memory_plan.encoder_options(plan.inputs.memory_plan, self._read),
         )
         self.queue = Queue(plan, store, self.callback, self._renew)
         self.failed = self.queue.failed

@@ -57,7 +57,7 @@ def plan_cell(
         data=test.digest if len(tested) == 1 else hashing.digest([rows.digest for rows in tested]),
         lengths=KINDS[target.kind].caps(inputs.lengths(target.name)),
         seed=seed if modules else None,
-        precision=inputs.means.base,
+        precision=inputs.memory_plan.base,
         convention=inputs.convention(target.name),
         head=head,
         lm_head=inputs.lm_head if KINDS[target.kind].masks else "",

@@ -25,7 +25,7 @@ from adapters_xitt.study.jobs import ScoreCohort, ScoreJob
 from adapters_xitt.study.memory_plan import SCORING_TOKENS
 from adapters_xitt.study.results import DONE, Result, versions
 from adapters_xitt.tasks import Task
-from adapters_xitt.training import memory
+from adapters_xitt.training.memory import fit_groups
 
 VECTORS = 2 * 2**30  # bytes of sentence vectors held at once
 HELD = 8 * 2**30  # bytes of modules in the encoder at once, where no memory is named
@@ -57,7 +57,7 @@ class CellScorer:
         )
         # Sentence vectors of many compositions would not fit in memory at once.
         most = self._at_once(cohort.task, cohort.language) or len(jobs)
-        for group in memory.fitting(jobs, self._held_bytes, self._room, most=most):
+        for group in fit_groups(jobs, self._held_bytes, self._room, most=most):
             ready = self._load(cohort.task, group)
             scored = [ready[_runnable(job)] for job in group]
             self._score_group(cohort, group, scored)
@@ -80,7 +80,7 @@ class CellScorer:
     @property
     def _room(self) -> int:
         """Bytes that modules in the encoder may take together."""
-        room = self.inputs.means.room
+        room = self.inputs.memory_plan.room
         return HELD if room is None else room
 
     def _load(self, task: Task, jobs: Sequence[ScoreJob]) -> dict[Runnable, Scored]:
@@ -90,8 +90,8 @@ class CellScorer:
         if self._owner != owner or not self._fits_beside(jobs):
             self._ready = {}
         self._owner = owner
-        new = dict.fromkeys(_runnable(job) for job in jobs)
-        new = [runnable for runnable in new if runnable not in self._ready]
+        runnables = dict.fromkeys(_runnable(job) for job in jobs)
+        new = [runnable for runnable in runnables if runnable not in self._ready]
         needed = dict.fromkeys(key for composition, _ in new for key in names(composition))
         staying = [key for composition, _ in self._ready for key in names(composition)]
         self.session.clear(keep=[module_name(key) for key in (*needed, *staying)])
@@ -166,7 +166,7 @@ class CellScorer:
     @property
     def _batch_tokens(self) -> int:
         """Tokens of a scoring batch: where memory is short, no more than a training step takes."""
-        return SCORING_TOKENS if self.plan.recipe.memory is None else self.inputs.means.tokens
+        return SCORING_TOKENS if self.plan.recipe.memory is None else self.inputs.memory_plan.tokens
 
     def _digests(self, job: ScoreJob) -> dict[str, str]:
         """The digest of every module that takes part in a cell, by key."""
@@ -211,8 +211,8 @@ class CellScorer:
             )
             new = dict(zip(missing, outputs, strict=True))
         if not task.trains:
-            for index, vectors in new.items():
-                self.store.save_embeddings(names[index], np.stack(vectors))
+            for index, outputs in new.items():
+                self.store.save_embeddings(names[index], np.stack(outputs))
         return [list(kept[index]) if index in kept else new[index] for index in range(len(jobs))]
 
     def _embeddings_key(self, rows: Rows, job: ScoreJob) -> str:

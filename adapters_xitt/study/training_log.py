@@ -1,4 +1,4 @@
-"""What training tells: losses and scores over the steps of every row, to its log and to whoever
+"""What training tells: losses and scores over the steps of every module, to its log and to whoever
 watches."""
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from adapters_xitt.atomic import writing
 from adapters_xitt.errors import XittError
 from adapters_xitt.progress import Silent
 from adapters_xitt.study.store import Store
-from adapters_xitt.training.loop import Row
 
 
 def check_log(log: str) -> None:
@@ -24,45 +23,43 @@ def check_log(log: str) -> None:
 
 
 class TrainingLogger:
-    """What training tells: losses and scores to a log of each row, tokens to the watch."""
+    """Writes losses and scores to a log of each module, and tells the tokens to a callback."""
 
-    def __init__(self, store: Store, log: str, callback: Silent, rows: Sequence[Row]) -> None:
+    def __init__(self, store: Store, log: str, callback: Silent, keys: Sequence[str]) -> None:
         self.callback = callback
         self.folder = store.root / "logs"
-        with writing(self.folder):
-            self.loggers = (
-                {row.key: _logger(self.folder / row.key, log) for row in rows}
-                if log != "none"
-                else {}
-            )
-
-    def step(self, key: str, *, step: int, loss: float, tokens: int) -> None:
-        if key in self.loggers:
+        self.loggers: dict[str, Any] = {}
+        if log != "none":
             with writing(self.folder):
-                self.loggers[key].log_metrics({"loss": loss, "tokens": tokens}, step)
+                self.loggers = {key: _logger(self.folder / key, log) for key in keys}
+
+    def on_step(self, key: str, *, step: int, loss: float | None, tokens: int) -> None:
+        self._write(key, {"loss": loss, "tokens": tokens}, step)
         self.callback.tick(tokens)
 
-    def look(self, key: str, *, step: int, scores: dict[str, float]) -> None:
-        if key in self.loggers:
-            with writing(self.folder):
-                self.loggers[key].log_metrics(
-                    {f"selection/{name}": value for name, value in scores.items()}, step
-                )
+    def on_validation(self, key: str, *, step: int, scores: dict[str, Any]) -> None:
+        self._write(key, {f"selection/{name}": value for name, value in scores.items()}, step)
 
-    def tick(self, tokens: int) -> None:
+    def on_tokens(self, tokens: int) -> None:
         self.callback.tick(tokens)
 
-    def say(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         self.callback.say(text)
 
     def close(self) -> None:
+        """Writes what is left, and closes the logs."""
         with writing(self.folder):
             for logger in self.loggers.values():
                 logger.finalize("done")
 
+    def _write(self, key: str, values: dict[str, Any], step: int) -> None:
+        if key in self.loggers:
+            with writing(self.folder):
+                self.loggers[key].log_metrics(values, step)
+
 
 def _logger(folder: Path, log: str) -> Any:
-    """Lightning's logger; every attempt at a row has a version of its own."""
+    """Lightning's logger; every attempt at a module has a version of its own."""
     if log == "tensorboard":
         from lightning_fabric.loggers import TensorBoardLogger
 

@@ -6,18 +6,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from torch.utils.data import Dataset
 
-from adapters_xitt.data import mixture
-from adapters_xitt.data.batching import (
+from adapters_xitt.data.features import (
+    Features,
     collate,
     epoch_batches,
     micro_batches,
     steps_per_epoch,
 )
-from adapters_xitt.data.features import Features
+from adapters_xitt.data.mixture import schedule, space
 from adapters_xitt.errors import XittError
 from adapters_xitt.tasks import Task
 
@@ -38,51 +39,68 @@ class Data:
     @property
     def space(self) -> str:
         """The name of the head that it trains."""
-        return mixture.space(self.task)
+        return space(self.task)
 
 
-def derive(seed: int, *what: Any) -> int:
+class Batch(NamedTuple):
+    """What one optimiser step reads, in micro-batches: column → [features, length] each, of arrays,
+    and of tensors once a loader gave it."""
+
+    portion: int  # whose turn it is, by its place in the data
+    micro_batches: list[dict[str, Any]]
+    weight: int  # of the whole: the loss's denominator
+    tokens: int  # padding left out
+
+
+def derive(seed: int, *purpose: Any) -> int:
     """A 63-bit seed for one purpose, from the recipe's seed."""
-    return int.from_bytes(hashlib.sha256(repr((seed, *what)).encode()).digest()[:8], "big") >> 1
+    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
-class Stream:
-    """The examples of every step, from the seed and the step's number alone; one portion a step."""
+class StepBatches(Dataset):
+    """The batch of every step, by the step's number; one portion a step. `tokens`: the most that a
+    micro-batch may hold, padding included; `pad`: the id of padding."""
 
-    def __init__(self, data: Sequence[Data], tokens: int, seed: int, total: int) -> None:
-        self.budget, self.seed, self.tokens = tokens, seed, 0
-        self.portions = [_Portion(one, seed) for one in data]
-        self.turns = mixture.schedule([one.share for one in data], total)
+    def __init__(
+        self, data: Sequence[Data], *, tokens: int, seed: int, steps: int, pad: int
+    ) -> None:
+        self.tokens, self.seed, self.pad = tokens, seed, pad
+        self.portions = [_Portion(portion, seed) for portion in data]
+        self.turns = schedule([portion.share for portion in data], steps)
         # How many steps of its own portion came before each step.
-        self.places = np.zeros(total, dtype=np.int64)
-        for at in range(len(data)):
-            mine = self.turns == at
-            self.places[mine] = np.arange(mine.sum())
+        self.steps_before = np.zeros(steps, dtype=np.int64)
+        for index in range(len(data)):
+            turns = self.turns == index
+            self.steps_before[turns] = np.arange(turns.sum())
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+    def __getitem__(self, step: int) -> Batch:
+        index = int(self.turns[step])
+        portion = self.portions[index]
+        features = portion.features_of(int(self.steps_before[step]))
+        masks = derive(self.seed, "mask", portion.data.task.name, step)
+        arrays = [
+            collate(portion.data.train, chosen, pad=self.pad, seed=masks)
+            for chosen in micro_batches(
+                portion.feature_lengths, features, self.tokens, bundles=portion.bundles
+            )
+        ]
+        weight = sum(batch["weight"].sum() for batch in arrays)
+        tokens = sum(batch["mask"].sum() for batch in arrays)
+        return Batch(index, arrays, int(weight), int(tokens))
 
     def halve(self) -> None:
         """Micro-batches of half the tokens from now on."""
-        longest = max(int(portion.unit_lengths.max()) for portion in self.portions)
-        if self.budget <= longest:
+        longest = max(int(portion.feature_lengths.max()) for portion in self.portions)
+        if self.tokens <= longest:
             raise XittError(
                 f"out of memory with one sequence of {longest} tokens; name the memory there is in "
                 "the recipe (memory: 4GiB), or a smaller lengths.max_length"
             )
-        self.budget = max(self.budget // 2, longest)
-
-    def step(self, step: int, pad: int) -> tuple[Data, list[dict[str, np.ndarray]], int]:
-        """The portion whose turn it is, its micro-batches, and the weight of the whole: the loss's
-        denominator."""
-        portion = self.portions[self.turns[step]]
-        features = portion.features_of(int(self.places[step]))
-        drawn = derive(self.seed, "mask", portion.data.task.name, step)
-        arrays = [
-            collate(portion.data.train, chosen, pad=pad, seed=drawn)
-            for chosen in micro_batches(
-                portion.unit_lengths, features, self.budget, bundles=portion.bundles
-            )
-        ]
-        self.tokens = int(sum(batch["mask"].sum() for batch in arrays))
-        return portion.data, arrays, int(sum(batch["weight"].sum() for batch in arrays))
+        self.tokens = max(self.tokens // 2, longest)
 
 
 class _Portion:
@@ -91,14 +109,16 @@ class _Portion:
     def __init__(self, data: Data, seed: int) -> None:
         self.data, self.seed = data, seed
         self.features = data.train.of_examples()
-        self.unit_lengths, self.bundles = data.train.lengths, data.train.bundles()
-        self.lengths = np.array([self.unit_lengths[features].sum() for features in self.features])
+        self.feature_lengths, self.bundles = data.train.lengths, data.train.bundles()
+        lengths = [self.feature_lengths[features].sum() for features in self.features]
+        self.lengths = np.array(lengths)
         self.per_epoch = steps_per_epoch(data.train.examples, data.batch_size)
-        self.epoch, self.batches = -1, []
+        self.epoch = -1
+        self.batches: list[Any] = []  # of the epoch: the numbers of each batch's examples
 
-    def features_of(self, place: int) -> list[int]:
-        """The units of the portion's step number `place`."""
-        epoch = place // self.per_epoch
+    def features_of(self, step: int) -> list[int]:
+        """The features of the portion's step number `step`."""
+        epoch = step // self.per_epoch
         if epoch != self.epoch:
             self.batches = epoch_batches(
                 self.lengths, self.data.batch_size, seed=derive(self.seed, "order"), epoch=epoch
@@ -106,6 +126,6 @@ class _Portion:
             self.epoch = epoch
         return [
             feature
-            for example in self.batches[place % self.per_epoch]
+            for example in self.batches[step % self.per_epoch]
             for feature in self.features[example]
         ]
