@@ -211,8 +211,8 @@ class CellScorer:
             )
             new = dict(zip(missing, outputs, strict=True))
         if not task.trains:
-            for index, outputs in new.items():
-                self.store.save_embeddings(names[index], np.stack(outputs))
+            for index, sentences in new.items():
+                self.store.save_embeddings(names[index], np.stack(sentences))
         return [list(kept[index]) if index in kept else new[index] for index in range(len(jobs))]
 
     def _embeddings_key(self, rows: Rows, job: ScoreJob) -> str:

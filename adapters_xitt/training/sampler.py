@@ -11,13 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
-from adapters_xitt.data.features import (
-    Features,
-    collate,
-    epoch_batches,
-    micro_batches,
-    steps_per_epoch,
-)
+from adapters_xitt.data.batching import collate, epoch_batches, micro_batches, steps_per_epoch
+from adapters_xitt.data.features import Features
 from adapters_xitt.data.mixture import schedule, space
 from adapters_xitt.errors import XittError
 from adapters_xitt.tasks import Task
