@@ -100,11 +100,12 @@ def test_the_methods_and_modes_are_those_of_the_code(page: str) -> None:
     assert modes == {name: method.modes for name, method in methods.METHODS.items()}
 
 
-def test_the_options_of_methods_are_those_of_the_code() -> None:
-    spec = importlib.util.spec_from_file_location("made", ROOT / "scripts" / "methods_table.py")
+@pytest.mark.parametrize("name", ["methods", "python"])
+def test_a_table_is_what_the_code_says(name: str) -> None:
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "scripts" / "tables.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert between(PAGES["methods"], "methods") == module.table(), "scripts/pages methods writes it"
+    assert between(PAGES[name], name) == module.TABLES[name](), f"scripts/pages {name} writes it"
 
 
 def test_the_tasks_are_those_of_the_code() -> None:

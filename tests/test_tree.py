@@ -111,6 +111,15 @@ def test_every_public_name_has_a_docstring() -> None:
     assert not missing
 
 
+def test_only_commands_take_more_than_seven_arguments() -> None:
+    """Of cli/, which ruff's rule leaves out: a command has as many arguments as options."""
+    for path in (PACKAGE / "cli").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and not node.decorator_list:
+                count = len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs])
+                assert count <= 7, f"{path}:{node.lineno} {node.name}"
+
+
 @pytest.mark.parametrize("name", [".ci/run", "pyproject.toml", "recipes/*.yaml", "scripts/*"])
 def test_no_line_is_over_a_hundred_columns(name: str) -> None:
     """Of what ruff doesn't read; locks are written by a tool."""
