@@ -117,7 +117,7 @@ def write(folder: Path, *, seed: int = 7) -> Path:
 # -- tasks and rows
 
 
-def _task(name: str, kind: str, labels: tuple[str, ...], metric: str, headline: str) -> Task:
+def _task(name: str, kind: str, labels: tuple[str, ...], metric: str, main_score: str) -> Task:
     return Task(
         name=name,
         kind=kind,
@@ -128,7 +128,7 @@ def _task(name: str, kind: str, labels: tuple[str, ...], metric: str, headline: 
         files={},
         labels=labels,
         metric=metric,
-        headline=headline,
+        main_score=main_score,
         origin=name,
         source="tests/pico.py",
     )

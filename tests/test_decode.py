@@ -85,7 +85,7 @@ def test_a_repeated_sentence_is_in_no_pair() -> None:
 
 
 def test_rankings_are_the_nearest_first() -> None:
-    task = replace(BUCC, kind="ranking", metric="mrr", headline="mrr@20", fitted="")
+    task = replace(BUCC, kind="ranking", metric="mrr", main_score="mrr@20", fitted="")
     test = planted(50, 0.1, seed=7, task=task)
     test = replace(
         test, examples=[{**row, "gold": row["gold"] or ["en-0"]} for row in test.examples]

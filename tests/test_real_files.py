@@ -163,7 +163,7 @@ def test_a_real_file_goes_all_the_way(name, data_dir, pico_files, pico_tokenizer
         else len(found.items) == sum(row.get("side") != "candidate" for row in rows)
     )
     assert all(0 <= score <= 100 for score in found.scores.values())
-    assert task.headline in found.scores
+    assert task.main_score in found.scores
     assert conventions.convention(task, pico_files.layers)
 
 

@@ -37,7 +37,7 @@ def test_2_udpos_f1_is_over_runs_of_equal_tags() -> None:
         [["NOUN", "PROPN", "VERB", "PUNCT"]], [["NOUN", "NOUN", "VERB", "PUNCT"]]
     )
     assert found["f1"] == pytest.approx(100 * 4 / 7) and found["accuracy"] == 75.0
-    assert tasks.task("udpos").headline == "f1"
+    assert tasks.task("udpos").main_score == "f1"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def list_tasks() -> pd.DataFrame:
             "group": task.group,
             "languages": len(task.languages),
             "metric": task.metric,
-            "score": task.headline,
+            "score": task.main_score,
             "trained_on": (task.trained_on or task.name) if task.trains else "",
             "about": task.about,
         }

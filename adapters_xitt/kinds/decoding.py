@@ -26,4 +26,4 @@ def majority(task: Task, train: Examples, test: Examples, *, language: str = "en
         return None
     predictions, references = baseline(task, train, test)
     scores = metrics.score(task.metric, predictions, references, language=language)
-    return scores[task.headline]
+    return scores[task.main_score]

@@ -39,7 +39,7 @@ class Accuracy(Metric):
 
 class Qqp(Metric):
     """Accuracy, F1 of the positive class, and their mean: GLUE's two scores of QQP, and jiant's
-    headline.
+    main score.
 
     A prediction and a reference are labels 0 and 1, or "0" and "1" (1: the questions are
     duplicates). F1 is 2 tp / (2 tp + fp + fn), and 0 where neither side has a positive, as in

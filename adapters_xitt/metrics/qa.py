@@ -33,7 +33,7 @@ def by_id(
 
 class SquadF1(Metric):
     """Exact match and F1, each the best over a question's gold answers, and their mean, XTREME's
-    headline.
+    main score.
 
     A prediction is {"id", "prediction_text"}, a reference {"id", "answers": {"text": [...]}}. A
     question without a prediction scores 0, as in the script. An id given twice, a prediction for an

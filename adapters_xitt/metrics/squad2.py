@@ -29,8 +29,8 @@ class Squad2(Metric):
       unanswerable questions, for each of the two kinds that occurs;
     - best_exact, best_f1: the best that a threshold on the probability reaches, an answer counting
       as empty above it; best_exact_thresh, best_f1_thresh: the first such threshold in 0..1;
-      best_mean: half the sum of both, jiant's headline. Without probabilities nothing is searched:
-      best_exact is exact, best_f1 is f1, and no threshold is told.
+      best_mean: half the sum of both, jiant's main score. Without probabilities nothing is
+      searched: best_exact is exact, best_f1 is f1, and no threshold is told.
 
     As in the script (evaluate-v2.0.py of rajpurkar.github.io/SQuAD-explorer), gold answers that
     normalise to nothing are dropped, the last of them leaving one empty answer; the search may stop

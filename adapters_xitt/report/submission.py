@@ -155,7 +155,7 @@ def standing(of: Benchmark, scores: dict[str, dict[str, dict[str, float]]]) -> S
     by_task = {
         task.name: average(
             {
-                code: scores.get(task.name, {}).get(code, {}).get(task.headline)
+                code: scores.get(task.name, {}).get(code, {}).get(task.main_score)
                 for code in of.languages[task.name]
             }
         )
@@ -169,7 +169,7 @@ def standing(of: Benchmark, scores: dict[str, dict[str, dict[str, float]]]) -> S
     for task in of.rows:
         for code in of.languages[task.name]:
             each.setdefault(code, {})[task.name] = (
-                scores.get(task.name, {}).get(code, {}).get(task.headline)
+                scores.get(task.name, {}).get(code, {}).get(task.main_score)
             )
     return Standing(
         of,

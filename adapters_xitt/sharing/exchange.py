@@ -388,7 +388,7 @@ def _made(
         context=composition.show(context),
         role=f"{printable(found.name)}, {choice.label}, taken in from {found.form}",
         exposure=exposure,
-        metrics={"score": None, "headline": row.headline if row else ""},
+        metrics={"score": None, "headline": row.main_score if row else ""},
         training={
             "learning_rate": 0.0,
             "start": None,

@@ -46,7 +46,7 @@ def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any
         "precision": inputs.memory_plan.base,
         "made_with": _versions_used(plan, manifest, results),
         "entries": entries,
-        "headlines": {name: task(name).headline for name in recipe.targets},
+        "headlines": {name: task(name).main_score for name in recipe.targets},
         "majority": _majority(plan),
         "weak": _weak(plan, manifest),
     }

@@ -249,7 +249,7 @@ class ModuleMaker:
             exposure=[exposure.record() for exposure in job.exposure],
             metrics={
                 **metrics,
-                "headline": ", ".join(dict.fromkeys(task.headline for task in tasks)),
+                "headline": ", ".join(dict.fromkeys(task.main_score for task in tasks)),
             },
             training={**training, "machine": machine(self.context.fabric)},
             versions=versions(),

@@ -194,7 +194,7 @@ class _Search:
         language = self.portion.languages[0]
         for weights, outputs in zip(tried, by_sum, strict=True):
             test = HeadOutputs(task, language, split.examples, split.features, outputs)
-            self.scores[weights] = decoding.decode(test).scores[task.headline]
+            self.scores[weights] = decoding.decode(test).scores[task.main_score]
 
 
 def weighted_sum(parts: Sequence[Composition], weights: Weights) -> Composition:

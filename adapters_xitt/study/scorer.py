@@ -144,7 +144,7 @@ class CellScorer:
                 cell=job.cell,
                 status=DONE,
                 scores=predictions.scores,
-                headline=task.headline,
+                headline=task.main_score,
                 examples=len(test.rows),
                 skipped=dict(test.skipped),
                 tag=job.tag,

@@ -90,7 +90,7 @@ _MASAKHANER = Task(
     },
     labels=DATED,
     metric="tag_f1",
-    headline="f1",
+    main_score="f1",
     origin="masakhaner",
     source="masakhane-io/masakhane-ner MasakhaNER2.0/data/",
     hint=(
@@ -114,7 +114,7 @@ _UNER = Task(
     options={"word": 1, "tag": 2, "comments": True, "aliases": {"B-OTH": "O", "I-OTH": "O"}},
     labels=NER,
     metric="tag_f1",
-    headline="f1",
+    main_score="f1",
     origin="uner",
     derived_from=("ewt",),
     source="UniversalNER/UNER_*",
@@ -130,7 +130,7 @@ _XNLI = Task(
     options={"columns": ("sentence1", "sentence2", "gold_label"), "quoting": False},
     labels=NLI,
     metric="accuracy",
-    headline="accuracy",
+    main_score="accuracy",
     trained_on="mnli",
     # Line for line XNLI's: the labels agree, all 1,000 at hand, as they do for the other two.
     origin="xnli",
@@ -183,7 +183,7 @@ BEYOND = (
         options={"multiword": "fused", "numbered": True},
         labels=UPOS,
         metric="tag_f1",
-        headline="f1",
+        main_score="f1",
         trained_on="udpos",
         origin="pud",
         parallel=True,
@@ -226,7 +226,7 @@ BEYOND = (
             for split in ("train", "dev")
         },
         metric="squad",
-        headline="mean",
+        main_score="mean",
         origin="squad",
         derived_from=("squad",),
         # Not dev: XQuAD is made of its original, and selection must see no test.

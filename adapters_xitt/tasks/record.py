@@ -36,7 +36,7 @@ class Task:
     label_files: tuple[str, ...] = ()
     joins: tuple[str, ...] = ()  # the tasks whose rows, one task after another, are this one's
     metric: str  # a key of metrics.METRICS
-    headline: str  # the score that stands in the grid
+    main_score: str  # the score that stands in the grid
     # the task whose English data trains this one; None: its own train split
     trained_on: str | None = None
     train: str = "train"  # what training reads: a split or a slice of one, "train[:90%]"

@@ -23,7 +23,7 @@ def validate(
     for portion in data:
         prefix = "" if len(data) == 1 else f"{portion.name}."
         for index, portion_scores in enumerate(_scores(modules, portion, run)):
-            main_scores[index].append(portion_scores[portion.task.headline])
+            main_scores[index].append(portion_scores[portion.task.main_score])
             for name, value in portion_scores.items():
                 scores[index][prefix + name] = value
     for module, record, values in zip(modules, scores, main_scores, strict=True):

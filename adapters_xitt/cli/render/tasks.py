@@ -29,7 +29,7 @@ def print_tasks(*, markdown: bool) -> None:
             task.name,
             task.kind,
             str(len(task.languages)),
-            f"{task.metric}: {task.headline}",
+            f"{task.metric}: {task.main_score}",
             trained,
             task.about,
         )
@@ -49,7 +49,7 @@ def tasks_table() -> str:
             "any" if task.languages == tuple(LANGUAGES) else _all_languages(task),
             task.source,
             ", ".join(_repositories(task)),
-            f"{task.metric}: {task.headline}",
+            f"{task.metric}: {task.main_score}",
             "" if convention == "plain" else convention,
         )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -114,7 +114,7 @@ def print_task(task: Task) -> None:
         "group": task.group,
         "languages": _codes(task, task.languages),
         "labels": " ".join(task.labels),
-        "scored by": f"{task.metric}, headline {task.headline}",
+        "scored by": f"{task.metric}, headline {task.main_score}",
         "trained on": f"{trained} {tasks.task(trained).train}" if task.trains else "nothing",
         "selected on": tasks.task(trained).selection if task.trains else "nothing",
         "items": task.origin,
