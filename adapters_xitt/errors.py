@@ -48,14 +48,16 @@ class Problems:
     """Collects problems, each once, and raises them together, in the order they were found."""
 
     def __init__(self, title: str, problems: Iterable[str] = ()) -> None:
-        self.title, self.found = title, dict.fromkeys(problems)
+        self.title, self.problems = title, dict.fromkeys(problems)
 
     def add(self, problem: str) -> None:
-        self.found.setdefault(problem)
+        self.problems.setdefault(problem)
 
     def raise_if_any(self) -> None:
-        if self.found:
-            count = f"{len(self.found):,} problem{'s' if len(self.found) > 1 else ''}"
-            shown = [f"  {problem}" for problem in islice(self.found, SHOWN)]
-            more = [f"  and {len(self.found) - SHOWN:,} more"] if len(self.found) > SHOWN else []
+        if self.problems:
+            count = f"{len(self.problems):,} problem{'s' if len(self.problems) > 1 else ''}"
+            shown = [f"  {problem}" for problem in islice(self.problems, SHOWN)]
+            more = (
+                [f"  and {len(self.problems) - SHOWN:,} more"] if len(self.problems) > SHOWN else []
+            )
             raise XittError("\n".join([f"{self.title}: {count}", *shown, *more]))

@@ -66,7 +66,7 @@ def watched() -> Iterator[None]:
         show_progress(before)
 
 
-def say(line: str) -> None:
+def notify(line: str) -> None:
     """A line for whoever watches, beside what is printed."""
     if _shown:
         print(printable(line), file=sys.stderr, flush=True)
@@ -79,7 +79,7 @@ def callback() -> Silent:
     watches."""
     if not _shown:
         return Silent()
-    return Bars(console(stderr=True)) if sys.stderr.isatty() else Lines(say)
+    return Bars(console(stderr=True)) if sys.stderr.isatty() else Lines(notify)
 
 
 class Silent:
@@ -97,7 +97,7 @@ class Silent:
     def stage_done(self) -> None:
         """The cohort is finished, with less than planned where rows stopped early."""
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Something worth a line."""
 
     def end(self) -> None:
@@ -145,7 +145,7 @@ class Lines(Silent):
     def stage_done(self) -> None:
         self.done += self.stage_total
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         self.write(text)
 
 
@@ -209,7 +209,7 @@ class Bars(Silent):
         self.bars.remove_task(self.part)
         self.part = None
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         self.bars.console.print(text, highlight=False)
 
     def end(self) -> None:

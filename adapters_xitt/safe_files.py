@@ -73,7 +73,7 @@ class TensorInfo:
 # -- folders ---------------------------------------------------------------------------------------
 
 
-def listed(folder: Path, allowed: Sequence[str]) -> dict[str, Path]:
+def list_files(folder: Path, allowed: Sequence[str]) -> dict[str, Path]:
     """The files of a folder whose names fit one of the patterns `allowed`, in order of name; the
     others are not read.
 
@@ -87,8 +87,8 @@ def listed(folder: Path, allowed: Sequence[str]) -> dict[str, Path]:
 
 
 def scan_folder(folder: Path, allowed: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
-    """The files that `listed` gives, and every problem for which it refuses others; a folder that
-    is none is refused here."""
+    """The files that `list_files` gives, and every problem for which it refuses others; a folder
+    that is none is refused here."""
     files: dict[str, Path] = {}
     problems: list[str] = []
     names = entries(folder)

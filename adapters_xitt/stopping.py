@@ -19,19 +19,19 @@ PR_SET_PDEATHSIG = 1  # of Linux's prctl
 STOPS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 20.0  # seconds a worker has to stop by itself
 
-_asked = 0  # the signal that came
+_signal = 0  # the signal that came
 
 
 @contextmanager
 def listening() -> Iterator[None]:
     """Within the block either signal raises KeyboardInterrupt, here and at every `check` from then
     on."""
-    global _asked
+    global _signal
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
     before = {number: signal.getsignal(number) for number in STOPS}
-    _asked = 0
+    _signal = 0
     try:
         for number in STOPS:
             if before[number] != signal.SIG_IGN:  # whoever started it in the background wants it so
@@ -43,19 +43,19 @@ def listening() -> Iterator[None]:
 
 
 def _hear(number: int, frame: Any) -> None:
-    global _asked
-    _asked = number
+    global _signal
+    _signal = number
     raise KeyboardInterrupt
 
 
-def asked() -> int:
+def signal_received() -> int:
     """The signal that came, 0 where none did."""
-    return _asked
+    return _signal
 
 
 def check() -> None:
     """A safe point: raises where a signal came and nobody let it through."""
-    if _asked:
+    if _signal:
         raise KeyboardInterrupt
 
 

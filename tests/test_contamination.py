@@ -534,4 +534,4 @@ def test_real_files(case: str, data_dir: Path, tmp_path: Path) -> None:
         )
     )
     test = testing.test(tasks.task(target), tested)
-    assert least <= len(found.shared(test, seen).items) / len(test.rows) <= most
+    assert least <= len(found.overlap(test, seen).items) / len(test.rows) <= most

@@ -22,13 +22,13 @@ from adapters_xitt import hub
 from adapters_xitt.errors import XittError
 
 PATTERNS = ["README.md", "manifest.json", "module.safetensors", "data/*.json"]
-def push(folder, repo, **more):
-    made = hub.push_folder(Path(folder), repo, message="a module", owned=PATTERNS, tell=print,
-                           **more)
+def push(folder, repo, revision=None, **more):
+    made = hub.push_folder(Path(folder), hub.Reference(repo, revision), message="a module",
+                           owned=PATTERNS, tell=print, **more)
     print("pushed", made.commit, made.request)
 def pull(text, store, **more):
-    found = hub.pull(hub.reference(text), Path(store) / "hub", patterns=PATTERNS, tell=print,
-                     **{"needed": ["manifest.json"], **more})
+    selection = hub.Selection(PATTERNS, **{"needed": ["manifest.json"], **more})
+    found = hub.pull(hub.reference(text), Path(store) / "hub", selection, tell=print)
     print("pulled", found.folder, *found.left)
 try:
     exec(sys.argv[1])

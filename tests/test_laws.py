@@ -1670,7 +1670,7 @@ def test_tags():
 def test_exposure_algebra():
     """Merged keeps order and drops repeats; a data set's file gives it back."""
     one, two = Exposure("a", "en", "trained", "1"), Exposure("b", "en", "selected", "2")
-    assert exposure.merged([(one, two), (two, one)]) == (one, two)
+    assert exposure.merge_exposures([(one, two), (two, one)]) == (one, two)
     rows = [
         {"id": "o/1", "a": "The  CAT sees a red tree", "b": "x"},
         {"id": "o/2", "words": ["the", "ｃat"]},

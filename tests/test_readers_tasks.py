@@ -205,7 +205,7 @@ def test_rows_name_what_there_is():
 def test_languages_that_xtreme_r_adds_are_asked_for_by_name(tmp_path):
     def tested(text: str, name: str) -> set[str]:
         head = f"encoder: demo\nmethods: [seq_bn]\nintermediates: []\ntargets: [{name}]\n"
-        return set(recipe.load(put(tmp_path / "r.yaml", head + text)).tested(TASKS[name]))
+        return set(recipe.load(put(tmp_path / "r.yaml", head + text)).test_languages(TASKS[name]))
 
     row = TASKS["xquad"]
     assert tested("", "xquad") == tested("languages: all", "xquad") == set(row.languages)
@@ -361,8 +361,8 @@ def ccg(folder: Path) -> Path:
 
 def test_labels_of_the_training_split(tmp_path):
     sources = Sources(ccg(tmp_path))
-    task = sources.labelled(TASKS["ccg"])
-    assert task.labels == ("N", "NP", "NP/N") and sources.labelled(task) is task
+    task = sources.with_labels(TASKS["ccg"])
+    assert task.labels == ("N", "NP", "NP/N") and sources.with_labels(task) is task
     assert [row["tags"] for row in sources.train(TASKS["ccg"], "en").rows] == [[2, 0], [1]]
     dev = sources.select(TASKS["ccg"], "en", most=None)
     assert dev.task == task and [row["tags"] for row in dev.rows] == [[2, 0], [UNSEEN]]
@@ -373,7 +373,7 @@ def test_labels_of_the_training_split(tmp_path):
 def test_labels_in_a_file_of_their_own(tmp_path):
     put(ccg(tmp_path) / "ccg/tags_to_id.json", json.dumps({"NP/N": 1, "N": 0, "NP": 2, "S\\NP": 3}))
     sources = Sources(tmp_path)
-    assert sources.labelled(TASKS["ccg"]).labels == ("N", "NP/N", "NP", "S\\NP")
+    assert sources.with_labels(TASKS["ccg"]).labels == ("N", "NP/N", "NP", "S\\NP")
     assert [row["tags"] for row in sources.select(TASKS["ccg"], "en", most=None).rows] == [
         [1, 0],
         [3],

@@ -117,7 +117,7 @@ def test_a_real_file_goes_all_the_way(name, data_dir, pico_files, pico_tokenizer
     sources = Sources(
         root, {name: Override(files=place.files, test=place.split, options=place.options)}
     )
-    task = sources.labelled(TASKS[name])
+    task = sources.with_labels(TASKS[name])
     rows = _some(task, sources.test(task, place.language).rows)
     if task.kind == "retrieval":  # golds count among the rows that are read
         rows = [{**row, "gold": at} for at, row in enumerate(rows)]

@@ -83,7 +83,7 @@ def test_an_error_and_a_told_line_are_printable(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     with progress.watched():
-        progress.say("a\x1b[2Jb")
+        progress.notify("a\x1b[2Jb")
     assert capsys.readouterr().err == "a\\x1b[2Jb\n"
     found = CliRunner().invoke(main, ["show", "a\x1b[2J\u202e", "--store", "nowhere"])
     assert found.exit_code == 2 and "\x1b" not in found.output and "\u202e" not in found.output

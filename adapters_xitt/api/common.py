@@ -15,7 +15,7 @@ from adapters_xitt.errors import XittError
 from adapters_xitt.model.session import make_fabric
 from adapters_xitt.modules import methods
 from adapters_xitt.modules.manifest import Manifest
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 from adapters_xitt.sharing import bundle
 from adapters_xitt.study import planner, preflight, recipe
 from adapters_xitt.study.grid import read_grid
@@ -42,7 +42,9 @@ def open_recipe(
     empty store."""
     draft, stored = recipe.read(path, overrides), Store(store or default_root())
     inputs = None
-    if draft.recipe is not None and not (draft.problems.found and draft.recipe.data.root == "demo"):
+    if draft.recipe is not None and not (
+        draft.problems.problems and draft.recipe.data.root == "demo"
+    ):
         root = data_root(draft.recipe, stored)
         inputs = Inputs(draft.recipe, root, stored, weights=weights)
         preflight.check(inputs, draft.problems, doubtful=draft.doubtful)
@@ -54,7 +56,7 @@ def open_recipe(
                 draft.problems.add(f"command line, {line.strip()}")
     draft.problems.raise_if_any()
     assert draft.recipe is not None and inputs is not None
-    resolve = bundle.resolver(stored, tell=say)
+    resolve = bundle.resolver(stored, tell=notify)
     return Work(planner.plan_recipe(draft.recipe, inputs, resolve=resolve), stored)
 
 
@@ -168,7 +170,7 @@ def encoder_of(manifest: Manifest | None, encoder: str | None) -> str:
     if encoder:
         return encoder
     if manifest is None:
-        say("no --encoder is named: the project's own small one is taken, --encoder demo")
+        notify("no --encoder is named: the project's own small one is taken, --encoder demo")
         return "demo"
     if not manifest.encoder_is_ours:
         raise XittError(

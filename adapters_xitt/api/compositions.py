@@ -25,7 +25,7 @@ from adapters_xitt.errors import XittError
 from adapters_xitt.model.session import check_device
 from adapters_xitt.modules import composition, methods
 from adapters_xitt.modules.composition import Composition, Part
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 from adapters_xitt.study import planner
 from adapters_xitt.study.expressions import plan_parts
 from adapters_xitt.study.grid import read_grid
@@ -84,13 +84,15 @@ def _evaluate(
     with expression.pointing():
         tree = plan_parts(work.plan, expression.composition, 1, target=None)
         languages = [
-            code for name in targets for code in work.plan.recipe.tested(registry.task(name))
+            code
+            for name in targets
+            for code in work.plan.recipe.test_languages(registry.task(name))
         ]
         swaps = language_modules(work, tree, settings, languages=list(dict.fromkeys(languages)))
         head = head_of(work, settings)
         planner.plan_composition(work.plan, tree, swaps=swaps, head=head)
     for line in out_of_context(expression, work) if first else ():
-        say(line)
+        notify(line)
     runner = runner_of(work, **settings.machine)
     runner.run()
     return read_grid(work.plan, work.store, runner.failed)
@@ -180,7 +182,7 @@ def _train(text: str, training: _Training, settings: Settings, *, name: str | No
         work.plan.setup(tree)
     _make(work, tree, settings)
     if name:
-        store.give_name(name, job.key, tell=say)
+        store.give_name(name, job.key, tell=notify)
         expression.words[name] = job.key
     return Module(job.key, store.root, name, expression.shown(tree))
 
@@ -228,7 +230,7 @@ def _save(text: str, name: str, settings: Settings, seed: int) -> Module:
         if not isinstance(tree, Part):
             tree = Part(merge_job(work.plan, tree, title=expression.shown(tree)).key)
     _make(work, tree, settings)
-    store.give_name(name, tree.name, tell=say)
+    store.give_name(name, tree.name, tell=notify)
     return Module(tree.name, store.root, name)
 
 

@@ -14,7 +14,7 @@ from adapters_xitt.data import audit, hub_datasets
 from adapters_xitt.data.audit import BROKEN, MISSING, UNLABELLED, UNREAD, Finding
 from adapters_xitt.data.hub_datasets import Written
 from adapters_xitt.errors import XittError
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 from adapters_xitt.sizes import parse_file_size
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def fetch_data(
         languages=languages,
         training=train_language,
         most=parse_file_size(most),
-        tell=say,
+        tell=notify,
     )
 
 

@@ -14,7 +14,7 @@ from adapters_xitt.errors import XittError, nearest
 from adapters_xitt.modules import composition, methods
 from adapters_xitt.modules.composition import Composition, Part
 from adapters_xitt.modules.manifest import Manifest
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 from adapters_xitt.sharing import bundle
 from adapters_xitt.study.recipe import Reads
 from adapters_xitt.study.store import Store, check_name
@@ -73,7 +73,7 @@ def parse_expression(text: str, store: Store) -> Expression:
     above or over."""
     written = composition.parse(text)
     words: dict[str, str] = {}
-    resolve = bundle.resolver(store, tell=say)
+    resolve = bundle.resolver(store, tell=notify)
     for word in composition.names(written):
         if word == composition.LANG:
             continue
@@ -132,7 +132,7 @@ def head_of(work: Work, settings: Settings) -> str | None:
     where it is the expression's own."""
     if not settings.head:
         return None
-    key = bundle.resolver(work.store, tell=say)(settings.head)
+    key = bundle.resolver(work.store, tell=notify)(settings.head)
     add_stored_module(work.plan, key)
     return key
 

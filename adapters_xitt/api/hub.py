@@ -19,7 +19,7 @@ from adapters_xitt.evaluation import conventions
 from adapters_xitt.hub import Pulled
 from adapters_xitt.model import pretrained
 from adapters_xitt.modules import serialization
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 from adapters_xitt.sharing import bundle, card, exchange
 from adapters_xitt.sharing.bundle import Writer
 from adapters_xitt.study import runs
@@ -76,7 +76,7 @@ def push(
     stored, target = Store(store_root(options.get("store"))), hub.reference(repository)
     if target.revision:
         raise XittError(f"{repository}: the branch to push to is said by --revision")
-    key = bundle.resolver(stored, tell=say)(str(module))
+    key = bundle.resolver(stored, tell=notify)(str(module))
     base, message = options.get("base"), options.get("message")
     encoder = hub.reference(base) if base else None
     if encoder and not hub.is_commit(encoder.revision):
@@ -100,7 +100,7 @@ def push(
             forms=forms,
         )
         for note in notes:
-            say(note)
+            notify(note)
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
         text = (folder / "README.md").read_text(encoding="utf-8")
@@ -108,13 +108,12 @@ def push(
             return Push(files, text)
         pushed = hub.push_folder(
             folder,
-            target.repo,
+            hub.Reference(target.repo, options.get("revision")),
             message=message or f"{serialization.read_manifest(folder).role}",
-            revision=options.get("revision"),
             private=options.get("private") or None,
             create_pr=options.get("create_pr", False),
             owned=(*bundle.OURS, *bundle.FOREIGN),
-            tell=say,
+            tell=notify,
         )
     reference = str(hub.Reference(target.repo, pushed.commit))
     return Push(files, text, reference, pushed.request or pushed.url)
@@ -177,7 +176,7 @@ def pull(reference: str, *, store: str | Path | None = None) -> Pulled:
 
 def _pulled(text: str, store: Store) -> Pulled:
     _disable_bars()
-    return bundle.fetch(text, store, tell=say)
+    return bundle.fetch(text, store, tell=notify)
 
 
 def search(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adapters_xitt.api.options import store_root
 from adapters_xitt.modules import serialization
 from adapters_xitt.modules.manifest import Manifest
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 from adapters_xitt.study.store import Store
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def load(module: str | Module, *, store: str | Path | None = None) -> Module:
     from adapters_xitt.sharing import bundle
 
     stored = Store(store_root(store))
-    key = bundle.resolver(stored, tell=say)(module)
+    key = bundle.resolver(stored, tell=notify)(module)
     return _named(stored, key)
 
 

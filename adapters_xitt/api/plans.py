@@ -98,7 +98,7 @@ class Plan:
         after = dict.fromkeys(entry.intermediate for entry in group if entry.intermediate)
         targets = dict.fromkeys(entry.target for entry in group)
         languages = dict.fromkeys(entry.language for entry in group)
-        tested = {code for name in targets for code in recipe.tested(tasks.task(name))}
+        tested = {code for name in targets for code in recipe.test_languages(tasks.task(name))}
         rows = (f"{entry.method.partition('(')[0]} {entry.mode}" for entry in group)
         words = [_some(rows, 4, details)]
         if after and (details or intermediates - set(after)):
@@ -149,7 +149,7 @@ class Plan:
         records = []
         for name in plan.recipe.targets:
             jobs = [job for job in plan.score.values() if job.task.name == name]
-            languages = plan.recipe.tested(tasks.task(name))
+            languages = plan.recipe.test_languages(tasks.task(name))
             examples = [len(plan.inputs.test(name, language).rows) for language in languages]
             records.append(
                 {

@@ -13,7 +13,7 @@ from adapters_xitt.api.options import Overrides, RunOptions, Settings
 from adapters_xitt.api.plans import Plan
 from adapters_xitt.api.workers import others
 from adapters_xitt.model.session import check_device
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 
 
 def run(
@@ -41,7 +41,7 @@ def run(
     work = common.open_recipe(Path(recipe), settings.assignments, settings.stored.root)
     if fresh_versions:
         count = common.discard_other_versions(work)
-        say(
+        notify(
             f"{count:,} of {len(work.plan.score):,} cells were scored by other versions and are"
             " scored again"
         )

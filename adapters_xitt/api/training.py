@@ -17,7 +17,7 @@ from adapters_xitt.api.options import MODES, Options, Overrides, Settings, check
 from adapters_xitt.data import mixture
 from adapters_xitt.model.session import check_device
 from adapters_xitt.modules import methods
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 from adapters_xitt.sharing import bundle
 from adapters_xitt.study import planner
 from adapters_xitt.study.recipe import Reads
@@ -56,7 +56,7 @@ def train(
     store = settings.stored
     parent = None
     if after:
-        parent = store.load_module(bundle.resolver(store, tell=say)(str(after))).manifest
+        parent = store.load_module(bundle.resolver(store, tell=notify)(str(after))).manifest
     choice, rate = (methods.from_record(parent.method), None) if parent else method_of(method)
     values = {
         "name": "train",
@@ -77,5 +77,5 @@ def train(
     )
     run_modules(work, [job.key], settings.machine)
     if name:
-        store.give_name(name, job.key, tell=say)
+        store.give_name(name, job.key, tell=notify)
     return Module(job.key, store.root, name)

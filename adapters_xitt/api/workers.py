@@ -12,7 +12,7 @@ from typing import Any
 
 from adapters_xitt import stopping
 from adapters_xitt.atomic import writing
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def others(words: Sequence[Any], count: int, logs: Path) -> Iterator[None]:
             failed = [process.poll() not in (None, 0) for process in processes]
             _end(processes)
             for path, process, is_failed in zip(paths, processes, failed, strict=True):
-                if is_failed and not stopping.asked():
+                if is_failed and not stopping.signal_received():
                     _tell_failure(path, process)
 
 
@@ -51,7 +51,7 @@ def _tell_failure(path: Path, process: subprocess.Popen[bytes]) -> None:
         f"{path.stem} ended with exit status {process.returncode}; the others did its work. The end"
         f" of {path}:"
     )
-    say("\n  ".join([title, *text.strip().splitlines()[-5:]]))
+    notify("\n  ".join([title, *text.strip().splitlines()[-5:]]))
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -72,7 +72,7 @@ class Commands(click.Group):
                 stopping.check()
                 return result
             except SystemExit:
-                if not stopping.asked():
+                if not stopping.signal_received():
                     raise
             except KeyboardInterrupt:
                 pass
@@ -82,7 +82,7 @@ class Commands(click.Group):
                 " checkpoint",
                 err=True,
             )
-            sys.exit(128 + (stopping.asked() or signal.SIGINT))
+            sys.exit(128 + (stopping.signal_received() or signal.SIGINT))
 
     def _invoke(self, ctx: click.Context) -> Any:
         try:

@@ -107,7 +107,7 @@ def _read(
     except OSError as error:  # a folder that may not be entered, a disk that fails
         return replace(finding, problem=f"{first}: can't be read ({error})")
     read = replace(finding, rows=len(examples.rows), skipped=dict(examples.skipped))
-    if not examples.scored:
+    if not examples.has_labels:
         problem = f"{first}: no row has a label"
         return replace(read, state=UNLABELLED, looked_for=tuple(apart), problem=problem)
     return replace(read, state=READ)

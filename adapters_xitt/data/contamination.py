@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"/[a-z]+(\+\d+)?/\d+$")
 
 
 @dataclass(frozen=True)
-class Shared:
+class Overlap:
     """What one data set and one test in one language have in common."""
 
     # test items that stand in it, under their own ids or others, in any language
@@ -38,7 +38,7 @@ class Contamination:
         self._read = read
         self._rows: dict[tuple[str, str, str | None], Rows | None] = {}
         self._indices: dict[str, Index] = {}
-        self._shared: dict[tuple[str, str, str, str], Shared] = {}
+        self._overlaps: dict[tuple[str, str, str, str], Overlap] = {}
         self.notes: dict[str, None] = {}  # what could not be compared, each once
 
     def index(self, rows: Rows) -> Index:
@@ -47,7 +47,7 @@ class Contamination:
             self._indices[rows.digest] = Index.of(rows.rows)
         return self._indices[rows.digest]
 
-    def shared(self, test: Rows, data: DataSet) -> Shared:
+    def overlap(self, test: Rows, data: DataSet) -> Overlap:
         """What `data` holds of `test`.
 
         Its texts are looked up in the test itself and, as translations share their ids, in the
@@ -56,16 +56,16 @@ class Contamination:
         contains (PUD's, of which UDPOS is partly made) are found by way of it: the sentence in one
         language, its number, its translation, the test's row."""
         key = (test.task.name, test.language, test.digest, data.digest)
-        if key not in self._shared:
-            self._shared[key] = self._compare(test, data)
-        return self._shared[key]
+        if key not in self._overlaps:
+            self._overlaps[key] = self._compare(test, data)
+        return self._overlaps[key]
 
-    def _compare(self, test: Rows, data: DataSet) -> Shared:
+    def _compare(self, test: Rows, data: DataSet) -> Overlap:
         tested, task = self.index(test), test.task
         items = (tested.ids & data.ids) | tested.items_with_rows(data)
         texts = tested.items_with_texts(data)
         if data.language == test.language:
-            return Shared(items, texts)
+            return Overlap(items, texts)
         for index in self._in_language(test, data.language):
             items |= tested.ids & (index.ids & data.ids | index.items_with_rows(data))
             texts |= tested.ids & index.items_with_texts(data)
@@ -76,10 +76,10 @@ class Contamination:
                     f"{task.name}: its test in {data.language} is not at hand, so what trained in "
                     f"{data.language} is compared with it by ids alone"
                 ] = None
-                return Shared(items, texts, unsure=_same_corpus(task, data))
+                return Overlap(items, texts, unsure=_same_corpus(task, data))
         for parent in _parents(task, data.language, test.language):
             items |= self._by_way_of(parent, test, data)
-        return Shared(items, texts)
+        return Overlap(items, texts)
 
     def _in_language(self, test: Rows, language: str) -> Iterator[Index]:
         """The test's items in another language, from the task's own file or that of a task with the

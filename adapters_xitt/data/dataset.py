@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,19 @@ READERS: dict[str, Callable[..., readers.Reading]] = {
     "copa_jsonl": readers.copa_jsonl,
     "text_lines": readers.text_lines,
 }
+
+# What a reader is told by the task's row and a recipe's other keys.
+_GIVEN = ("path", "split", "labels", "gold", "unseen")
+
+
+def reader_options(name: str) -> list[str]:
+    """What a recipe may say under `options` of a task that this reader reads."""
+    parameters = [word for word in inspect.signature(READERS[name]).parameters]
+    if "layout" in parameters:
+        parameters.remove("layout")
+        parameters += [field.name for field in fields(readers.PairsLayout)]
+    return [word for word in parameters if word not in _GIVEN]
+
 
 _SLICE = re.compile(r"(?P<split>[a-z]+)(?:\[(?P<start>\d+%?)?:(?P<stop>\d+%?)?\])?")
 
@@ -71,7 +85,7 @@ class Rows:
         return replace(self, rows=tuple(kept), digest=_digest(self.task, kept))
 
     @property
-    def scored(self) -> bool:
+    def has_labels(self) -> bool:
         """Whether the rows have labels to be scored by."""
         return self.task.unanswerable or KINDS[self.task.kind].labelled(self.rows)
 
@@ -117,7 +131,7 @@ class Sources:
         """The rows that a threshold is fitted on."""
         return self._read(task, task.fitted, language)
 
-    def labelled(self, task: Task) -> Task:
+    def with_labels(self, task: Task) -> Task:
         """The task with its labels; those that only the data knows are in a file of their own or
         the training split."""
         if not task.open or task.labels:
@@ -211,9 +225,9 @@ class Sources:
             self.overrides.get(task.name, Override()).files, split, language
         )
         if joined:
-            reading, file = self._joined(task, split, language)
+            reading, file = self._join(task, split, language)
         else:
-            task = self.labelled(task)
+            task = self.with_labels(task)
             reading, file = self._reading(task, split, language)
         kept = cut(reading.rows, start, stop)
         if most is not None and len(kept) > most:
@@ -229,7 +243,7 @@ class Sources:
             task, language, reference, examples, _digest(task, examples), reading.skipped, file
         )
 
-    def _joined(self, task: Task, split: str, language: str) -> tuple[readers.Reading, Path]:
+    def _join(self, task: Task, split: str, language: str) -> tuple[readers.Reading, Path]:
         """The rows of a split of the tasks that one joins, items under their own origins; every
         missing one is told."""
         problems, parts = Problems(f"{task.name} {split} is {', '.join(task.joins)} together"), []

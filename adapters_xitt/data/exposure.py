@@ -210,7 +210,7 @@ def _union(items: Mapping[str, frozenset[str]], hashes: frozenset[str]) -> froze
     return frozenset().union(*(items[text] for text in items.keys() & hashes))
 
 
-def merged(exposures: Iterable[Iterable[Exposure]]) -> tuple[Exposure, ...]:
+def merge_exposures(exposures: Iterable[Iterable[Exposure]]) -> tuple[Exposure, ...]:
     """All exposures of several parts, each once, in order."""
     return tuple(dict.fromkeys(exposure for part in exposures for exposure in part))
 

@@ -15,7 +15,7 @@ from adapters_xitt.hub.listing import (
     list_files,
     search,
 )
-from adapters_xitt.hub.pull import Pulled, pull
+from adapters_xitt.hub.pull import Pulled, Selection, pull
 from adapters_xitt.hub.push import Pushed, push_folder
 from adapters_xitt.hub.references import (
     PREFIX,
@@ -35,6 +35,7 @@ __all__ = [
     "Reference",
     "RemoteFile",
     "Repository",
+    "Selection",
     "again",
     "commit_of",
     "encoder_reference",

@@ -55,23 +55,34 @@ class _Capped(io.BufferedWriter):
         return super().write(data)
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which files of a repository are taken, and how much they may be."""
+
+    patterns: Sequence[str]  # of their paths
+    needed: Sequence[str] = ()  # without which it is none of ours
+    most_files: int = 64
+    most_bytes: int = 2_000_000_000
+
+    def allows(self, path: str) -> bool:
+        """Whether a file is taken; `*` in a pattern stays within one folder."""
+        return any(_fits(pattern, path) for pattern in self.patterns)
+
+
 def pull(
     wanted: Reference,
     into: Path,
+    selection: Selection,
     *,
-    patterns: Sequence[str],
-    needed: Sequence[str] = (),
-    most_files: int = 64,
-    most_bytes: int = 2_000_000_000,
     check: Callable[[Path], None] = lambda folder: None,
     tell: Tell = lambda line: None,
 ) -> Pulled:
-    """The files of a commit that `patterns` allow, as a folder of `into`.
+    """The files of a commit that `selection` allows, as a folder of `into`.
 
     A branch, or none, is resolved to its commit and told. Count, sizes and room on the disk are
     checked against the listing before anything is downloaded; the folder takes its name when every
     file has the size and the digest that the listing gives and `check` does not refuse it. What is
-    here already is not asked for again. `*` in a pattern stays within one folder."""
+    here already is not asked for again."""
     repo, revision = wanted.repo, wanted.revision
     commit = revision if revision and is_commit(revision) else commit_of(repo, revision)
     if commit != revision:
@@ -82,11 +93,9 @@ def pull(
     if final.is_dir() and _whole(final, tell):
         return Pulled(final, repo, commit)
     listed = list_files(repo, commit)
-    chosen = [
-        remote for remote in listed if any(_allows(pattern, remote.path) for pattern in patterns)
-    ]
+    chosen = [remote for remote in listed if selection.allows(remote.path)]
     left = tuple(remote.path for remote in listed if remote not in chosen)
-    _refuse(repo, commit, chosen, left, needed=needed, most_files=most_files, most_bytes=most_bytes)
+    _check_selection(Reference(repo, commit), selection, chosen, left)
     with readable_errors(repo, commit):
         final.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(final.parent).free
@@ -116,39 +125,33 @@ def _whole(folder: Path, tell: Tell) -> bool:
         return False
 
 
-def _allows(pattern: str, path: str) -> bool:
+def _fits(pattern: str, path: str) -> bool:
     parts, names = pattern.split("/"), path.split("/")
     return len(parts) == len(names) and all(
         fnmatchcase(name, part) for name, part in zip(names, parts, strict=True)
     )
 
 
-def _refuse(
-    repo: str,
-    commit: str,
-    chosen: Sequence[RemoteFile],
-    left: Sequence[str],
-    *,
-    needed: Sequence[str],
-    most_files: int,
-    most_bytes: int,
+def _check_selection(
+    pinned: Reference, selection: Selection, chosen: Sequence[RemoteFile], left: Sequence[str]
 ) -> None:
     """Raises where a listing holds too much, or lacks what is needed."""
-    name = f"{repo}@{commit[:12]}"
+    name = f"{pinned.repo}@{str(pinned.revision)[:12]}"
     there = {remote.path for remote in chosen}
-    if missing := [file for file in needed if file not in there]:
+    if missing := [file for file in selection.needed if file not in there]:
         has = printable(", ".join([*there, *left]) or "nothing", most=300)
         raise XittError(f"{name}: not a module of ours: {', '.join(missing)} missing; it has {has}")
-    if len(chosen) > most_files:
+    if len(chosen) > selection.most_files:
         raise XittError(
-            f"{name}: refused: {len(chosen):,} files, over {most_files:,}; nothing was downloaded"
+            f"{name}: refused: {len(chosen):,} files, over {selection.most_files:,}; nothing was"
+            " downloaded"
         )
     size = sum(remote.size for remote in chosen)
-    if size > most_bytes:
+    if size > selection.most_bytes:
         large = max(chosen, key=lambda remote: remote.size)
         raise XittError(
-            f"{name}: refused: {size:,} bytes, over {most_bytes:,} (the largest is {large.path}, "
-            f"{large.size:,}); nothing was downloaded"
+            f"{name}: refused: {size:,} bytes, over {selection.most_bytes:,} (the largest is"
+            f" {large.path}, {large.size:,}); nothing was downloaded"
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters_xitt.errors import XittError
-from adapters_xitt.hub.references import is_commit
+from adapters_xitt.hub.references import Reference, is_commit
 from adapters_xitt.hub.wire import again, readable_errors
 
 Tell = Callable[[str], None]
@@ -26,10 +26,9 @@ class Pushed:
 
 def push_folder(
     folder: Path,
-    repo: str,
+    to: Reference,
     *,
     message: str,
-    revision: str | None = None,
     private: bool | None = None,
     create_pr: bool = False,
     owned: Sequence[str] = (),
@@ -38,13 +37,14 @@ def push_folder(
     """Uploads a folder's files and commits them at once; the repository is made where there is
     none.
 
-    `revision` is a branch, made where there is none; with `create_pr` the commit becomes a pull
-    request, which needs no right to write. `owned` are patterns of names that an earlier push of
-    ours may have left: those that the folder lacks now go in the same commit; nothing else is
-    touched. The token is the hub's own tools'. What was uploaded before a break is not uploaded
+    The revision of `to` is a branch, made where there is none; with `create_pr` the commit becomes
+    a pull request, which needs no right to write. `owned` are patterns of names that an earlier
+    push of ours may have left: those that the folder lacks now go in the same commit; nothing else
+    is touched. The token is the hub's own tools'. What was uploaded before a break is not uploaded
     again."""
     from huggingface_hub import HfApi, get_token
 
+    repo, revision = to.repo, to.revision
     if is_commit(revision):
         raise XittError(f"{repo}@{revision}: a commit stays what it is; name a branch to push to")
     if not any(path.is_file() for path in folder.rglob("*")):

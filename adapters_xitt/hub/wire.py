@@ -133,7 +133,7 @@ def _sentence(repo: str, revision: str | None, what: str, error: OSError | Value
     ):
         return f"{name}: the hub lacks a file that it listed ({words})"
     if status := _status(error):
-        return _refused(name, status, error)
+        return _refusal(name, status, error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (
             f"{name}: the disk takes no more ({error.strerror}); make room and try again, nothing"
@@ -156,7 +156,7 @@ def _sentence(repo: str, revision: str | None, what: str, error: OSError | Value
     return f"{name}: the hub does not take this, or answers nonsense ({words})"
 
 
-def _refused(name: str, status: int, error: OSError | ValueError) -> str:
+def _refusal(name: str, status: int, error: OSError | ValueError) -> str:
     """The sentence for a status that the hub answered."""
     reason = printable(getattr(error, "server_message", None) or "no reason given", most=200)
     if status == 401:

@@ -18,7 +18,7 @@ from adapters_xitt.hashing import tensors_digest
 from adapters_xitt.modules.manifest import FORMAT, Manifest, Module, problems, tensor_problems
 from adapters_xitt.safe_files import (
     TensorInfo,
-    listed,
+    list_files,
     read_header,
     read_json,
     read_metadata,
@@ -77,7 +77,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    files = listed(folder, (MANIFEST, TENSORS)) if folder.is_dir() else {}
+    files = list_files(folder, (MANIFEST, TENSORS)) if folder.is_dir() else {}
     if MANIFEST not in files:
         raise XittError(f"{folder}: not a module, {MANIFEST} is missing")
     return files

@@ -17,7 +17,7 @@ from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.model import pretrained
 from adapters_xitt.modules import composition, methods, serialization
 from adapters_xitt.modules.formats import adapterhub, foreign, peft
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 from adapters_xitt.sharing import bundle
 from adapters_xitt.sharing.card import Form
 from adapters_xitt.study.store import Store, check_name, default_root
@@ -41,7 +41,7 @@ def export(
     or PEFT's (peft), with the head for `task` or its only one. What whoever loads it must know, in
     sentences."""
     where = Store(store or default_root())
-    module = where.load_module(bundle.resolver(where, tell=say)(word))
+    module = where.load_module(bundle.resolver(where, tell=notify)(word))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise XittError(f"{folder}: is there already; name a folder that isn't")
     method = methods.from_record(module.manifest.method).spec
@@ -259,7 +259,7 @@ def take_in(
         )
         for part, one in zip(found.over, parts, strict=True):
             where.give_name(f"{name}.{part.lower()}", one)
-    where.give_name(name, key, tell=say)
+    where.give_name(name, key, tell=notify)
     return where.manifest(key)
 
 
@@ -415,7 +415,7 @@ def _kept(
         for row in tasks.TASKS.values()
         if head.kind == row.kind == "tagging" and row.labels and set(row.labels) < set(given)
     ]
-    say(
+    notify(
         f"its head is kept with labels of its own ({printable(' '.join(given[:20]))}), which no"
         " task has: it is scored on none"
         + (
@@ -466,7 +466,9 @@ def _fitted(
             " words of the task; without --task it is kept with labels of its own"
         )
     if more:  # a word gets the likeliest of the task's tags
-        say(f"its outputs {printable(' '.join(more))} are left out: {row.name} has no such label")
+        notify(
+            f"its outputs {printable(' '.join(more))} are left out: {row.name} has no such label"
+        )
     order = [given.index(label) for label in row.labels]
     return row, {
         name: one[order] if name.startswith("out.") else one for name, one in head.tensors.items()

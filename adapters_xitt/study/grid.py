@@ -151,7 +151,7 @@ def _majority(plan: Plan) -> dict[str, dict[str, float | None]]:
         examples = [example for rows in splits for example in rows.rows]
         scores[name] = {
             code: decoding.majority(target, examples, inputs.test(name, code).rows, language=code)
-            for code in plan.recipe.tested(target)
+            for code in plan.recipe.test_languages(target)
         }
     return scores
 

@@ -156,7 +156,7 @@ class GridRows:
             Placement(mode=block(self.method), parent=parent),
             title=f"{parent.mixture.name} → {target.name} (lang)",
         )
-        for language in self.plan.recipe.tested(target):
+        for language in self.plan.recipe.test_languages(target):
             if language in modules:
                 swapped = swap(job.context, {parent.key: modules[language].key})
                 self.add_cells(grid_row, swapped, language=language)
@@ -222,7 +222,9 @@ class GridRows:
         """The module of each language that a row's target is tested in, and of `home`; a language
         without text is not applicable in that row, `home` without text a mistake."""
         recipe, modules = self.plan.recipe, {}
-        for language in dict.fromkeys([*([home] if home else []), *recipe.tested(grid_row.target)]):
+        for language in dict.fromkeys(
+            [*([home] if home else []), *recipe.test_languages(grid_row.target)]
+        ):
             name, portion = recipe.language_modules, recipe.language_portion(language)
             mixture = Mixture(f"{name}@{language}", (portion,))
             try:
@@ -272,7 +274,7 @@ class GridRows:
             reason = self.plan.called(str(error).splitlines()[0])
             self.add_entries(grid_row, language=language, status=FAILED, reason=reason)
             return
-        for code in [language] if language else self.plan.recipe.tested(grid_row.target):
+        for code in [language] if language else self.plan.recipe.test_languages(grid_row.target):
             entry, job = plan_cell(
                 self.plan, grid_row.target, code, composition, self.seed, head=head
             )
@@ -282,7 +284,7 @@ class GridRows:
 
     def add_entries(self, grid_row: GridRow, *, language: str | None = None, **fields: Any) -> None:
         """Entries of the grid, in one language or in all."""
-        for code in [language] if language else self.plan.recipe.tested(grid_row.target):
+        for code in [language] if language else self.plan.recipe.test_languages(grid_row.target):
             self.plan.entries.append(
                 Entry(
                     method=self.method.label,

@@ -108,7 +108,7 @@ class Inputs:
     def task(self, name: str) -> Task:
         """A task with its labels, be they in its row or in its data."""
         if name not in self._tasks:
-            self._tasks[name] = self.sources.labelled(task(name))
+            self._tasks[name] = self.sources.with_labels(task(name))
         return self._tasks[name]
 
     def _with_labels(self, mixture: Mixture) -> Mixture:

@@ -156,7 +156,7 @@ class ModuleMaker:
         for job, result in zip(jobs, results, strict=True):
             if result.failed:
                 self.context.failed[job.key] = result.failed
-                self.callback.say(f"{job.title}: {result.failed}")
+                self.callback.notify(f"{job.title}: {result.failed}")
             else:
                 tensors = {**result.tensors, **untrained[job.key]}
                 self._save(job, tensors, {**result.metrics, "seconds": round(seconds, 2)})

@@ -139,7 +139,7 @@ def features_read(
         for portion in inputs.data(mixture):
             features += [portion.train, portion.selection]
     for name in targets:
-        for language in inputs.recipe.tested(task(name)):
+        for language in inputs.recipe.test_languages(task(name)):
             features += [inputs.features(rows) for rows in inputs.tested(name, language)]
     return features
 

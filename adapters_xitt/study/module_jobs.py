@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters_xitt import hashing
 from adapters_xitt.data.dataset import Rows
-from adapters_xitt.data.exposure import Exposure, merged
+from adapters_xitt.data.exposure import Exposure, merge_exposures
 from adapters_xitt.data.mixture import Mixture, space
 from adapters_xitt.errors import XittError
 from adapters_xitt.modules import merging
@@ -136,7 +136,7 @@ def module_job(
         "method": method,
         "seed": training.seed,
         "context": placement.context(key),
-        "exposure": merged([exposure, *(job.exposure for job in placement.exposed(plan))]),
+        "exposure": merge_exposures([exposure, *(job.exposure for job in placement.exposed(plan))]),
         "chance": inputs.chance(mixture),
         "spaces": spaces,
         "init_fingerprint": (
@@ -219,7 +219,7 @@ def merge_job(
         method=method,
         seed=last.seed,
         context=Part(key),
-        exposure=merged(exposure),
+        exposure=merge_exposures(exposure),
         spaces=spaces,
         init_fingerprint=last.init_fingerprint if method.spec.engine == "adapters" else None,
         expression=expression,

@@ -104,7 +104,7 @@ def plan_composition(
     rows = GridRows(plan, method, 0.0, tops[0].seed if tops else 0)
     for target in targets:
         grid_row = GridRow(target, "", "none")
-        for language in plan.recipe.tested(target):
+        for language in plan.recipe.test_languages(target):
             if swaps and language not in compositions:
                 reason = f"no module stands for {LANG} in {language}"
                 rows.add_entries(grid_row, language=language, status=NOT_APPLICABLE, reason=reason)

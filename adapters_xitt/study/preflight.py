@@ -120,7 +120,7 @@ def _items(inputs: Inputs, splits: Sequence[Rows]) -> frozenset[str]:
 
 
 def _check_target(inputs: Inputs, target: Task, facts: _Facts) -> None:
-    languages = inputs.recipe.tested(target)
+    languages = inputs.recipe.test_languages(target)
     if not languages:
         facts.add(
             f"target {target.name} is tested in none of the recipe's languages; it has "
@@ -130,7 +130,7 @@ def _check_target(inputs: Inputs, target: Task, facts: _Facts) -> None:
     for language in languages:
         try:
             for rows in inputs.tested(target.name, language):
-                if not rows.scored:
+                if not rows.has_labels:
                     facts.add(
                         f"{rows.file}: {target.name} {rows.split} in {language} has no labels to be"
                         f" scored by; name a file with labels under tasks.{target.name}.files, or"

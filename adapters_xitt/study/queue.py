@@ -69,7 +69,7 @@ class Queue:
                     waiting.append(cohort)
             if waiting and len(waiting) == len(left):
                 if not waited:
-                    self.callback.say("waiting for another process that works in this store")
+                    self.callback.notify("waiting for another process that works in this store")
                     waited = True
                 time.sleep(0.5)
             left = waiting
@@ -100,5 +100,5 @@ class Queue:
         defect = "" if isinstance(error, XittError) else f"{type(error).__name__}: "
         self.failed[key] = defect + self.plan.called(str(error))
         if defect:
-            self.callback.say("".join(traceback.format_exception(error)).rstrip())
-        self.callback.say(f"failed: {self.plan.title(key)}: {self.failed[key]}")
+            self.callback.notify("".join(traceback.format_exception(error)).rstrip())
+        self.callback.notify(f"failed: {self.plan.title(key)}: {self.failed[key]}")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapters_xitt import hashing
-from adapters_xitt.data.contamination import Shared
-from adapters_xitt.data.exposure import OVERLAP, DataSet, merged, tag
+from adapters_xitt.data.contamination import Overlap
+from adapters_xitt.data.exposure import OVERLAP, DataSet, merge_exposures, tag
 from adapters_xitt.data.mixture import space
 from adapters_xitt.kinds import KINDS
 from adapters_xitt.modules.composition import Composition, heads, names, show
@@ -27,12 +27,12 @@ def plan_cell(
     head = _other_head(plan, inputs.task(target.name), composition, head)
     modules = [plan.train[name] for name in names(composition)]
     exposed = [*modules, *([plan.train[head]] if head else [])]
-    exposure = merged(job.exposure for job in exposed)
+    exposure = merge_exposures(job.exposure for job in exposed)
     digests = dict.fromkeys(seen.data for seen in exposure if seen.data)
     tested = inputs.tested(target.name, language)
     test = tested[0]
     shared = {
-        plan.data[data]: inputs.contamination.shared(test, plan.data[data]) for data in digests
+        plan.data[data]: inputs.contamination.overlap(test, plan.data[data]) for data in digests
     }
     texts: frozenset[str] = frozenset().union(*(part.texts for part in shared.values()))
     overlap = len(texts) / len(test.rows)
@@ -73,7 +73,7 @@ def _other_head(plan: Plan, target: Task, composition: Composition, head: str) -
     return head if target.trains and head != next(fitting, "") else ""
 
 
-def _reason_to_block(shared: Mapping[DataSet, Shared], overlap: float, allowed: float) -> str:
+def _reason_to_block(shared: Mapping[DataSet, Overlap], overlap: float, allowed: float) -> str:
     """Why a cell may not be scored: law 8; empty where it may."""
     counts = {
         f"{data.task}@{data.language} {data.split}": len(part.items)

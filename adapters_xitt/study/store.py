@@ -23,20 +23,26 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from adapters_xitt import integrity, locks
 from adapters_xitt.atomic import drop_oldest, whole_file, whole_folder, writing
 from adapters_xitt.data.exposure import DataSet
 from adapters_xitt.errors import XittError, unknown
-from adapters_xitt.hashing import digest
 from adapters_xitt.integrity import Damaged
 from adapters_xitt.modules import serialization
 from adapters_xitt.modules.manifest import KEY
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 from adapters_xitt.study.results import Result
-from adapters_xitt.study.store_files import read_data_set, read_name, read_result
+from adapters_xitt.study.store_files import (
+    predictions_digest,
+    read_data_set,
+    read_name,
+    read_predictions,
+    read_result,
+    tensors_of,
+    write_predictions,
+)
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 KEPT_EMBEDDINGS = 4 * 2**30  # bytes of sentence vectors kept in a store
@@ -59,7 +65,7 @@ def default_root() -> Path:
 class Store:
     """One directory. Two processes may work in it: what one makes, the other finds."""
 
-    def __init__(self, root: Path, *, tell: Callable[[str], None] = say) -> None:
+    def __init__(self, root: Path, *, tell: Callable[[str], None] = notify) -> None:
         self.root, self.tell = root, tell
         self._read: set[str] = set()  # keys of results that were checked
 
@@ -67,6 +73,7 @@ class Store:
 
     whole_folder = staticmethod(whole_folder)
     whole_file = staticmethod(whole_file)
+    predictions_digest = staticmethod(predictions_digest)
 
     def write_json(self, path: Path, value: dict[str, Any]) -> None:
         """Writes an object with its digest."""
@@ -76,7 +83,7 @@ class Store:
     # -- modules -----------------------------------------------------------------------------------
 
     def module_folder(self, key: str) -> Path:
-        return self.root / "modules" / _checked(key, "module")
+        return self.root / "modules" / _check_key(key, "module")
 
     def has_module(self, key: str) -> bool:
         return (self.module_folder(key) / serialization.MANIFEST).is_file()
@@ -126,7 +133,7 @@ class Store:
     ) -> None:
         """Calls a module `name`; told where another was called so."""
         check_name(name)
-        _checked(key, "module")
+        _check_key(key, "module")
         if (other := self.names().get(name)) and other != key:
             tell(f"{name} stood for {other[:12]} until now, which stays in the store under its key")
         self.write_json(self._name(name), {"name": name, "key": key})
@@ -190,7 +197,7 @@ class Store:
         return read_data_set(path)
 
     def _data_set(self, data_digest: str) -> Path:
-        return self.root / "data" / f"{_checked(data_digest, 'data set')}.json"
+        return self.root / "data" / f"{_check_key(data_digest, 'data set')}.json"
 
     # -- half-trained rows -------------------------------------------------------------------------
 
@@ -246,11 +253,7 @@ class Store:
         """A result with the predictions it was scored from."""
         key = result.cell.key
         with self.whole_folder(self._result(key)) as work:
-            with (work / "predictions.jsonl").open("w", encoding="utf-8") as file:
-                file.writelines(
-                    json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items
-                )
-            integrity.write_sealed(work / "predictions.safetensors", _tensors(arrays), key)
+            write_predictions(work, key, items, arrays)
             text = integrity.json_text({**result.record(), "key": key})
             (work / "result.json").write_text(text, encoding="utf-8")
         self._read.discard(key)
@@ -283,20 +286,7 @@ class Store:
 
     def read_predictions(self, key: str) -> list[dict[str, Any]]:
         """The predictions of a cell; `Damaged` where they are not those of its result."""
-        folder, result = self._result(key), self.read_result(key)
-        path = folder / "predictions.jsonl"
-        try:
-            items = [
-                json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line
-            ]
-        except (OSError, ValueError, RecursionError) as error:
-            raise Damaged(f"{path}: damaged ({error})") from None
-        if not integrity.carries_digest(folder / "result.json"):
-            return items  # of an older format
-        tensors, _ = integrity.read_sealed(folder / "predictions.safetensors", key)
-        if _digest_of(items, tensors) != result.predictions:
-            raise Damaged(f"{path}: changed or damaged: the result was scored from others")
-        return items
+        return read_predictions(self._result(key), self.read_result(key), key)
 
     def results(self) -> list[Result]:
         """Every result, by key; what can't be read is told."""
@@ -335,7 +325,7 @@ class Store:
         if vectors.nbytes > KEPT_EMBEDDINGS:
             return
         with self.whole_file(self._embeddings(key)) as work:
-            integrity.write_sealed(work, _tensors({"vectors": vectors}), key)
+            integrity.write_sealed(work, tensors_of({"vectors": vectors}), key)
         drop_oldest(self._embeddings("").parent.glob("[0-9a-f]*.safetensors"), KEPT_EMBEDDINGS)
 
     def load_embeddings(self, key: str) -> NDArray | None:
@@ -390,24 +380,8 @@ class Store:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
         locks.sweep(self.root / "locks")
 
-    def predictions_digest(self, items: list[dict[str, Any]], arrays: dict[str, NDArray]) -> str:
-        """One digest for the stored predictions: texts and probabilities."""
-        return _digest_of(items, _tensors(arrays))
 
-
-def _tensors(arrays: dict[str, NDArray]) -> dict[str, Any]:
-    import torch
-
-    return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
-
-
-def _digest_of(items: list[dict[str, Any]], tensors: dict[str, Any]) -> str:
-    from adapters_xitt.hashing import tensors_digest
-
-    return digest([items, tensors_digest(tensors)])
-
-
-def _checked(key: Any, what: str) -> str:
+def _check_key(key: Any, what: str) -> str:
     """A key or digest that goes into a path; whatever else a file gave in its place could lead
     anywhere."""
     if not isinstance(key, str) or not KEY.fullmatch(key):

@@ -65,7 +65,7 @@ def _read_module(store: Store, folder: Path) -> None:
             store.load_data_set(exposure["data"])
 
 
-def _sealed_folder(store: Store, folder: Path) -> None:
+def _check_sealed_folder(store: Store, folder: Path) -> None:
     if (folder / integrity.SEALS).is_file():
         integrity.check_folder(folder, folder.name)
 
@@ -76,7 +76,7 @@ def _is_sealed(path: Path) -> bool:
     return bool(read_metadata(path).keys() & {integrity.SEAL, "name"})
 
 
-def _sealed_tensors(store: Store, path: Path) -> None:
+def _check_sealed_tensors(store: Store, path: Path) -> None:
     if _is_sealed(path):
         integrity.read_sealed(path, path.stem)
 
@@ -111,27 +111,27 @@ _KINDS = {
         "move the file away, and train or take in again what names it",
     ),
     "half-trained rows": _Kind(
-        _children("progress"), _sealed_tensors, _is_sealed, f"{RUN}: that module begins again"
+        _children("progress"), _check_sealed_tensors, _is_sealed, f"{RUN}: that module begins again"
     ),
     "sentence vectors": _Kind(
         _children("embeddings"),
-        _sealed_tensors,
+        _check_sealed_tensors,
         _is_sealed,
         "none needed: they are made again when they are read",
     ),
     "token caches": _Kind(
         _children("tokens"),
-        _sealed_folder,
+        _check_sealed_folder,
         _has_seals,
         "none needed: it is made again when it is read",
     ),
     "demo worlds": _Kind(
         _children("worlds"),
-        _sealed_folder,
+        _check_sealed_folder,
         _has_seals,
         "none needed: it is made again when it is read",
     ),
-    "pulled folders": _Kind(_children("hub"), _sealed_folder, _has_seals, "pull it again"),
+    "pulled folders": _Kind(_children("hub"), _check_sealed_folder, _has_seals, "pull it again"),
     "grids": _Kind(
         _children("runs", "[!.]*/grid.json"),
         lambda store, path: read_grid(path, path.parent.name),

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adapters_xitt import integrity
 from adapters_xitt.data.exposure import DataSet
+from adapters_xitt.hashing import digest, tensors_digest
 from adapters_xitt.integrity import Damaged
 from adapters_xitt.modules.manifest import KEY
 from adapters_xitt.study.results import Result
@@ -40,6 +46,7 @@ OLDER_GRID = (
     "majority",
     "weak",
 )
+ITEMS, ARRAYS = "predictions.jsonl", "predictions.safetensors"
 DATA_SET = 2**30  # bytes that the ids and hashes of a data set may take
 
 
@@ -60,6 +67,45 @@ def read_result(path: Path, key: str) -> Result:
         return Result.from_record(record)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise Damaged(f"{path}: no result of this version ({error})") from None
+
+
+def write_predictions(
+    folder: Path, key: str, items: list[dict[str, Any]], arrays: Mapping[str, NDArray]
+) -> None:
+    """Writes the predictions that the result of the cell `key` was scored from."""
+    with (folder / ITEMS).open("w", encoding="utf-8") as file:
+        file.writelines(
+            json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items
+        )
+    integrity.write_sealed(folder / ARRAYS, tensors_of(arrays), key)
+
+
+def read_predictions(folder: Path, result: Result, key: str) -> list[dict[str, Any]]:
+    """The predictions in a result's folder; `Damaged` where they are not those of the result."""
+    path = folder / ITEMS
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        items = [json.loads(line) for line in lines if line]
+    except (OSError, ValueError, RecursionError) as error:
+        raise Damaged(f"{path}: damaged ({error})") from None
+    if not integrity.carries_digest(folder / "result.json"):
+        return items  # of an older format
+    tensors, _ = integrity.read_sealed(folder / ARRAYS, key)
+    if digest([items, tensors_digest(tensors)]) != result.predictions:
+        raise Damaged(f"{path}: changed or damaged: the result was scored from others")
+    return items
+
+
+def predictions_digest(items: list[dict[str, Any]], arrays: Mapping[str, NDArray]) -> str:
+    """One digest for stored predictions: texts and probabilities."""
+    return digest([items, tensors_digest(tensors_of(arrays))])
+
+
+def tensors_of(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
+    """NumPy's arrays as torch's tensors, each in a piece."""
+    import torch
+
+    return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
 
 
 def read_data_set(path: Path) -> DataSet:

@@ -44,7 +44,7 @@ class TrainingLogger:
         self.callback.tick(tokens)
 
     def on_message(self, text: str) -> None:
-        self.callback.say(text)
+        self.callback.notify(text)
 
     def close(self) -> None:
         """Writes what is left, and closes the logs."""

@@ -32,7 +32,7 @@ def watch(findings: Iterator[Finding], count: int) -> Iterator[Finding]:
         if time.monotonic() - last > EVERY:
             last = time.monotonic()
             place = f"{finding.task} {finding.split} {finding.language}"
-            progress.say(f"read {number} of {count}: {place}")
+            progress.notify(f"read {number} of {count}: {place}")
         yield finding
 
 

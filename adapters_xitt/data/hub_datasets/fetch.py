@@ -352,7 +352,7 @@ def _write(wanted: Wanted, to: Path, record: dict[str, Any]) -> int:
         with ExitStack() as stack:
             works = {path: stack.enter_context(whole_file(to / path)) for path in wanted.files.all}
             count = SHAPES[wanted.hub_dataset.shape](
-                _examples(wanted, downloads), wanted.files.moved(works)
+                _examples(wanted, downloads), wanted.files.with_paths(works)
             )
             if not count:
                 raise DataError("no row is left")

@@ -29,7 +29,7 @@ class SplitFiles:
         """The files that there are."""
         return tuple(path for path in (self.file, self.labels, self.other) if path)
 
-    def moved(self, paths: Mapping[Path, Path]) -> SplitFiles:
+    def with_paths(self, paths: Mapping[Path, Path]) -> SplitFiles:
         """The same files under other paths."""
         labels, other = self.labels and paths[self.labels], self.other and paths[self.other]
         return SplitFiles(paths[self.file], labels, other)

@@ -17,7 +17,7 @@ from adapters_xitt.data.readers.choice import (
     socialiqa_jsonl,
 )
 from adapters_xitt.data.readers.columns import ccg_tags, conll_columns, label_list
-from adapters_xitt.data.readers.pairs import mnli, pairs_tsv, sick_txt, snli_jsonl
+from adapters_xitt.data.readers.pairs import PairsLayout, mnli, pairs_tsv, sick_txt, snli_jsonl
 from adapters_xitt.data.readers.qa import squad_json
 from adapters_xitt.data.readers.retrieval import parallel_lines
 from adapters_xitt.data.readers.search import bucc_tsv, lareqa_json, mewslix_jsonl
@@ -27,6 +27,7 @@ from adapters_xitt.data.readers.text import text_lines
 __all__ = [
     "PRECEDENCE",
     "UNSEEN",
+    "PairsLayout",
     "Reading",
     "bucc_tsv",
     "ccg_tags",

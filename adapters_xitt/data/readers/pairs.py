@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,40 +22,59 @@ SICK_COLUMNS = ("pair_ID", "sentence_A", "sentence_B", "entailment_judgment")
 Pair = tuple[str, str, str, int | None]
 
 
+@dataclass(frozen=True)
+class PairsLayout:
+    """How a file has its pairs in columns; what a recipe may say of it under `options`."""
+
+    # those of a, b and the label: numbers from 0, or names in the file's header
+    columns: Sequence[int] | Sequence[str] = (0, 1, 2)
+    own: int | str | None = None  # that of an id, where there is one
+    header: bool = False
+    quoting: bool = True  # quotes are as `csv.writer` writes them; else a quote is text
+    delimiter: str = "\t"
+    aliases: Mapping[str, str] = field(default_factory=dict)  # other spellings of labels
+    # The number with which the ids of a split begin: an id is then the row that it is of the split
+    # it was translated from.
+    first: Mapping[str, int] = field(default_factory=dict)
+
+    def table(self, path: Path) -> list[tuple[int, list[str]]]:
+        """The rows of a file, each as its line and its cells."""
+        lines = lines_of(path)
+        if self.quoting:
+            return csv_rows(path, lines, delimiter=self.delimiter)
+        return [(n, line.split(self.delimiter)) for n, line in enumerate(lines, 1)]
+
+    def identifier(self, cell: str, split: str, location: str) -> str:
+        """The id in a cell of the column `own`."""
+        if split not in self.first:
+            return cell
+        first = self.first[split]
+        number = whole(cell, below=2**31)
+        if number is None or number < first:
+            raise DataError(f"{location}: expected an id of at least {first}, found {cell[:40]!r}")
+        return f"{split}/{number - first}"
+
+
 def pairs_tsv(
     path: Path,
     *,
     split: str,
     labels: Sequence[str] | None,
     gold: Path | None = None,
-    columns: Sequence[int] | Sequence[str] = (0, 1, 2),
-    own: int | str | None = None,
-    header: bool = False,
-    quoting: bool = True,
-    delimiter: str = "\t",
-    aliases: Mapping[str, str] = MappingProxyType({}),
-    first: Mapping[str, int] = MappingProxyType({}),
+    **layout: Any,
 ) -> Reading:
-    """Tab-separated pairs: `columns` are those of a, b and the label, `own` that of an id where
-    there is one; numbers from 0, or names in the file's header. `aliases` maps other spellings to
-    labels. `first` says with which number the ids of a split begin: an id is then the row that it
-    is of the split it was translated from. `delimiter` is another character between columns, a
-    comma.
+    """Tab-separated pairs; `layout` are fields of `PairsLayout`.
 
-    `quoting` reads quotes as `csv.writer` writes them, without it a quote is text. `gold` has one
-    label per line and goes before the label column; `labels=None` reads no labels and leaves None.
-    """
-    lines = lines_of(path)
-    table = (
-        csv_rows(path, lines, delimiter=delimiter)
-        if quoting
-        else [(n, line.split(delimiter)) for n, line in enumerate(lines, 1)]
-    )
+    `gold` has one label per line and goes before the label column; `labels=None` reads no labels
+    and leaves None."""
+    form = PairsLayout(**layout)
+    table = form.table(path)
     inside = labels is not None and gold is None
-    wanted = [*(columns if inside else columns[:2]), *([] if own is None else [own])]
+    wanted = [*(form.columns if inside else form.columns[:2])]
+    wanted += [] if form.own is None else [form.own]
     positions = _column_numbers(path, table[0][1], wanted)
     _check_widths(path, table, need=1 + max(positions), labelled=inside)
-    table = table[header or isinstance(wanted[0], str) :]
+    table = table[form.header or isinstance(wanted[0], str) :]
     if not table:
         raise DataError(f"{path}: expected rows below the header, found none")
     if gold is not None:
@@ -64,19 +84,14 @@ def pairs_tsv(
         located_labels = [
             (f"{path}:{n}", cells[positions[2]] if inside else "") for n, cells in table
         ]
-    index = index_of(labels, aliases)
+    index = index_of(labels, form.aliases)
     pairs: list[Pair] = []
     for n, ((_, cells), (location, name)) in enumerate(zip(table, located_labels, strict=True)):
         label = None if labels is None else label_of(name, index, location=location)
-        raw = f"{split}/{n}" if own is None else cells[positions[-1]]
-        if own is not None and split in first:
-            number = whole(raw, below=2**31)
-            if number is None or number < first[split]:
-                raise DataError(
-                    f"{location}: expected an id of at least {first[split]}, found {raw[:40]!r}"
-                )
-            raw = f"{split}/{number - first[split]}"
-        pairs.append((raw, cells[positions[0]], cells[positions[1]], label))
+        identifier = f"{split}/{n}"
+        if form.own is not None:
+            identifier = form.identifier(cells[positions[-1]], split, location)
+        pairs.append((identifier, cells[positions[0]], cells[positions[1]], label))
     return Reading(_pair_examples(pairs, split))
 
 

@@ -87,14 +87,14 @@ def module_folder(folder: Path) -> Path:
     """Where the module of a folder lies: in it, or below it where a library saved several by their
     names (`save_all_adapters`, peft's `save_pretrained` of named adapters) and there is one. A
     `XittError` that names them where there are more."""
-    if safe_files.listed(folder, _MARKS):
+    if safe_files.list_files(folder, _MARKS):
         return folder
     below = [
         folder / name
         for name in safe_files.entries(folder)
         if (folder / name).is_dir()
         and not (folder / name).is_symlink()
-        and safe_files.listed(folder / name, _MARKS)
+        and safe_files.list_files(folder / name, _MARKS)
     ]
     if len(below) > 1:
         raise XittError(
@@ -110,7 +110,7 @@ def module_folder(folder: Path) -> Path:
 
 def form_of(folder: Path) -> str:
     """Whose folder it is: xitt, adapters or peft."""
-    files = safe_files.listed(folder, _MARKS)
+    files = safe_files.list_files(folder, _MARKS)
     if MANIFEST in files:
         return "xitt"
     if FUSION_CONFIG in files:

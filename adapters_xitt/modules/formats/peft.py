@@ -164,7 +164,7 @@ def _targets(choice: Choice, adapted: tuple[int, ...]) -> dict[str, Any]:
 def read(folder: Path, *, with_head: bool = True) -> ForeignModule:
     """The low-rank module in `folder`, with its head where it has one; a `XittError` for every key
     that changes what is computed and has no counterpart here."""
-    files = safe_files.listed(folder, (CONFIG, WEIGHTS))
+    files = safe_files.list_files(folder, (CONFIG, WEIGHTS))
     path = files.get(CONFIG, folder / CONFIG)
     config = safe_files.read_json(path)
     if WEIGHTS not in files:

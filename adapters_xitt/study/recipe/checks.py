@@ -3,14 +3,13 @@ splits, files."""
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from adapters_xitt import hub, sizes
-from adapters_xitt.data.dataset import READERS, in_language, parse_slice
+from adapters_xitt.data.dataset import READERS, in_language, parse_slice, reader_options
 from adapters_xitt.data.mixture import portion, single
 from adapters_xitt.errors import XittError, unknown
 from adapters_xitt.languages import LANGUAGES
@@ -19,9 +18,6 @@ from adapters_xitt.modules.methods import METHODS, MODES, choose
 from adapters_xitt.study.recipe.document import CONTROLS, TARGET, Recipe, elsewhere
 from adapters_xitt.tasks import TASKS
 from adapters_xitt.text_files import unreadable
-
-# What a reader is told by the task's row and the recipe's other keys.
-_GIVEN = ("path", "split", "labels", "gold", "unseen")
 
 
 def check_names(values: dict[str, Any], tell: Any) -> None:
@@ -178,10 +174,9 @@ def _check_tasks(tasks: Any, tell: Any) -> None:
 
 def _check_reader_options(name: str, options: Any, tell: Any) -> None:
     """Options that the reader of a task takes."""
-    reader = READERS.get(TASKS[name].reader)
-    if reader is None:
+    if TASKS[name].reader not in READERS:
         return
-    taken = [word for word in inspect.signature(reader).parameters if word not in _GIVEN]
+    taken = reader_options(TASKS[name].reader)
     for option in options:
         if option not in taken:
             tell(
@@ -265,7 +260,9 @@ def check_files(recipe: Recipe, tell: Any) -> None:
                 place = ("tasks", name, key, split)
                 _, _, language = split.partition("@")
                 language = language or (
-                    next(iter(recipe.tested(TASKS[name])), "en") if split == "test" else "en"
+                    next(iter(recipe.test_languages(TASKS[name])), "en")
+                    if split == "test"
+                    else "en"
                 )
                 try:
                     filled = in_language(pattern, TASKS[name].codes.get(language, language))

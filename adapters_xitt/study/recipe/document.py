@@ -254,7 +254,7 @@ class Recipe(Closed):
             portion(self.language_modules), languages=(language,), examples=self.examples
         )
 
-    def tested(self, task: Task) -> tuple[str, ...]:
+    def test_languages(self, task: Task) -> tuple[str, ...]:
         """The languages in which a target is tested."""
         whole = {"all": task.languages, "xtreme-r": task.known}
         chosen = self.part(task.name).languages or (

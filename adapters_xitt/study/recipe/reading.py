@@ -110,7 +110,7 @@ def _draft(
                 continue  # a mapping is as good as a name; the other branch tells what is wrong
             tell(place, _message(place, each))
     check_names(values, tell)
-    if collected.found:
+    if collected.problems:
         recipe = _prune(values, wrong)
     doubtful = tuple(dict.fromkeys(wrong))
     if recipe is not None:

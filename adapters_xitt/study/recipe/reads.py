@@ -111,14 +111,14 @@ class Reads:
     @classmethod
     def module(cls, text: str) -> Reads:
         """What training one module on a portion reads."""
-        return cls("xitt train", TRAIN, **_named(text))
+        return cls("xitt train", TRAIN, **_trained_fields(text))
 
     @classmethod
     def expression(cls, trained: str | None, tested: Sequence[str]) -> Reads:
         """What training on top of an expression, or scoring it, reads."""
         if trained is None:
             return cls("scoring an expression", SCORE, tested)
-        return cls("xitt compose --train", COMPOSE, tested, **_named(trained))
+        return cls("xitt compose --train", COMPOSE, tested, **_trained_fields(trained))
 
 
 def check_overrides(recipe: Recipe, overrides: Iterable[str], reads: Reads) -> None:
@@ -144,7 +144,7 @@ def check_overrides(recipe: Recipe, overrides: Iterable[str], reads: Reads) -> N
     problems.raise_if_any()
 
 
-def _named(text: str) -> dict[str, Sequence[Any]]:
+def _trained_fields(text: str) -> dict[str, Sequence[Any]]:
     """What is trained on where a portion is named; `trained_in` says its languages where its text
     doesn't."""
     part = portion(text)

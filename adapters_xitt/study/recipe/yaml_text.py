@@ -49,7 +49,7 @@ class Document:
             raise yaml.MarkedYAMLError(
                 problem=f"more than {MOST_BYTES:,} characters; no recipe is so long"
             )
-        self._events = _checked(yaml.parse(text, Loader=yaml.SafeLoader))
+        self._events = _check(yaml.parse(text, Loader=yaml.SafeLoader))
         first = next(self._events, None)
         self.value = self._value(first, ()) if first is not None else None
         list(self._events)  # a second document would stand behind it
@@ -146,7 +146,7 @@ def reason(error: yaml.YAMLError) -> str:
     )
 
 
-def _checked(events: Iterator[yaml.Event]) -> Iterator[yaml.Event]:
+def _check(events: Iterator[yaml.Event]) -> Iterator[yaml.Event]:
     """The events of the one document, each looked at before the next is asked for."""
     depth = documents = 0
     for event in events:

@@ -41,7 +41,7 @@ from adapters_xitt.modules.methods import METHODS, SITES, Choice, Method
 def read(folder: Path, *, with_head: bool = True) -> ForeignModule:
     """The module or fusion in `folder`, with its head where it has one; a `XittError` for every key
     that changes what is computed and has no counterpart here."""
-    files = safe_files.listed(
+    files = safe_files.list_files(
         folder, (CONFIG, FUSION_CONFIG, HEAD_CONFIG, WEIGHTS, FUSION_WEIGHTS, HEAD_WEIGHTS)
     )
     is_fusion = FUSION_CONFIG in files
