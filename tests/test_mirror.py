@@ -20,7 +20,7 @@ from hub_shop import Shop
 from adapters_xitt import sizes
 from adapters_xitt.data import hub_datasets
 from adapters_xitt.data.dataset import Override, Sources
-from adapters_xitt.data.hub_datasets.table import NER, TATOEBA, TREEBANKS, UPOS
+from adapters_xitt.data.hub_datasets.labels import NER, TATOEBA, TREEBANKS, UPOS
 from adapters_xitt.errors import DataError, XittError
 from adapters_xitt.tasks import TASKS
 

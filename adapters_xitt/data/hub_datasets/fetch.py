@@ -15,8 +15,9 @@ from adapters_xitt.atomic import DiskRefuses, drop_leftovers, whole_file, write_
 from adapters_xitt.data import audit
 from adapters_xitt.data.dataset import in_language, parse_slice
 from adapters_xitt.data.hub_datasets import parquet, repository
+from adapters_xitt.data.hub_datasets.parts import HubDataset, Part
 from adapters_xitt.data.hub_datasets.shapes import SHAPES, SplitFiles
-from adapters_xitt.data.hub_datasets.table import HubDataset, Part, hub_dataset
+from adapters_xitt.data.hub_datasets.table import hub_dataset
 from adapters_xitt.errors import DataError, XittError, unknown
 from adapters_xitt.hashing import file_digest
 from adapters_xitt.tasks import Task, task

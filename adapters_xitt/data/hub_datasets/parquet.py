@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adapters_xitt.data.hub_datasets.table import Part
+from adapters_xitt.data.hub_datasets.parts import Part
 from adapters_xitt.errors import DataError, unknown
 
 BATCH = 2000  # rows in memory at once
