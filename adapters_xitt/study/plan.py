@@ -26,7 +26,7 @@ from adapters_xitt.study.recipe import Recipe
 from adapters_xitt.study.results import FAILED, Entry
 from adapters_xitt.training.memory import fit_groups
 
-# rows of a cohort that train side by side: their modules and moments lie in memory together
+# modules of a cohort that train side by side: their modules and moments lie in memory together
 WIDTH = 16
 
 
