@@ -24,7 +24,8 @@ from adapters_xitt.kinds import KINDS, decoding, heads
 from adapters_xitt.kinds.encoding import encode
 from adapters_xitt.kinds.record import HeadOutputs, no_loss
 from adapters_xitt.model import encoder, pretrained
-from adapters_xitt.modules.formats import adapterhub, foreign, peft
+from adapters_xitt.modules.formats import foreign, peft
+from adapters_xitt.modules.formats.adapterhub import layout
 from adapters_xitt.sharing import card
 from adapters_xitt.tasks.kinds import always_labelled
 from adapters_xitt.training import sampler
@@ -446,7 +447,9 @@ def test_a_kind_says_all_that_it_needs(name):
     if facts.trains:
         assert name in pico.TASKS, f"tests/pico.py: TASKS and rows() have nothing of kind {name}"
         tables = {
-            "modules/formats/adapterhub.py: _HEADS": [row[0] for row in adapterhub._HEADS.values()],
+            "modules/formats/adapterhub/layout.py: HEADS": [
+                row[0] for row in layout.HEADS.values()
+            ],
             "modules/formats/peft.py: _OVER": peft._OVER,
             "modules/formats/foreign.py: STATIC": [row[0] for row in foreign.STATIC.values()],
             "sharing/card.py: PIPELINES": card.PIPELINES,
