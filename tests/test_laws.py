@@ -1211,7 +1211,7 @@ def test_loading_is_strict(pico_files, modules, store):
         made = stored(pico_files, tensors, head, **changes)
         store.save_module(made)
         with pytest.raises(XittError) as told:
-            session(pico_files, store).put(store.load_module(made.manifest.key), CHOICES["seq_bn"])
+            session(pico_files, store).add(store.load_module(made.manifest.key), CHOICES["seq_bn"])
         assert all(word in str(told.value) for word in words), str(told.value)
 
     refuse({key: value for key, value in good.items() if key != name}, "1 tensors missing", name)

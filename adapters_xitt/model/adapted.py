@@ -85,7 +85,7 @@ class AdaptedEncoder:
 
     def _check_fit(self, method: Choice) -> None:
         """Refuses a method that this encoder has no room for."""
-        in_layers = method.spec.layer_tensors is not None and method.spec.engine != "head"
+        in_layers = not (method.spec.trains_encoder or method.spec.is_empty)
         if in_layers and not method.adapted(self.encoder.layers):
             raise XittError(
                 f"method {method.label}: it puts no parameter into this encoder of "

@@ -60,7 +60,7 @@ def resolve(composition: Composition, methods: Mapping[str, Choice], layers: int
     ]
     if any(method.before_layers for method in specs.values()):
         touched.append(0)
-    updates = tuple(name for name in modules if specs[name].engine == "peft")
+    updates = tuple(name for name in modules if specs[name].is_update)
     numbers = weights(composition)
     return AdapterSetup(
         bottlenecks=_stacked(composition, specs),
@@ -82,8 +82,8 @@ def _stacked(
     """The modules of `adapters`, bottom first; those under a fusion as one."""
     match composition:
         case Part(name):
-            return (name,) if specs[name].engine == "adapters" else ()
-        case Fuse(parts, by) if specs[by].engine == "fusion":
+            return (name,) if specs[name].is_bottleneck else ()
+        case Fuse(parts, by) if specs[by].fuses_bottlenecks:
             return (tuple(part.name for part in parts if isinstance(part, Part)),)
         case _:
             return tuple(block for part in composition.parts for block in _stacked(part, specs))
@@ -150,9 +150,7 @@ def _check_chain(composition: Stack | Sum, methods: Mapping[str, Choice]) -> Non
     text, leaves = show(composition), _leaves(composition)
     specs = {name: methods[name].spec for name in leaves}
     with_updates = [
-        part
-        for part in composition.parts
-        if any(specs[name].engine == "peft" for name in names(part))
+        part for part in composition.parts if any(specs[name].is_update for name in names(part))
     ]
     if isinstance(composition, Stack) and len(with_updates) > 1:
         raise XittError(
@@ -160,14 +158,14 @@ def _check_chain(composition: Stack | Sum, methods: Mapping[str, Choice]) -> Non
             f"write {_instead(composition, specs)}"
         )
     if isinstance(composition, Sum):
-        if any(method.engine != "peft" for method in specs.values()):
+        if any(not method.is_update for method in specs.values()):
             raise XittError(
                 f"{text}: a sum needs low-rank updates on both sides; bottlenecks stack: "
                 f"write {_instead(composition, specs)}"
             )
         if not all(method.adds_up for method in specs.values()):
             raise XittError(f"{text}: magnitudes of DoRAs do not add up; sum lora modules instead")
-    bottlenecks = [name for name in leaves if specs[name].engine == "adapters"]
+    bottlenecks = [name for name in leaves if specs[name].is_bottleneck]
     if wrong := [name for name in bottlenecks[1:] if specs[name].bottom_only]:
         raise XittError(
             f"{text}: {specs[wrong[0]].bottom_only}; put {wrong[0]} at the bottom of the stack and"
@@ -189,8 +187,8 @@ def _check_among(composition: Stack | Sum, methods: Mapping[str, Choice]) -> Non
     for part in composition.parts:
         _check(part, methods)
     beside = [name for part in rest for name in names(part)]
-    updates = [name for name in beside if specs[name].engine == "peft"]
-    if specs[fusion.by].engine == "weights" and updates:
+    updates = [name for name in beside if specs[name].is_update]
+    if specs[fusion.by].fuses_updates and updates:
         raise XittError(
             f"{text}: {fusion.by} weights its own updates only, not {', '.join(updates)}; make it"
             f" one update first: xitt compose '{show(fusion)}' --save NAME"
@@ -201,11 +199,9 @@ def _check_among(composition: Stack | Sum, methods: Mapping[str, Choice]) -> Non
             f"{show(Stack(composition.parts))}"
         )
     wrong = [
-        name
-        for name in beside
-        if specs[name].engine == "adapters" and "fuse" not in specs[name].modes
+        name for name in beside if specs[name].is_bottleneck and "fuse" not in specs[name].modes
     ]
-    if wrong and specs[fusion.by].engine == "fusion":
+    if wrong and specs[fusion.by].fuses_bottlenecks:
         raise XittError(
             f"{text}: {wrong[0]} is of {specs[wrong[0]].name}, and only bottlenecks that can be"
             " fused have a proven form below or above a fusion"
@@ -263,9 +259,9 @@ def _instead(composition: Composition, specs: Mapping[str, Method]) -> str:
     """The form that runs: the updates summed, where the first of them stood, and everything else
     stacked."""
     stack: list[Composition] = []
-    updates = tuple(Part(name) for name in names(composition) if specs[name].engine == "peft")
+    updates = tuple(Part(name) for name in names(composition) if specs[name].is_update)
     for name in names(composition):
-        if specs[name].engine != "peft":
+        if not specs[name].is_update:
             stack.append(Part(name))
         elif Part(name) == updates[0]:
             stack.append(Sum(updates) if len(updates) > 1 else updates[0])

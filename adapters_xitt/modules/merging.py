@@ -81,7 +81,7 @@ def merged_method(
     text, modules = show(composition), names(composition)
     if wrong := _no_update(composition, methods):
         return _averaged_method(composition, methods, wrong)
-    updates = [methods[name] for name in modules if methods[name].spec.engine == "peft"]
+    updates = [methods[name] for name in modules if methods[name].spec.is_update]
     targets = tuple(
         target for target in TARGET_MODULES if any(target in update["places"] for update in updates)
     )
@@ -132,7 +132,7 @@ def _no_update(composition: Composition, methods: Mapping[str, Choice]) -> str:
             return "" if methods[name].spec.adds_up else name
         case Nothing() | Stack():
             return show(composition)
-        case Fuse(_, by) if methods[by].spec.engine != "weights":
+        case Fuse(_, by) if not methods[by].spec.fuses_updates:
             return show(composition)
     for part in composition.parts:
         if wrong := _no_update(part, methods):
@@ -154,7 +154,7 @@ def merge_modules(
     the composition itself."""
     methods = {name: method for name, (_, method) in parts.items()}
     method = merged_method(composition, methods, layers, width)
-    if method.spec.engine != "peft":
+    if not method.spec.is_update:
         return MergedTensors(_average(composition, parts), {}, {})
     tensors = lora_tensors(_update(composition, parts, width), method, layers)
     updates = factors(tensors, method)

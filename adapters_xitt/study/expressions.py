@@ -55,7 +55,7 @@ def fusion_parts(plan: Plan, node: Fuse) -> list[ModuleJob]:
     if reason := next(filter(None, reasons), None):
         raise XittError(f"{text}: {reason}")
     methods = dict.fromkeys(job.method.name for job in parts)
-    if len(methods) > 1 and parts[-1].method.spec.engine != "peft":
+    if len(methods) > 1 and not parts[-1].method.spec.is_update:
         raise XittError(
             f"{text}: modules of {', '.join(methods)} can't be fused; fuse modules of one method"
         )

@@ -90,7 +90,7 @@ def _within(
     )
     choices: list[tuple[MemoryPlan, list[str]]] = []
     for method, _ in recipe.choices():
-        if method.spec.engine == "head":
+        if method.spec.is_empty:
             continue
         fuses = "fuse" in recipe.modes and not method.spec.refusal("fuse")
         memory_plan, lines = memory.choose(

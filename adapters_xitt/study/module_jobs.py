@@ -186,7 +186,7 @@ def merge_job(
     files, parts = plan.inputs.files, {name: plan.train[name] for name in names(expression)}
     methods = {name: job.method for name, job in parts.items()}
     method = merging.merged_method(expression, methods, files.layers, files.width)
-    if method.spec.engine == "adapters":
+    if method.spec.is_bottleneck:
         _check_same_start(expression, parts)
     key_inputs = keys.merge_inputs(expression)
     exposure = [job.exposure for job in parts.values()]
@@ -221,7 +221,7 @@ def merge_job(
         context=Part(key),
         exposure=merge_exposures(exposure),
         spaces=spaces,
-        init_fingerprint=last.init_fingerprint if method.spec.engine == "adapters" else None,
+        init_fingerprint=last.init_fingerprint if method.spec.is_bottleneck else None,
         expression=expression,
     )
     return plan.train.setdefault(key, job)

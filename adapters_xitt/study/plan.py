@@ -102,7 +102,7 @@ class Plan:
             # What nothing waits for trains with the last stage that reads the same batches.
             stage = self._depth(key) if key in parents else last
             shared: tuple = (stage, key)
-            if isinstance(job, TrainedModule) and job.method.spec.engine != "full":
+            if isinstance(job, TrainedModule) and not job.method.spec.trains_encoder:
                 shared = (stage, job.mixture, job.seed, job.settings)
             groups.setdefault(shared, []).append(job)
         room = self.inputs.memory_plan.room

@@ -102,7 +102,7 @@ def write(
     knows would ask each of them for a head."""
     from peft import LoraConfig
 
-    if choice.spec.engine != "peft":
+    if not choice.spec.is_update:
         raise XittError(
             f"method {choice.label}: not a low-rank update, so peft has no form of it; export it in"
             " the form of adapters"
@@ -215,7 +215,7 @@ def _method_name(switches: list[str]) -> str:
     return next(
         method.name
         for method in METHODS.values()
-        if method.engine == "peft" and dict(method.constants) == wanted and not method.keeps_start
+        if method.is_update and dict(method.constants) == wanted and not method.keeps_start
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from adapters_xitt.errors import Problems, XittError, unknown
 from adapters_xitt.modules.methods.low_rank import TARGET_MODULES
-from adapters_xitt.modules.methods.method import LARGEST, SITES, START, Method, Shapes, no_tensors
+from adapters_xitt.modules.methods.method import LARGEST, SITES, START, Method, Shapes
 from adapters_xitt.modules.methods.table import FUSIONS, METHODS
 
 
@@ -56,7 +56,7 @@ class Choice:
 
     def adapted(self, layers: int) -> tuple[int, ...]:
         """The layers, of `layers` in all, in which this method puts something."""
-        if self.spec.layer_tensors is no_tensors:
+        if self.spec.is_empty:
             return ()
         left_out = dict(self.options).get("leave_out", ())
         return tuple(layer for layer in range(layers) if layer not in left_out)
@@ -166,7 +166,7 @@ def _problem(option: str, value: Any) -> str | None:
 
 def block(choice: Choice) -> str:
     """How a module goes together with a frozen one: stacked above it, or summed with it."""
-    return "sum" if choice.spec.engine == "peft" else "stack"
+    return "sum" if choice.spec.is_update else "stack"
 
 
 def above(choice: Choice) -> Choice:
@@ -185,7 +185,7 @@ def above(choice: Choice) -> Choice:
 def fusion_of(choice: Choice, parts: int) -> Choice:
     """What mode `fuse` trains over `parts` modules of a method."""
     leave_out = dict(choice.options).get("leave_out", ())
-    if choice.spec.engine == "peft":
+    if choice.spec.is_update:
         return Choice(
             "weights", (("places", choice["places"]), ("leave_out", leave_out), ("parts", parts))
         )

@@ -93,9 +93,34 @@ class Method:
         return self.layer_tensors is None
 
     @property
+    def is_bottleneck(self) -> bool:
+        """Whether its modules are those of `adapters`: they stack."""
+        return self.engine == "adapters"
+
+    @property
+    def is_update(self) -> bool:
+        """Whether its modules are low-rank updates of weights, those of `peft`."""
+        return self.engine == "peft"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it puts nothing into the encoder."""
+        return self.layer_tensors is no_tensors
+
+    @property
+    def fuses_bottlenecks(self) -> bool:
+        """Whether it weights bottlenecks token by token, and runs over them only."""
+        return self.engine == "fusion"
+
+    @property
+    def fuses_updates(self) -> bool:
+        """Whether it weights low-rank updates, and runs over them only."""
+        return self.engine == "weights"
+
+    @property
     def is_fusion(self) -> bool:
         """Whether it weights other modules, and runs over them only."""
-        return self.engine in ("fusion", "weights")
+        return self.fuses_bottlenecks or self.fuses_updates
 
     def configuration(self, options: Options) -> dict[str, Any]:
         """The fields of the library's configuration, lists where we have tuples."""
@@ -111,5 +136,5 @@ class Method:
         if mode in self.modes:
             return None
         if mode == "lang":  # a language's module goes below or beside
-            mode = "sum" if self.engine == "peft" else "stack"
+            mode = "sum" if self.is_update else "stack"
         return self.refusals.get(mode) or f"{self.name} has no mode {mode}"

@@ -58,7 +58,7 @@ def read(folder: Path, *, with_head: bool = True) -> ForeignModule:
         if is_fusion
         else _method(config["config"], path, written)
     )
-    if choice.spec.engine == "peft":  # one form for low-rank updates, peft's
+    if choice.spec.is_update:  # one form for low-rank updates, peft's
         tensors = {
             re.sub(r"\.loras\.(lora_[AB])$", r".\1.weight", key): tensor
             for key, tensor in tensors.items()
@@ -180,7 +180,7 @@ def _nearest_method(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], lis
     kind = config.get("architecture")
     nearest: tuple[Method, list[str]] | None = None
     for method in METHODS.values():
-        if method.engine != "adapters":
+        if not method.is_bottleneck:
             continue
         whole = getattr(adapters, method.config)(**method.configuration(method.options)).to_dict()
         if whole.get("architecture") != kind:

@@ -54,7 +54,7 @@ def write(
         "name": name,
         "version": f"adapters.{version('adapters')}",
     }
-    if choice.spec.engine == "fusion":
+    if choice.spec.fuses_bottlenecks:
         files = (FUSION_CONFIG, FUSION_WEIGHTS)
         config: dict[str, Any] = {
             "config": DynamicAdapterFusionConfig().to_dict(),
@@ -116,7 +116,7 @@ def _config(choice: Choice) -> dict[str, Any]:
     """The library's configuration of a method, as JSON."""
     import adapters
 
-    if choice.spec.engine == "adapters":
+    if choice.spec.is_bottleneck:
         fields = choice.spec.configuration(dict(choice.options))
         return getattr(adapters, choice.spec.config)(**fields).to_dict()
     if choice.spec.not_in_adapters:
