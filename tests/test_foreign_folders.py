@@ -29,7 +29,7 @@ from adapters_xitt.data import mixture
 from adapters_xitt.errors import XittError
 from adapters_xitt.kinds import heads
 from adapters_xitt.modules import methods
-from adapters_xitt.sharing import exchange
+from adapters_xitt.sharing import importing
 from adapters_xitt.study.store import Store
 
 CONLL = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
@@ -48,7 +48,7 @@ def store(tmp_path) -> Path:
 
 def take_in(folder, pico_dir, store, **more):
     with progress.watched():
-        return exchange.take_in(folder, name="x", encoder=str(pico_dir), store=store, **more)
+        return importing.import_module(folder, name="x", encoder=str(pico_dir), store=store, **more)
 
 
 # -- heads with the labels of their training data

@@ -27,7 +27,7 @@ from adapters_xitt.errors import XittError
 from adapters_xitt.kinds import heads
 from adapters_xitt.modules import composition, methods, serialization
 from adapters_xitt.modules.formats import adapterhub, foreign, peft
-from adapters_xitt.sharing import exchange
+from adapters_xitt.sharing import exporting, importing
 from adapters_xitt.study.store import Store
 
 CLOSE = 1e-5  # of the largest value
@@ -288,7 +288,7 @@ def test_ours_to_adapters(
     )
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state=state)
     key = saved(pico_files, store, choice, tensors, kind).manifest.key
-    exchange.export(key, tmp_path / "out", form="adapters", store=store)
+    exporting.export(key, tmp_path / "out", form="adapters", store=store)
     ids, mask = asked(pico_tokenizer, kind)
     model = hub_model(pico_dir)
     told: dict = {}
@@ -323,7 +323,7 @@ def test_adapters_to_ours(
     model.eval()
     moved(model, state, kind, ids, mask)
     model.save_adapter(str(tmp_path / "out"), "their", with_head=True, use_safetensors=True)
-    made = exchange.take_in(
+    made = importing.import_module(
         tmp_path / "out", name="their", encoder=str(pico_dir), task=ROWS[kind], store=store
     )
     assert made.method["name"] == method and made.source == "adapters"
@@ -360,7 +360,7 @@ def test_ours_to_peft(method, kind, state, pico_dir, pico_files, pico_tokenizer,
     )
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state=state)
     key = saved(pico_files, store, choice, tensors, kind).manifest.key
-    exchange.export(key, tmp_path / "out", form="peft", store=store)
+    exporting.export(key, tmp_path / "out", form="peft", store=store)
     ids, mask = asked(pico_tokenizer, kind)
     base = peft_base(pico_dir, kind)
     before = theirs(base, kind, ids, mask)
@@ -409,7 +409,7 @@ def test_peft_to_ours(method, kind, state, pico_dir, pico_files, pico_tokenizer,
     said = theirs(model, kind, ids, mask)
     model.save_pretrained(tmp_path / "out", **converted)
     labels = tasks.task(ROWS[kind]).labels if kind else ()
-    made = exchange.take_in(
+    made = importing.import_module(
         tmp_path / "out",
         name="their",
         encoder=str(pico_dir),
@@ -456,7 +456,7 @@ def test_a_module_with_dropout_says_what_its_library_says(
     )
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state="random")
     key = saved(pico_files, store, choice, tensors, "pair").manifest.key
-    exchange.export(key, tmp_path / "out", form=form, store=store)
+    exporting.export(key, tmp_path / "out", form=form, store=store)
     if form == "peft":
         model = PeftModel.from_pretrained(peft_base(pico_dir, "pair"), str(tmp_path / "out")).eval()
     else:
@@ -493,7 +493,7 @@ def test_fusions_both_ways(method, pico_dir, pico_files, pico_tokenizer, store, 
         key="f",
         context=f"{own}({keys[0]}, {keys[1]})",
     ).manifest.key
-    exchange.export(key, tmp_path / "out", form="adapters", store=store)
+    exporting.export(key, tmp_path / "out", form="adapters", store=store)
     parts = ["squad_en", "squad_en_2"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir()) == parts
     model, (ids, mask) = hub_model(pico_dir), asked(pico_tokenizer, "pair")
@@ -533,7 +533,7 @@ def test_fusions_both_ways(method, pico_dir, pico_files, pico_tokenizer, store, 
     assert any(
         "a,b,c" in name for name in load_file(tmp_path / "theirs" / adapterhub.FUSION_WEIGHTS)
     )
-    taken = exchange.take_in(
+    taken = importing.import_module(
         tmp_path / "theirs", name="fused", encoder=str(pico_dir), task="xnli", store=store
     )
     assert set(Store(store).names()) == {"fused", "fused.a", "fused.b"}
@@ -600,7 +600,7 @@ def edited(folder, tmp_path, name, /, **changes):
 
 def refused(folder, pico_dir, store, **more):
     with pytest.raises(XittError) as told:
-        exchange.take_in(
+        importing.import_module(
             folder, name="x", store=store, **{"encoder": str(pico_dir), "task": "xnli", **more}
         )
     assert not (store / "modules").exists() and not (store / "names").exists()
@@ -734,7 +734,7 @@ def test_a_peft_folder_that_computes_something_else(
     labels = tasks.task("xnli").labels
     folder = edited(peft_folder, tmp_path, "adapter_config.json", **{key: value})
     if said is None:  # what is saved is what the tensors say
-        assert exchange.take_in(
+        assert importing.import_module(
             folder, name="x", encoder=str(pico_dir), task="xnli", labels=labels, store=store
         )
     else:
@@ -889,7 +889,9 @@ def test_labels_in_another_order(hub_folder, pico_dir, pico_files, pico_tokenize
     at = {label: output for output, label in model.get_labels_dict().items()}
     order = [at[label] for label in tasks.task("xnli").labels]
     assert order == [1, 2, 0]
-    made = exchange.take_in(hub_folder, name="x", encoder=str(pico_dir), task="xnli", store=store)
+    made = importing.import_module(
+        hub_folder, name="x", encoder=str(pico_dir), task="xnli", store=store
+    )
     said = ours(pico_files, store, made.key, "pair", ids, mask)
     assert pico.gap(said, theirs(model, "pair", ids, mask)[:, order]) <= CLOSE
     assert pico.gap(said, theirs(model, "pair", ids, mask)) > 1e-2
@@ -900,8 +902,8 @@ def test_labels_go_with_a_peft_folder(pico_files, pico_tokenizer, pico_dir, stor
     choice = pico.CHOICES["lora"]
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state="random")
     made = saved(pico_files, store, choice, tensors, "tagging")
-    exchange.export(made.manifest.key, tmp_path / "out", form="peft", store=store)
-    back = exchange.take_in(
+    exporting.export(made.manifest.key, tmp_path / "out", form="peft", store=store)
+    back = importing.import_module(
         tmp_path / "out", name="back", encoder=str(pico_dir), task="udpos", store=store
     )
     again = Store(store).load_module(back.key)
@@ -936,7 +938,7 @@ def test_all_that_is_missing_is_asked_for_at_once(hub_folder, peft_folder, pico_
 
 
 def test_what_it_has_seen_stays_unknown(hub_folder, pico_dir, store):
-    made = exchange.take_in(
+    made = importing.import_module(
         hub_folder,
         name="x",
         encoder=str(pico_dir),
@@ -957,7 +959,7 @@ def test_what_it_has_seen_stays_unknown(hub_folder, pico_dir, store):
 
 def test_a_folder_without_its_head(hub_folder, peft_folder, pico_dir, store):
     for folder in (hub_folder, peft_folder):
-        made = exchange.take_in(
+        made = importing.import_module(
             folder, name="x", encoder=str(pico_dir), with_head=False, store=store
         )
         assert made.heads == {}
@@ -976,7 +978,7 @@ def test_a_head_that_is_named_and_not_there(pico_dir, store, tmp_path):
     )
     told = refused(tmp_path / "out", pico_dir, store, labels=tasks.task("xnli").labels)
     assert "modules_to_save names ['classifier', 'score'], no tensor is of them" in told
-    assert exchange.take_in(
+    assert importing.import_module(
         tmp_path / "out", name="x", encoder=str(pico_dir), with_head=False, store=store
     )
 
@@ -1026,7 +1028,7 @@ def test_no_form_no_folder(method, form, said, pico_files, pico_tokenizer, store
     tensors = pico.module(pico_files, pico_tokenizer, choice, seed=4, state="random")
     key = saved(pico_files, store, choice, tensors, "pair").manifest.key
     with pytest.raises(XittError, match=said):
-        exchange.export(key, tmp_path / "out" / "here", form=form, store=store)
+        exporting.export(key, tmp_path / "out" / "here", form=form, store=store)
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
@@ -1052,7 +1054,7 @@ def test_learned_weights_and_masked_words_have_none(pico_files, pico_tokenizer, 
     ).manifest.key
     for form in ("adapters", "peft"):
         with pytest.raises(XittError, match=r"xitt compose … --save NAME"):
-            exchange.export(key, tmp_path / "out", form=form, store=store)
+            exporting.export(key, tmp_path / "out", form=form, store=store)
     words = saved(
         pico_files,
         store,
@@ -1062,8 +1064,8 @@ def test_learned_weights_and_masked_words_have_none(pico_files, pico_tokenizer, 
         key="words",
     ).manifest.key
     with pytest.raises(XittError, match="carries the whole vocabulary"):
-        exchange.export(words, tmp_path / "out", form="adapters", store=store)
-    exchange.export(words, tmp_path / "out", form="adapters", with_head=False, store=store)
+        exporting.export(words, tmp_path / "out", form="adapters", store=store)
+    exporting.export(words, tmp_path / "out", form="adapters", with_head=False, store=store)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         adapterhub.WEIGHTS,
         foreign.CONFIG,
@@ -1103,10 +1105,10 @@ def test_our_own_folder_comes_with_all_it_needs(pico_files, pico_tokenizer, stor
     """Parts and data sets come along; keys are only claims, so that each is given one of its own,
     the same each time; the store that it came from has it already."""
     made, below = stacked(pico_files, pico_tokenizer, store)
-    told = exchange.export(made.key, tmp_path / "out", form="xitt", store=store)
+    told = exporting.export(made.key, tmp_path / "out", form="xitt", store=store)
     assert told == ["1 modules that it was trained with lie in parts/"]
     other = Store(tmp_path / "other")
-    taken = exchange.take_in(tmp_path / "out", name="it", store=other.root)
+    taken = importing.import_module(tmp_path / "out", name="it", store=other.root)
     assert taken.source == "xitt" and taken.key != made.key and other.resolve("it") == taken.key
     bottom, top = composition.names(composition.parse(taken.context))
     assert top == taken.key and not other.has_module(made.key) and not other.has_module(below)
@@ -1117,9 +1119,9 @@ def test_our_own_folder_comes_with_all_it_needs(pico_files, pico_tokenizer, stor
     assert seen["data"] != made.exposure[0]["data"] and other.load_data_set(
         seen["data"]
     ).ids == frozenset("ab")
-    assert exchange.take_in(tmp_path / "out", name="again", store=other.root) == taken
-    assert exchange.take_in(tmp_path / "out", name="same", store=store).key == made.key
-    told = exchange.export(made.key, tmp_path / "hub", form="adapters", store=store)
+    assert importing.import_module(tmp_path / "out", name="again", store=other.root) == taken
+    assert importing.import_module(tmp_path / "out", name="same", store=store).key == made.key
+    told = exporting.export(made.key, tmp_path / "hub", form="adapters", store=store)
     assert any("it was trained in squad > " in line for line in told)
 
 
@@ -1130,7 +1132,7 @@ def test_what_a_folder_claims_of_itself_counts_for_nothing(
     the first stays as it is. A birth: nobody's, so that bottlenecks from elsewhere have no mean."""
     made, _ = stacked(pico_files, pico_tokenizer, store)
     key = Store(store).load_module(made.key).manifest.context.split()[0]
-    exchange.export(key, tmp_path / "out", form="xitt", store=store)
+    exporting.export(key, tmp_path / "out", form="xitt", store=store)
     path, other = tmp_path / "out" / serialization.MANIFEST, Store(tmp_path / "other")
     honest = json.loads(path.read_text())
     portion = mixture.single("xnli").record()
@@ -1143,7 +1145,7 @@ def test_what_a_folder_claims_of_itself_counts_for_nothing(
     ):
         path.write_text(json.dumps({**honest, **change}))
         reseal(path.parent)
-        exchange.take_in(tmp_path / "out", name=f"m{n}", store=other.root)
+        importing.import_module(tmp_path / "out", name=f"m{n}", store=other.root)
     manifests = [other.load_module(other.names()[f"m{n}"]).manifest for n in range(3)]
     assert len({one.key for one in manifests}) == 3 and [one.seed for one in manifests] == [
         honest["seed"],
@@ -1167,11 +1169,11 @@ def test_what_a_folder_claims_of_itself_counts_for_nothing(
 
 def test_a_part_that_leads_out_is_refused_and_seen(pico_files, pico_tokenizer, store, tmp_path):
     made, below = stacked(pico_files, pico_tokenizer, store)
-    exchange.export(made.key, tmp_path / "out", form="xitt", store=store)
+    exporting.export(made.key, tmp_path / "out", form="xitt", store=store)
     (tmp_path / "out" / "parts" / below).rename(tmp_path / "outside")
     (tmp_path / "out" / "parts" / below).symlink_to(tmp_path / "outside")
     with pytest.raises(XittError, match="a link that leads out of its folder"):
-        exchange.take_in(tmp_path / "out", name="it", store=tmp_path / "other")
+        importing.import_module(tmp_path / "out", name="it", store=tmp_path / "other")
     told = CliRunner().invoke(main, ["inspect", str(tmp_path / "out")])
     assert told.exit_code == 1 and "leads out of its folder" in " ".join(told.output.split())
 
@@ -1180,7 +1182,7 @@ def test_a_claimed_key_is_nobodys_job(pico_files, pico_tokenizer, store, tmp_pat
     """Other tensors under a key that the store has, and a data set under a digest that it has with
     other items: both are kept apart from what was made here."""
     made, _ = stacked(pico_files, pico_tokenizer, store)
-    exchange.export(made.key, tmp_path / "out", form="xitt", store=store)
+    exporting.export(made.key, tmp_path / "out", form="xitt", store=store)
     wrong = json.loads((tmp_path / "out" / serialization.MANIFEST).read_text())
     other = {
         name: one + 1 for name, one in load_file(tmp_path / "out" / serialization.TENSORS).items()
@@ -1190,7 +1192,7 @@ def test_a_claimed_key_is_nobodys_job(pico_files, pico_tokenizer, store, tmp_pat
     (tmp_path / "out" / serialization.MANIFEST).write_text(json.dumps(wrong))
     (path,) = (tmp_path / "out" / "data").iterdir()
     rewrite(path, ids=[])
-    taken = exchange.take_in(tmp_path / "out", name="it", store=store)
+    taken = importing.import_module(tmp_path / "out", name="it", store=store)
     assert taken.key != made.key and Store(store).load_module(made.key).manifest == made
     assert Store(store).load_data_set(made.exposure[0]["data"]).ids == frozenset("ab")
     assert Store(store).load_data_set(taken.exposure[0]["data"]).ids == frozenset()
@@ -1198,18 +1200,18 @@ def test_a_claimed_key_is_nobodys_job(pico_files, pico_tokenizer, store, tmp_pat
 
 def test_our_own_folder_without_its_data_or_parts(pico_files, pico_tokenizer, store, tmp_path):
     made, below = stacked(pico_files, pico_tokenizer, store)
-    exchange.export(made.key, tmp_path / "out", form="xitt", store=store)
+    exporting.export(made.key, tmp_path / "out", form="xitt", store=store)
     shutil.rmtree(tmp_path / "out" / "data")
-    taken = exchange.take_in(tmp_path / "out", name="it", store=tmp_path / "other")
+    taken = importing.import_module(tmp_path / "out", name="it", store=tmp_path / "other")
     assert taken.exposure == [
         Exposure("xnli", "en", "trained", "").record(),
         Exposure("", "", lineage.UNKNOWN, "").record(),
     ]
     shutil.rmtree(tmp_path / "out" / "parts")
     with pytest.raises(XittError, match=f"part '{below[:20]}' of the context is missing"):
-        exchange.take_in(tmp_path / "out", name="it", store=tmp_path / "third")
+        importing.import_module(tmp_path / "out", name="it", store=tmp_path / "third")
     with pytest.raises(XittError, match="says itself what --task would"):
-        exchange.take_in(tmp_path / "out", name="it", task="xnli", store=tmp_path / "third")
+        importing.import_module(tmp_path / "out", name="it", task="xnli", store=tmp_path / "third")
     assert not (tmp_path / "third" / "modules").exists()
 
 

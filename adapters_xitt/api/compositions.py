@@ -57,7 +57,7 @@ def evaluate(
 
     >>> evaluation = evaluate("none", ["demo-retrieval"], languages=["de"], store="docs")
     >>> evaluation.frame[["target", "language", "status", "examples"]].values.tolist()
-    [['demo-retrieval', 'de', 'done', 200]]
+    [['demo-retrieval', 'de', 'done', 300]]
     """
     check_choice("conventions", conventions, CONVENTIONS)
     names = [tasks] if isinstance(tasks, str) else list(tasks)
@@ -140,8 +140,8 @@ def compose(
     is done twice: what the store has is found. A `XittError` says why an expression can't be made,
     and points at the part that it is about.
 
-    >>> compose("svd(a, b, rank=2)", save="c", store="docs").manifest.merge["how"]
-    'svd'
+    >>> compose("svd(a, b, rank=2)", save="c", store="docs").manifest.method["rank"]
+    2
     """
     settings = Settings(**options)
     if train:

@@ -16,7 +16,7 @@ from adapters_xitt.modules import composition as nodes
 from adapters_xitt.modules import manifest
 from adapters_xitt.modules.composition import Composition
 from adapters_xitt.modules.formats import pickles
-from adapters_xitt.sharing import exchange
+from adapters_xitt.sharing import exporting, importing
 from adapters_xitt.study.store import Store
 
 
@@ -95,9 +95,9 @@ def export(
     >>> export("a", "a-for-peft", form="peft", store="docs")
     ['the outputs of its head, in order: contradiction entailment neutral']
     """
-    check_choice("form", form, exchange.FORMS)
+    check_choice("form", form, exporting.FORMS)
     root = store_root(store)
-    return exchange.export(
+    return exporting.export(
         str(module), Path(folder), form=form, task=task, with_head=with_head, store=root
     )
 
@@ -107,7 +107,7 @@ def import_module(
     *,
     name: str,
     store: str | Path | None = None,
-    **options: Unpack[exchange.ImportOptions],
+    **options: Unpack[importing.ImportOptions],
 ) -> Module:
     """Takes the module in a folder, ours or of adapters or peft, into the store, and calls it
     `name`. What a folder can't say is asked for: `encoder`, `task` (what its head answers),
@@ -120,7 +120,7 @@ def import_module(
     'demo-nli'
     """
     root = store_root(store)
-    manifest = exchange.take_in(Path(folder), name=name, store=root, **options)
+    manifest = importing.import_module(Path(folder), name=name, store=root, **options)
     return Module(manifest.key, root, name)
 
 

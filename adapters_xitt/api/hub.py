@@ -19,8 +19,8 @@ from adapters_xitt.evaluation import conventions
 from adapters_xitt.hub import Pulled
 from adapters_xitt.model import pretrained
 from adapters_xitt.modules import serialization
-from adapters_xitt.progress import notify
-from adapters_xitt.sharing import bundle, card, exchange
+from adapters_xitt.progress import say
+from adapters_xitt.sharing import bundle, card, exporting
 from adapters_xitt.sharing.bundle import Writer
 from adapters_xitt.study import runs
 from adapters_xitt.study.results import DONE, Result
@@ -61,7 +61,7 @@ def push(
     repository: str,
     *,
     dry_run: bool = False,
-    forms: Writer = exchange.forms,
+    forms: Writer = exporting.forms,
     **options: Unpack[PushOptions],
 ) -> Push:
     """Pushes a module of the store, with the parts of its context, its results and its card, to a
@@ -166,10 +166,11 @@ def pull(reference: str, *, store: str | Path | None = None) -> Pulled:
     `folder`, the `repo` and the `commit`; `load` takes the same reference into the store. A
     `XittError` says what is missing or was refused.
 
-    >>> pull("ana/a", store="docs")
+    >>> pull("hub:ana", store="docs")
     Traceback (most recent call last):
     ...
-    adapters_xitt.errors.XittError: ana/a: a module on a hub is written hub:owner/name@revision
+    adapters_xitt.errors.XittError: 'hub:ana': not a repository of a hub; write hub:owner/name or \
+hub:owner/name@revision, names of letters, digits, '.', '_' and '-'
     """
     return _pulled(reference, Store(store_root(store)))
 
@@ -189,7 +190,8 @@ def search(
     """The modules on the hub that match `words` and have all `tags` (a language, a method), each
     with `repo`, `commit`, `tags`, `downloads`, `changed`; with `every` other programs' too.
 
-    >>> search("xnli", tags=["sw"])  # doctest: +SKIP
+    >>> [repository.repo for repository in search("xnli", tags=["sw"])]
+    ['ana/xnli-sw']
     """
     asked = [words] if isinstance(words, str) else words
     return hub.search(asked, filters=[*([] if every else [card.TAG]), *tags], limit=limit)

@@ -110,8 +110,8 @@ def list_modules(*, store: str | Path | None = None) -> pd.DataFrame:
     method, encoder, score (percent of `headline` on its selection split; NaN where it has none),
     headline, chance (what always saying the commonest label scores), mib (of its tensors).
 
-    >>> list(list_modules(store="docs")["name"].sort_values())[-2:]
-    ['a', 'b']
+    >>> list_modules(store="docs").set_index("name").loc["a", "method"]
+    'lora'
     """
     import pandas as pd
 
