@@ -1,8 +1,10 @@
 """A module with its context as one folder, as it lies on a hub: written, checked, unpacked.
 
-module.safetensors, manifest.json    the module            parts/KEY/…    those it was trained
-above, beside or over results.json                         what it scores        data/….json
-what it has seen, where that is small README.md                            the card
+module.safetensors, manifest.json    the module
+parts/KEY/…                          those it was trained above, beside or over
+results.json                         what it scores
+data/….json                          what it has seen, where that is small
+README.md                            the card
 and the forms of other libraries"""
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ FOREIGN = tuple(
 SMALL = 8_000_000  # bytes of a data set's ids and hashes that go along
 
 # Writes what other libraries need of the modules into the folder, and says what it wrote; the first
-# module is the parcel's own, then come its parts.
+# module is the bundle's own, then come its parts.
 Writer = Callable[[Path, Mapping[str, Module]], Sequence[Form]]
 
 
@@ -75,28 +77,22 @@ def give(
 ) -> tuple[dict[str, Module], list[str]]:
     """Writes a stored module into `folder`, those of its context below it, and what they have seen
     where that is small: the modules by key, its own first, and notes on what does not go along."""
-    modules, notes = (
-        {one: public(store.load_module(one)) for one in context(store.module_folder, key)},
-        [],
-    )
-    for one, module in modules.items():
-        serialization.write_module(module, folder if one == key else folder / PARTS / one)
-    seen = dict.fromkeys(
-        row["data"]
-        for module in modules.values()
-        for row in module.manifest.exposure
-        if row["data"]
-    )
-    for found in seen:
-        text = integrity.json_text(store.load_data_set(found).record())
+    notes: list[str] = []
+    keys = context(store.module_folder, key)
+    modules = {each: public(store.load_module(each)) for each in keys}
+    for each, module in modules.items():
+        serialization.write_module(module, folder if each == key else folder / PARTS / each)
+    records = (record for module in modules.values() for record in module.manifest.exposure)
+    for digest in dict.fromkeys(record["data"] for record in records if record["data"]):
+        text = integrity.json_text(store.load_data_set(digest).record())
         if len(text.encode()) > SMALL:
             notes.append(
-                f"data set {found[:12]}: {len(text.encode()):,} bytes of ids stay here; who takes"
+                f"data set {digest[:12]}: {len(text.encode()):,} bytes of ids stay here; who takes"
                 " the module in knows its task and language only, and its cells carry a star"
             )
             continue
         (folder / DATA).mkdir(exist_ok=True)
-        (folder / DATA / f"{found}.json").write_text(text, encoding="utf-8")
+        (folder / DATA / f"{digest}.json").write_text(text, encoding="utf-8")
     return modules, notes
 
 
@@ -117,17 +113,16 @@ def pack(
     Nothing of this machine goes along: encoders are named by their repository, or without the
     folders they lie in."""
     modules, notes = give(store, key, folder, public=lambda module: _public(module, base))
-    own = [
-        replace(one, provenance={}, predictions="")
-        for one in results
-        if one.status == DONE
-        and one.cell.composition == modules[key].manifest.context
-        and not one.cell.head
+    stated_results = [
+        replace(result, provenance={}, predictions="")
+        for result in results
+        if result.status == DONE
+        and result.cell.composition == modules[key].manifest.context
+        and not result.cell.head
     ]
-    (folder / RESULTS).write_text(
-        json.dumps([one.record() for one in own], indent=1, ensure_ascii=False) + "\n",
-        encoding="utf-8",
-    )
+    stated_records = [result.record() for result in stated_results]
+    text = json.dumps(stated_records, indent=1, ensure_ascii=False)
+    (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
     whole = Card(
         repo=repo,
         manifest=modules[key].manifest,
@@ -136,7 +131,7 @@ def pack(
         beside=beside,
         licence=licence,
         forms=forms(folder, modules),
-        parts={one: module.manifest for one, module in modules.items() if one != key},
+        parts={each: module.manifest for each, module in modules.items() if each != key},
     )
     (folder / "README.md").write_text(card.write(whole), encoding="utf-8")
     return notes
@@ -154,33 +149,34 @@ def _public(module: Module, base: Reference | None) -> Module:
     )
 
 
-def context(where: Callable[[str], Path], key: str) -> tuple[str, ...]:
-    """A module's key and those of all that its context names, their contexts' included; `where`
-    says where each is."""
-    found: dict[str, None] = {}
+def context(folder_of: Callable[[str], Path], key: str) -> tuple[str, ...]:
+    """A module's key and those of all that its context names, their contexts' included;
+    `folder_of` says where each is."""
+    keys: dict[str, None] = {}
 
-    def take(one: str) -> None:
-        if one not in found:
-            found[one] = None
-            for part in composition.names(
-                composition.parse(serialization.read_manifest(where(one)).context)
-            ):
-                take(part)
+    def take(each: str) -> None:
+        if each in keys:
+            return
+        keys[each] = None
+        manifest = serialization.read_manifest(folder_of(each))
+        for part in composition.names(composition.parse(manifest.context)):
+            take(part)
 
     take(key)
-    return tuple(found)
+    return tuple(keys)
 
 
 # -- brought here
 
 
 def fetch(text: str, store: Store, *, tell: Callable[[str], None]) -> Pulled:
-    """The parcel of a repository, as a folder below the store, checked."""
+    """The bundle of a repository, as a folder below the store, checked."""
     return hub.pull(
         hub.reference(text),
         store.root / "hub",
-        hub.Selection(OURS, needed=(serialization.MANIFEST, serialization.TENSORS)),
-        check=check,
+        patterns=OURS,
+        needed=(serialization.MANIFEST, serialization.TENSORS),
+        check=_check,
         tell=tell,
     )
 
@@ -214,35 +210,39 @@ def resolver(store: Store, *, tell: Callable[[str], None]) -> Callable[[str], st
 
 
 def check(folder: Path) -> dict[str, Module]:
-    """The modules of a parcel by key, its own first: whole, each what its manifest says, the
+    """The modules of a bundle by key, its own first: whole, each what its manifest says, the
     context complete, over one encoder."""
-    own = serialization.read_module(folder)
-    places = {own.manifest.key: folder}
+    first = serialization.read_module(folder).manifest
+    folders = {first.key: folder}
     for path in sorted((folder / PARTS).iterdir()) if (folder / PARTS).is_dir() else ():
         _key(path.name, folder)
-        places[path.name] = safe_files.inside(safe_files.inside(folder, PARTS), path.name)
+        folders[path.name] = safe_files.inside(safe_files.inside(folder, PARTS), path.name)
     modules: dict[str, Module] = {}
 
-    def where(key: str) -> Path:
-        if key not in places:
+    def folder_of(key: str) -> Path:
+        if key not in folders:
             raise XittError(
                 f"{folder}: part {key[:20]!r} of the context is missing; what it means without it"
                 " is not known"
             )
-        return places[key]
+        return folders[key]
 
-    for key in context(where, own.manifest.key):
-        module = modules[key] = serialization.read_module(places[key])
+    for key in context(folder_of, first.key):
+        module = modules[key] = serialization.read_module(folders[key])
         if module.manifest.key != key:
-            raise XittError(f"{places[key]}: its manifest is that of {module.manifest.key[:12]!r}")
-        if module.manifest.encoder != own.manifest.encoder:
+            raise XittError(f"{folders[key]}: its manifest is that of {module.manifest.key[:12]!r}")
+        if module.manifest.encoder != first.encoder:
             raise XittError(
-                f"{places[key]}: it belongs to another encoder ({module.manifest.encoder[:12]})"
-                f" than the module ({own.manifest.encoder[:12]})"
+                f"{folders[key]}: it belongs to another encoder ({module.manifest.encoder[:12]})"
+                f" than the module ({first.encoder[:12]})"
             )
-    if spare := [key for key in places if key not in modules]:
+    if spare := [key for key in folders if key not in modules]:
         raise XittError(f"{folder}: part {spare[0][:12]} belongs to nothing in the context")
     return modules
+
+
+def _check(folder: Path) -> None:
+    check(folder)
 
 
 def _key(key: str, folder: Path) -> None:
@@ -251,12 +251,13 @@ def _key(key: str, folder: Path) -> None:
 
 
 def unpack(folder: Path, store: Store) -> str:
-    """Copies a parcel's modules and data sets into a store; the key of its own module there.
+    """Copies a bundle's modules and data sets into a store; the key of its own module there.
 
     A key says what was asked, and from elsewhere it is only a claim: a module that the store has
     already, tensors and all, keeps its key, any other is given one of its own. What a module has
     seen, and did not come along, is known by name only from here on."""
-    modules, settled = check(folder), {}
+    modules = check(folder)
+    settled: dict[str, str] = {}
     for path in sorted((folder / DATA).iterdir()) if (folder / DATA).is_dir() else ():
         safe_files.inside(safe_files.inside(folder, DATA), path.name)
         read_data_set(path)
@@ -282,14 +283,14 @@ def unpack(folder: Path, store: Store) -> str:
             composition.rename(written, lambda part: composition.Part(parts.get(part, SELF)))
         )
         claims = {**asdict(manifest), "key": SELF, "context": known, "exposure": exposure}
-        settled[key] = own = hashing.key("import", json.loads(json.dumps(claims)))
-        names = {**parts, key: own}
+        settled[key] = new_key = hashing.key("import", json.loads(json.dumps(claims)))
+        names = {**parts, key: new_key}
         store.save_module(
             replace(
                 modules[key],
                 manifest=replace(
                     manifest,
-                    key=own,
+                    key=new_key,
                     exposure=exposure,
                     source="xitt",
                     context=composition.show(
@@ -297,12 +298,12 @@ def unpack(folder: Path, store: Store) -> str:
                     ),
                     training={
                         **manifest.training,
-                        "below": [names.get(one, one) for one in manifest.training["below"]],
+                        "below": [names.get(part, part) for part in manifest.training["below"]],
                     },
                 ),
             )
         )
-        return own
+        return new_key
 
     return settle(next(iter(modules)))
 
@@ -311,76 +312,78 @@ def _brought(manifest: Manifest, folder: Path, store: Store) -> list[dict[str, s
     """What a module has seen, as the store knows it: data sets that came along get a digest of
     their own content, because the one that they claim is of rows that nobody has here; the others
     are known by name."""
-    found = []
-    for row in manifest.exposure:
-        name, claimed = f"{row['data']}.json", row["data"]
+    records = []
+    for record in manifest.exposure:
+        name, claimed = f"{record['data']}.json", record["data"]
         if claimed and (folder / DATA / name).is_file():
             data = read_data_set(safe_files.inside(safe_files.inside(folder, DATA), name))
             if not (store.has_data_set(claimed) and store.load_data_set(claimed) == data):
                 data = replace(data, digest=hashing.digest({"taken in": data.record()}))
                 store.save_data_set(data)
-            found.append({**row, "data": data.digest})
+            records.append({**record, "data": data.digest})
         else:
-            found.append({**row, "data": ""})
+            records.append({**record, "data": ""})
     # What it says that it was trained on must be among what it has seen; a random module was
     # trained on nothing.
-    trained = {(row["task"], row["language"]) for row in found if row["role"] == "trained"}
+    trained = {
+        (record["task"], record["language"]) for record in records if record["role"] == "trained"
+    }
     silent = any(
         (part["task"], code) not in trained
         for part in manifest.mixture["portions"]
         for code in part["languages"]
-    ) or (not found and manifest.trained_on != RANDOM)
-    if (silent or any(not row["data"] for row in found)) and not any(
-        row["role"] == UNKNOWN for row in found
+    ) or (not records and manifest.trained_on != RANDOM)
+    if (silent or any(not record["data"] for record in records)) and not any(
+        record["role"] == UNKNOWN for record in records
     ):
-        found.append(Exposure("", "", UNKNOWN, "").record())
-    return found
+        records.append(Exposure("", "", UNKNOWN, "").record())
+    return records
 
 
 def stated(folder: Path) -> list[Result]:
-    """The results that a parcel states; refused where one is not a cell that could be scored
+    """The results that a bundle states; refused where one is not a cell that could be scored
     again."""
     path = folder / RESULTS
     if not path.is_file():
         return []
     safe_files.checked_size(path)
     try:
-        found = [
-            Result.from_record(one)
-            for one in json_of(path.read_text(encoding="utf-8"), path, strict=True)
+        results = [
+            Result.from_record(record)
+            for record in json_of(path.read_text(encoding="utf-8"), path, strict=True)
         ]
     except (DataError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise XittError(f"{path}: not results ({type(error).__name__}: {error})") from None
-    for one in found:
-        cell = one.cell
+    for result in results:
+        cell = result.cell
         words = (
-            one.headline,
-            one.status,
+            result.headline,
+            result.status,
             cell.task,
             cell.language,
             cell.split,
             cell.convention,
             cell.composition,
         )
-        if not all(isinstance(word, str) for word in words) or not isinstance(one.scores, dict):
+        if not all(isinstance(word, str) for word in words) or not isinstance(result.scores, dict):
             raise XittError(
                 f"{path}: not results: status, headline and a cell's names are words, scores an"
                 " object"
             )
         known = TASKS.get(cell.task)
         numbers = (
-            [one.scores.get(one.headline), *cell.lengths.values()]
+            [result.scores.get(result.headline), *cell.lengths.values()]
             if isinstance(cell.lengths, dict)
             else [None]
         )
         if (
             known is None
             or cell.language not in known.known
-            or not all(type(one) in (int, float) for one in numbers)
+            or not all(type(number) in (int, float) for number in numbers)
         ):
             raise XittError(
                 f"{path}: a result on {str(cell.task)[:40]!r} in {str(cell.language)[:20]!r} is"
                 " none that could be scored again"
             )
         parse_slice(str(cell.split))
-    return found
+    return results
