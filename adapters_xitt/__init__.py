@@ -54,7 +54,7 @@ _ROOMS = {
     "push": "api.hub",
     "pull": "api.hub",
     "search": "api.hub",
-    "verify": "api.hub",
+    "verify": "api.verification",
     "doctor": "api.doctor",
 }
 
@@ -94,7 +94,6 @@ if TYPE_CHECKING:
     from adapters_xitt.api.hub import pull as pull
     from adapters_xitt.api.hub import push as push
     from adapters_xitt.api.hub import search as search
-    from adapters_xitt.api.hub import verify as verify
     from adapters_xitt.api.inspection import inspect as inspect
     from adapters_xitt.api.modules import Module as Module
     from adapters_xitt.api.modules import list_modules as list_modules
@@ -113,5 +112,6 @@ if TYPE_CHECKING:
     from adapters_xitt.api.tasks import show_task as show_task
     from adapters_xitt.api.tasks import upper_bound as upper_bound
     from adapters_xitt.api.training import train as train
+    from adapters_xitt.api.verification import verify as verify
     from adapters_xitt.errors import XittError as XittError
     from adapters_xitt.progress import show_progress as show_progress

@@ -99,7 +99,9 @@ def put(hub: ModelHub, store: Path, repo: str, folder: Path) -> None:
         key,
         folder,
         repo=repo,
-        results=[one for one in Store(store).results() if one.cell.composition == key],
+        publication=bundle.Publication(
+            results=[one for one in Store(store).results() if one.cell.composition == key]
+        ),
     )
     hub.add(
         repo,
@@ -593,7 +595,9 @@ def test_results_that_can_not_be_scored_again(hub, grid, tmp_path) -> None:
     key = key_of(grid, "none")
     own = [one for one in store.results() if one.cell.composition == key]
     (tmp_path / "p").mkdir()
-    bundle.pack(store, key, tmp_path / "p", repo="ana/m", results=own)
+    bundle.pack(
+        store, key, tmp_path / "p", repo="ana/m", publication=bundle.Publication(results=own)
+    )
     path = tmp_path / "p" / "results.json"
     assert [replace(one, provenance={}, predictions="") for one in own] == bundle.stated(
         tmp_path / "p"

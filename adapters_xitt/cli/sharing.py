@@ -85,9 +85,9 @@ def search(words: tuple[str, ...], **options: Any) -> None:
 def verify(reference: str, **options: Any) -> None:
     """Pull a module, score again what it states on the data at hand, and say of every number
     whether it holds. The exit status is 1 where one does not, or none could be checked."""
-    from adapters_xitt.api import hub
+    from adapters_xitt.api import verification as verifying
     from adapters_xitt.cli.render.sharing import print_verification
 
-    verification = hub.verify(reference, **options)
+    verification = verifying.verify(reference, **options)
     print_verification(verification, reference)
     sys.exit(0 if verification.ok else 1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from adapters_xitt import hashing, hub, integrity, safe_files
@@ -96,26 +96,35 @@ def give(
     return modules, notes
 
 
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """What a bundle says of its module beside the module itself."""
+
+    base: Reference | None = None  # the encoder on the hub
+    results: Sequence[Result] = ()  # its own, and those of the same row with other seeds
+    # `none` and the controls: name → results, every seed
+    beside: Mapping[str, Sequence[Result]] | None = None
+    licence: str | None = None
+
+
 def pack(
     store: Store,
     key: str,
     folder: Path,
     *,
     repo: str,
-    base: Reference | None = None,
-    results: Sequence[Result] = (),
-    beside: Mapping[str, Sequence[Result]] | None = None,
-    licence: str | None = None,
+    publication: Publication = Publication(),
     forms: Writer = no_forms,
 ) -> list[str]:
     """Fills `folder` with a stored module and what belongs to it; notes on what does not go along.
 
     Nothing of this machine goes along: encoders are named by their repository, or without the
     folders they lie in."""
+    base = publication.base
     modules, notes = give(store, key, folder, public=lambda module: _public(module, base))
     stated_results = [
         replace(result, provenance={}, predictions="")
-        for result in results
+        for result in publication.results
         if result.status == DONE
         and result.cell.composition == modules[key].manifest.context
         and not result.cell.head
@@ -127,9 +136,9 @@ def pack(
         repo=repo,
         manifest=modules[key].manifest,
         base=base,
-        results=results,
-        beside=beside,
-        licence=licence,
+        results=publication.results,
+        beside=publication.beside,
+        licence=publication.licence,
         forms=forms(folder, modules),
         parts={each: module.manifest for each, module in modules.items() if each != key},
     )

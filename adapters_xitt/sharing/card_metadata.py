@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import mean, stdev
 from typing import Any
 
@@ -11,6 +11,7 @@ from adapters_xitt.data.hub_datasets import HUB_DATASETS
 from adapters_xitt.modules.manifest import Manifest
 from adapters_xitt.modules.methods import METHODS
 from adapters_xitt.sharing.card_contents import TAG, Card, scores
+from adapters_xitt.study.results import Result
 from adapters_xitt.tasks import TASKS
 from adapters_xitt.text import printable
 
@@ -27,44 +28,10 @@ _LANGUAGE, _LICENCE = re.compile(r"[a-z]{2,3}"), re.compile(r"[a-z0-9][a-z0-9.-]
 
 def metadata(card: Card) -> Any:
     """The card's header, as the hub's own library keeps it (`ModelCardData`)."""
-    from huggingface_hub import EvalResult, ModelCardData
+    from huggingface_hub import ModelCardData
 
     manifest = card.manifest
-    rows = []
-    for result, seeds in scores(card):
-        cell = result.cell
-        kind = TASKS[cell.task].kind if cell.task in TASKS else ""
-        spread = {"mean": mean(seeds), "spread": stdev(seeds)} if len(seeds) > 1 else {}
-        task, language, metric = (
-            printable(cell.task, most=200),
-            printable(cell.language, most=40),
-            printable(result.headline, most=60),
-        )
-        rows.append(
-            EvalResult(
-                task_type=PIPELINES.get(kind, _SIMILAR),
-                dataset_type=(_hub_datasets([task]) or [task])[0],
-                dataset_name=task,
-                dataset_config=f"{task}.{language}",
-                dataset_split=printable(cell.split, most=60),
-                dataset_args={
-                    "language": language,
-                    "rows": printable(cell.data, most=200),
-                    "examples": result.examples,
-                },
-                metric_type=metric,
-                metric_name=f"{task} {metric} in {language}",
-                metric_value=result.scores[result.headline],
-                metric_config=printable(cell.convention, most=60),
-                metric_args={
-                    "seed": card.manifest.seed if isinstance(card.manifest.seed, int) else None,
-                    "seeds": len(seeds),
-                    **spread,
-                    "tag": printable(result.tag, most=60),
-                    "precision": printable(cell.precision, most=20),
-                },
-            )
-        )
+    rows = [_eval_result(card, result, seeds) for result, seeds in scores(card)]
     libraries = [form.engine for form in card.forms]
     tags = [TAG, "cross-lingual-transfer", "xlm-roberta"]
     tags += ["adapter-transformers"] if "adapters" in libraries else []
@@ -91,6 +58,43 @@ def metadata(card: Card) -> Any:
         pipeline_tag=next((PIPELINES[kind] for kind in kinds if kind in PIPELINES), None),
         model_name=card.repo,
         eval_results=rows or None,
+    )
+
+
+def _eval_result(card: Card, result: Result, seeds: Sequence[float]) -> Any:
+    """A result as the hub's own library keeps it (`EvalResult`)."""
+    from huggingface_hub import EvalResult
+
+    cell = result.cell
+    kind = TASKS[cell.task].kind if cell.task in TASKS else ""
+    spread = {"mean": mean(seeds), "spread": stdev(seeds)} if len(seeds) > 1 else {}
+    task, language, metric = (
+        printable(cell.task, most=200),
+        printable(cell.language, most=40),
+        printable(result.headline, most=60),
+    )
+    return EvalResult(
+        task_type=PIPELINES.get(kind, _SIMILAR),
+        dataset_type=(_hub_datasets([task]) or [task])[0],
+        dataset_name=task,
+        dataset_config=f"{task}.{language}",
+        dataset_split=printable(cell.split, most=60),
+        dataset_args={
+            "language": language,
+            "rows": printable(cell.data, most=200),
+            "examples": result.examples,
+        },
+        metric_type=metric,
+        metric_name=f"{task} {metric} in {language}",
+        metric_value=result.scores[result.headline],
+        metric_config=printable(cell.convention, most=60),
+        metric_args={
+            "seed": card.manifest.seed if isinstance(card.manifest.seed, int) else None,
+            "seeds": len(seeds),
+            **spread,
+            "tag": printable(result.tag, most=60),
+            "precision": printable(cell.precision, most=20),
+        },
     )
 
 

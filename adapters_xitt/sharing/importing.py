@@ -184,9 +184,6 @@ def _save(
         },
     )
     trained_on = _mixture(module, task, claims)
-    context: composition.Composition = composition.Part(key)
-    if parts:
-        context = composition.Fuse(tuple(composition.Part(part) for part in parts), key)
     manifest = Manifest(
         key=key,
         digest=digest,
@@ -198,7 +195,7 @@ def _save(
         heads=heads,
         languages=list(claims.trained_in),
         seed=0,
-        context=composition.show(context),
+        context=composition.show(_context(key, parts)),
         role=f"{printable(module.name)}, {choice.label}, taken in from {module.form}",
         exposure=exposure,
         metrics={"score": None, "headline": task.headline if task else ""},
@@ -214,6 +211,13 @@ def _save(
     )
     store.save_module(Module(manifest, tensors))
     return key
+
+
+def _context(key: str, parts: Sequence[str]) -> composition.Composition:
+    """What a module was trained in: alone, or as a fusion over others."""
+    if not parts:
+        return composition.Part(key)
+    return composition.Fuse(tuple(composition.Part(part) for part in parts), key)
 
 
 def _mixture(module: ForeignModule, task: Task | None, claims: _Claims) -> mixture.Mixture:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from adapters_xitt import hub
-from adapters_xitt.api.hub import Check, Push, Verification
+from adapters_xitt.api.hub import Push
+from adapters_xitt.api.verification import Check, Verification
 from adapters_xitt.cli.render.modules import print_manifest
 from adapters_xitt.modules import serialization
 from adapters_xitt.progress import console
