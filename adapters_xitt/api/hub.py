@@ -15,7 +15,7 @@ from adapters_xitt.api.options import store_root
 from adapters_xitt.errors import XittError
 from adapters_xitt.hub import Pulled
 from adapters_xitt.modules import serialization
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 from adapters_xitt.sharing import bundle, card, exporting
 from adapters_xitt.sharing.bundle import Writer
 from adapters_xitt.study import runs
@@ -163,7 +163,7 @@ hub:owner/name@revision, names of letters, digits, '.', '_' and '-'
 def pull_into(store: Store, reference: str) -> Pulled:
     """Brings a module below a store."""
     _disable_bars()
-    return bundle.fetch(reference, store, tell=say)
+    return bundle.fetch(reference, store, tell=notify)
 
 
 def search(

@@ -183,8 +183,7 @@ def fetch(text: str, store: Store, *, tell: Callable[[str], None]) -> Pulled:
     return hub.pull(
         hub.reference(text),
         store.root / "hub",
-        patterns=OURS,
-        needed=(serialization.MANIFEST, serialization.TENSORS),
+        hub.Selection(OURS, needed=(serialization.MANIFEST, serialization.TENSORS)),
         check=_check,
         tell=tell,
     )

@@ -12,7 +12,7 @@ from adapters_xitt.modules import composition, methods
 from adapters_xitt.modules.composition import Part
 from adapters_xitt.modules.formats import adapterhub, foreign, peft
 from adapters_xitt.modules.manifest import Manifest, Module
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 from adapters_xitt.sharing import bundle
 from adapters_xitt.sharing.card import Form
 from adapters_xitt.study.store import Store, default_root
@@ -33,7 +33,7 @@ def export(
     or PEFT's (peft), with the head for `task` or its only one. What whoever loads it must know, in
     sentences."""
     stored = Store(store or default_root())
-    module = stored.load_module(bundle.resolver(stored, tell=say)(word))
+    module = stored.load_module(bundle.resolver(stored, tell=notify)(word))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise XittError(f"{folder}: is there already; name a folder that isn't")
     method = methods.from_record(module.manifest.method).spec

@@ -13,7 +13,7 @@ from adapters_xitt.model import pretrained
 from adapters_xitt.model.pretrained import EncoderFiles
 from adapters_xitt.modules.formats import foreign
 from adapters_xitt.modules.formats.foreign import ForeignModule, Head, Tensors
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 from adapters_xitt.tasks import Task
 from adapters_xitt.text import printable
 
@@ -70,7 +70,7 @@ def _keep(module: ForeignModule, head: Head, labels: Sequence[str]) -> FittedHea
     if subsets:
         names = ", ".join(subsets)
         line += f"; --task keeps the outputs of one whose labels are among them: {names}"
-    say(line)
+    notify(line)
     space = mixture.space_of(head.kind, distinct)
     return FittedHead(None, space, head.kind, distinct, head.tensors)
 
@@ -109,7 +109,9 @@ def _reorder(
             " the words of the task; without --task it is kept with labels of its own"
         )
     if more:  # a word gets the likeliest of the task's tags
-        say(f"its outputs {printable(' '.join(more))} are left out: {task.name} has no such label")
+        notify(
+            f"its outputs {printable(' '.join(more))} are left out: {task.name} has no such label"
+        )
     order = [given.index(label) for label in task.labels]
     return task, {
         name: tensor[order] if name.startswith("out.") else tensor

@@ -18,7 +18,7 @@ from adapters_xitt.modules import composition
 from adapters_xitt.modules.formats import adapterhub, foreign, peft
 from adapters_xitt.modules.formats.foreign import ForeignModule, Head
 from adapters_xitt.modules.manifest import Manifest, Module
-from adapters_xitt.progress import say
+from adapters_xitt.progress import notify
 from adapters_xitt.sharing import bundle, foreign_heads
 from adapters_xitt.study.store import Store, check_name, default_root
 from adapters_xitt.tasks import Task
@@ -81,7 +81,7 @@ def import_module(
         encoder = options.get("encoder") or ""
         _check_complete(module, encoder, claims)
         key = _take(module, pretrained.inspect(encoder), stored, claims, name)
-    stored.give_name(name, key, tell=say)
+    stored.give_name(name, key, tell=notify)
     return stored.manifest(key)
 
 
@@ -198,7 +198,7 @@ def _save(
         context=composition.show(_context(key, parts)),
         role=f"{printable(module.name)}, {choice.label}, taken in from {module.form}",
         exposure=exposure,
-        metrics={"score": None, "headline": task.headline if task else ""},
+        metrics={"score": None, "headline": task.main_score if task else ""},
         training={
             "learning_rate": 0.0,
             "start": None,
