@@ -41,7 +41,7 @@ def export(
         raise XittError(
             f"{word}: has no form of {form}: {method.no_library}. --form xitt writes ours"
         )
-    if form == "peft" and method.engine != "peft":
+    if form == "peft" and not method.is_update:
         raise XittError(
             f"{word}: has no form of peft, which knows low-rank updates only; write --form adapters"
         )
