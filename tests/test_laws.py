@@ -1767,7 +1767,7 @@ def leaves(composition) -> list[str]:
     if isinstance(composition, Part):
         return [composition.name]
     own = [composition.by] if isinstance(composition, Fuse) and composition.by else []
-    return [name for part in getattr(composition, "parts", ()) for name in leaves(part)] + own
+    return [name for part in composition.parts for name in leaves(part)] + own
 
 
 @settings(max_examples=100, deadline=None)

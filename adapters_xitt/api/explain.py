@@ -109,7 +109,7 @@ def _explain(text: str, settings: Settings) -> Explanation:
 def _merges(tree: Composition) -> list[Merge]:
     """Merges whose weights are known, innermost first; one above another is measured from what that
     made."""
-    inner = [merge for part in getattr(tree, "parts", ()) for merge in _merges(part)]
+    inner = [merge for part in tree.parts for merge in _merges(part)]
     if isinstance(tree, Merge) and not composition.MERGES[tree.how].fitted:
         if not inner and not composition.untrained_parts(tree):
             return [tree]
