@@ -21,7 +21,7 @@ from adapters_xitt.study import planner, preflight, recipe
 from adapters_xitt.study.grid import read_grid
 from adapters_xitt.study.inputs import Inputs, data_root
 from adapters_xitt.study.plan import Plan
-from adapters_xitt.study.results import BLOCKED, DONE, NOT_APPLICABLE, versions
+from adapters_xitt.study.results import versions
 from adapters_xitt.study.runner import Runner
 from adapters_xitt.study.store import Store, default_root
 
@@ -116,12 +116,6 @@ def discard_other_versions(work: Work) -> int:
     for key in keys:
         store.discard_result(key)
     return len(keys)
-
-
-def exit_status(grid: dict[str, Any]) -> int:
-    """0 where every cell is done, blocked or not applicable."""
-    good = (DONE, BLOCKED, NOT_APPLICABLE)
-    return 0 if all(entry["status"] in good for entry in grid["entries"]) else 1
 
 
 # -- what stands for a recipe ----------------------------------------------------------------------
