@@ -31,13 +31,22 @@ def listening() -> Iterator[None]:
         yield  # signals are the main thread's
         return
     before = {number: signal.getsignal(number) for number in STOPS}
-    _signal = 0
+    print_ignored, _signal = sys.unraisablehook, 0
+
+    def print_other(ignored: Any) -> None:
+        """Prints what a library's clean-up ignores, but for the stop: the next safe point raises it
+        again."""
+        if not (_signal and ignored.exc_type is KeyboardInterrupt):
+            print_ignored(ignored)
+
     try:
+        sys.unraisablehook = print_other
         for number in STOPS:
             if before[number] != signal.SIG_IGN:  # whoever started it in the background wants it so
                 signal.signal(number, _hear)
         yield
     finally:
+        sys.unraisablehook = print_ignored
         for number in STOPS:
             signal.signal(number, before[number])
 

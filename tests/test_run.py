@@ -526,8 +526,12 @@ from adapters_xitt.cli import main
 class Library:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGINT)
-        for _ in range(1000):
-            pass  # the exception comes here, and is only printed
+        try:
+            for _ in range(1000):
+                pass  # the exception comes here
+        except KeyboardInterrupt:
+            print("swallowed", file=sys.stderr)
+            raise  # which __del__ can't: Python ignores it
 kept = loop._train_step
 def step(modules, batch, step, *words):
     if step == 1:
@@ -551,7 +555,8 @@ def test_an_interrupt_that_a_library_swallows_stops_the_run(finished, tmp_path: 
         timeout=300,
     )
     assert ran.returncode == 130, ran.stderr[-2000:]
-    assert "Exception ignored" in ran.stderr, "it was not swallowed"
+    assert "swallowed" in ran.stderr
+    assert "Exception ignored" not in ran.stderr and "Traceback" not in ran.stderr
     assert ran.stderr.rstrip().endswith("goes on from the last checkpoint")
     assert not (tmp_path / "store" / "modules").exists()
 
