@@ -525,8 +525,8 @@ from adapters_xitt.training import loop
 from adapters_xitt.cli import main
 class Library:
     def __del__(self):
-        os.kill(os.getpid(), signal.SIGINT)
         try:
+            os.kill(os.getpid(), signal.SIGINT)
             for _ in range(1000):
                 pass  # the exception comes here
         except KeyboardInterrupt:
