@@ -26,7 +26,7 @@ from adapters_xitt.kinds.record import HeadOutputs, no_loss
 from adapters_xitt.model import encoder, pretrained
 from adapters_xitt.modules.formats import foreign, peft
 from adapters_xitt.modules.formats.adapterhub import layout
-from adapters_xitt.sharing import card
+from adapters_xitt.sharing import card_metadata, snippets
 from adapters_xitt.tasks.kinds import always_labelled
 from adapters_xitt.training import sampler
 from adapters_xitt.training.module import ModuleInTraining
@@ -452,8 +452,8 @@ def test_a_kind_says_all_that_it_needs(name):
             ],
             "modules/formats/peft.py: _OVER": peft._OVER,
             "modules/formats/foreign.py: STATIC": [row[0] for row in foreign.STATIC.values()],
-            "sharing/card.py: PIPELINES": card.PIPELINES,
-            "sharing/card.py: _CLASSES": card._CLASSES,
+            "sharing/card_metadata.py: PIPELINES": card_metadata.PIPELINES,
+            "sharing/snippets.py: _CLASSES": snippets._CLASSES,
         }
         for place, table in tables.items():
             assert name in table or place in NO_FORM.get(name, ()), f"{place} lacks kind {name}"
