@@ -83,7 +83,10 @@ def test_the_import_loads_nothing_heavy_and_lists_its_names() -> None:
 def test_the_names_for_type_checkers_are_those_at_run_time() -> None:
     text = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
     listed = re.findall(r"^    from (\S+) import (\w+) as \2$", text, flags=re.M)
-    assert sorted(name for _, name in listed) == xitt.__all__
+    assert sorted(name for _, name in listed) == xitt.__all__, (
+        "adapters_xitt/__init__.py: _ROOMS and the imports below TYPE_CHECKING differ in"
+        f" {sorted({name for _, name in listed} ^ set(xitt.__all__))}"
+    )
     for module, name in listed:
         assert getattr(importlib.import_module(module), name) is getattr(xitt, name)
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
@@ -148,6 +151,7 @@ def arguments(name: str) -> set[str]:
 
 @pytest.mark.parametrize("words", sorted(commands(main)))
 def test_every_command_is_a_function_with_its_options(words: str) -> None:
+    assert words in SAME, f"SAME of tests/test_api.py lacks {words}: its function, by name"
     name = SAME[words]
     if name == "__doc__":
         return
@@ -291,6 +295,27 @@ def test_progress_is_shown_to_whoever_asks(there: Path, capfd) -> None:
 
 
 # -- the commands' headings and the handbook -------------------------------------------------------
+
+
+def test_every_command_that_is_written_is_listed() -> None:
+    from adapters_xitt.cli.main import HEADINGS
+
+    listed = {id(command) for group in HEADINGS.values() for command in group}
+    for path in (PACKAGE / "cli").glob("*.py"):
+        if path.stem in ("__main__", "main"):
+            continue
+        module = importlib.import_module(f"adapters_xitt.cli.{path.stem}")
+        inside = {
+            id(command)
+            for group in vars(module).values()
+            if isinstance(group, click.Group)
+            for command in group.commands.values()
+        }
+        for name, command in vars(module).items():
+            if isinstance(command, click.Command) and path.stem != "__init__":
+                assert id(command) in listed | inside, (
+                    f"cli/{path.name}: {name} is under no heading of HEADINGS in cli/main.py"
+                )
 
 
 def test_help_lists_every_command_under_a_heading() -> None:

@@ -137,7 +137,8 @@ def test_the_commands_are_those_of_the_code() -> None:
         for first, *_ in lines
         for name in re.findall(r"`xitt ([a-z -]+?)(?=[ `]\W|[ `][A-Z\[]|`| hub:)", first)
     ]
-    assert sorted(named) == sorted(commands(main))
+    different = sorted(set(named) ^ set(commands(main)))
+    assert sorted(named) == sorted(commands(main)), f"help/commands.md and cli/: {different}"
 
 
 def test_every_mark_of_the_report_is_explained_on_its_page() -> None:

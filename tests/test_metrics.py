@@ -402,6 +402,14 @@ def test_a_metric_is_a_class_and_its_line():
         assert used, f"no task in tasks/ is scored by {name}"
 
 
+def test_the_main_score_of_a_task_is_its_metrics():
+    for task in tasks.TASKS.values():
+        wanted = METRICS[task.metric].main_score
+        assert task.main_score == wanted, (
+            f"tasks/: {task.name} has main_score {task.main_score!r}, its metric gives {wanted!r}"
+        )
+
+
 def test_names_of_metrics_import_nothing_heavy():
     code = (
         "import sys, adapters_xitt.metrics as m; assert 'mlqa' in m.METRICS and len(m.METRICS) > 9;"
