@@ -13,7 +13,7 @@ from adapters_xitt.modules.methods import METHODS
 
 @dataclass(frozen=True)
 class Law:
-    """What holds of a method. `library`: its configuration in the words of the library that runs
+    """What holds of a method. `config`: its configuration in the words of the library that runs
     it, without its size, written down apart from its row."""
 
     fresh: str  # "silent": changes nothing; "nearly silent": to rounding; "bounded": a little
@@ -22,26 +22,26 @@ class Law:
     adds_up: bool = False  # several are their sum, a number before it is W + w·ΔW
     bottom_only: bool = False  # in a stack
     drawn: bool = True  # a random one has an effect
-    library: tuple[str, dict[str, Any]] = ("", {})
+    config: tuple[str, dict[str, Any]] = ("", {})
     lr: float = 1e-2  # a rate at which a module of the pico encoder moves
 
 
 LAWS = {
-    "seq_bn": Law("bounded", "bottleneck", "attention", library=("SeqBnConfig", {})),
-    "double_seq_bn": Law("bounded", "bottleneck", "attention", library=("DoubleSeqBnConfig", {})),
-    "par_bn": Law("silent", "bottleneck", bottom_only=True, library=("ParBnConfig", {})),
-    "seq_bn_inv": Law("bounded", "bottleneck", bottom_only=True, library=("SeqBnInvConfig", {})),
+    "seq_bn": Law("bounded", "bottleneck", "attention", config=("SeqBnConfig", {})),
+    "double_seq_bn": Law("bounded", "bottleneck", "attention", config=("DoubleSeqBnConfig", {})),
+    "par_bn": Law("silent", "bottleneck", bottom_only=True, config=("ParBnConfig", {})),
+    "seq_bn_inv": Law("bounded", "bottleneck", bottom_only=True, config=("SeqBnInvConfig", {})),
     "compacter": Law(
         "nearly silent",
         "bottleneck",
         "attention",
-        library=("CompacterConfig", {"phm_dim": 2}),
+        config=("CompacterConfig", {"phm_dim": 2}),
         lr=5e-2,
     ),
-    "ia3": Law("silent", "bottleneck", library=("IA3Config", {}), lr=5e-2),
+    "ia3": Law("silent", "bottleneck", config=("IA3Config", {}), lr=5e-2),
     "lora": Law("silent", "update", "weights", adds_up=True),
-    "rslora": Law("silent", "update", "weights", adds_up=True, library=("", {"use_rslora": True})),
-    "dora": Law("silent", "dora", library=("", {"use_dora": True})),
+    "rslora": Law("silent", "update", "weights", adds_up=True, config=("", {"use_rslora": True})),
+    "dora": Law("silent", "dora", config=("", {"use_dora": True})),
     "pissa": Law("nearly silent", "update", "weights", adds_up=True, lr=3e-3),
     "full": Law("silent", "full", drawn=False, lr=1e-3),
     "head": Law("silent", "head", drawn=False),

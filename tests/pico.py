@@ -447,11 +447,11 @@ def fill(
     return own
 
 
-def library_config(method: Choice) -> Any:
+def config_of_library(method: Choice) -> Any:
     """The configuration of `adapters`, in the words of the table of laws."""
     import adapters
 
-    config, fields = LAWS[method.name].library
+    config, fields = LAWS[method.name].config
     size = dict(method.options).get("reduction")
     return getattr(adapters, config)(
         leave_out=list(method["leave_out"]),
@@ -471,7 +471,7 @@ def with_adapters(
 
     adapters.init(model)
     for name, tensors in modules.items():
-        model.add_adapter(name, config=library_config(methods[name]))
+        model.add_adapter(name, config=config_of_library(methods[name]))
         fill(model, name, tensors)
     model.set_active_adapters(active)
     return model.eval()
@@ -486,7 +486,7 @@ def lora_config(method: Choice) -> Any:
         lora_alpha=method["alpha"],
         lora_dropout=0.0,
         target_modules=list(method["places"]),
-        **LAWS[method.name].library[1],
+        **LAWS[method.name].config[1],
     )
 
 

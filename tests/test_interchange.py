@@ -183,7 +183,7 @@ def hub_config(method):
         return adapters.LoRAConfig(
             r=4, alpha=8, attn_matrices=["q", "k", "v"], intermediate_lora=True, output_lora=True
         )
-    return pico.library_config(pico.CHOICES[method])
+    return pico.config_of_library(pico.CHOICES[method])
 
 
 def peft_base(folder, kind):

@@ -4,34 +4,13 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from adapters_xitt.tasks import xtreme
+
 NLI = MappingProxyType({name: name for name in ("entailment", "neutral", "contradiction")})
 NER = MappingProxyType(
     {name: name for name in ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")}
 )
-UPOS = MappingProxyType(
-    {
-        name: name
-        for name in (
-            "ADJ",
-            "ADP",
-            "ADV",
-            "AUX",
-            "CCONJ",
-            "DET",
-            "INTJ",
-            "NOUN",
-            "NUM",
-            "PART",
-            "PRON",
-            "PROPN",
-            "PUNCT",
-            "SCONJ",
-            "SYM",
-            "VERB",
-            "X",
-        )
-    }
-)
+UPOS = MappingProxyType({name: name for name in xtreme.UPOS})
 BINARY = MappingProxyType({"0": "0", "1": "1"})
 DUPLICATE = MappingProxyType({"not_duplicate": "0", "duplicate": "1"})
 LETTER = MappingProxyType({"1": "A", "2": "B", "3": "C"})
