@@ -22,10 +22,15 @@ GRACE = 20.0  # seconds a worker has to stop by itself
 _signal = 0  # the signal that came
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal came. Not KeyboardInterrupt itself: where that passes through `exec` of a string (a
+    dataclass being made), `python -m` kills itself with SIGINT at its end, whatever the exit status
+    (CPython's run_eval_code_obj compares the class exactly)."""
+
+
 @contextmanager
 def listening() -> Iterator[None]:
-    """Within the block either signal raises KeyboardInterrupt, here and at every `check` from then
-    on."""
+    """Within the block either signal raises `Stopped`, here and at every `check` from then on."""
     global _signal
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
@@ -36,7 +41,7 @@ def listening() -> Iterator[None]:
     def print_other(ignored: Any) -> None:
         """Prints what a library's clean-up ignores, but for the stop: the next safe point raises it
         again."""
-        if not (_signal and ignored.exc_type is KeyboardInterrupt):
+        if not (_signal and issubclass(ignored.exc_type, KeyboardInterrupt)):
             print_ignored(ignored)
 
     try:
@@ -54,7 +59,7 @@ def listening() -> Iterator[None]:
 def _hear(number: int, frame: Any) -> None:
     global _signal
     _signal = number
-    raise KeyboardInterrupt
+    raise Stopped
 
 
 def signal_received() -> int:
@@ -65,7 +70,7 @@ def signal_received() -> int:
 def check() -> None:
     """A safe point: raises where a signal came and nobody let it through."""
     if _signal:
-        raise KeyboardInterrupt
+        raise Stopped
 
 
 def give_up() -> None:

@@ -561,6 +561,29 @@ def test_an_interrupt_that_a_library_swallows_stops_the_run(finished, tmp_path: 
     assert not (tmp_path / "store" / "modules").exists()
 
 
+EXECUTED = """
+import sys
+from adapters_xitt import stopping
+with stopping.listening():
+    try:
+        exec("import os, signal; os.kill(os.getpid(), signal.SIGTERM)\\nfor _ in range(1000): pass")
+    except KeyboardInterrupt:
+        sys.exit(128 + stopping.signal_received())
+"""
+
+
+def test_a_stop_in_the_middle_of_an_exec_keeps_the_exit_status(tmp_path: Path) -> None:
+    (tmp_path / "executed.py").write_text(EXECUTED)
+    ran = subprocess.run(
+        [sys.executable, "-m", "executed"],
+        env={**ENVIRONMENT, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 143, ran.stderr
+
+
 def wait_for(found, seconds: float = 60.0):
     """What `found` gives once it gives something."""
     until = time.monotonic() + seconds
