@@ -255,7 +255,7 @@ def test_translations_are_mined_from_files_end_to_end(tmp_path) -> None:
     (result,) = Store(tmp_path / "store").results()
     assert result.scores["f1"] > 90 and result.examples == 100
     assert "threshold of dev" in result.cell.convention
-    items = Store(tmp_path / "store").load_predictions(result.cell.key)
+    items = Store(tmp_path / "store").load_predictions(result.cell.key).items
     assert {(item["id"], item["target"]) for item in items} >= {
         (f"bucc2018/de/de-{n + 10}", f"en-{n}") for n in range(5)
     }

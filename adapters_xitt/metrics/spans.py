@@ -47,6 +47,13 @@ def span_scores(
     }
 
 
+def span_counts(predicted: Sequence[str], gold: Sequence[str]) -> tuple[int, int, int]:
+    """Of one sentence: spans that are right, predicted spans, gold spans. Their sums over sentences
+    give the scores of `span_scores`."""
+    ours, right = set(spans(predicted)), set(spans(gold))
+    return len(ours & right), len(ours), len(right)
+
+
 def _flat(sentences: Sequence[Sequence[str]]) -> list[str]:
     return [tag for sentence in sentences for tag in (*sentence, "O")]
 

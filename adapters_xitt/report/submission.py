@@ -272,7 +272,7 @@ def _submit_one(
 ) -> list[str]:
     items = [
         {**item, "id": raw_id(task, language, item["id"])}
-        for item in store.load_predictions(entry["key"])
+        for item in store.load_predictions(entry["key"]).items
     ]
     write_text(path, FORMS[task.name].write(items))
     read = len(FORMS[task.name].read(open_page(path, lenient=False, remarks=[])))

@@ -35,6 +35,7 @@ from adapters_xitt.modules.manifest import KEY
 from adapters_xitt.progress import notify
 from adapters_xitt.study.results import Result
 from adapters_xitt.study.store_files import (
+    StoredPredictions,
     predictions_digest,
     read_data_set,
     read_name,
@@ -272,7 +273,7 @@ class Store:
             with suppress(FileNotFoundError):  # another process took it out
                 os.replace(self._result(key), Path(work) / key)
 
-    def load_predictions(self, key: str) -> list[dict[str, Any]]:
+    def load_predictions(self, key: str) -> StoredPredictions:
         """What was predicted for each item of a cell; set aside with its result where it is not
         what was written."""
         return self._or_aside(self.read_predictions, key)
@@ -284,7 +285,7 @@ class Store:
             self._set_aside(self._result(key), error)
             raise Damaged(f"{error}; run its recipe again, and it is scored again") from None
 
-    def read_predictions(self, key: str) -> list[dict[str, Any]]:
+    def read_predictions(self, key: str) -> StoredPredictions:
         """The predictions of a cell; `Damaged` where they are not those of its result."""
         return read_predictions(self._result(key), self.read_result(key), key)
 

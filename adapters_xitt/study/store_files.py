@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,14 @@ def write_predictions(
     integrity.write_sealed(folder / ARRAYS, tensors_of(arrays), key)
 
 
-def read_predictions(folder: Path, result: Result, key: str) -> list[dict[str, Any]]:
+class StoredPredictions(NamedTuple):
+    """What was predicted for the items of a cell."""
+
+    items: list[dict[str, Any]]  # by example, plain JSON
+    arrays: dict[str, NDArray]  # the probabilities beside them
+
+
+def read_predictions(folder: Path, result: Result, key: str) -> StoredPredictions:
     """The predictions in a result's folder; `Damaged` where they are not those of the result."""
     path = folder / ITEMS
     try:
@@ -89,11 +96,11 @@ def read_predictions(folder: Path, result: Result, key: str) -> list[dict[str, A
     except (OSError, ValueError, RecursionError) as error:
         raise Damaged(f"{path}: damaged ({error})") from None
     if not integrity.carries_digest(folder / "result.json"):
-        return items  # of an older format
+        return StoredPredictions(items, {})  # of an older format, whose arrays carry no digest
     tensors, _ = integrity.read_sealed(folder / ARRAYS, key)
     if digest([items, tensors_digest(tensors)]) != result.predictions:
         raise Damaged(f"{path}: changed or damaged: the result was scored from others")
-    return items
+    return StoredPredictions(items, {name: value.numpy() for name, value in tensors.items()})
 
 
 def predictions_digest(items: list[dict[str, Any]], arrays: Mapping[str, NDArray]) -> str:

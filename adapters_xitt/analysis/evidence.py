@@ -1,0 +1,73 @@
+"""The stored predictions behind the entries of a grid, read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from numpy.typing import NDArray
+
+from adapters_xitt.errors import XittError
+from adapters_xitt.study.results import DONE
+from adapters_xitt.study.store import Store
+from adapters_xitt.tasks import Task, task
+
+HELD = 64  # predictions held at once: a question reads each of its cells once
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What one row predicts for a test in one language, with one seed."""
+
+    task: Task
+    language: str
+    items: list[dict[str, Any]]  # by example, as its kind decodes them
+    arrays: Mapping[str, NDArray]  # the probabilities beside them
+
+
+Place = tuple[str, str, str, str, str, int]  # method, intermediate, mode, target, language, seed
+
+
+class Evidence:
+    """Predictions by the place of their entry in a grid."""
+
+    def __init__(self, grid: dict[str, Any], store: Store) -> None:
+        self.grid, self.store = grid, store
+        self.keys: dict[Place, str] = {
+            place_of(entry): entry["key"] for entry in grid["entries"] if entry["status"] == DONE
+        }
+        self._read = lru_cache(maxsize=HELD)(self._load)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the predictions of every entry are in the store."""
+        return all(self.store.has_result(key) for key in set(self.keys.values()))
+
+    def prediction(self, place: Place) -> Prediction:
+        """The predictions of one entry. A `XittError` where the store lacks them."""
+        method, intermediate, mode, target, language, seed = place
+        if place not in self.keys or not self.store.has_result(self.keys[place]):
+            named = f"{intermediate} {mode}".strip()
+            raise XittError(
+                f"no predictions of {named} ({method}) on {target} in {language}, seed {seed}, in"
+                f" {self.store.root}"
+            )
+        return self._read(self.keys[place], target, language)
+
+    def _load(self, key: str, target: str, language: str) -> Prediction:
+        items, arrays = self.store.load_predictions(key)
+        return Prediction(task(target), language, items, arrays)
+
+
+def place_of(entry: Mapping[str, Any]) -> Place:
+    """Where an entry stands."""
+    return (
+        entry["method"],
+        entry["intermediate"],
+        entry["mode"],
+        entry["target"],
+        entry["language"],
+        entry["seed"],
+    )

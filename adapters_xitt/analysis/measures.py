@@ -1,0 +1,49 @@
+"""The quantities that rows are compared in: the main score of a task, and whatever else stored
+predictions tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from adapters_xitt.analysis.evidence import Prediction
+from adapters_xitt.analysis.scores import main_score
+from adapters_xitt.analysis.statistics import ItemStatistics
+from adapters_xitt.errors import XittError, unknown
+
+# Of a row's predictions, and those of the same row and seed in English where a measure compares
+# languages; None where the predictions don't tell.
+Statistics = Callable[[Prediction, Prediction | None], ItemStatistics | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A quantity of one row, seed and language."""
+
+    name: str  # as a question names it
+    about: str  # one line for people
+    statistics: Statistics
+    higher_is_better: bool = True
+    # the kinds of tasks that it is known for; empty: every kind
+    kinds: tuple[str, ...] = ()
+    # whether a language is compared with English, item by item
+    against_english: bool = False
+
+
+MEASURES: dict[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure(
+            name="score",
+            about="the main score of each task, in its own points",
+            statistics=lambda prediction, english: main_score(prediction),
+        ),
+    )
+}
+
+
+def measure(name: str) -> Measure:
+    """A measure by its name; a `XittError` with the nearest where there is none."""
+    if name not in MEASURES:
+        raise XittError(unknown("measure", name, MEASURES))
+    return MEASURES[name]
