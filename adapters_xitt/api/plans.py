@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -180,7 +179,7 @@ class Plan:
     def entries(self) -> pd.DataFrame:
         """One row for each place of the grid: method, intermediate, mode, target, language, seed,
         status (`to score`, or why it is not), reason, tag, overlap, key."""
-        records = [asdict(entry) for entry in self.work.plan.entries]
+        records = [entry.record() for entry in self.work.plan.entries]
         return _frame([{**record, "status": record["status"] or TO_SCORE} for record in records])
 
     def __str__(self) -> str:

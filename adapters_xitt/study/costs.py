@@ -67,5 +67,4 @@ def _(job: MergedModule, inputs: Inputs) -> int:
 
 def score_tokens(job: ScoreJob, inputs: Inputs) -> int:
     """Tokens that a cell reads."""
-    tests = inputs.tested(job.task.name, job.cell.language)
-    return sum(int(inputs.features(rows).lengths.sum()) for rows in tests)
+    return sum(int(inputs.features(rows).lengths.sum()) for rows in job.tested)

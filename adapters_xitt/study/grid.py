@@ -4,7 +4,6 @@ must know."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -29,7 +28,7 @@ def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any
     reader must know. `failed`: the reason of every job that broke, by key."""
     entries, results, manifest = [], {}, _manifest_reader(store)
     for entry in plan.entries:
-        fields: dict[str, Any] = {**asdict(entry), "scores": {}, "score": None, "examples": 0}
+        fields: dict[str, Any] = {**entry.record(), "scores": {}, "score": None, "examples": 0}
         if entry.status is None:
             if store.has_result(entry.key):
                 results[entry.key] = result = store.load_result(entry.key)

@@ -25,7 +25,7 @@ from adapters_xitt.study.module_jobs import ALONE, Placement, TrainingSpec, best
 from adapters_xitt.study.plan import Plan
 from adapters_xitt.study.recipe import TARGET
 from adapters_xitt.study.results import FAILED, NOT_APPLICABLE, Entry
-from adapters_xitt.study.score_jobs import plan_cell
+from adapters_xitt.study.score_jobs import plan_calibration, plan_cell
 from adapters_xitt.tasks import Task
 
 FUSED = "all of them"  # the row of mode fuse: every intermediate and the target's own module
@@ -159,7 +159,7 @@ class GridRows:
         for language in self.plan.recipe.test_languages(target):
             if language in modules:
                 swapped = swap(job.context, {parent.key: modules[language].key})
-                self.add_cells(grid_row, swapped, language=language)
+                self.add_cells(grid_row, swapped, language=language, calibrated=job.context)
 
     def _add_expression(self, target: Task, target_job: ModuleJob | None, text: str) -> None:
         """A row that the recipe writes as an expression over intermediates and the target's own
@@ -265,9 +265,11 @@ class GridRows:
         *,
         language: str | None = None,
         head: str = "",
+        calibrated: Composition | None = None,
     ) -> None:
         """The cells of one row, in one language or in all; blocked where test items reached a part.
-        What has no proven form has failed before anything runs."""
+        What has no proven form has failed before anything runs. `calibrated`: what is scored on the
+        selection split, where it isn't the row's own composition."""
         try:
             self.plan.setup(composition)
         except XittError as error:
@@ -280,7 +282,19 @@ class GridRows:
             )
             if job is not None:
                 self.plan.score.setdefault(job.cell.key, job)
+                entry |= self._calibration(grid_row, calibrated or composition, head)
             self.add_entries(grid_row, language=code, **entry)
+
+    def _calibration(
+        self, grid_row: GridRow, composition: Composition, head: str
+    ) -> dict[str, str]:
+        """The field of an entry that names the cell on its target's selection split, which is
+        planned; none where the recipe asks for no calibration or the target trains nothing."""
+        if not (self.plan.recipe.calibration and grid_row.target.trains):
+            return {}
+        job = plan_calibration(self.plan, grid_row.target, composition, self.seed, head=head)
+        self.plan.score.setdefault(job.cell.key, job)
+        return {"calibration_key": job.cell.key}
 
     def add_entries(self, grid_row: GridRow, *, language: str | None = None, **fields: Any) -> None:
         """Entries of the grid, in one language or in all."""

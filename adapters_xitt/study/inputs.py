@@ -297,8 +297,13 @@ class Inputs:
         """A line for everything that the caps on lengths cut off from what was encoded so far."""
         lines = []
         for name in dict.fromkeys(key[0] for key in self._features):
-            tests = [rows for rows in self._rows.values() if rows.task.name == name]
-            tests = [rows for rows in tests if _feature_key(rows) in self._features]
+            tests = [
+                rows
+                for (part, *_), rows in self._rows.items()
+                if part not in ("train", "selection")
+                and rows.task.name == name
+                and _feature_key(rows) in self._features
+            ]
             losses = {
                 rows.language: KINDS[rows.task.kind].truncated(rows.rows, self.features(rows))
                 for rows in tests

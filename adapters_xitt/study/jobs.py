@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from adapters_xitt.data.dataset import Rows
 from adapters_xitt.data.exposure import Exposure
 from adapters_xitt.data.mixture import Mixture
 from adapters_xitt.modules.composition import Composition, names, untrained_parts
@@ -150,6 +151,7 @@ class ScoreJob:
     cell: Cell
     task: Task
     composition: Composition
+    tested: tuple[Rows, ...] = field(repr=False)  # what is scored, and what fits its threshold
     tag: str
     overlap: float  # share of the tested items with a text seen in training or selection
 
@@ -171,8 +173,13 @@ class TrainCohort:
 
 @dataclass(frozen=True)
 class ScoreCohort:
-    """Compositions that are scored on the same task in the same language."""
+    """Compositions that are scored on the same rows of a task in a language."""
 
     task: Task
     language: str
     jobs: tuple[ScoreJob, ...] = field(repr=False)
+
+    @property
+    def tested(self) -> tuple[Rows, ...]:
+        """What all of them are scored on, and what fits its threshold."""
+        return self.jobs[0].tested

@@ -113,17 +113,17 @@ class Plan:
         return cohorts
 
     def score_cohorts(self) -> list[ScoreCohort]:
-        """One per target and language, and for every fully fine-tuned encoder one per language;
+        """One per target, language and split, and for every fully fine-tuned encoder one of each;
         those that run the same modules follow each other."""
-        groups: dict[tuple[str, str], dict[str, list[ScoreJob]]] = {}
+        groups: dict[tuple[str, str], dict[tuple[str, str], list[ScoreJob]]] = {}
         for job in self.score.values():
             full = self.setup(job.composition).full or ""
-            languages = groups.setdefault((job.task.name, full), {})
-            languages.setdefault(job.cell.language, []).append(job)
+            splits = groups.setdefault((job.task.name, full), {})
+            splits.setdefault((job.cell.language, job.cell.data), []).append(job)
         return [
             ScoreCohort(jobs[0].task, language, tuple(jobs))
-            for languages in groups.values()
-            for language, jobs in languages.items()
+            for splits in groups.values()
+            for (language, _), jobs in splits.items()
         ]
 
     def _depth(self, key: str) -> int:

@@ -104,6 +104,15 @@ class Entry:
     tag: str = ""
     overlap: float = 0.0
     key: str = ""
+    # of the cell of the same row on its target's selection split, where the recipe asks for it
+    calibration_key: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """Its fields; no calibration key where there is none."""
+        fields = asdict(self)
+        if not self.calibration_key:
+            del fields["calibration_key"]
+        return fields
 
 
 def versions() -> dict[str, str]:

@@ -109,7 +109,6 @@ class Runner:
             if isinstance(job, TrainedModule) and not self.store.has_module(job.key)
         )
         features = memory_plan.features_read(inputs, list(mixtures), [])
-        tests = {(job.task.name, job.cell.language) for job in self.plan.score.values()}
-        for name, language in sorted(tests):
-            features += [inputs.features(rows) for rows in inputs.tested(name, language)]
+        for cohort in self.plan.score_cohorts():
+            features += [inputs.features(rows) for rows in cohort.tested]
         return features

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters_xitt import hashing
 from adapters_xitt.data.contamination import Overlap
-from adapters_xitt.data.exposure import OVERLAP, DataSet, merge_exposures, tag
-from adapters_xitt.data.mixture import space
+from adapters_xitt.data.dataset import Rows
+from adapters_xitt.data.exposure import OVERLAP, DataSet, Exposure, merge_exposures, tag
+from adapters_xitt.data.mixture import ENGLISH, space
 from adapters_xitt.kinds import KINDS
 from adapters_xitt.modules.composition import Composition, heads, names, show
 from adapters_xitt.study.jobs import ScoreJob
@@ -25,9 +26,7 @@ def plan_cell(
     composition's own."""
     inputs = plan.inputs
     head = _other_head(plan, inputs.task(target.name), composition, head)
-    modules = [plan.train[name] for name in names(composition)]
-    exposed = [*modules, *([plan.train[head]] if head else [])]
-    exposure = merge_exposures(job.exposure for job in exposed)
+    exposure = _exposure(plan, composition, head)
     digests = dict.fromkeys(seen.data for seen in exposure if seen.data)
     tested = inputs.tested(target.name, language)
     test = tested[0]
@@ -48,22 +47,73 @@ def plan_cell(
     entry: dict[str, Any] = {"tag": cell_tag, "overlap": overlap}
     if reason:
         return {**entry, "status": BLOCKED, "reason": reason}, None
-    cell = Cell(
+    job = ScoreJob(
+        cell=_cell(plan, target, tested, composition, seed, head),
+        task=target,
+        composition=composition,
+        tested=tuple(tested),
+        tag=cell_tag,
+        overlap=overlap,
+    )
+    return {**entry, "key": job.cell.key}, job
+
+
+def plan_calibration(
+    plan: Plan, target: Task, composition: Composition, seed: int, *, head: str = ""
+) -> ScoreJob:
+    """The job that scores a composition on its target's selection split in the language of
+    training, on which a temperature is fitted. The split is no test: nothing blocks it, and no
+    table has its score; `overlap` is the share of its items that trained a part."""
+    inputs = plan.inputs
+    mixture = inputs.training_mixture(target)
+    (part,) = mixture.portions
+    language = ENGLISH if ENGLISH in part.languages else part.languages[0]
+    rows = inputs.selection(part, mixture)[part.languages.index(language)]
+    head = _other_head(plan, inputs.task(target.name), composition, head)
+    exposure = _exposure(plan, composition, head)
+    trained = [seen.data for seen in exposure if seen.data and seen.role == "trained"]
+    trained_on = set().union(*(plan.data[digest].ids for digest in trained))
+    items = {example["id"] for example in rows.rows}
+    return ScoreJob(
+        cell=_cell(plan, part.record, [rows], composition, seed, head),
+        task=part.record,
+        composition=composition,
+        tested=(rows,),
+        tag=tag(part.record, language, exposure, same_task=[]),
+        overlap=len(items & trained_on) / len(items),
+    )
+
+
+def _exposure(plan: Plan, composition: Composition, head: str) -> tuple[Exposure, ...]:
+    """What reached the modules that take part."""
+    keys = [*names(composition), *([head] if head else [])]
+    return merge_exposures(plan.train[key].exposure for key in keys)
+
+
+def _cell(
+    plan: Plan,
+    task: Task,
+    tested: Sequence[Rows],
+    composition: Composition,
+    seed: int,
+    head: str,
+) -> Cell:
+    """The identity of a composition's score on these rows of a task."""
+    inputs, test = plan.inputs, tested[0]
+    return Cell(
         encoder=inputs.files.fingerprint,
         composition=show(composition),
-        task=target.name,
-        language=language,
+        task=task.name,
+        language=test.language,
         split=test.split,
         data=test.digest if len(tested) == 1 else hashing.digest([rows.digest for rows in tested]),
-        lengths=KINDS[target.kind].caps(inputs.lengths(target.name)),
-        seed=seed if modules else None,
+        lengths=KINDS[task.kind].caps(inputs.lengths(task.name)),
+        seed=seed if names(composition) else None,
         precision=inputs.memory_plan.base,
-        convention=inputs.convention(target.name),
+        convention=inputs.convention(task.name),
         head=head,
-        lm_head=inputs.lm_head if KINDS[target.kind].masks else "",
+        lm_head=inputs.lm_head if KINDS[task.kind].masks else "",
     )
-    job = ScoreJob(cell=cell, task=target, composition=composition, tag=cell_tag, overlap=overlap)
-    return {**entry, "key": cell.key}, job
 
 
 def _other_head(plan: Plan, target: Task, composition: Composition, head: str) -> str:

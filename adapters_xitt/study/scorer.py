@@ -56,7 +56,7 @@ class CellScorer:
             sum(costs.score_tokens(job, self.inputs) for job in jobs),
         )
         # Sentence vectors of many compositions would not fit in memory at once.
-        most = self._at_once(cohort.task, cohort.language) or len(jobs)
+        most = self._at_once(cohort) or len(jobs)
         for group in fit_groups(jobs, self._held_bytes, self._room, most=most):
             ready = self._load(cohort.task, group)
             scored = [ready[_runnable(job)] for job in group]
@@ -121,7 +121,7 @@ class CellScorer:
     ) -> None:
         """Scores compositions side by side, and keeps each cell."""
         task, language, adapted = cohort.task, cohort.language, self.session.adapted
-        test, fit = self.inputs.test(task.name, language), self.inputs.fit(task.name, language)
+        test, *fitting = cohort.tested
         began = time.monotonic()
         scored = [
             replace(form, attention=Attention()) if adapted.attends(form.setup) else form
@@ -129,7 +129,7 @@ class CellScorer:
         ]
         outputs = self._outputs(task, test, jobs, scored)
         fits: list[HeadOutputs | None] = [None] * len(jobs)
-        if fit is not None:
+        for fit in fitting:
             fits = [
                 HeadOutputs(task, language, fit.rows, self.inputs.features(fit), fitted)
                 for fitted in self._outputs(task, fit, jobs, scored)
@@ -172,13 +172,12 @@ class CellScorer:
         """The digest of every module that takes part in a cell, by key."""
         return {key: self.store.manifest(key).digest for key in job.modules}
 
-    def _at_once(self, task: Task, language: str) -> int:
+    def _at_once(self, cohort: ScoreCohort) -> int:
         """Compositions whose vectors for a retrieval test fit in `VECTORS` together, one at least;
         0: no limit."""
-        if task.trains:
+        if cohort.task.trains:
             return 0
-        tests = self.inputs.tested(task.name, language)
-        features = sum(len(self.inputs.features(rows)) for rows in tests)
+        features = sum(len(self.inputs.features(rows)) for rows in cohort.tested)
         return max(1, VECTORS // (4 * features * self.inputs.files.width))
 
     def _outputs(

@@ -165,6 +165,8 @@ class Recipe(Closed):
     carry_pooler: bool = False
     # share of test items with a text seen in training above which a cell is blocked
     block_overlap: Share = OVERLAP
+    # every row is scored on its target's selection split too, on which its temperature is fitted
+    calibration: bool = False
     training: Training = Training()
     lengths: LengthCaps = LengthCaps()
     tasks: dict[str, TaskPart] = {}
