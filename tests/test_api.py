@@ -3,6 +3,7 @@ lines character for character, the command line's own errors, and nothing printe
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import inspect
@@ -94,6 +95,37 @@ def test_the_names_for_type_checkers_are_those_at_run_time() -> None:
     assert (PACKAGE / "py.typed").is_file()
 
 
+# What files of api/ share, a whole file or a function of one; the other functions are the face.
+INSIDE = {
+    "common",
+    "expressions",
+    "options",
+    "workers",
+    "hub.pull_into",
+    "inspection.exposure_in_words",
+    "inspection.library_of",
+    "studies.dry_run",
+    "studies.share",
+    "tasks.first_example",
+}
+
+
+def test_every_public_function_of_api_is_offered() -> None:
+    written = {
+        (path.stem, node.name)
+        for path in (PACKAGE / "api").glob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    }
+    assert {file for file, _ in written} | {".".join(place) for place in written} >= INSIDE
+    for file, name in sorted(written):
+        if not {file, f"{file}.{name}"} & INSIDE:
+            assert xitt._ROOMS.get(name) == f"api.{file}", (
+                f"api/{file}.py: {name} is not in _ROOMS of adapters_xitt/__init__.py; one that"
+                " nobody is offered starts with _, or stands in INSIDE of tests/test_api.py"
+            )
+
+
 # What each command is in Python; no command is missing, and what is named is there.
 SAME = {
     "run": "run",
@@ -155,6 +187,7 @@ def test_every_command_is_a_function_with_its_options(words: str) -> None:
     name = SAME[words]
     if name == "__doc__":
         return
+    assert name in xitt.__all__, f"_ROOMS of adapters_xitt/__init__.py lacks {name}: xitt {words}"
     options = {parameter.name for parameter in commands(main)[words].params}
     assert options - arguments(name) <= ELSEWHERE.get(words, set())
 
