@@ -13,7 +13,10 @@ from adapters_xitt.data.features import IGNORE
 from adapters_xitt.errors import XittError
 from adapters_xitt.model import libraries
 from adapters_xitt.modules import composition, methods
+from adapters_xitt.modules.formats import peft
+from adapters_xitt.modules.formats.adapterhub import layout
 from adapters_xitt.modules.manifest import Module
+from adapters_xitt.sharing import exporting
 
 HEADS = ("pair", "tagging", "qa", "choice")
 
@@ -180,6 +183,21 @@ def test_no_form_is_refused_with_the_reason(
     }
     with pytest.raises(XittError, match=why):
         getattr(libraries, give)(keyed(text), modules, pico_files)
+
+
+@pytest.mark.parametrize(("give", "method"), [("to_adapters", "seq_bn"), ("to_peft", "lora")])
+def test_a_head_that_no_library_has_is_refused_and_left_out_of_a_bundle(
+    give, method, tmp_path, pico_files, pico_tokenizer, monkeypatch
+):
+    """As of a kind that is in none of their tables."""
+    module = stored(pico_files, pico_tokenizer, "a", pico.CHOICES[method], "pair")
+    (form,) = exporting.forms(tmp_path / "with", {key("a"): module})
+    monkeypatch.delitem(layout.HEADS, "classification")
+    monkeypatch.delitem(peft._OVER, "pair")
+    with pytest.raises(XittError, match=r"a head of kind pair: .* no form of it; export it in our"):
+        getattr(libraries, give)(keyed("a"), {key("a"): module}, pico_files)
+    (bare,) = exporting.forms(tmp_path / "without", {key("a"): module})
+    assert (form.head, bare.head, bare.engine) == ("pair", "", form.engine)
 
 
 def test_a_module_of_another_encoder_is_refused(pico_files, pico_tokenizer):

@@ -147,7 +147,8 @@ def forms(folder: Path, modules: Mapping[str, Module]) -> list[Form]:
     library, below = engines.pop(), []
     has_one = len(modules[first].manifest.heads) == 1
     head = foreign.head_for(modules[first], None) if has_one else None
-    if head and head.kind == "mlm" and library == "adapters":  # it would carry the whole vocabulary
+    writes_head = peft.has_head if library == "peft" else adapterhub.writes_head
+    if head and not writes_head(head.kind):
         head = None
     for key in keys:
         subfolder = "" if key == first else f"{bundle.PARTS}/{key}/{library}"

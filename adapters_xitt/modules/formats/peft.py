@@ -78,9 +78,23 @@ _OF_HEADS = frozenset(
 )
 
 
+def has_head(kind: str) -> bool:
+    """Whether transformers has a class with a head of this kind."""
+    return kind in _OVER
+
+
 def model_class(kind: str) -> str:
-    """transformers' class that has a head of this kind."""
-    return _OVER[kind][0]
+    """transformers' class that has a head of this kind; a `XittError` where none has."""
+    return _over(kind)[0]
+
+
+def _over(kind: str) -> tuple[str, str | None, list[str] | None]:
+    if not has_head(kind):
+        raise XittError(
+            f"a head of kind {kind}: transformers has no class for it, so peft has no form of it;"
+            " export it in our form (xitt), or without its head"
+        )
+    return _OVER[kind]
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -110,7 +124,7 @@ def write(
     if choice.spec.keeps_start:
         tensors, choice = plain_lora(tensors, choice)
     kind = head.kind if head else above
-    model, task, saved = _OVER[kind] if kind else ("XLMRobertaModel", "FEATURE_EXTRACTION", None)
+    model, task, saved = _over(kind) if kind else ("XLMRobertaModel", "FEATURE_EXTRACTION", None)
     config = LoraConfig(
         r=choice["rank"],
         lora_alpha=choice["alpha"],

@@ -13,6 +13,14 @@ from adapters_xitt.modules.formats.adapterhub.layout import (
     WEIGHTS,
 )
 from adapters_xitt.modules.formats.adapterhub.reading import read
-from adapters_xitt.modules.formats.adapterhub.writing import write
+from adapters_xitt.modules.formats.adapterhub.writing import write, writes_head
 
-__all__ = ["FUSION_WEIGHTS", "HEAD_CONFIG", "HEAD_WEIGHTS", "WEIGHTS", "read", "write"]
+__all__ = [
+    "FUSION_WEIGHTS",
+    "HEAD_CONFIG",
+    "HEAD_WEIGHTS",
+    "WEIGHTS",
+    "read",
+    "write",
+    "writes_head",
+]

@@ -141,8 +141,20 @@ def _config(choice: Choice) -> dict[str, Any]:
     ).to_dict()
 
 
+def writes_head(kind: str) -> bool:
+    """Whether the library has a form of a head of this kind that can be written: that of masked
+    words would carry the whole vocabulary."""
+    return kind != "mlm" and any(head[0] == kind for head in HEADS.values())
+
+
 def _head_type(kind: str) -> str:
-    return next(name for name, head in HEADS.items() if head[0] == kind)
+    for name, head in HEADS.items():
+        if head[0] == kind:
+            return name
+    raise XittError(
+        f"a head of kind {kind}: `adapters` has no form of it; export it in our form (xitt), or"
+        " without its head"
+    )
 
 
 def _head_config(kind: str, head: Head) -> dict[str, Any]:
