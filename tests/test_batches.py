@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from adapters_xitt import tasks
 from adapters_xitt.data import readers
 from adapters_xitt.data.batching import collate, epoch_batches, micro_batches, steps_per_epoch
-from adapters_xitt.data.features import IGNORE, Lengths
+from adapters_xitt.data.features import IGNORE, Features, Lengths
 from adapters_xitt.evaluation import upper_bound
 from adapters_xitt.evaluation.upper_bound import BACK, CUT, INSIDE, LONG, NORMALISED
 from adapters_xitt.kinds import KINDS, decoding
@@ -436,6 +436,13 @@ def test_little_padding_on_real_text(file, data_dir, lab):
     assert padding(lengths, trained(lengths)) < 0.05
     # few batches: the last is mixed
     assert padding(lengths, micro_batches(lengths, range(len(lengths)), 8192)) < 0.1
+
+
+def test_a_number_of_a_feature_may_have_a_fraction():
+    columns = {"ids": [[0, 5, 2], [0, 2]], "label": [0.75, 2.0], "weight": [1, 1]}
+    batch = collate(Features(columns, 2), [1, 0], pad=1)
+    assert batch["label"].dtype == np.float32 and batch["label"].tolist() == [2.0, 0.75]
+    assert batch["weight"].dtype == batch["ids"].dtype == np.int64
 
 
 def test_collate(pico_tokenizer):

@@ -98,8 +98,14 @@ def collate(
         if np.ndim(column[0]):
             batch[name] = _padded(column, shape, pad if name == "ids" else IGNORE)
         else:
-            batch[name] = np.array(column, dtype=np.int64)
+            batch[name] = _by_feature(column)
     return batch
+
+
+def _by_feature(column: Sequence[float]) -> NDArray:
+    """A number of each feature; those of a column with fractions keep them, as float32."""
+    values = np.array(column)
+    return values.astype(np.float32 if values.dtype.kind == "f" else np.int64)
 
 
 def _padded(column: Sequence[Sequence[int]], shape: tuple[int, int], fill: int) -> NDArray:

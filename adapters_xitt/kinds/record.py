@@ -85,7 +85,7 @@ class Kind:
     columns: tuple[str, ...]  # of an example, that encoding reads
     lengths: Lengths  # caps, where neither the task nor a recipe says others
     # the columns of features: `ids` [tokens], `example`, `lost`, `weight` (where nothing is masked)
-    # and what loss and decoding read, by feature or by token
+    # and what loss and decoding read: whole numbers by token, any by feature
     encode: Callable[[Examples, Any, Lengths, Convention], dict[str, list]]
     # a fresh head above an encoder, for so many labels: called with hidden states [features,
     # tokens, width] and the batch
