@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from adapters_xitt import tasks
 from adapters_xitt.api import common
 from adapters_xitt.model import pretrained
-from adapters_xitt.study import planner, recipe
+from adapters_xitt.study import keys, planner, recipe
 from adapters_xitt.study.inputs import Inputs
 from adapters_xitt.study.jobs import TrainedModule
 from adapters_xitt.study.plan import Plan
@@ -518,3 +518,9 @@ def test_settings_that_train_alike_resolve_alike(one, other, epoch) -> None:
         for scores in (falling, rising)
     ):
         assert one.resolved(one.steps(epoch)) == other.resolved(other.steps(epoch))
+
+
+def test_label_spaces_with_a_pooler():
+    """By their kind, whole: one whose name only begins alike is another."""
+    assert all(keys.pooled([space]) for space in ("pair3_51247b", "pair", "choice"))
+    assert not any(keys.pooled([space]) for space in ("pairwise3_51247b", "pairs", "mlm", "qa"))

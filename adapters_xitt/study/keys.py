@@ -6,6 +6,7 @@ before stays."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,8 +116,8 @@ def base_inputs(below: Sequence[str], base: Composition | None, mode: str) -> di
 
 def pooled(spaces: Sequence[str]) -> bool:
     """Whether a head of one of these label spaces has a pooler."""
-    poolers = tuple(name for name, kind in tasks.KINDS.items() if kind.pooler)
-    return any(space.startswith(poolers) for space in spaces)
+    poolers = "|".join(name for name, kind in tasks.KINDS.items() if kind.pooler)
+    return any(re.fullmatch(rf"({poolers})(\d+_\w+)?", space) for space in spaces)
 
 
 def init_fingerprint(encoder: str, choice: Choice, seed: int, drawn: str) -> str:
