@@ -167,6 +167,21 @@ def test_the_paper_grid_validates_where_its_data_is_not(monkeypatch: pytest.Monk
     assert (len(found.intermediates), len(found.targets)) == (9, 9)
 
 
+def test_a_file_of_ones_own_beside_the_small_world(tmp_path: Path) -> None:
+    """One that is named whole needs no data folder."""
+    text = (
+        "encoder: demo\ndata: {root: demo}\nmethods: [lora]\nintermediates: []\n"
+        "targets: [demo-nli]\nmodes: [none]\ntasks: {demo-nli: {files: {train: FILE}}}\n"
+    )
+    path, own = tmp_path / "r.yaml", tmp_path / "own.tsv"
+    own.write_text("a\tb\tneutral\n")
+    path.write_text(text.replace("FILE", str(own)))
+    assert recipe.load(path).targets == ["demo-nli"]
+    path.write_text(text.replace("FILE", "own.tsv"))
+    with pytest.raises(XittError, match=r"own\.tsv: where\? Set data\.root"):
+        recipe.load(path)
+
+
 def test_a_wrong_recipe_is_told_all_at_once(tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text("""encoder: demo

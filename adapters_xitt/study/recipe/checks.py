@@ -271,7 +271,7 @@ def check_files(recipe: Recipe, tell: Any) -> None:
                     continue
                 for path in map(Path, filled.split(" + ")):
                     whole = Path(root or "") / path
-                    if root == "demo" or (root is None and not path.is_absolute()):
+                    if root in (None, "demo") and not path.is_absolute():
                         tell(
                             place,
                             f"{pattern}: where? Set data.root in the recipe or the environment"
