@@ -197,7 +197,8 @@ def test_a_split_that_a_task_has_not_is_told_with_those_it_has(tmp_path):
 
 
 def test_every_task_has_a_reader_and_another_is_told_by_name():
-    assert {task.reader for task in TASKS.values()} <= set(READERS)
+    own = {form.reader for task in TASKS.values() for form in task.formats.values()}
+    assert own | {task.reader for task in TASKS.values()} <= set(READERS)
     task = replace(TASKS["xnli"], reader="nowhere")
     with pytest.raises(XittError, match=r"task xnli: .*no reader 'nowhere'"):
         Sources(None).test(task, "de")

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters_xitt.data.readers import (
-    PRECEDENCE,
     commonsenseqa_jsonl,
     conllu,
     copa_jsonl,
@@ -30,17 +29,13 @@ from adapters_xitt.data.readers import (
 )
 from adapters_xitt.errors import DataError, XittError
 from adapters_xitt.languages import LANGUAGES, language
+from adapters_xitt.tasks import TASKS
 
 NLI = ("entailment", "neutral", "contradiction")
 UPOS = tuple(
     "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()
 )
 PANX = tuple("O B-PER I-PER B-ORG I-ORG B-LOC I-LOC".split())
-XTREME_PRECEDENCE = {
-    "es": tuple("VERB AUX PRON ADP DET".split()),
-    "fr": tuple("VERB AUX PRON NOUN ADJ ADV ADP DET PART SCONJ CONJ".split()),
-    "it": tuple("VERB AUX ADV PRON ADP DET INTJ".split()),
-}
 
 
 def distinct(rows):
@@ -174,7 +169,7 @@ def test_fused_words_are_xtremes(data_dir):
             split=split,
             labels=UPOS,
             multiword="fused",
-            precedence=XTREME_PRECEDENCE.get(code, PRECEDENCE),
+            **TASKS["udpos"].formats[".conllu"].in_language.get(code, {}),
         )
         gold = data_dir / f"xtreme_labels/udpos/test-{code}.tsv" if split == "test" else None
         rows = tags_tsv(theirs, split=split, labels=UPOS, gold=gold).rows[: len(ours.rows)]

@@ -287,7 +287,7 @@ class Sources:
         skipped: Counter[str] = Counter()
         for n, (path, gold) in enumerate(zip(paths, golds, strict=True)):
             reading = self._call(task, split + (f"+{n}" if n else ""), language, path, gold)
-            examples += reading.rows
+            examples += readers.apart(reading.rows, examples, n)
             skipped.update(reading.skipped)
         return readers.Reading(examples, dict(skipped)), paths[0]
 
@@ -295,12 +295,18 @@ class Sources:
         self, task: Task, split: str, language: str, path: Path, gold: Path | None
     ) -> readers.Reading:
         override = self.overrides.get(task.name, Override())
-        options = {**task.options, **override.options}
+        form = task.format_of(path.name)
+        options = {**form.options, **form.in_language.get(language, {})}
+        # A recipe's options are of whichever reader takes them: a task may have files of two forms.
+        taken = reader_options(form.reader)
+        options |= {name: value for name, value in override.options.items() if name in taken}
         if "other" in options:  # the second file of a pair, beside the first
             options["other"] = path.parent / in_language(
                 str(options["other"]).replace("{split}", split), language
             )
         if gold is not None:
+            if "gold" not in inspect.signature(READERS[form.reader]).parameters:
+                raise DataError(f"{path} has its labels in itself; take {gold} out of gold")
             options["gold"] = gold
         if task.labels:
             options["labels"] = task.labels
@@ -309,7 +315,7 @@ class Sources:
             options["unseen"] = (
                 split.partition("+")[0] != parse_slice(override.train or task.train)[0]
             )
-        return READERS[task.reader](path, split=split, **options)
+        return READERS[form.reader](path, split=split, **options)
 
 
 def _digest(task: Task, rows: Sequence[dict[str, Any]]) -> str:

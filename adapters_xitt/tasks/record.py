@@ -10,6 +10,16 @@ from adapters_xitt.tasks.kinds import KINDS
 
 
 @dataclass(frozen=True, kw_only=True)
+class Format:
+    """How a file is read."""
+
+    reader: str  # a key of sources.READERS
+    options: Mapping[str, object] = field(default_factory=dict)  # passed to the reader
+    # language -> options that are its own
+    in_language: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """One task. File patterns are relative to the data folder; `{lang}` stands for a language, and
     of several patterns the first one that exists is read. A pattern "one + two" is several files,
@@ -30,6 +40,8 @@ class Task:
     # split -> patterns of labels kept apart
     gold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     options: Mapping[str, object] = field(default_factory=dict)  # passed to the reader
+    # suffix -> how a recipe's file is read whose name, without .gz, ends in it; others as the above
+    formats: Mapping[str, Format] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     # only the data knows the labels: those of a file below, or of the training split
     open: bool = False
@@ -68,6 +80,12 @@ class Task:
     def reading(self, name: str | None = None) -> Convention:
         """A way to read it by its name, the default without one."""
         return next(reading for reading in self.readings if name in (None, reading.name))
+
+    def format_of(self, file: str) -> Format:
+        """How a file of this name is read."""
+        name = file.removesuffix(".gz")
+        default = Format(reader=self.reader, options=self.options)
+        return next((form for end, form in self.formats.items() if name.endswith(end)), default)
 
     @property
     def demo(self) -> bool:

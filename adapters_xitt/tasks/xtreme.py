@@ -8,12 +8,28 @@ from __future__ import annotations
 
 from adapters_xitt.tasks.conventions import MEAN_14, Convention
 from adapters_xitt.tasks.intermediate import NLI
-from adapters_xitt.tasks.record import Task
+from adapters_xitt.tasks.record import Format, Task
 
 UPOS = tuple(
     "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()
 )
 NER = ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")
+
+# A treebank's own file as XTREME's `ud-conversion-tools/conllu_to_conll.py` reads it
+# (--replace_subtokens_with_fused_forms --print_fused_forms), which ranks the tags of a fused word's
+# parts by lists of their own in three languages.
+TREEBANK = Format(
+    reader="conllu",
+    options={"multiword": "fused"},
+    in_language={
+        language: {"precedence": tuple(tags.split())}
+        for language, tags in {
+            "es": "VERB AUX PRON ADP DET",
+            "fr": "VERB AUX PRON NOUN ADJ ADV ADP DET PART SCONJ CONJ",
+            "it": "VERB AUX ADV PRON ADP DET INTJ",
+        }.items()
+    },
+)
 
 # Ways to read a sentence's vector, after XTREME's and jiant's code (protocol of both papers: "the
 # mean of layer 14").
@@ -96,6 +112,7 @@ XTREME = (
             split: in_xtreme("udpos", split + "-{lang}.tsv") for split in ("train", "dev", "test")
         },
         gold={"test": ("xtreme_labels/udpos/test-{lang}.tsv",)},
+        formats={".conllu": TREEBANK},
         labels=UPOS,
         metric="tag_f1",
         main_score="f1",

@@ -123,6 +123,11 @@ def print_task(task: Task) -> None:
         "files": "\n".join(
             f"{split}: {' | '.join(files)}" for split, files in task.files.items() if files
         ),
+        "other files": "\n".join(
+            f"*{end}, *{end}.gz: read as {form.reader}"
+            + "".join(f", {name} {value}" for name, value in form.options.items())
+            for end, form in task.formats.items()
+        ),
         "joins": " ".join(task.joins),
         "languages of XTREME-R": _codes(task, task.more),
         "files missing": task.hint,

@@ -8,7 +8,7 @@ occur inside fields. A file that can't be used is a DataError."""
 
 from __future__ import annotations
 
-from adapters_xitt.data.readers.base import UNSEEN, Reading
+from adapters_xitt.data.readers.base import UNSEEN, Reading, apart
 from adapters_xitt.data.readers.choice import (
     commonsenseqa_jsonl,
     copa_jsonl,
@@ -29,6 +29,7 @@ __all__ = [
     "UNSEEN",
     "PairsLayout",
     "Reading",
+    "apart",
     "bucc_tsv",
     "ccg_tags",
     "commonsenseqa_jsonl",

@@ -23,6 +23,19 @@ class Reading:
     skipped: dict[str, int] = field(default_factory=dict)
 
 
+def apart(
+    examples: list[dict[str, Any]], before: Sequence[dict[str, Any]], n: int
+) -> list[dict[str, Any]]:
+    """The examples of a split's file `n`; an id that an earlier file has gets the file's number, as
+    two treebanks may both begin at `s1`. What a search is asked for is named by its id, which
+    stays."""
+    known = {example["id"] for example in before if "side" not in example}
+    return [
+        {**example, "id": f"+{n}/{example['id']}"} if example["id"] in known else example
+        for example in examples
+    ]
+
+
 def runs(values: Sequence[Hashable]) -> list[int]:
     """For each value, the number of the run of equal neighbours that it is in."""
     numbers: list[int] = []

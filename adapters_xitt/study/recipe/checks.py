@@ -168,16 +168,20 @@ def _check_tasks(tasks: Any, tell: Any) -> None:
                 ("tasks", name, "convention"),
                 f"task {name}: {unknown('convention', part['convention'], conventions)}",
             )
-        _check_reader_options(name, part.get("options") or {}, tell)
+        _check_reader_options(name, part, tell)
         _check_splits(name, part, tell)
 
 
-def _check_reader_options(name: str, options: Any, tell: Any) -> None:
-    """Options that the reader of a task takes."""
-    if TASKS[name].reader not in READERS:
+def _check_reader_options(name: str, part: dict[str, Any], tell: Any) -> None:
+    """Options that a reader of the task's files takes."""
+    task, files = TASKS[name], part.get("files")
+    if task.reader not in READERS:
         return
-    taken = reader_options(TASKS[name].reader)
-    for option in options:
+    patterns = files.values() if isinstance(files, dict) else ()
+    names = [name for text in patterns if isinstance(text, str) for name in text.split(" + ")]
+    used = dict.fromkeys((task.reader, *(task.format_of(file).reader for file in names)))
+    taken = [option for reader in used for option in reader_options(reader)]
+    for option in part.get("options") or {}:
         if option not in taken:
             tell(
                 ("tasks", name, "options", option),
