@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from adapters_xitt.analysis import consistency
 from adapters_xitt.analysis.evidence import Prediction
 from adapters_xitt.analysis.scores import main_score
 from adapters_xitt.analysis.statistics import ItemStatistics
@@ -37,6 +39,16 @@ MEASURES: dict[str, Measure] = {
             name="score",
             about="the main score of each task, in its own points",
             statistics=lambda prediction, english: main_score(prediction),
+        ),
+        *(
+            Measure(
+                name=name,
+                about=comparison.about,
+                statistics=partial(consistency.statistics, name),
+                kinds=comparison.kinds,
+                against_english=True,
+            )
+            for name, comparison in consistency.COMPARISONS.items()
         ),
     )
 }
