@@ -3,12 +3,29 @@ temperatures against a fit on logits, and what the report says of them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
+from torch.nn import functional
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 import adapters_xitt as xitt
+from adapters_xitt import tasks
+from adapters_xitt.analysis.calibration import measures
+from adapters_xitt.analysis.calibration.distributions import Distributions, distributions
+from adapters_xitt.analysis.calibration.table import AFTER
+from adapters_xitt.analysis.calibration.temperature import LEAST, MOST, fit_temperature
+from adapters_xitt.analysis.evidence import Evidence, Prediction, place_of
+from adapters_xitt.analysis.measures import MEASURES
 from adapters_xitt.api import common
+from adapters_xitt.data.features import Features
+from adapters_xitt.kinds import decoding
+from adapters_xitt.kinds.record import HeadOutputs
 from adapters_xitt.study.plan import Plan
 from adapters_xitt.study.results import DONE
 from adapters_xitt.study.store import Store
@@ -39,6 +56,295 @@ def recipe(tmp_path_factory, pico_dir, pico_world) -> Path:
 def grid(recipe) -> xitt.Grid:
     """A grid that was run with calibration."""
     return xitt.run(recipe, store=recipe.parent / "store", device="cpu", log="none")
+
+
+# -- distributions, by what each kind decodes ------------------------------------------------------
+
+DRAW = np.random.default_rng(14)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    return torch.from_numpy(logits).softmax(-1).numpy()
+
+
+def decoded(task: tasks.Task, examples, outputs, columns, language: str = "en") -> Prediction:
+    """What is stored of these outputs of a head."""
+    features = Features({"ids": [[0]] * len(outputs), **columns}, len(examples))
+    kept = decoding.decode(HeadOutputs(task, language, examples, features, outputs))
+    return Prediction(task, language, kept.items, kept.arrays)
+
+
+def pairs(count: int = 400, *, sharp: float = 3.0, labels: int = 3) -> tuple[Prediction, ...]:
+    """Predictions of XNLI that are right more often than not, and their logits and gold labels."""
+    draw = np.random.default_rng(count)
+    gold = draw.integers(labels, size=count)
+    logits = draw.standard_normal((count, labels)) + 0.8 * np.eye(labels)[gold]
+    logits = (sharp * logits).astype(np.float32)
+    examples = [{"id": f"pair/{n}", "label": int(label)} for n, label in enumerate(gold)]
+    columns = {"example": list(range(count))}
+    return decoded(tasks.task("xnli"), examples, list(softmax(logits)), columns), logits, gold
+
+
+def test_pairs_are_distributions_over_labels() -> None:
+    prediction, logits, gold = pairs()
+    found = distributions(prediction)
+    assert found.probabilities == pytest.approx(softmax(logits), abs=1e-6)
+    assert found.ids[7] == "pair/7" and (found.item == np.arange(400)).all()
+    assert (found.gold.argmax(1) == gold).all() and (found.gold.sum(1) == 1).all()
+    assert found.right.mean() == accuracy_score(gold, logits.argmax(1))
+    assert found.confidence == pytest.approx(softmax(logits).max(1), abs=1e-6)
+    assert found.likelihood == pytest.approx(softmax(logits)[np.arange(400), gold], abs=1e-6)
+
+
+def test_choices_are_distributions_over_the_choices_of_each_item() -> None:
+    sizes = [2, 4, 3]
+    scores = [np.array([value], dtype=np.float32) for value in (0, 1, 0, 3, 0, 0, 2, 1, 0)]
+    examples = [{"id": f"copa/{n}", "label": label} for n, label in enumerate((1, 3, 0))]
+    columns = {"example": np.repeat(range(3), sizes).tolist()}
+    found = distributions(decoded(tasks.task("xcopa"), examples, scores, columns))
+    assert found.probabilities.sum(1) == pytest.approx(1.0)
+    assert found.probabilities[0] == pytest.approx([0.268941, 0.731059, 0, 0], abs=1e-6)
+    assert found.probabilities[2, 3] == 0.0 and found.predicted.tolist() == [1, 1, 0]
+    assert found.right.tolist() == [True, False, True]
+    cold = found.scaled(0.5)  # what an item lacks stays without probability
+    assert cold.probabilities[0] == pytest.approx([0.119203, 0.880797, 0, 0], abs=1e-6)
+
+
+def test_words_are_distributions_and_sentences_their_items() -> None:
+    task = tasks.task("udpos")
+    logits = DRAW.standard_normal((5, len(task.labels))).astype(np.float32)
+    examples = [{"id": "ud/0", "tags": [0, 3]}, {"id": "ud/1", "tags": [1, -1, 2]}]
+    outputs = [softmax(logits[:2]), softmax(logits[2:])]
+    found = distributions(decoded(task, examples, outputs, {"example": [0, 1]}))
+    assert found.ids == ("ud/0", "ud/1") and found.item.tolist() == [0, 0, 1, 1, 1]
+    assert found.gold.sum(1).tolist() == [1, 1, 1, 0, 1], "a tag that training hasn't is no class"
+    assert found.likelihood[3] == 0.0 and not found.right[3]
+    # an open task knows its labels from its data alone
+    open_task = replace(task, labels=())
+    prediction = decoded(task, examples, outputs, {"example": [0, 1]})
+    apart = distributions(replace(prediction, task=open_task))
+    assert apart.confidence == pytest.approx(found.confidence)
+    assert apart.right.tolist() == found.right.tolist()
+
+
+def answered(text: str, candidates: dict[str, float], gold: list[str], task: str = "xquad"):
+    """The decision on one question."""
+    kept = np.zeros((1, 5), dtype=np.float32)
+    kept[0, : len(candidates)] = list(candidates.values())
+    item = {"id": "q", "text": text, "gold": gold, "candidates": list(candidates)}
+    return distributions(Prediction(tasks.task(task), "es", [item], {"probabilities": kept}))
+
+
+def test_answers_are_distributions_over_the_kept_texts_and_all_others() -> None:
+    found = answered("the house", {"the house": 0.5, "a House!": 0.2, "door": 0.1}, ["House"])
+    assert found.probabilities[0] == pytest.approx([0.5, 0.2, 0.1, 0, 0, 0.2], abs=1e-6)
+    assert found.right.tolist() == [True] and found.confidence == pytest.approx([0.5])
+    assert found.likelihood == pytest.approx([0.7]), "both kept texts are the gold one"
+    missed = answered("door", {"door": 0.9}, ["window"])
+    assert not missed.right[0] and missed.likelihood == pytest.approx([0.1])
+    other = answered("door", {"house": 0.6}, ["door"])
+    assert other.right[0] and other.confidence == pytest.approx([0.4])
+    # the words of MLQA are those of the language: a Spanish article doesn't count
+    mlqa = answered("la casa", {"la casa": 0.5}, ["casa"], task="mlqa")
+    xquad = answered("la casa", {"la casa": 0.5}, ["casa"])
+    assert mlqa.right[0] and not xquad.right[0]
+
+
+def test_what_stores_no_probabilities_has_no_distributions() -> None:
+    for name in ("tatoeba", "squad2"):
+        assert distributions(Prediction(tasks.task(name), "de", [], {})) is None
+
+
+# -- measures --------------------------------------------------------------------------------------
+
+
+def test_ece_is_that_of_torchmetrics() -> None:
+    for sharp in (0.5, 1.0, 3.0):
+        prediction, logits, gold = pairs(sharp=sharp)
+        told = multiclass_calibration_error(
+            torch.from_numpy(softmax(logits)), torch.from_numpy(gold), num_classes=3, n_bins=10
+        )
+        found = measures.ece(distributions(prediction)).total
+        assert found == pytest.approx(100 * float(told), abs=1e-4)
+
+
+def test_errors_and_temperature_are_those_of_netcal() -> None:
+    """netcal 1.4.0 on these probabilities: ECE(10), the same with equal_intervals=False, the mean
+    over labels of ECE(10, detection=True), 1 / the weight of TemperatureScaling."""
+    found = distributions(pairs(sharp=2.0)[0])
+    assert measures.ece(found).total == pytest.approx(18.03968194127083)
+    assert measures.equal_mass_ece(found).total == pytest.approx(18.46242275834084)
+    assert measures.classwise_error(found).total == pytest.approx(13.600289780195151)
+    assert fit_temperature(found) == pytest.approx(2.45124067, rel=1e-5)
+
+
+def by_curve(gold: np.ndarray, probability: np.ndarray, edges: np.ndarray, strategy: str) -> float:
+    """The gap of frequency and mean probability over the bins of scikit-learn's curve."""
+    frequency, mean = calibration_curve(gold, probability, n_bins=10, strategy=strategy)
+    counts = np.bincount(np.searchsorted(edges, probability), minlength=10)
+    return float(np.abs(frequency - mean) @ counts[counts > 0] / counts.sum())
+
+
+def test_classwise_error_and_equal_mass_bins_are_those_of_calibration_curves() -> None:
+    prediction, logits, gold = pairs(sharp=2.0)
+    found, probabilities = distributions(prediction), softmax(logits).astype(np.float64)
+    edges = np.linspace(0, 1, 11)[1:-1]
+    each = [by_curve(gold == k, probabilities[:, k], edges, "uniform") for k in range(3)]
+    assert measures.classwise_error(found).total == pytest.approx(100 * np.mean(each), abs=1e-4)
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == gold
+    deciles = np.percentile(confidence, np.arange(10, 100, 10))
+    told = by_curve(right, confidence, deciles, "quantile")
+    assert measures.equal_mass_ece(found).total == pytest.approx(100 * told, abs=1e-4)
+
+
+def test_proper_scores_are_those_of_scikit_learn() -> None:
+    prediction, logits, gold = pairs()
+    found, probabilities = distributions(prediction), softmax(logits)
+    told = brier_score_loss(gold, probabilities, labels=[0, 1, 2])
+    assert measures.brier(found).total == pytest.approx(told, abs=1e-6)
+    assert measures.nll(found).total == pytest.approx(log_loss(gold, probabilities), abs=1e-5)
+    right = brier_score_loss(found.right, found.confidence)
+    assert measures.answer_brier(found).total == pytest.approx(right, abs=1e-6)
+    accuracy = accuracy_score(gold, logits.argmax(1))
+    told = 100 * (probabilities.max(1).mean() - accuracy)
+    assert measures.overconfidence(found).total == pytest.approx(told, abs=1e-4)
+
+
+def test_what_is_impossible_costs_no_more_than_the_floor() -> None:
+    found = replace(distributions(pairs()[0]), probabilities=np.tile([1.0, 0, 0], (400, 1)))
+    wrong = 1 - found.gold[:, 0].mean()
+    told = log_loss(found.gold.argmax(1), found.probabilities.astype(np.float32))
+    assert measures.nll(found).total == pytest.approx(told, rel=1e-6)
+    assert told == pytest.approx(wrong * 23 * np.log(2), rel=1e-6)
+
+
+def sure(right: np.ndarray, confidence: np.ndarray) -> Distributions:
+    """Decisions between two classes that are right or wrong, so sure."""
+    count = len(right)
+    gold = np.column_stack([right, ~right])
+    return Distributions(
+        tuple(map(str, range(count))),
+        np.arange(count),
+        np.column_stack([confidence, 1 - confidence]),
+        np.zeros(count, dtype=int),
+        right,
+        gold,
+    )
+
+
+def test_selective_prediction_has_its_closed_forms() -> None:
+    confidence = np.linspace(0.5, 1.0, 1000, endpoint=False)
+    best = confidence >= 0.75  # the less confident half is wrong
+    ranked, backward = sure(best, confidence), sure(~best, confidence)
+    # Σ max(0, 1 - ½/c)/100 over c = .01 … 1, and Σ min(1, ½/c)/100 with the order turned
+    coverage = np.arange(1, 101) / 100
+    told = 100 * np.maximum(0, 1 - 0.5 / coverage).mean()
+    assert measures.selective_risk(ranked).total == pytest.approx(told)
+    assert measures.selective_risk(backward).total == pytest.approx(100 - told)
+    assert measures.accuracy_at(ranked, 50).total == 100.0
+    assert measures.accuracy_at(ranked, 80).total == pytest.approx(100 * 5 / 8)
+    assert measures.accuracy_at(backward, 50).total == 0.0
+    # of a hundred decisions the percentiles are the whole curve
+    few = distributions(pairs(100)[0])
+    curve = measures.risk_coverage(few.confidence, few.right)
+    assert measures.selective_risk(few).total == pytest.approx(100 * curve.mean())
+    # without an order there is nothing to select by
+    flat = sure(best, np.full(1000, 0.7))
+    assert measures.selective_risk(flat).total == pytest.approx(50.0)
+    assert measures.accuracy_at(flat, 50).total == pytest.approx(50.0)
+
+
+def test_a_perfect_forecast_has_no_error_and_a_certain_one_all_of_it() -> None:
+    right = np.tile([True] * 3 + [False], 100)
+    honest, certain = sure(right, np.full(400, 0.75)), sure(right, np.ones(400))
+    for measure in (measures.ece, measures.equal_mass_ece, measures.overconfidence):
+        assert measure(honest).total == pytest.approx(0.0, abs=1e-9)
+        assert measure(certain).total == pytest.approx(25.0)
+    assert measures.classwise_error(certain).total == pytest.approx(25.0)
+    assert measures.brier(honest).total == pytest.approx(2 * 0.75 * 0.25)
+
+
+def test_a_measure_is_a_function_of_sums_over_items() -> None:
+    """Sentences drawn again are what the same words, stored so, would give."""
+    task = tasks.task("udpos")
+    sizes = DRAW.integers(1, 9, size=40)
+    logits = 2 * DRAW.standard_normal((sizes.sum(), len(task.labels))).astype(np.float32)
+    tags = np.split(DRAW.integers(len(task.labels), size=sizes.sum()), sizes.cumsum()[:-1])
+    outputs = np.split(softmax(logits), sizes.cumsum()[:-1])
+    examples = [{"id": f"ud/{n}", "tags": each.tolist()} for n, each in enumerate(tags)]
+    prediction = decoded(task, examples, outputs, {"example": list(range(40))})
+    drawn = DRAW.integers(40, size=40)
+    again = decoded(
+        task,
+        [examples[n] for n in drawn],
+        [outputs[n] for n in drawn],
+        {"example": list(range(40))},
+    )
+    counts = np.bincount(drawn, minlength=40)[None]
+    one, other = distributions(prediction), distributions(again)
+    for measure in (
+        measures.ece,
+        measures.classwise_error,
+        measures.overconfidence,
+        measures.brier,
+        measures.nll,
+    ):
+        assert measure(one).resampled(counts)[0] == pytest.approx(measure(other).total)
+
+
+# -- temperature -----------------------------------------------------------------------------------
+
+
+def by_lbfgs(logits: np.ndarray, gold: np.ndarray) -> float:
+    """The temperature that torch fits on logits: cross-entropy over 1/T, in which it is convex."""
+    inverse = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+    optimizer = torch.optim.LBFGS([inverse], max_iter=200, line_search_fn="strong_wolfe")
+
+    def step() -> torch.Tensor:
+        optimizer.zero_grad()
+        scaled = torch.from_numpy(logits).double() * inverse
+        loss = functional.cross_entropy(scaled, torch.from_numpy(gold))
+        loss.backward()
+        return loss
+
+    optimizer.step(step)
+    return 1 / float(inverse.detach())
+
+
+@pytest.mark.parametrize("sharp", [0.3, 1.0, 4.0])
+def test_a_temperature_is_that_of_lbfgs_on_the_logits(sharp: float) -> None:
+    prediction, logits, gold = pairs(sharp=sharp)
+    found = fit_temperature(distributions(prediction))
+    assert found == pytest.approx(by_lbfgs(logits, gold), rel=1e-3)
+
+
+def test_scaling_probabilities_is_scaling_logits() -> None:
+    prediction, logits, _ = pairs(sharp=2.0)
+    found = distributions(prediction).scaled(1.7)
+    assert found.probabilities == pytest.approx(softmax(logits / 1.7), abs=1e-5)
+    assert (found.predicted == logits.argmax(1)).all()
+
+
+def test_a_fitted_temperature_fits_no_better() -> None:
+    prediction, _, _ = pairs(sharp=4.0)
+    found = distributions(prediction)
+    warm = found.scaled(fit_temperature(found))
+    assert fit_temperature(warm) == pytest.approx(1.0, abs=1e-3)
+    assert measures.nll(warm).total < measures.nll(found).total
+    assert measures.ece(warm).total < measures.ece(found).total
+    assert measures.selective_risk(warm).total == pytest.approx(
+        measures.selective_risk(found).total, abs=1.0
+    )
+
+
+def test_a_split_that_is_all_right_asks_for_no_temperature_of_zero() -> None:
+    confidence = np.linspace(0.6, 0.9, 50)
+    assert fit_temperature(sure(np.ones(50, dtype=bool), confidence)) == pytest.approx(
+        LEAST, rel=0.01
+    )
+    assert fit_temperature(sure(np.zeros(50, dtype=bool), confidence)) == pytest.approx(
+        MOST, rel=0.01
+    )
 
 
 # -- cells on the selection split ------------------------------------------------------------------
@@ -91,3 +397,41 @@ def test_a_language_of_training_other_than_english_calibrates(recipe) -> None:
     plan = planned(recipe, *files)
     found = {plan.score[entry.calibration_key].cell.language for entry in plan.entries}
     assert found == {"de"}
+
+
+# -- measures of a run -----------------------------------------------------------------------------
+
+
+def test_measures_of_a_run_are_read_before_and_after_temperature(grid) -> None:
+    evidence = Evidence(grid.record, Store(grid.store))
+    place = ("lora", "demo-nli", "sequential", "demo-pos", "fi", 2)
+    entry = next(each for each in grid.entries if place_of(each) == place)
+    items, arrays = Store(grid.store).load_predictions(entry["calibration_key"])
+    selection = distributions(Prediction(tasks.task("demo-pos"), "en", items, arrays))
+    temperature = fit_temperature(selection)
+    prediction = evidence.prediction(place)
+    assert prediction.temperature == temperature
+    tested = distributions(prediction)
+    for name, told in (("ece", measures.ece), ("nll", measures.nll)):
+        before = MEASURES[name].statistics(prediction, None)
+        after = MEASURES[name + AFTER].statistics(prediction, None)
+        assert before.total == told(tested).total
+        assert after.total == told(tested.scaled(temperature)).total != before.total
+
+
+def test_no_measure_is_read_where_nothing_tells_it(grid, recipe) -> None:
+    evidence = Evidence(grid.record, Store(grid.store))
+    retrieval = evidence.prediction(("lora", "", "none", "demo-retrieval", "fi", 1))
+    answers = evidence.prediction(("lora", "", "none", "demo-qa", "fi", 1))
+    assert MEASURES["ece"].statistics(retrieval, None) is None
+    assert MEASURES["classwise error"].statistics(answers, None) is None
+    assert MEASURES["brier"].statistics(answers, None).total <= 1
+    bare = {**grid.record, "entries": [{**each} for each in grid.entries]}
+    for each in bare["entries"]:
+        each.pop("calibration_key", None)
+    plain = Evidence(bare, Store(grid.store)).prediction(("lora", "", "none", "demo-qa", "fi", 1))
+    assert plain.temperature is None
+    assert MEASURES["ece" + AFTER].statistics(plain, None) is None
+    assert MEASURES["ece"].statistics(plain, None).total == (
+        MEASURES["ece"].statistics(answers, None).total
+    )

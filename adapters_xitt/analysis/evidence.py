@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from numpy.typing import NDArray
 
+from adapters_xitt.analysis.calibration.distributions import distributions
+from adapters_xitt.analysis.calibration.temperature import fit_temperature
 from adapters_xitt.errors import XittError
 from adapters_xitt.study.results import DONE
 from adapters_xitt.study.store import Store
@@ -25,6 +27,14 @@ class Prediction:
     language: str
     items: list[dict[str, Any]]  # by example, as its kind decodes them
     arrays: Mapping[str, NDArray]  # the probabilities beside them
+    # what fits the temperature of the row and seed, when it is asked for
+    fit: Callable[[], float | None] = lambda: None
+
+    @property
+    def temperature(self) -> float | None:
+        """At which its probabilities are calibrated, by its row's selection split; None where that
+        was not scored."""
+        return self.fit()
 
 
 Place = tuple[str, str, str, str, str, int]  # method, intermediate, mode, target, language, seed
@@ -38,7 +48,13 @@ class Evidence:
         self.keys: dict[Place, str] = {
             place_of(entry): entry["key"] for entry in grid["entries"] if entry["status"] == DONE
         }
+        self.calibration_keys: dict[Place, str] = {
+            place_of(entry): entry["calibration_key"]
+            for entry in grid["entries"]
+            if entry.get("calibration_key")
+        }
         self._read = lru_cache(maxsize=HELD)(self._load)
+        self._fit = lru_cache(maxsize=None)(self._fit_temperature)
 
     @property
     def complete(self) -> bool:
@@ -54,11 +70,22 @@ class Evidence:
                 f"no predictions of {named} ({method}) on {target} in {language}, seed {seed}, in"
                 f" {self.store.root}"
             )
-        return self._read(self.keys[place], target, language)
+        calibration_key = self.calibration_keys.get(place, "")
+        return self._read(self.keys[place], target, language, calibration_key)
 
-    def _load(self, key: str, target: str, language: str) -> Prediction:
+    def _load(self, key: str, target: str, language: str, calibration_key: str) -> Prediction:
         items, arrays = self.store.load_predictions(key)
-        return Prediction(task(target), language, items, arrays)
+        fit = partial(self._fit, calibration_key)
+        return Prediction(task(target), language, items, arrays, fit)
+
+    def _fit_temperature(self, key: str) -> float | None:
+        """The temperature that a cell on a selection split asks for."""
+        if not key or not self.store.has_result(key):
+            return None
+        cell = self.store.load_result(key).cell
+        items, arrays = self.store.load_predictions(key)
+        selection = distributions(Prediction(task(cell.task), cell.language, items, arrays))
+        return None if selection is None else fit_temperature(selection)
 
 
 def place_of(entry: Mapping[str, Any]) -> Place:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from adapters_xitt.analysis import consistency
+from adapters_xitt.analysis.calibration.table import AFTER, CALIBRATION
 from adapters_xitt.analysis.evidence import Prediction
 from adapters_xitt.analysis.scores import main_score
 from adapters_xitt.analysis.statistics import ItemStatistics
@@ -49,6 +50,17 @@ MEASURES: dict[str, Measure] = {
                 against_english=True,
             )
             for name, comparison in consistency.COMPARISONS.items()
+        ),
+        *(
+            Measure(
+                name=each.name + ending,
+                about=each.about + ending,
+                statistics=each.after if ending else each.before,
+                higher_is_better=each.higher_is_better,
+                kinds=each.kinds,
+            )
+            for each in CALIBRATION.values()
+            for ending in ("", AFTER)
         ),
     )
 }

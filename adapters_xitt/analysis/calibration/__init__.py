@@ -1,0 +1,2 @@
+"""Whether a row's probabilities can be believed: calibration, temperature scaling, selective
+prediction."""
