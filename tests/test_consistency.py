@@ -3,7 +3,12 @@ small grid."""
 
 from __future__ import annotations
 
+import io
+import re
+
+import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score, jaccard_score
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
@@ -14,6 +19,11 @@ from adapters_xitt.analysis.consistency import COLUMNS, COMPARISONS, can_be_comp
 from adapters_xitt.analysis.consistency import statistics as compared
 from adapters_xitt.analysis.evidence import Prediction
 from adapters_xitt.analysis.measures import measure
+from adapters_xitt.report.consistency import (
+    consistency_csv,
+    consistency_map,
+    consistency_sections,
+)
 from adapters_xitt.study.results import DONE
 from adapters_xitt.tasks import task
 
@@ -302,3 +312,41 @@ def test_comparisons_are_measures_that_questions_may_ask_of() -> None:
         gold = random.integers(3, size=9)
         pair = [labels(random, 9, 3, gold=gold) for _ in range(2)]
         assert asked.statistics(*pair).total == compared(name, *pair).total
+
+
+# -- the report ------------------------------------------------------------------------------------
+
+
+def test_the_report_has_rows_measures_groups_and_a_picture(tmp_path) -> None:
+    data = consistency(World("pawsx", ("en", "es", "fr", "de", "ja")))
+    whole, groups = consistency_sections(data)
+    assert whole.heads == (
+        "row",
+        "RankC",
+        "agreement",
+        "right, of right in English",
+        "overlap of right",
+        "Cohen's κ",
+        "Fleiss' κ",
+    )
+    (line,) = whole.rows
+    assert line[0] == "lora none" and re.fullmatch(r"\d+\.\d \(\d+\.\d to \d+\.\d\)", line[1])
+    assert "4 languages, each language with English, and over 2 seeds; 80 items" in whole.about
+    assert "IE: Romance (2)" in groups.heads and "Japonic (1)" not in groups.heads
+    assert all(len(each) == len(groups.heads) for each in groups.rows)
+    back = pd.read_csv(io.StringIO(consistency_csv(data)), keep_default_na=True)
+    assert np.array_equal(back["value"], data["value"], equal_nan=True) and list(
+        back.columns
+    ) == list(COLUMNS)
+    consistency_map("small", data, tmp_path / "map.png")
+    assert matplotlib.image.imread(tmp_path / "map.png").shape[1] > 500
+
+
+def test_one_label_for_all_is_told_to_be_no_consistency() -> None:
+    world = World("pawsx", ("en", "de"))
+    for prediction in world.predictions.values():
+        prediction.arrays["probabilities"][:] = [0.9, 0.1]
+    (whole, *_) = consistency_sections(consistency(world))
+    values = dict(zip(whole.heads, whole.rows[0], strict=True))
+    assert values["agreement"].startswith("100.0") and values["Cohen's κ"] == "–"
+    assert any("one label to all" in remark for remark in whole.remarks)

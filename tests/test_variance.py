@@ -3,6 +3,9 @@ seeds, sources and distance."""
 
 from __future__ import annotations
 
+import io
+
+import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +15,7 @@ from statsmodels.regression.mixed_linear_model import MixedLM
 from adapters_xitt.analysis.components import LEFT, components
 from adapters_xitt.analysis.variance import COLUMNS, correlation, kendall_w, sources, variance
 from adapters_xitt.errors import XittError
+from adapters_xitt.report.variance import variance_csv, variance_map, variance_section
 from adapters_xitt.study.results import DONE
 
 # Davies and Goldsmith 1972: lme4's `Pastes` (two assays of three casks of ten batches) and
@@ -322,3 +326,39 @@ def test_one_intermediate_or_one_seed_has_nothing_to_say() -> None:
         grid(["squad", "sick"], {"xnli": ["de"]}, seeds=(1,), score=lambda name, *place: len(name))
     )
     assert set(one["quantity"]) == {"left out"}
+
+
+# -- the report ------------------------------------------------------------------------------------
+
+
+def test_the_report_says_components_order_and_distance(tmp_path) -> None:
+    random = np.random.default_rng(12)
+    names = [f"xnli@{code}" for code in ("de", "es", "ru", "sw", "tr")]
+    data = variance(
+        grid(
+            names,
+            {"xnli": ["en", "fr", "zh"], "tydiqa": ["fi"]},
+            score=lambda name, *place: len(name) + random.normal(),
+        )
+    )
+    section = variance_section(data)
+    assert all(len(line) == len(section.heads) for line in section.rows)
+    assert {line[1] for line in section.rows if line[0].startswith("xnli")} == {
+        "source language",
+        "seed",
+        "test language",
+        "row in language",
+    }
+    shares = [float(line[-1].rstrip("%")) for line in section.rows if line[0].startswith("tydiqa")]
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+    text = "\n".join(section.remarks)
+    assert "intermediate task left out (only xnli): xnli, tydiqa, means over targets" in text
+    assert "order of 5 intermediates on means over targets (lora sequential) over 3 seeds" in text
+    assert "(0.33 by chance)" in text and "bootstrap over 5 sources" in text
+    back = pd.read_csv(io.StringIO(variance_csv(data)))
+    assert np.array_equal(back["value"], data["value"], equal_nan=True) and list(
+        back.columns
+    ) == list(COLUMNS)
+    variance_map("small", data, tmp_path / "variance.png")
+    assert matplotlib.image.imread(tmp_path / "variance.png").shape[1] > 500
+    assert variance_section(data.iloc[:0]) is None

@@ -61,7 +61,7 @@ class Comparison:
 
 COMPARISONS: dict[str, Comparison] = {
     "rankc": Comparison(
-        "RankC: overlap of the rankings of the candidates, in percent",
+        "overlap of the rankings of the candidates, in percent",
         agreement.rankc,
         agreement.RANKED,
     ),
@@ -78,12 +78,14 @@ COMPARISONS: dict[str, Comparison] = {
         agreement.overlap_of_right,
         agreement.RIGHT_OR_WRONG,
     ),
-    "kappa": Comparison("Cohen's κ of the answers, times 100", agreement.kappa, agreement.LABELLED),
+    "kappa": Comparison(
+        "agreement of the answers beyond chance, times 100", agreement.kappa, agreement.LABELLED
+    ),
 }
 FLEISS = "fleiss"
 ABOUT = {
     **{name: comparison.about for name, comparison in COMPARISONS.items()},
-    FLEISS: "Fleiss' κ of the answers in all languages, times 100",
+    FLEISS: "agreement beyond chance of all languages at once, times 100",
 }
 
 
@@ -247,7 +249,7 @@ def _distance(code: str) -> str:
     distance = language(code).distance
     if distance is None:
         return ""
-    return "below 0.2" if distance < 0.2 else "0.2 to 0.4" if distance < 0.4 else "0.4 and more"
+    return "0 to 0.2" if distance < 0.2 else "0.2 to 0.4" if distance < 0.4 else "0.4 to 1"
 
 
 def _joshi(code: str) -> str:

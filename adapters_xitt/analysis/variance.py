@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from adapters_xitt.analysis.frame import frame
 from adapters_xitt.data.mixture import RANDOM, portion
 from adapters_xitt.errors import XittError
-from adapters_xitt.languages import language
+from adapters_xitt.languages import distance
 from adapters_xitt.study.results import DONE
 
 if TYPE_CHECKING:
@@ -198,13 +198,14 @@ def _by_seed(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def _stability(target: str, scores: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
-    """How alike the seeds order the intermediates; nothing for one seed or one intermediate."""
+    """How alike the seeds order the intermediates; nothing where there is one seed or one
+    intermediate, or a seed that tells none apart."""
     from scipy.stats import kendalltau
 
     intermediates, seeds = scores.shape
-    if intermediates < 2 or seeds < 2:
-        return
     columns = scores.to_numpy().T
+    if intermediates < 2 or seeds < 2 or (np.ptp(columns, axis=1) == 0).any():
+        return
     taus = [
         kendalltau(first, second).statistic
         for index, first in enumerate(columns)
@@ -242,16 +243,17 @@ def _distances(
     target: str, part: pd.DataFrame, named: Mapping[str, Source]
 ) -> Iterator[tuple[Any, ...]]:
     """Of every intermediate task in four source languages or more: the correlation over sources of
-    the score in a test language with the distance to it, and the mean over test languages."""
+    the score in a test language with the distance to it, and the mean over test languages. A
+    language in which all score alike has none."""
     single = part[[len(named[name].languages) == 1 for name in part["intermediate"]]]
     for task_name, of_task in single.groupby("task", sort=False):
         scores = of_task.pivot_table(index="source", columns="language", values="score", sort=False)
         distances = np.array(
-            [[_apart(source, code) for code in scores.columns] for source in scores.index],
+            [[distance(source, code) for code in scores.columns] for source in scores.index],
             dtype=np.float64,
         )
         known = np.isfinite(scores.to_numpy()) & np.isfinite(distances)
-        tested = known.all(axis=0)
+        tested = known.all(axis=0) & (np.ptp(scores.to_numpy(), axis=0) > 0)
         if len(scores) < FEWEST or not tested.any():
             continue
         codes = [code for code, use in zip(scores.columns, tested, strict=True) if use]
@@ -288,12 +290,3 @@ def _spearman(first: NDArray, second: NDArray) -> NDArray:
     squares = (centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1)
     with np.errstate(invalid="ignore"):
         return (products / np.sqrt(squares)).mean(axis=1)
-
-
-def _apart(source: str, tested: str) -> float | None:
-    """The distance of two languages; None where it is not known."""
-    if source == tested:
-        return 0.0
-    if "en" not in (source, tested):
-        return None
-    return language(tested if source == "en" else source).distance
