@@ -419,7 +419,7 @@ def test_markdown_has_every_row_and_note():
     for row in analysis.table(grid).rows:
         assert f"| {row.method} | {row.intermediate} | {row.mode} |" in main
     place = row_of(analysis.table(grid), "mnli", "stack").cells["xnli"]
-    assert f"{place.mean:.1f} ±{place.spread:.1f}" in main and f"{place.difference:+.1f}" in main
+    assert f"{place.mean:.1f}† ±{place.spread:.1f}" in main and f"{place.difference:+.1f}" in main
     for part in (
         "# small",
         "encoder pico (0123456789ab), precision 32, seeds 1, 2, 3",
@@ -462,7 +462,7 @@ def test_terminal_keeps_to_its_width(width, colour):
     assert max(map(cell_len, plain.splitlines())) <= width
     assert "…" not in plain  # nothing is cut off
     place = row_of(analysis.table(grid), "mnli", "stack").cells["xnli"]
-    assert f"{place.mean:.1f} ±{place.spread:.1f} ({place.difference:+.1f})" in plain
+    assert f"{place.mean:.1f}† ±{place.spread:.1f} ({place.difference:+.1f})" in plain
     assert "by always saying the commonest label" in " ".join(plain.split())
 
 

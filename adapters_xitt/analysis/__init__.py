@@ -5,8 +5,10 @@ Pure functions of the grid's JSON value (`run.grid`); nothing here reads or writ
 
 from __future__ import annotations
 
+from adapters_xitt.analysis.encoder_past import encoder_seen
 from adapters_xitt.analysis.frame import counts, frame, ordered, score_names
 from adapters_xitt.analysis.fusions import Fusion, fused, fusions
+from adapters_xitt.analysis.learned import Learning, learning
 from adapters_xitt.analysis.table_cells import INCOMPLETE, NOT_ASKED, TableCell
 from adapters_xitt.analysis.tables import EVERY, Reading, Table, TableRow, by_language, table
 
@@ -15,15 +17,18 @@ __all__ = [
     "INCOMPLETE",
     "NOT_ASKED",
     "Fusion",
+    "Learning",
     "Reading",
     "Table",
     "TableCell",
     "TableRow",
     "by_language",
     "counts",
+    "encoder_seen",
     "frame",
     "fused",
     "fusions",
+    "learning",
     "ordered",
     "score_names",
     "table",

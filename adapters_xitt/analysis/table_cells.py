@@ -29,6 +29,7 @@ class TableCell:
     languages: tuple[str, ...] = ()  # counted
     # what an incomplete cell lacks: "sw blocked", "de failed (seed 2)"
     missing: tuple[str, ...] = ()
+    unlearned: bool = False  # whether the row didn't learn the target
     tag: str = ""  # where the cell is one language: zero-shot | language-seen | task+language-seen
 
     @property

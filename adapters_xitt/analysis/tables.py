@@ -4,7 +4,7 @@ of one target."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from adapters_xitt.analysis.frame import family_first, frame
+from adapters_xitt.analysis.learned import Learning, learning
 from adapters_xitt.analysis.table_cells import (
     INCOMPLETE,
     NOT_ASKED,
@@ -142,6 +143,16 @@ class Reading:
         return "" if code == TRAINED_IN else ZERO_SHOT
 
     @cached_property
+    def learning(self) -> dict[tuple[Name, str], Learning]:
+        """What each row learned of each target of which it has a score."""
+        return {(place[:3], place[3]): each for place, each in learning(self.grid).items()}
+
+    def _marked(self, cell: TableCell, name: Name, target: str) -> TableCell:
+        """A cell that says whether its row learned the target."""
+        learned = self.learning.get((name, target))
+        return replace(cell, unlearned=True) if learned and learned.failed else cell
+
+    @cached_property
     def _zero_shot(self) -> dict[tuple[Name, str], tuple[str, ...]]:
         return {
             (name, target): tuple(
@@ -163,7 +174,8 @@ class Reading:
             row_blocks = {target: blocks[name, target] for target in self.targets}
             bases = {target: self._base(blocks, name, target) for target in self.targets}
             cells = {
-                target: table_cell(row_blocks[target], bases[target]) for target in self.targets
+                target: self._marked(table_cell(row_blocks[target], bases[target]), name, target)
+                for target in self.targets
             }
             rows.append(
                 TableRow(
@@ -185,10 +197,14 @@ class Reading:
                 TableRow(
                     *name,
                     {
-                        code: table_cell(
-                            block.only([code]),
-                            base.only([code]) if base else None,
-                            tag=self.tag(name, target, code),
+                        code: self._marked(
+                            table_cell(
+                                block.only([code]),
+                                base.only([code]) if base else None,
+                                tag=self.tag(name, target, code),
+                            ),
+                            name,
+                            target,
                         )
                         for code in block.languages
                     },

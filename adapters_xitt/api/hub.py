@@ -14,6 +14,8 @@ from adapters_xitt.api.modules import Module
 from adapters_xitt.api.options import store_root
 from adapters_xitt.errors import XittError
 from adapters_xitt.hub import Pulled
+from adapters_xitt.model.pretrained import local_folder
+from adapters_xitt.model.seen import read_seen
 from adapters_xitt.modules import serialization
 from adapters_xitt.progress import notify
 from adapters_xitt.sharing import bundle, card, exporting
@@ -76,7 +78,11 @@ def push(
         )
     results, beside = _results(stored, key, options.get("run"))
     publication = bundle.Publication(
-        base=encoder, results=results, beside=beside, licence=options.get("licence")
+        base=encoder,
+        results=results,
+        beside=beside,
+        licence=options.get("licence"),
+        seen=_encoder_seen(stored, key, options.get("run")),
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
@@ -139,6 +145,19 @@ def _results(
             beside[label] = [store.load_result(cell) for cell in dict.fromkeys(cells)]
     cells = list(dict.fromkeys(entry["key"] for entry in entries if _grid_row(entry) in rows))
     return [store.load_result(cell) for cell in cells], beside
+
+
+def _encoder_seen(store: Store, key: str, run: str | None) -> Sequence[str]:
+    """What the own training of a module's encoder had, as its run says, or a file beside the
+    encoder where that lies here."""
+    if run is not None:
+        grid, _ = runs.load_run(run, store.root)
+        if (stated := grid["encoder"].get("seen")) is not None:
+            return stated
+    manifest = store.manifest(key)
+    folder = local_folder(manifest.encoder_name) if manifest.encoder_is_ours else None
+    seen = read_seen(folder) if folder else None
+    return seen.groups if seen else ()
 
 
 def _grid_row(entry: Mapping[str, Any]) -> tuple[str, str, str]:

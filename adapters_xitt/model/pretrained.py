@@ -18,6 +18,7 @@ from torch import Tensor
 from adapters_xitt import hub, safe_files
 from adapters_xitt.errors import Problems, XittError, nearest, unknown
 from adapters_xitt.hashing import canonical, tensors_digest
+from adapters_xitt.model.seen import Seen, read_seen
 
 # The keys of config.json that shape an XLM-R; every other key is dropped, `auto_map` and `_attn_…`
 # among them.
@@ -98,6 +99,7 @@ class EncoderFiles:
     parameters: int
     # False: only its configuration and tokenizer are here, and its fingerprint is unknown
     weights: bool = True
+    seen: Seen | None = None  # what its own training had, where a file beside it says so
 
     @property
     def layers(self) -> int:
@@ -127,9 +129,9 @@ class EncoderFiles:
         return self.config["max_position_embeddings"] - self.config["pad_token_id"] - 1
 
 
-def locate(name: str, *, weights: bool = True) -> Path:
-    """The folder of an encoder: `demo`, a folder, a name below XITT_ENCODERS, or a hub id with its
-    revision. From a hub no `weights` are downloaded where none are asked for."""
+def local_folder(name: str) -> Path | None:
+    """The folder of an encoder on this machine: `demo`, a folder, or a name below XITT_ENCODERS;
+    None where there is none."""
     if name == "demo":
         from adapters_xitt import demo
 
@@ -138,8 +140,17 @@ def locate(name: str, *, weights: bool = True) -> Path:
     for folder in (Path(name), *([Path(beside) / name] if beside else [])):
         if os.path.isfile(folder / "config.json"):  # a name too long for the disk is no folder
             return folder
+    return None
+
+
+def locate(name: str, *, weights: bool = True) -> Path:
+    """The folder of an encoder: `demo`, a folder, a name below XITT_ENCODERS, or a hub id with its
+    revision. From a hub no `weights` are downloaded where none are asked for."""
+    if folder := local_folder(name):
+        return folder
     if "@" in name:
         return hub.fetch_encoder(name, weights=weights)
+    beside = os.environ.get("XITT_ENCODERS")
     known = (
         sorted(path.parent.name for path in Path(beside).glob("*/config.json")) if beside else []
     )
@@ -176,7 +187,15 @@ def inspect(name: str, *, weights: bool = True) -> EncoderFiles:
         )
     safe_files.checked_size(folder / "tokenizer.json", TOKENIZER)
     if not weights and not _weight_paths(folder):
-        return EncoderFiles(folder, name, UNKNOWN, config, _count_parameters(config), weights=False)
+        return EncoderFiles(
+            folder,
+            name,
+            UNKNOWN,
+            config,
+            _count_parameters(config),
+            weights=False,
+            seen=read_seen(folder),
+        )
     tensors = dict(read_weights(folder))
     _check_sizes(config, tensors, folder)
     sha = hashlib.sha256((folder / "tokenizer.json").read_bytes())
@@ -185,7 +204,12 @@ def inspect(name: str, *, weights: bool = True) -> EncoderFiles:
         canonical({key: config.get(key, default) for key, default in COMPUTES.items()}).encode()
     )
     return EncoderFiles(
-        folder, name, sha.hexdigest(), config, sum(tensor.numel() for tensor in tensors.values())
+        folder,
+        name,
+        sha.hexdigest(),
+        config,
+        sum(tensor.numel() for tensor in tensors.values()),
+        seen=read_seen(folder),
     )
 
 

@@ -7,7 +7,7 @@ import csv
 import io
 from typing import Any
 
-from adapters_xitt.analysis import ordered, score_names
+from adapters_xitt.analysis import encoder_seen, learning, ordered, score_names
 from adapters_xitt.languages import language
 
 FIELDS = (
@@ -26,16 +26,21 @@ FIELDS = (
     "key",
 )
 ABOUT = ("language_name", "family", "script")
+# whether the row learned the target, and what of it the encoder's own training had
+READ = ("learned", "encoder_seen")
+NOT_STATED = "not stated"
 
 
 def csv_text(grid: dict[str, Any]) -> str:
     """The entries in the fixed order; what is not there is empty."""
-    names = score_names(grid)
+    names, learned = score_names(grid), learning(grid)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*FIELDS, *(f"score.{name}" for name in names), *ABOUT])
+    writer.writerow([*FIELDS, *(f"score.{name}" for name in names), *ABOUT, *READ])
     for entry in ordered(grid):
         about = language(entry["language"])
+        place = (entry["method"], entry["intermediate"], entry["mode"], entry["target"])
+        reached, seen = learned.get(place), encoder_seen(grid, entry["target"])
         writer.writerow(
             [
                 *(_plain(entry[name]) for name in FIELDS),
@@ -43,6 +48,8 @@ def csv_text(grid: dict[str, Any]) -> str:
                 about.name,
                 about.family,
                 about.script,
+                reached.status if reached else "",
+                NOT_STATED if seen is None else " ".join(seen),
             ]
         )
     return text.getvalue()

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from adapters_xitt.analysis import INCOMPLETE, Reading, Table, TableCell, TableRow
 from adapters_xitt.report import words
+from adapters_xitt.report.reservations import MEANING_UNLEARNED, encoder_lines
 from adapters_xitt.report.tiles import Panel, Tile, draw, lines_of, rise
 from adapters_xitt.study.results import NOT_APPLICABLE
 
@@ -265,6 +266,8 @@ def _title(figure: Figure, grid: dict[str, Any], reading: Reading) -> None:
         "* incomplete",
         "hatched: no number",
         f"{words.SEEN_MARK} not zero-shot",
+        *([MEANING_UNLEARNED] if any(each.failed for each in reading.learning.values()) else []),
+        *encoder_lines(grid, reading.targets),
         "scores are shaded within a column",
     ]
     # characters of a line: inches over the width of one at this size

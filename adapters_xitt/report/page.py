@@ -10,6 +10,7 @@ from adapters_xitt.analysis import EVERY, Reading, Table, TableCell, TableRow
 from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.languages import language
 from adapters_xitt.report import words
+from adapters_xitt.report.reservations import encoder_lines
 
 SIDE_BY_SIDE = 12  # languages in one table
 
@@ -23,6 +24,8 @@ def markdown(grid: dict[str, Any]) -> str:
     recipe, versions = words.title(grid)
     lines = [f"# {_safe(grid['name'])}", "", _safe(recipe) + "  ", _safe(versions)]
     lines += ["", "## Zero-shot", "", "Mean over the languages that no part of a row has seen.", ""]
+    for line in encoder_lines(grid, reading.targets):
+        lines += [_safe(line), ""]
     lines += _table(tables[ZERO_SHOT], tables[ZERO_SHOT].columns, metrics)
     lines += [
         "",

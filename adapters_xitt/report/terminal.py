@@ -15,6 +15,7 @@ from rich.text import Text
 from adapters_xitt.analysis import EVERY, Reading, Table, TableCell, TableRow
 from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.report import words
+from adapters_xitt.report.reservations import encoder_lines
 
 GAP = 2  # blanks between columns
 FIRST = "intermediate"
@@ -34,6 +35,8 @@ def terminal(grid: dict[str, Any], console: Console) -> None:
         printer.line(line, style="dim")
     metrics = {target: words.main_score(reading, target) for target in reading.targets}
     printer.heading("Zero-shot: mean over the languages that no part of a row has seen")
+    for line in encoder_lines(grid, reading.targets):
+        printer.line(line, style="dim")
     printer.table(tables[ZERO_SHOT], metrics, _whole)
     printer.heading("All languages: XTREME's average, the language of training included")
     printer.table(tables[EVERY], metrics, _whole)

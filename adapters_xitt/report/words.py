@@ -21,6 +21,13 @@ from adapters_xitt.data import truncation
 from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.languages import language
 from adapters_xitt.modules.methods import COMPOSED
+from adapters_xitt.report.reservations import (
+    MEANING_UNLEARNED,
+    UNLEARNED,
+    encoder_lines,
+    learned_lines,
+    mark_of_target,
+)
 from adapters_xitt.study.results import BLOCKED, DONE, FAILED, NOT_APPLICABLE
 
 MARKS = {
@@ -59,7 +66,8 @@ def score(cell: TableCell) -> str:
     """The mean with its mark, or the word for its absence."""
     if cell.mean is None:
         return MARKS[cell.status]
-    return number(cell.mean) + (MARKS[INCOMPLETE] if cell.starred else "")
+    marks = (MARKS[INCOMPLETE] if cell.starred else "") + (UNLEARNED if cell.unlearned else "")
+    return number(cell.mean) + marks
 
 
 def seen(cell: TableCell) -> str:
@@ -118,12 +126,14 @@ def legend(tables: Iterable[Table], *, seeds: int) -> list[str]:
     lines += [MEANINGS[status] for status in MEANINGS if status in there]
     if any(seen(cell) for cell in cells):
         lines.append(f"{SEEN_MARK}: not zero-shot; some part of the row saw this language")
+    if any(cell.unlearned and cell.mean is not None for cell in cells):
+        lines.append(MEANING_UNLEARNED)
     return lines
 
 
 def main_score(reading: Reading, target: str) -> str:
-    """The score that stands for a target."""
-    return reading.grid["headlines"].get(target, "")
+    """The score that stands for a target, with the mark of one that the encoder itself had seen."""
+    return reading.grid["headlines"].get(target, "") + mark_of_target(reading.grid, target)
 
 
 def title(grid: dict[str, Any]) -> list[str]:
@@ -196,6 +206,8 @@ def notes(reading: Reading) -> list[tuple[str, list[str]]]:
             "Cells",
             [", ".join(f"{count:,} {status}" for status, count in counts(grid).items()) or "none"],
         ),
+        ("Encoder", encoder_lines(grid, reading.targets)),
+        ("Learned", learned_lines(reading)),
         ("Versions", _mixed_versions(grid)),
         ("Averages", _averages(reading)),
         ("Incomplete", _incomplete(reading)),

@@ -105,6 +105,7 @@ class Publication:
     # `none` and the controls: name → results, every seed
     beside: Mapping[str, Sequence[Result]] | None = None
     licence: str | None = None
+    seen: Sequence[str] = ()  # what the encoder's own training had
 
 
 def pack(
@@ -139,6 +140,7 @@ def pack(
         results=publication.results,
         beside=publication.beside,
         licence=publication.licence,
+        seen=publication.seen,
         forms=forms(folder, modules),
         parts={each: module.manifest for each, module in modules.items() if each != key},
     )

@@ -218,6 +218,11 @@ def _results(card: Card) -> str:
     notes.append(
         "`zero-shot`: no part saw the language; a star: of one part nobody knows what it has seen."
     )
+    if card.seen:
+        notes.append(
+            f"The encoder itself has been trained on {', '.join(map(code, card.seen))} data: on"
+            " tasks of that sort `zero-shot` means only that no module saw the language."
+        )
     return " ".join(notes) + "\n\n" + table([*head, "examples", "tag"], lines)
 
 

@@ -52,6 +52,7 @@ class Card:
     # `none` and the controls: name → results, every seed
     beside: Mapping[str, Sequence[Result]] | None = None
     licence: str | None = None
+    seen: Sequence[str] = ()  # what the encoder's own training had
 
 
 def code(value: Any, most: int = 160) -> str:

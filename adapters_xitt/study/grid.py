@@ -11,6 +11,7 @@ from adapters_xitt import hashing
 from adapters_xitt.data.mixture import Mixture
 from adapters_xitt.errors import XittError
 from adapters_xitt.kinds import KINDS, decoding
+from adapters_xitt.model.seen import FILE
 from adapters_xitt.modules import composition
 from adapters_xitt.modules.manifest import Manifest
 from adapters_xitt.modules.methods import COMPOSED
@@ -41,14 +42,39 @@ def read_grid(plan: Plan, store: Store, failed: dict[str, str]) -> dict[str, Any
         "recipe": recipe.model_dump(exclude_defaults=True),
         "name": recipe.name,
         "protocol_notes": plan.notes,
-        "encoder": {"name": inputs.files.name, "fingerprint": inputs.files.fingerprint},
+        "encoder": {
+            "name": inputs.files.name,
+            "fingerprint": inputs.files.fingerprint,
+            **_encoder_past(plan),
+        },
         "precision": inputs.memory_plan.base,
         "made_with": _versions_used(plan, manifest, results),
         "entries": entries,
         "headlines": {name: task(name).main_score for name in recipe.targets},
         "majority": _majority(plan),
+        "trained_in": {
+            name: recipe.training_portion(inputs.task(name)).languages
+            for name in recipe.targets
+            if inputs.task(name).trains
+        },
         "weak": _weak(plan, manifest),
     }
+
+
+def _encoder_past(plan: Plan) -> dict[str, Any]:
+    """What the encoder's own training had: what the recipe says, or else the file beside the
+    encoder; None where nobody does. Where both say it, both are told."""
+    stated, beside = plan.recipe.seen, plan.inputs.files.seen
+    sources = ["the recipe"] if stated is not None else []
+    if beside is not None:
+        groups = ", ".join(beside.groups) or "nothing"
+        sources.append(
+            f"{FILE} beside it"
+            + (f" ({beside.source})" if beside.source else "")
+            + (f", which says {groups}" if stated is not None else "")
+        )
+        stated = list(beside.groups) if stated is None else stated
+    return {"seen": stated, "seen_from": "; ".join(sources)}
 
 
 def _scored_fields(
@@ -125,7 +151,28 @@ def _cost_and_error(plan: Plan, manifest: ReadManifest, entry: Entry) -> dict[st
         for name in ("error", "lost")
         if metrics.get(name) is not None
     }
-    return {"seconds": metrics.get("seconds", 0.0), **errors}
+    return {
+        "seconds": metrics.get("seconds", 0.0),
+        **errors,
+        **_selection(plan, jobs[-1], module, entry.target),
+    }
+
+
+def _selection(plan: Plan, job: ModuleJob, module: Manifest, target: str) -> dict[str, Any]:
+    """How a target's own module did on its selection split, and what the commonest label does
+    there, where there is one."""
+    if module.chance is None or job.mixture.name != target:
+        return {}
+    try:
+        rows = [
+            rows
+            for part in job.mixture.portions
+            for rows in plan.inputs.selection(part, job.mixture)
+        ]
+    except XittError:  # stored modules may be scored where their training data is not
+        return {}
+    score, examples = module.metrics["score"], sum(len(part.rows) for part in rows)
+    return {"selection": {"score": score, "chance": module.chance, "examples": examples}}
 
 
 def _joins(job: ModuleJob) -> bool:

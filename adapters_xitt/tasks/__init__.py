@@ -12,12 +12,12 @@ from adapters_xitt.tasks.beyond import BEYOND
 from adapters_xitt.tasks.conventions import Convention
 from adapters_xitt.tasks.demo import DEMO
 from adapters_xitt.tasks.intermediate import INTERMEDIATE
-from adapters_xitt.tasks.kinds import KINDS
+from adapters_xitt.tasks.kinds import KINDS, SEEN
 from adapters_xitt.tasks.record import Task
 from adapters_xitt.tasks.xtreme import XTREME
 from adapters_xitt.tasks.xtreme_r import XTREME_R
 
-__all__ = ["BENCHMARKS", "KINDS", "TASKS", "Benchmark", "Convention", "Task", "task"]
+__all__ = ["BENCHMARKS", "KINDS", "SEEN", "TASKS", "Benchmark", "Convention", "Task", "task"]
 
 TASKS: dict[str, Task] = {
     task.name: task for task in (*INTERMEDIATE, *XTREME, *XTREME_R, *BEYOND, *DEMO)

@@ -48,6 +48,7 @@ INTERMEDIATE = (
         labels=NLI,
         metric="accuracy",
         main_score="accuracy",
+        seen=("nli",),
         origin="anli-plus",
         derived_from=("anli", "mnli", "snli"),
         source="the files of anli, mnli and snli",
@@ -77,6 +78,7 @@ INTERMEDIATE = (
         labels=NLI,
         metric="accuracy",
         main_score="accuracy",
+        seen=("nli",),
         origin="anli",
         source="dl.fbaipublicfiles.com/anli/anli_v1.0.zip",
     ),
@@ -94,6 +96,7 @@ INTERMEDIATE = (
         labels=NLI,
         metric="accuracy",
         main_score="accuracy",
+        seen=("nli",),
         origin="snli",
         source="nlp.stanford.edu/projects/snli/snli_1.0.zip",
     ),
@@ -112,6 +115,7 @@ INTERMEDIATE = (
         labels=NLI,
         metric="accuracy",
         main_score="accuracy",
+        seen=("nli",),
         origin="mnli",
         source=(
             "dl.fbaipublicfiles.com/XNLI/XNLI-MT-1.0.zip (multinli.train.en.tsv, as XTREME writes"
@@ -130,6 +134,7 @@ INTERMEDIATE = (
         labels=("0", "1"),
         metric="qqp",
         main_score="mean",
+        seen=("paraphrase",),
         origin="qqp",
         source="GLUE, QQP.zip",
     ),
@@ -206,6 +211,7 @@ INTERMEDIATE = (
         label_files=("ccg/tags_to_id.json", "ccg/labels.txt"),
         metric="tag_accuracy",
         main_score="accuracy",
+        seen=("syntax",),
         origin="ccg",
         source=(
             "LDC2005T13: CCGbank's trees, one word and tag a line, or jiant's sentences and tags"
@@ -229,6 +235,7 @@ INTERMEDIATE = (
         # It has no third split: a tenth of its training data picks the step, never the test.
         train="train[:90%]",
         selection="train[90%:]",
+        seen=("syntax",),
         origin="conll2000",
         source="CoNLL-2000 shared task, cnts.ua.ac.be/conll2000/chunking",
     ),
@@ -250,6 +257,7 @@ INTERMEDIATE = (
         labels=XPOS,
         metric="tag_accuracy",
         main_score="accuracy",
+        seen=("pos",),
         origin="ewt",
         source="UniversalDependencies/UD_English-EWT r2.5",
     ),
@@ -321,6 +329,7 @@ INTERMEDIATE = (
         labels=NLI,
         metric="accuracy",
         main_score="accuracy",
+        seen=("nli",),
         origin="sick",
         source="SemEval-2014 task 1",
     ),

@@ -22,6 +22,19 @@ from adapters_xitt.tasks.conventions import (
 
 Examples = Sequence[Mapping[str, Any]]
 
+# What an encoder may have been trained on beside plain text, each in a few words.
+SEEN: dict[str, str] = {
+    "nli": "labelled inference",
+    "paraphrase": "labelled paraphrases",
+    "qa": "questions with their answers",
+    "choice": "questions with the right one of several answers",
+    "pos": "tagged parts of speech",
+    "ner": "marked names",
+    "syntax": "chunks, supertags or trees",
+    "retrieval": "queries with what they are to find",
+    "parallel": "translations",
+}
+
 
 def always_labelled(examples: Examples) -> bool:
     """Of kinds whose examples can't be read without their labels, or have none."""
@@ -57,6 +70,9 @@ class KindFacts:
     outputs: int | None = None
     pooler: bool = False  # whether a dense layer and tanh stand below the outputs
     labelled: Callable[[Examples], bool] = always_labelled  # whether examples can be scored
+    # what an encoder has seen that was trained for such tasks, where the task itself doesn't say:
+    # keys of SEEN
+    seen: tuple[str, ...] = ()
 
 
 KINDS: dict[str, KindFacts] = {
@@ -74,12 +90,14 @@ KINDS: dict[str, KindFacts] = {
         conventions=(BEST_OF_ALL, BEST_OF_CONTEXT),
         outputs=2,
         labelled=some_answered,
+        seen=("qa",),
     ),
     "retrieval": KindFacts(
         about="the translation of a sentence among many; nothing is trained",
         trains=False,
         conventions=(MEAN_14,),
         outputs=0,
+        seen=("parallel", "retrieval"),
     ),
     "mining": KindFacts(
         about="translations hidden in two collections; nothing is trained",
@@ -87,6 +105,7 @@ KINDS: dict[str, KindFacts] = {
         conventions=(MEAN_14,),
         outputs=0,
         labelled=queries_labelled,
+        seen=("parallel", "retrieval"),
     ),
     "ranking": KindFacts(
         about="the right ones among many candidates, best first; nothing is trained",
@@ -94,12 +113,14 @@ KINDS: dict[str, KindFacts] = {
         conventions=(MEAN_14,),
         outputs=0,
         labelled=queries_labelled,
+        seen=("retrieval",),
     ),
     "choice": KindFacts(
         about="one of several answers to a prompt",
         outputs=1,
         pooler=True,
         labelled=each_labelled,
+        seen=("choice",),
     ),
     "mlm": KindFacts(
         about="masked words of plain text",

@@ -62,6 +62,7 @@ class Task:
     lengths: Mapping[str, int] = field(default_factory=dict)  # caps that aren't its kind's
     fitted: str = ""  # the split that a threshold is fitted on, in the language that is tested
     unanswerable: bool = False  # questions may have no answer in their context
+    seen: tuple[str, ...] = ()  # keys of SEEN, where those of its kind aren't its own
     parallel: bool = False  # an id names the same item in every language
     source: str  # where the files come from
     hint: str = ""  # said where a file is missing
@@ -76,6 +77,11 @@ class Task:
     def readings(self) -> tuple[Convention, ...]:
         """The ways it can be read and scored, the default first."""
         return self.conventions or KINDS[self.kind].conventions
+
+    @property
+    def taught_by(self) -> tuple[str, ...]:
+        """What an encoder has seen that was trained for tasks of this sort: keys of SEEN."""
+        return self.seen or KINDS[self.kind].seen
 
     def reading(self, name: str | None = None) -> Convention:
         """A way to read it by its name, the default without one."""

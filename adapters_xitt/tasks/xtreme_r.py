@@ -132,6 +132,7 @@ XTREME_R = (
         files={"test": ("lareqa/xquad-r/{lang}.json", *in_xtreme("lareqa", "xquad-r/{lang}.json"))},
         metric="map",
         main_score="map@20",
+        seen=("qa", "retrieval"),
         origin="squad",
         derived_from=("squad",),
         parallel=True,

@@ -10,6 +10,7 @@ from adapters_xitt.api.grids import Evaluation
 from adapters_xitt.modules import composition
 from adapters_xitt.modules.composition import Composition
 from adapters_xitt.progress import console
+from adapters_xitt.report.reservations import encoder_lines
 
 
 def print_explanation(explanation: Explanation) -> None:
@@ -110,4 +111,8 @@ def print_scores(evaluation: Evaluation) -> None:
             entry["tag"],
             entry.get("convention", ""),
         )
-    console().print(table)
+    out = console()
+    out.print(table)
+    targets = list(dict.fromkeys(entry["target"] for entry in evaluation.entries))
+    for line in encoder_lines(evaluation.grids[0], targets):
+        out.print(line, markup=False)

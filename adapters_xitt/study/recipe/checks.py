@@ -16,7 +16,7 @@ from adapters_xitt.languages import LANGUAGES
 from adapters_xitt.modules import composition
 from adapters_xitt.modules.methods import METHODS, MODES, choose
 from adapters_xitt.study.recipe.document import CONTROLS, TARGET, Recipe, elsewhere
-from adapters_xitt.tasks import TASKS
+from adapters_xitt.tasks import SEEN, TASKS
 from adapters_xitt.text_files import unreadable
 
 
@@ -32,6 +32,9 @@ def check_names(values: dict[str, Any], tell: Any) -> None:
         for place, name in _strings(values.get(key), key, tell):
             if name not in known:
                 tell(place, unknown(key.removesuffix("s"), name, known))
+    for place, name in _strings(values.get("seen"), "seen", tell):
+        if name not in SEEN:
+            tell(place, unknown("kind of data", name, SEEN))
     _check_intermediates(values.get("intermediates"), tell)
     _check_compositions(values, tell)
     for place, name in _strings(values.get("languages"), "languages", tell):

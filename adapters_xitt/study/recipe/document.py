@@ -133,6 +133,8 @@ class Recipe(Closed):
 
     name: Name
     encoder: str  # demo, a folder, a name below XITT_ENCODERS, or owner/name@revision
+    # what the encoder's own training had, keys of tasks.SEEN; default: as seen.json beside it says
+    seen: list[str] | None = None
     methods: Annotated[list[str | MethodPart], Field(min_length=1)]
     intermediates: list[str | MixturePart]  # portions or mixtures of them
     targets: Annotated[list[str], Field(min_length=1)]

@@ -53,6 +53,7 @@ TRAIN = {
     "sweep": _GRID,
     "language_modules": _GRID,
     "languages": "it tests nothing",
+    "seen": "it tests nothing",
     "block_overlap": "it tests nothing",
     "calibration": _GRID,
     "modes": "--mode says it",
