@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 _ROOMS = {
     "XittError": "errors",
     "show_progress": "progress",
+    "Answers": "api.grids",
     "Evaluation": "api.grids",
     "Grid": "api.grids",
     "Report": "api.grids",
@@ -35,6 +36,7 @@ _ROOMS = {
     "plan": "api.studies",
     "load_run": "api.runs",
     "write_report": "api.runs",
+    "ask": "api.runs",
     "submit": "api.runs",
     "score": "api.runs",
     "to_adapters": "api.exchange",
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
     from adapters_xitt.api.exchange import to_adapters as to_adapters
     from adapters_xitt.api.exchange import to_peft as to_peft
     from adapters_xitt.api.explain import explain as explain
+    from adapters_xitt.api.grids import Answers as Answers
     from adapters_xitt.api.grids import Evaluation as Evaluation
     from adapters_xitt.api.grids import Grid as Grid
     from adapters_xitt.api.grids import Report as Report
@@ -100,6 +103,7 @@ if TYPE_CHECKING:
     from adapters_xitt.api.modules import list_results as list_results
     from adapters_xitt.api.modules import load as load
     from adapters_xitt.api.plans import Plan as Plan
+    from adapters_xitt.api.runs import ask as ask
     from adapters_xitt.api.runs import load_run as load_run
     from adapters_xitt.api.runs import score as score
     from adapters_xitt.api.runs import submit as submit

@@ -131,6 +131,7 @@ SAME = {
     "run": "run",
     "plan": "plan",
     "report": "write_report",
+    "ask": "ask",
     "submit": "submit",
     "score": "score",
     "train": "train",

@@ -209,9 +209,10 @@ def test_the_recipes_of_the_handbook_are_recipes(tmp_path: Path) -> None:
     assert recipe.load(tmp_path / "whole.yaml").targets == ["udpos", "xnli", "tatoeba"]
     for number, part in enumerate(parts):
         path = tmp_path / f"part{number}.yaml"
-        path.write_text(
-            "encoder: demo\nmethods: [seq_bn]\ntargets: [tydiqa]\nmodes: [none, stack]\n" + part
-        )
+        rest = "encoder: demo\nmethods: [seq_bn]\ntargets: [tydiqa]\nmodes: [none, stack]\n"
+        if "intermediates:" not in part:
+            rest += "intermediates: [squad]\n"
+        path.write_text(rest + part)
         assert recipe.load(path).mixtures()
 
 

@@ -137,18 +137,23 @@ def effect(by_seed: NDArray, strata: Sequence[Stratum]) -> Effect:
     difference = float(by_seed.mean())
     if seeds < 2:
         return Effect(difference, by_seed, None)
-    parts, freedoms = [], []
+    parts, freedoms, apart = [], [], 0.0
     for stratum in strata:
         sample = stratum.contributions.shape[1]
         if sample > 1:
-            parts.append(_covariance(stratum.contributions))
+            shared, alone = _covariance(stratum.contributions)
+            parts.append(shared)
             freedoms.append(sample - 1)
+            apart += alone - shared
     covariance, freedom = sum(parts), float("inf")
     squares = sum(part**2 / free for part, free in zip(parts, freedoms, strict=True))
     if squares > 0:
         freedom = covariance**2 / squares  # Satterthwaite, over strata
+    # Scores come in steps, so that seeds may agree to the bit by chance: then they vary at least as
+    # much as what each does with the items alone.
+    variance = by_seed.var(ddof=1) or max(apart, 0.0)
     uncertainty = Uncertainty(
-        float(by_seed.std(ddof=1) / np.sqrt(seeds)),
+        float(np.sqrt(variance / seeds)),
         seeds - 1,
         float(np.sqrt(max(covariance, 0.0))),
         max(freedom, 1.0),
@@ -156,10 +161,12 @@ def effect(by_seed: NDArray, strata: Sequence[Stratum]) -> Effect:
     return Effect(difference, by_seed, uncertainty)
 
 
-def _covariance(contributions: NDArray) -> float:
-    """Of the sums over units of two different seeds, by the units that they share: [seeds, units]
-    to the mean over pairs of seeds."""
+def _covariance(contributions: NDArray) -> tuple[float, float]:
+    """Of the sums over units, by the units: what two different seeds share, the mean over pairs of
+    seeds, and the variance of one seed's, their mean; [seeds, units]."""
     seeds, sample = contributions.shape
     centred = contributions - contributions.mean(axis=1, keepdims=True)
-    together = (centred.sum(axis=0) ** 2).sum() - (centred**2).sum()
-    return float(sample / (sample - 1) * together / (seeds * (seeds - 1)))
+    alone = (centred**2).sum()
+    together = ((centred.sum(axis=0) ** 2).sum() - alone) / (seeds - 1)
+    scale = sample / (sample - 1) / seeds
+    return float(scale * together), float(scale * alone)

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from adapters_xitt.analysis.calibration.distributions import distributions
 from adapters_xitt.analysis.calibration.temperature import fit_temperature
+from adapters_xitt.analysis.statistics import ItemStatistics
 from adapters_xitt.errors import XittError
 from adapters_xitt.study.results import DONE
 from adapters_xitt.study.store import Store
 from adapters_xitt.tasks import Task, task
 
-HELD = 64  # predictions held at once: a question reads each of its cells once
+HELD = 64  # predictions held at once
+COUNTED = 8192  # statistics held at once: the rows of a table are compared with the same `none`
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,9 @@ class Prediction:
 
 
 Place = tuple[str, str, str, str, str, int]  # method, intermediate, mode, target, language, seed
+# Of a row's predictions, and those of the same row and seed in English where languages are
+# compared; None where the predictions don't tell.
+Statistics = Callable[[Prediction, Prediction | None], ItemStatistics | None]
 
 
 class Evidence:
@@ -53,8 +58,12 @@ class Evidence:
             for entry in grid["entries"]
             if entry.get("calibration_key")
         }
+        self._scores: dict[Place, float] = {
+            place_of(entry): entry["score"] for entry in grid["entries"] if entry["status"] == DONE
+        }
         self._read = lru_cache(maxsize=HELD)(self._load)
         self._fit = lru_cache(maxsize=None)(self._fit_temperature)
+        self._counted = lru_cache(maxsize=COUNTED)(self._count)
 
     @property
     def complete(self) -> bool:
@@ -72,6 +81,21 @@ class Evidence:
             )
         calibration_key = self.calibration_keys.get(place, "")
         return self._read(self.keys[place], target, language, calibration_key)
+
+    def statistics(
+        self, place: Place, count: Statistics, english: Place | None = None
+    ) -> ItemStatistics | None:
+        """What `count` makes of the predictions of one entry, and of another's in English."""
+        return self._counted(place, count, english)
+
+    def _count(
+        self, place: Place, count: Statistics, english: Place | None
+    ) -> ItemStatistics | None:
+        return count(self.prediction(place), self.prediction(english) if english else None)
+
+    def score(self, place: Place) -> float:
+        """The main score of one entry."""
+        return self._scores[place]
 
     def _load(self, key: str, target: str, language: str, calibration_key: str) -> Prediction:
         items, arrays = self.store.load_predictions(key)

@@ -3,20 +3,15 @@ predictions tell."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from adapters_xitt.analysis import consistency
 from adapters_xitt.analysis.calibration.table import AFTER, CALIBRATION
-from adapters_xitt.analysis.evidence import Prediction
+from adapters_xitt.analysis.evidence import Prediction, Statistics
 from adapters_xitt.analysis.scores import main_score
 from adapters_xitt.analysis.statistics import ItemStatistics
 from adapters_xitt.errors import XittError, unknown
-
-# Of a row's predictions, and those of the same row and seed in English where a measure compares
-# languages; None where the predictions don't tell.
-Statistics = Callable[[Prediction, Prediction | None], ItemStatistics | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +28,17 @@ class Measure:
     against_english: bool = False
 
 
+def _score(prediction: Prediction, english: Prediction | None) -> ItemStatistics | None:
+    return main_score(prediction)
+
+
 MEASURES: dict[str, Measure] = {
     measure.name: measure
     for measure in (
         Measure(
             name="score",
             about="the main score of each task, in its own points",
-            statistics=lambda prediction, english: main_score(prediction),
+            statistics=_score,
         ),
         *(
             Measure(

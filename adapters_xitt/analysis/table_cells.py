@@ -30,6 +30,8 @@ class TableCell:
     # what an incomplete cell lacks: "sw blocked", "de failed (seed 2)"
     missing: tuple[str, ...] = ()
     unlearned: bool = False  # whether the row didn't learn the target
+    # whether a test finds the difference, with its p-value corrected over the table
+    significant: bool = False
     tag: str = ""  # where the cell is one language: zero-shot | language-seen | task+language-seen
 
     @property

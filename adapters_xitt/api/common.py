@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from adapters_xitt import progress
+from adapters_xitt.analysis import questions
 from adapters_xitt.errors import XittError
 from adapters_xitt.model.session import make_fabric
 from adapters_xitt.modules import methods
@@ -57,7 +58,10 @@ def open_recipe(
     draft.problems.raise_if_any()
     assert draft.recipe is not None and inputs is not None
     resolve = bundle.resolver(stored, tell=notify)
-    return Work(planner.plan_recipe(draft.recipe, inputs, resolve=resolve), stored)
+    plan = planner.plan_recipe(draft.recipe, inputs, resolve=resolve)
+    if draft.recipe.questions:  # those that can't be asked are refused before anything runs
+        questions.subjects(draft.recipe, [asdict(entry) for entry in plan.entries])
+    return Work(plan, stored)
 
 
 def run_work(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from adapters_xitt import analysis
 from adapters_xitt import report as reports
+from adapters_xitt.analysis.findings import Findings, answers_frame
+from adapters_xitt.analysis.questions import Answer
 from adapters_xitt.errors import XittError
 from adapters_xitt.progress import console
 from adapters_xitt.study.results import BLOCKED, DONE, FAILED, NOT_APPLICABLE
@@ -30,6 +32,42 @@ SubmitOptions = TypedDict(  # noqa: UP013
     {"benchmark": str, "method": str | None, "row": str | None, "seed": int | None},
     total=False,
 )
+
+
+class Answers:
+    """Answers to questions, each for one method."""
+
+    def __init__(self, each: Sequence[Answer]) -> None:
+        self.each = tuple(each)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row for each answer: question, method, contrast, on, languages, seeds, items,
+        measure, effect, low and high (95 %), p, p_corrected (Holm, over all of them), detectable,
+        matters, verdict, remarks. Effects are in points; what is not known is NaN."""
+        return answers_frame(self.each)
+
+    def __len__(self) -> int:
+        return len(self.each)
+
+    def __repr__(self) -> str:
+        return f"Answers({[each.verdict for each in self.each]})"
+
+
+class AskOptions(TypedDict, total=False):
+    """How a question is asked, as in a recipe's `questions`.
+
+    `languages` are codes, or a condition on the table of languages, {"joshi": "<=2"}; by default
+    those that no row has seen. `against` is another contrast. `matters` is the bound in points
+    below which a difference is as good as none. With `general` the languages are a sample of
+    languages in general."""
+
+    languages: list[str] | dict[str, Any] | None
+    against: str
+    measure: str
+    method: str | None
+    matters: float | None
+    general: bool
 
 
 class Scores:
@@ -102,13 +140,51 @@ class Grid(Scores):
         merge_error, merge_lost, family, script."""
         return analysis.frame(self.record)
 
+    @cached_property
+    def findings(self) -> Findings | None:
+        """What the stored predictions say; None where the store lacks them."""
+        findings = Findings(self.record, Store(self.store))
+        return findings if findings.evidence.complete else None
+
+    @property
+    def answers(self) -> Answers:
+        """To the recipe's questions. A `XittError` where the store lacks the predictions that they
+        are answered from."""
+        return Answers(self._findings.answers)
+
+    def ask(
+        self, contrast: str, *, on: str | Sequence[str], **options: Unpack[AskOptions]
+    ) -> Answers:
+        """The answer to a new question, "mnli - none", from the stored predictions: see `ask`."""
+        from pydantic import ValidationError
+
+        from adapters_xitt.study.recipe.document import Question
+
+        values = {"contrast": contrast, "on": on if isinstance(on, str) else list(on), **options}
+        try:
+            question = Question.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "question"
+            raise XittError(f"{place}: {first['msg']}") from None
+        return Answers(self._findings.ask([{contrast: question}]))
+
+    @property
+    def _findings(self) -> Findings:
+        if self.findings is None:
+            raise XittError(
+                f"{self.store}: it lacks predictions of {self.name}, which questions are answered"
+                " from; run the recipe again"
+            )
+        return self.findings
+
     def report(self, out: str | Path | None = None) -> Report:
         """The grid as text and as Markdown; written as Markdown, CSV and heat map into `out`, by
         default the run's own folder."""
         page = io.StringIO()
-        reports.terminal(self.record, console(file=page, width=120))
-        files = reports.write(self.record, Path(out) if out else self.folder)
-        return Report(page.getvalue(), reports.markdown(self.record), files)
+        reports.terminal(self.record, console(file=page, width=120), self.findings)
+        files = reports.write(self.record, Path(out) if out else self.folder, self.findings)
+        return Report(page.getvalue(), reports.markdown(self.record, self.findings), files)
 
     def submit(self, folder: str | Path, **options: Unpack[SubmitOptions]) -> Submission:
         """Writes one row as the files that a benchmark's own script reads: xtreme, xtreme-29 or

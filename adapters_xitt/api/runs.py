@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from adapters_xitt.api.grids import Grid, Report, Submission, SubmitOptions
+from adapters_xitt.api.grids import (
+    Answers,
+    AskOptions,
+    Grid,
+    Report,
+    Submission,
+    SubmitOptions,
+)
 from adapters_xitt.api.options import store_root
 from adapters_xitt.atomic import write_text
 from adapters_xitt.study import runs
@@ -37,6 +45,27 @@ def write_report(
     ['report.md', 'grid.csv', 'grid.png']
     """
     return load_run(run, store=store).report(out)
+
+
+def ask(
+    run: str,
+    contrast: str,
+    *,
+    on: str | Sequence[str],
+    store: str | Path | None = None,
+    **options: Unpack[AskOptions],
+) -> Answers:
+    """The answer to a new question of a finished run, from its stored predictions: whether the
+    first row of a contrast, "mnli - none", is above the second on the targets `on`. Effect and
+    interval are in points; the verdict is "holds", "the contrary holds", "smaller than it would
+    matter" or "can't be told from this run". A `XittError` where the run has no such row, target or
+    language, or the store lacks the predictions.
+
+    >>> asked = ask("small", "none - none", on="demo-pairs", store="docs")
+    >>> asked.frame.effect.tolist()
+    [0.0]
+    """
+    return load_run(run, store=store).ask(contrast, on=on, **options)
 
 
 def submit(

@@ -25,7 +25,7 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 # What `xitt --help` lists under each heading, in this order.
 HEADINGS: dict[str, tuple[click.Command, ...]] = {
-    "Studies": (study.run, study.plan, study.report, study.submit, study.score),
+    "Studies": (study.run, study.plan, study.report, study.ask, study.submit, study.score),
     "Modules": (
         modules.train,
         modules.compose,

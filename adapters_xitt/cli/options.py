@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from adapters_xitt.errors import XittError
+
 
 class Expression(click.Command):
     """A command whose words may be expressions that begin with a minus: they are no options."""
@@ -102,3 +104,20 @@ BENCHMARK = click.option(
     show_default=True,
     help="xtreme, xtreme-29 (UDPOS in 29 languages) or xtreme-r.",
 )
+
+
+def read_languages(text: str) -> list[str] | dict[str, Any]:
+    """Languages as an option has them: codes, or conditions on the table of languages."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    conditions = [re.fullmatch(r"(\w+)\s*(<=|>=|<|>|=)\s*(.+)", part) for part in parts]
+    if not any(conditions):
+        return parts
+    chosen: dict[str, Any] = {}
+    for part, condition in zip(parts, conditions, strict=True):
+        if condition is None:
+            raise XittError(f"languages {text!r}: {part!r} is no condition; write joshi<=2")
+        column, sign, value = condition.groups()
+        chosen[column] = (
+            (int(value) if value.isdigit() else value) if sign == "=" else f"{sign}{value}"
+        )
+    return chosen

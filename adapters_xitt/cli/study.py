@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from adapters_xitt import stopping
-from adapters_xitt.cli.options import BENCHMARK, MACHINE, OVERRIDES, STORE
+from adapters_xitt.cli.options import BENCHMARK, MACHINE, OVERRIDES, STORE, read_languages
 
 
 @click.command()
@@ -88,6 +88,42 @@ def report(run: str, store: Path | None, out: Path | None) -> None:
     from adapters_xitt.cli.render.grids import print_grid
 
     print_grid(load_run(run, store=store), out)
+
+
+@click.command()
+@click.argument("run")
+@click.argument("contrast")
+@STORE
+@click.option("--on", multiple=True, required=True, help="A target; of several, their mean.")
+@click.option(
+    "--languages",
+    help=(
+        "de,fi,sw, or conditions on the table of languages: 'joshi<=2,family=Uralic'. Default:"
+        " those that no row has seen."
+    ),
+)
+@click.option("--against", default="zero", help="Another contrast: a difference of differences.")
+@click.option("--measure", default="score", show_default=True)
+@click.option("--method", help="Default: each method that has the rows.")
+@click.option("--matters", type=float, help="Points below which a difference is as good as none.")
+@click.option("--general", is_flag=True, help="The languages are a sample of languages in general.")
+def ask(
+    run: str,
+    contrast: str,
+    store: Path | None,
+    on: tuple[str, ...],
+    languages: str | None,
+    **options: Any,
+) -> None:
+    """Ask a new question of a finished RUN, from its stored predictions.
+
+    CONTRAST is ROW - ROW, rows as the report names them: 'mnli - none', 'mnli [stack] - mnli
+    [sequential]', 'xnli@de+ru - xnli@en'."""
+    from adapters_xitt.api import runs
+    from adapters_xitt.cli.render.grids import print_answers
+
+    condition = read_languages(languages) if languages else None
+    print_answers(runs.ask(run, contrast, on=on, store=store, languages=condition, **options))
 
 
 @click.command()

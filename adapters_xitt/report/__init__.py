@@ -7,21 +7,34 @@ from pathlib import Path
 from typing import Any
 
 from adapters_xitt.analysis import fused
+from adapters_xitt.analysis.findings import Findings
 from adapters_xitt.atomic import whole_file
+from adapters_xitt.report.answers import answers_csv
 from adapters_xitt.report.csv_table import csv_text
+from adapters_xitt.report.forest import forest
 from adapters_xitt.report.fusion import weights_csv, weights_map
 from adapters_xitt.report.heat_map import heat_map
 from adapters_xitt.report.page import markdown
-from adapters_xitt.report.terminal import terminal
+from adapters_xitt.report.terminal import print_answers, terminal
 
-__all__ = ["csv_text", "heat_map", "markdown", "terminal", "weights_csv", "weights_map", "write"]
+__all__ = [
+    "csv_text",
+    "heat_map",
+    "markdown",
+    "print_answers",
+    "terminal",
+    "weights_csv",
+    "weights_map",
+    "write",
+]
 
 
-def write(grid: dict[str, Any], folder: Path) -> tuple[Path, ...]:
-    """Writes report.md, grid.csv and grid.png, and fusion.csv and fusion.png where something was
-    fused; each has its name only when it is whole."""
+def write(grid: dict[str, Any], folder: Path, findings: Findings | None = None) -> tuple[Path, ...]:
+    """Writes report.md, grid.csv and grid.png; fusion.csv and fusion.png where something was fused,
+    answers.csv and answers.png where something was asked; each has its name only when it is
+    whole."""
     writers: dict[str, Callable[[Path], object]] = {
-        "report.md": lambda path: path.write_text(markdown(grid), encoding="utf-8"),
+        "report.md": lambda path: path.write_text(markdown(grid, findings), encoding="utf-8"),
         "grid.csv": lambda path: path.write_text(csv_text(grid), encoding="utf-8", newline=""),
         "grid.png": lambda path: heat_map(grid, path),
     }
@@ -30,6 +43,11 @@ def write(grid: dict[str, Any], folder: Path) -> tuple[Path, ...]:
             weights_csv(grid), encoding="utf-8", newline=""
         )
         writers["fusion.png"] = lambda path: weights_map(grid, path)
+    if findings and findings.answers:
+        writers["answers.csv"] = lambda path: path.write_text(
+            answers_csv(findings), encoding="utf-8", newline=""
+        )
+        writers["answers.png"] = lambda path: forest(findings.answers, path)
     for name, writer in writers.items():
         with whole_file(folder / name) as work:
             writer(work)

@@ -7,22 +7,34 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters_xitt.analysis import EVERY, Reading, Table, TableCell, TableRow
+from adapters_xitt.analysis.findings import Findings, tables_of
 from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.languages import language
 from adapters_xitt.report import words
+from adapters_xitt.report.answers import (
+    EXPLAINED,
+    HEADS,
+    answer_lines,
+    control_lines,
+    failed_controls,
+)
 from adapters_xitt.report.reservations import encoder_lines
 
 SIDE_BY_SIDE = 12  # languages in one table
 
 
-def markdown(grid: dict[str, Any]) -> str:
-    """The whole report: zero-shot, all languages, by language, marks, notes."""
+def markdown(grid: dict[str, Any], findings: Findings | None = None) -> str:
+    """The whole report: answers, zero-shot, all languages, by language, marks, notes. Without
+    `findings` nothing is tested."""
     reading = Reading(grid)
-    tables = {tags: reading.table(tags) for tags in (ZERO_SHOT, EVERY)}
-    each = {target: reading.by_language(target) for target in reading.targets}
+    tables, each = tables_of(reading, findings)
     metrics = {target: words.main_score(reading, target) for target in reading.targets}
     recipe, versions = words.title(grid)
-    lines = [f"# {_safe(grid['name'])}", "", _safe(recipe) + "  ", _safe(versions)]
+    lines = [f"# {_safe(grid['name'])}", ""]
+    if findings:
+        lines += [f"**{_safe(line)}**  " for line in failed_controls(findings.controls)]
+    lines += [_safe(recipe) + "  ", _safe(versions)]
+    lines += _questions(findings) if findings else []
     lines += ["", "## Zero-shot", "", "Mean over the languages that no part of a row has seen.", ""]
     for line in encoder_lines(grid, reading.targets):
         lines += [_safe(line), ""]
@@ -47,13 +59,34 @@ def markdown(grid: dict[str, Any]) -> str:
         "",
         *(
             f"- {_safe(line)}"
-            for line in words.legend([*tables.values(), *each.values()], seeds=len(reading.seeds))
+            for line in words.legend(
+                [*tables.values(), *each.values()],
+                seeds=len(reading.seeds),
+                tested=findings is not None,
+            )
         ),
     ]
     for heading, sentences in words.notes(reading):
         lines += ["", f"## {heading}", "", *(f"- {_safe(line)}" for line in sentences)]
     lines += ["", "## Languages", "", *_languages(reading)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _questions(findings: Findings) -> list[str]:
+    """The answers and the controls."""
+    lines: list[str] = []
+    answered = answer_lines(findings.answers)
+    if answered:
+        lines += ["", "## Questions", "", _line(HEADS), _line(["---", *["---:"] * 5])]
+        lines += [_line(list(map(_safe, each.cells))) for each in answered]
+        lines += ["", *(f"- {_safe(each.cells[0])}: {_safe(each.about)}" for each in answered)]
+        lines += [f"  - {_safe(remark)}" for each in answered for remark in each.remarks]
+        lines += ["", *(f"- {_safe(line)}" for line in EXPLAINED)]
+    if findings.controls:
+        lines += ["", "## Controls", ""]
+        for heading, shown in control_lines(findings.controls).items():
+            lines += [f"- {_safe(heading)}", *(f"  - {_safe(line)}" for line in shown)]
+    return lines
 
 
 def _table(
@@ -93,8 +126,10 @@ def _cell(cell: TableCell, *, short: bool) -> str:
     )
     if cell.difference is None:
         return text
-    change = words.signed(cell.difference) + (
-        "" if short else words.plus_minus(cell.difference_spread)
+    change = (
+        words.signed(cell.difference)
+        + ("" if short else words.plus_minus(cell.difference_spread))
+        + words.significant(cell)
     )
     return f"{text} ({change})"
 

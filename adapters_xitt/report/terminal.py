@@ -13,8 +13,18 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from adapters_xitt.analysis import EVERY, Reading, Table, TableCell, TableRow
+from adapters_xitt.analysis.controls import Control
+from adapters_xitt.analysis.findings import Findings, tables_of
+from adapters_xitt.analysis.questions import Answer
 from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.report import words
+from adapters_xitt.report.answers import (
+    EXPLAINED,
+    HEADS,
+    answer_lines,
+    control_lines,
+    failed_controls,
+)
 from adapters_xitt.report.reservations import encoder_lines
 
 GAP = 2  # blanks between columns
@@ -24,15 +34,20 @@ WIDEST_NAME = 26  # of the first column; longer names fold
 Show = Callable[[TableCell], Text]
 
 
-def terminal(grid: dict[str, Any], console: Console) -> None:
-    """Prints the grid: zero-shot, all languages, by language, notes."""
+def terminal(grid: dict[str, Any], console: Console, findings: Findings | None = None) -> None:
+    """Prints the grid: answers, zero-shot, all languages, by language, notes. Without `findings`
+    nothing is tested."""
     reading = Reading(grid)
-    tables = {tags: reading.table(tags) for tags in (ZERO_SHOT, EVERY)}
-    each = {target: reading.by_language(target) for target in reading.targets}
+    tables, each = tables_of(reading, findings)
     printer = _Printer(console)
     printer.heading(grid["name"])
+    for line in failed_controls(findings.controls) if findings else []:
+        printer.line(line, style="bold red")
     for line in words.title(grid):
         printer.line(line, style="dim")
+    if findings:
+        printer.answers(findings.answers)
+        printer.controls(findings.controls)
     metrics = {target: words.main_score(reading, target) for target in reading.targets}
     printer.heading("Zero-shot: mean over the languages that no part of a row has seen")
     for line in encoder_lines(grid, reading.targets):
@@ -49,9 +64,16 @@ def terminal(grid: dict[str, Any], console: Console) -> None:
         if others:
             printer.line(others, style="dim")
     printer.heading("Marks")
-    for line in words.legend([*tables.values(), *each.values()], seeds=len(reading.seeds)):
+    every = [*tables.values(), *each.values()]
+    tested = findings is not None
+    for line in words.legend(every, seeds=len(reading.seeds), tested=tested):
         printer.item(line)
     printer.notes(words.notes(reading))
+
+
+def print_answers(answers: Sequence[Answer], console: Console) -> None:
+    """Prints answers alone."""
+    _Printer(console).answers(answers)
 
 
 class _Printer:
@@ -74,6 +96,32 @@ class _Printer:
         grid.add_column(overflow="fold")
         grid.add_row("  ", Text(text, overflow="fold"))
         self.console.print(grid)
+
+    def answers(self, answers: Sequence[Answer]) -> None:
+        """A table of questions, and what each was asked of."""
+        if not answers:
+            return
+        self.heading("Questions")
+        table = Grid(box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+        for number, head in enumerate(HEADS):
+            table.add_column(head, justify="right" if number else "left", overflow="fold")
+        lines = answer_lines(answers)
+        for each in lines:
+            table.add_row(*map(Text, each.cells))
+        self.console.print(table)
+        for each in lines:
+            self.item(f"{each.cells[0]}: {'; '.join((each.about, *each.remarks))}")
+        for line in EXPLAINED:
+            self.item(line)
+
+    def controls(self, controls: Sequence[Control]) -> None:
+        """Every control with what it shows."""
+        if controls:
+            self.heading("Controls")
+            for heading, lines in control_lines(controls).items():
+                self.item(heading)
+                for line in lines:
+                    self.item(f"  {line}")
 
     def notes(self, notes: list[tuple[str, list[str]]]) -> None:
         for heading, lines in notes:
@@ -100,7 +148,7 @@ def _whole(cell: TableCell) -> Text:
         style="" if cell.mean is not None else "dim",
     )
     if cell.difference is not None:
-        text.append(f" ({words.signed(cell.difference)})")
+        text.append(f" ({words.signed(cell.difference)}{words.significant(cell)})")
     return text
 
 

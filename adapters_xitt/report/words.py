@@ -45,6 +45,11 @@ MEANINGS = {
     INCOMPLETE: "*: incomplete; over what is there only, without a difference, never filled in",
 }
 SEEN_MARK = "°"
+SIGNIFICANT_MARK = "•"
+SIGNIFICANT = (
+    f"{SIGNIFICANT_MARK}: a difference that a test finds at 5 %, over seeds and test items,"
+    " corrected over its table (Holm)"
+)
 
 
 def number(value: float) -> str:
@@ -75,6 +80,11 @@ def seen(cell: TableCell) -> str:
     return SEEN_MARK if cell.mean is not None and cell.tag not in ("", ZERO_SHOT) else ""
 
 
+def significant(cell: TableCell) -> str:
+    """The mark of a difference that a test finds."""
+    return SIGNIFICANT_MARK if cell.significant else ""
+
+
 def row_name(table_row: TableRow) -> str:
     """ "mnli sequential", "none" or "majority class"."""
     return (
@@ -103,8 +113,8 @@ def filled(table: Table) -> tuple[Table, str]:
 SPREAD = "± is the sample standard deviation over seeds: no interval, and no test of a difference"
 
 
-def legend(tables: Iterable[Table], *, seeds: int) -> list[str]:
-    """The marks that occur in `tables`, each in words."""
+def legend(tables: Iterable[Table], *, seeds: int, tested: bool = False) -> list[str]:
+    """The marks that occur in `tables`, each in words; `tested`: whether differences were."""
     rows = [
         table_row
         for table in tables
@@ -122,6 +132,8 @@ def legend(tables: Iterable[Table], *, seeds: int) -> list[str]:
             " the same languages"
         ),
     ]
+    if tested:
+        lines.append(SIGNIFICANT)
     there = {cell.status for cell in cells}
     lines += [MEANINGS[status] for status in MEANINGS if status in there]
     if any(seen(cell) for cell in cells):

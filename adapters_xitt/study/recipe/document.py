@@ -128,6 +128,26 @@ class Data(Closed):
         return {"root": value} if isinstance(value, str) else value
 
 
+class Question(Closed):
+    """What a recipe asks of its grid."""
+
+    contrast: str  # "ROW - ROW": rows by intermediate, with [mode] where there are several
+    on: str | list[str]  # targets; of several, their mean
+    # tested ones, or a condition on the table of languages; default: the zero-shot ones
+    languages: list[str] | dict[str, Any] | None = None
+    against: str = "zero"  # or another contrast: a difference of differences
+    measure: str = "score"
+    method: str | None = None  # default: one question for each method
+    matters: Rate | None = None  # the recipe's, for this question
+    # whether the languages are a sample of languages in general, which others could stand for
+    general: bool = False
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets that it is asked on."""
+        return (self.on,) if isinstance(self.on, str) else tuple(self.on)
+
+
 class Recipe(Closed):
     """The whole document."""
 
@@ -173,6 +193,9 @@ class Recipe(Closed):
     lengths: LengthCaps = LengthCaps()
     tasks: dict[str, TaskPart] = {}
     data: Data = Data()
+    # what the report answers, each a sentence with its contrast
+    questions: list[Annotated[dict[str, Question], Field(min_length=1, max_length=1)]] = []
+    matters: Rate | None = None  # points; a difference surely smaller than that is as good as none
 
     def part(self, task: str) -> TaskPart:
         return self.tasks.get(task, TaskPart())

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -173,17 +173,14 @@ def _keys(place: tuple) -> list[str]:
     """The keys a recipe has at a place."""
     model: Any = Recipe
     for step in place:
+        if get_origin(model) is Annotated:
+            model = get_args(model)[0]
         if get_origin(model) is dict:
             model = get_args(model)[1]
-        elif get_origin(model) is list:  # of names or of a part with keys
-            model = next(
-                (
-                    choice
-                    for choice in get_args(get_args(model)[0])
-                    if hasattr(choice, "model_fields")
-                ),
-                None,
-            )
+        elif get_origin(model) is list:  # of names, of a part with keys, or of mappings
+            (inner,) = get_args(model)
+            parts = [part for part in (inner, *get_args(inner)) if hasattr(part, "model_fields")]
+            model = parts[0] if parts and get_origin(inner) is not Annotated else inner
         elif step in getattr(model, "model_fields", {}):
             model = model.model_fields[step].annotation
         else:
