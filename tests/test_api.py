@@ -216,6 +216,16 @@ def test_the_example_of_a_function_runs_and_prints_nothing_else(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("name", ["claims", "consistency", "variance"])
+def test_the_example_of_a_grids_frame_runs(name: str, there) -> None:
+    names = {each: getattr(xitt, each) for each in xitt.__all__}
+    text = inspect.getdoc(getattr(xitt.Grid, name)) or ""
+    example = doctest.DocTestParser().get_doctest(text, names, name, None, None)
+    output: list[str] = []
+    result = doctest.DocTestRunner(verbose=False).run(example, out=output.append)
+    assert result.attempted and not result.failed, "".join(output)
+
+
 # -- the README's lines ----------------------------------------------------------------------------
 
 

@@ -330,7 +330,7 @@ def test_the_report_has_rows_measures_groups_and_a_picture(tmp_path) -> None:
         "Fleiss' κ",
     )
     (line,) = whole.rows
-    assert line[0] == "lora none" and re.fullmatch(r"\d+\.\d \(\d+\.\d to \d+\.\d\)", line[1])
+    assert line[0] == "none" and re.fullmatch(r"\d+\.\d \(\d+\.\d–\d+\.\d\)", line[1])
     assert "4 languages, each language with English, and over 2 seeds; 80 items" in whole.about
     assert "IE: Romance (2)" in groups.heads and "Japonic (1)" not in groups.heads
     assert all(len(each) == len(groups.heads) for each in groups.rows)

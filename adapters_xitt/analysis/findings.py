@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from adapters_xitt.analysis.claims import Finding, claims
 from adapters_xitt.analysis.comparison import Condition, Difference, compare
+from adapters_xitt.analysis.consistency import consistency
 from adapters_xitt.analysis.contrasts import RowName
 from adapters_xitt.analysis.controls import NONE, Control, controls
 from adapters_xitt.analysis.effects import LEVEL
@@ -18,6 +20,7 @@ from adapters_xitt.analysis.evidence import Evidence
 from adapters_xitt.analysis.questions import Answer, answer, holm, subjects
 from adapters_xitt.analysis.table_cells import TableCell
 from adapters_xitt.analysis.tables import EVERY, Reading, Table, TableRow
+from adapters_xitt.analysis.variance import variance
 from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.errors import XittError
 from adapters_xitt.study.store import Store
@@ -57,6 +60,21 @@ class Findings:
     def controls(self) -> list[Control]:
         """Those that the grid has rows for."""
         return controls(self.recipe, self.grid, self.evidence)
+
+    @cached_property
+    def claims(self) -> list[Finding]:
+        """What the run says of the paper's claims."""
+        return claims(self.grid, self.evidence)
+
+    @cached_property
+    def consistency(self) -> pd.DataFrame:
+        """How alike the answers of each row are over languages: `consistency.COLUMNS`."""
+        return consistency(self.evidence)
+
+    @cached_property
+    def variance(self) -> pd.DataFrame:
+        """Where the variance of scores comes from: `variance.COLUMNS`."""
+        return variance(self.grid)
 
     @cached_property
     def significant(self) -> frozenset[Spot]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from adapters_xitt import analysis
 from adapters_xitt import report as reports
+from adapters_xitt.analysis import claims, variance
 from adapters_xitt.analysis.findings import Findings, answers_frame
 from adapters_xitt.analysis.questions import Answer
 from adapters_xitt.errors import XittError
@@ -168,6 +169,42 @@ class Grid(Scores):
             place = ".".join(map(str, first["loc"])) or "question"
             raise XittError(f"{place}: {first['msg']}") from None
         return Answers(self._findings.ask([{contrast: question}]))
+
+    @property
+    def claims(self) -> pd.DataFrame:
+        """What the run says of the paper's claims, one row for each claim, method and mode: claim,
+        sentence, source, support, method, mode, result, difference, low and high (95 %), p
+        (corrected over all claims), rows, targets, remark. A `XittError` where the store lacks the
+        predictions.
+
+        >>> load_run("small", store="docs").claims.result.unique().tolist()
+        ['not in this run']
+        """
+        return claims.table(self._findings.claims)
+
+    @property
+    def consistency(self) -> pd.DataFrame:
+        """How alike the answers of each row are over the languages of its parallel targets: method,
+        intermediate, mode, target, measure (rankc, agreement, agreement_where_right,
+        overlap_of_right, kappa, fleiss), by (all, language, pair, or a column of the language
+        table), group, languages, against, value, low and high (95 %, over items), spread (over
+        seeds), seeds, items. A `XittError` where the store lacks the predictions.
+
+        >>> load_run("small", store="docs").consistency.empty  # one language
+        True
+        """
+        return self._findings.consistency
+
+    @property
+    def variance(self) -> pd.DataFrame:
+        """Where the variance of scores comes from, by method, mode and target (empty: over
+        targets): quantity (variance, kendall_w, kendall_tau, best, distance, left out), of (the
+        factor, the intermediate, the source), value, low and high (95 %), share, levels, remark.
+
+        >>> load_run("small", store="docs").variance.empty  # one row
+        True
+        """
+        return variance.variance(self.record)
 
     @property
     def _findings(self) -> Findings:

@@ -12,6 +12,7 @@ from adapters_xitt.atomic import whole_file
 from adapters_xitt.report.answers import answers_csv
 from adapters_xitt.report.csv_table import csv_text
 from adapters_xitt.report.forest import forest
+from adapters_xitt.report.further import further_files
 from adapters_xitt.report.fusion import weights_csv, weights_map
 from adapters_xitt.report.heat_map import heat_map
 from adapters_xitt.report.page import markdown
@@ -31,8 +32,8 @@ __all__ = [
 
 def write(grid: dict[str, Any], folder: Path, findings: Findings | None = None) -> tuple[Path, ...]:
     """Writes report.md, grid.csv and grid.png; fusion.csv and fusion.png where something was fused,
-    answers.csv and answers.png where something was asked; each has its name only when it is
-    whole."""
+    answers.csv and answers.png where something was asked, consistency's and variance's where there
+    is something to say; each has its name only when it is whole."""
     writers: dict[str, Callable[[Path], object]] = {
         "report.md": lambda path: path.write_text(markdown(grid, findings), encoding="utf-8"),
         "grid.csv": lambda path: path.write_text(csv_text(grid), encoding="utf-8", newline=""),
@@ -48,6 +49,7 @@ def write(grid: dict[str, Any], folder: Path, findings: Findings | None = None) 
             answers_csv(findings), encoding="utf-8", newline=""
         )
         writers["answers.png"] = lambda path: forest(findings.answers, path)
+    writers |= further_files(grid, findings) if findings else {}
     for name, writer in writers.items():
         with whole_file(folder / name) as work:
             writer(work)

@@ -90,7 +90,7 @@ def _by_group(target: str, data: pd.DataFrame) -> Iterator[Section]:
         chosen = names[start : start + SIDE_BY_SIDE]
         counts = groups.groupby(["by", "group"])["languages"].first()
         yield Section(
-            heading=f"{NAMES[measure]} by group of languages: {target}",
+            heading=f"By group of languages, {NAMES[measure]}: {target}",
             about="Groups of one language are left out; the number of languages is in brackets.",
             heads=("row", *(f"{_group(by, group)} ({counts[by, group]})" for by, group in chosen)),
             rows=tuple(
@@ -110,22 +110,25 @@ def _group(by: str, group: str) -> str:
 
 
 def _by_row(data: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The parts of a frame by row, with the rows' names."""
+    """The parts of a frame by row, with the rows' names; methods are named where there are
+    several."""
+    several = data["method"].nunique() > 1
     for (method, intermediate, mode), part in data.groupby(
         ["method", "intermediate", "mode"], sort=False
     ):
-        yield " ".join(word for word in (method, intermediate, mode) if word), part
+        words = (method if several else "", intermediate, mode)
+        yield " ".join(word for word in words if word), part
 
 
 def _value(data: pd.DataFrame, measure: str, by: str = "all", group: str = "") -> str:
-    """ "61.2 (58.0 to 64.1)"."""
+    """ "61.2 (58.0–64.1)"."""
     lines = data[(data["measure"] == measure) & (data["by"] == by) & (data["group"] == group)]
     if lines.empty or math.isnan(lines.iloc[0]["value"]):
         return UNKNOWN
     line = lines.iloc[0]
     if math.isnan(line["low"]):
         return number(line["value"])
-    return f"{number(line['value'])} ({number(line['low'])} to {number(line['high'])})"
+    return f"{number(line['value'])} ({number(line['low'])}–{number(line['high'])})"
 
 
 # -- the picture -----------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ from adapters_xitt.report.answers import (
     control_lines,
     failed_controls,
 )
+from adapters_xitt.report.further import further_sections
 from adapters_xitt.report.reservations import encoder_lines
+from adapters_xitt.report.sections import Section
 
 SIDE_BY_SIDE = 12  # languages in one table
 
@@ -66,10 +68,29 @@ def markdown(grid: dict[str, Any], findings: Findings | None = None) -> str:
             )
         ),
     ]
+    for section in further_sections(findings) if findings else ():
+        lines += _section(section)
     for heading, sentences in words.notes(reading):
         lines += ["", f"## {heading}", "", *(f"- {_safe(line)}" for line in sentences)]
     lines += ["", "## Languages", "", *_languages(reading)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(section: Section) -> list[str]:
+    """A heading, what it is about, its table and remarks."""
+    marks = ["---" if number < section.left else "---:" for number in range(len(section.heads))]
+    return [
+        "",
+        f"## {_safe(section.heading)}",
+        "",
+        _safe(section.about),
+        "",
+        _line(list(map(_safe, section.heads))),
+        _line(marks),
+        *(_line(list(map(_safe, line))) for line in section.rows),
+        *([""] if section.remarks else []),
+        *(f"- {_safe(remark)}" for remark in section.remarks),
+    ]
 
 
 def _questions(findings: Findings) -> list[str]:

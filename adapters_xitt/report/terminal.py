@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.cells import cell_len
@@ -25,7 +25,9 @@ from adapters_xitt.report.answers import (
     control_lines,
     failed_controls,
 )
+from adapters_xitt.report.further import further_sections
 from adapters_xitt.report.reservations import encoder_lines
+from adapters_xitt.report.sections import Section
 
 GAP = 2  # blanks between columns
 FIRST = "intermediate"
@@ -68,6 +70,8 @@ def terminal(grid: dict[str, Any], console: Console, findings: Findings | None =
     tested = findings is not None
     for line in words.legend(every, seeds=len(reading.seeds), tested=tested):
         printer.item(line)
+    for section in further_sections(findings) if findings else ():
+        printer.section(section)
     printer.notes(words.notes(reading))
 
 
@@ -122,6 +126,20 @@ class _Printer:
                 self.item(heading)
                 for line in lines:
                     self.item(f"  {line}")
+
+    def section(self, section: Section) -> None:
+        """A heading, what it is about, its table and remarks."""
+        self.heading(section.heading)
+        self.line(section.about, style="dim")
+        table = Grid(box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+        for number, head in enumerate(section.heads):
+            side: Literal["left", "right"] = "left" if number < section.left else "right"
+            table.add_column(head, justify=side, overflow="fold")
+        for line in section.rows:
+            table.add_row(*map(Text, line))
+        self.console.print(table)
+        for remark in section.remarks:
+            self.item(remark)
 
     def notes(self, notes: list[tuple[str, list[str]]]) -> None:
         for heading, lines in notes:

@@ -50,8 +50,9 @@ def variance_section(data: pd.DataFrame) -> Section | None:
 
 
 NOTES = (
-    "seed: one training of one intermediate and target; row in language: what intermediates do in"
-    " some languages and not in others; row on target: the same for targets",
+    "seed: one training of one intermediate and target; row in language: what a training does in"
+    " some languages and not in others; row on target: what an intermediate does for some targets"
+    " and not for others",
     "an interval from 0: no variance at all fits as well; a factor of few levels is hardly known",
 )
 
