@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 
 from adapters_xitt.analysis.frame import ordered
-from adapters_xitt.kinds import KINDS
 from adapters_xitt.study.results import DONE
-from adapters_xitt.tasks import task
 
 # Points that the lower end of the interval must be above the commonest label of training. Always
 # saying another label can beat that one without anything having been read: no constant answer is
@@ -66,9 +64,9 @@ def learning(grid: dict[str, Any]) -> dict[Place, Learning]:
 def _learning(
     grid: Mapping[str, Any], target: str, entries: Sequence[Mapping[str, Any]]
 ) -> Learning:
-    if KINDS[task(target).kind].majority is None:
+    known = grid["majority"].get(target)
+    if not known:  # its kind has none, or its training data isn't at hand
         return Learning(NO_BASELINE)
-    known = grid["majority"].get(target) or {}
     trained_in = grid.get("trained_in", {}).get(target, [ENGLISH])
     tested = [code for code in trained_in if code in {entry["language"] for entry in entries}]
     judged = [code for code in tested if known.get(code) is not None]

@@ -14,7 +14,6 @@ from adapters_xitt.api.modules import Module
 from adapters_xitt.api.options import store_root
 from adapters_xitt.errors import XittError
 from adapters_xitt.hub import Pulled
-from adapters_xitt.model.pretrained import local_folder
 from adapters_xitt.model.seen import read_seen
 from adapters_xitt.modules import serialization
 from adapters_xitt.progress import notify
@@ -154,6 +153,8 @@ def _encoder_seen(store: Store, key: str, run: str | None) -> Sequence[str]:
         grid, _ = runs.load_run(run, store.root)
         if (stated := grid["encoder"].get("seen")) is not None:
             return stated
+    from adapters_xitt.model.pretrained import local_folder  # needs torch
+
     manifest = store.manifest(key)
     folder = local_folder(manifest.encoder_name) if manifest.encoder_is_ours else None
     seen = read_seen(folder) if folder else None
