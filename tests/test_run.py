@@ -88,7 +88,8 @@ def test_a_run_finishes_and_leaves_whole_files(finished) -> None:
         "failed": 0,
     }
     written = {path.name for path in (store / "runs" / "grid").iterdir()}
-    assert written == {"grid.json", "report.md", "grid.csv", "grid.png"}
+    names = ("grid.csv", "grid.png", "consistency.csv", "consistency.png")
+    assert written == {"grid.json", "report.md", *names}
     assert not list((store / "progress").glob("*")), "a finished module has no progress left"
     assert not [path for path in store.rglob(".*")], "a file that is not whole was left behind"
     assert "demo-retrieval" in printed and "n/a" in printed
