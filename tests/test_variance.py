@@ -36,8 +36,8 @@ def by_name(values, factors):
 
 
 def test_the_components_are_lme4s() -> None:
-    """`lmer(strength ~ 1 + (1|batch/cask))` and `lmer(diameter ~ 1 + (1|plate) + (1|sample))`, as
-    lme4's documentation prints them (Bates, "lme4: Mixed-effects modeling with R", chapter 2)."""
+    """Those of `lmer(strength ~ 1 + (1|batch/cask))` and `lmer(diameter ~ 1 + (1|plate) +
+    (1|sample))`; of the second, which is balanced, mean squares give them too."""
     values = np.array(PASTES.split(), dtype=float)
     number = np.arange(60)
     found = by_name(values, {"batch": number // 6, "cask": number // 2})
@@ -54,6 +54,12 @@ def test_the_components_are_lme4s() -> None:
         3.731,
         0.302,
     ]
+    table = values.reshape(24, 6)
+    plates, samples = table.mean(axis=1), table.mean(axis=0)
+    error = ((table - plates[:, None] - samples + values.mean()) ** 2).sum() / (23 * 5)
+    assert found[LEFT].variance == pytest.approx(error, rel=1e-4)
+    assert found["plate"].variance == pytest.approx(plates.var(ddof=1) - error / 6, rel=1e-4)
+    assert found["sample"].variance == pytest.approx(samples.var(ddof=1) - error / 24, rel=1e-4)
 
 
 def test_crossed_balanced_factors_have_the_estimates_of_anova() -> None:

@@ -1,7 +1,7 @@
 """What the answers of one row to translations of the same items have in common, language by
 language.
 
-RankC is that of Qi, Fernández and Bisazza 2023 (arXiv 2310.10378, section 3; RankC.py of
+RankC is that of Qi, Fernández and Bisazza 2023 (arXiv 2310.10378; RankC.py of
 Betswish/Cross-Lingual-Consistency at 13c9d46), the overlap of right answers their COverlap, Cohen's
 κ that of Cohen 1960, Fleiss' that of Fleiss 1971. Agreement where English is right has no source
 that names it: it is the share of the items that are right in English which are right here too."""

@@ -1,12 +1,13 @@
 """Variance components of crossed and nested factors, with intervals.
 
 y = mean + one random effect for each factor's level + what is left, all of them normal and
-independent. The estimates are restricted maximum likelihood by statsmodels' `MixedLM`. Intervals
-are profile likelihoods of the same criterion (Bates, Mächler, Bolker and Walker 2015, sections 3.2
-and 5.1): the values at which twice the restricted log-likelihood, maximised over the other
-components, is less than χ²(1)'s 95th percentile below its maximum. A component is 0 where its lower
-end is; near there the percentile is too wide, since half of the distribution is at 0 (Self and
-Liang 1987): the interval errs by holding more than 95 %."""
+independent. The estimates are restricted maximum likelihood: statsmodels' `MixedLM` finds them, and
+the same criterion, from cross-products alone, makes them precise. Intervals are its profiles (as
+those of lme4, Bates, Mächler, Bolker and Walker 2015, but restricted ones): the values at which
+twice the restricted log-likelihood, maximised over the other components, is less than χ²(1)'s 95th
+percentile below its maximum. A component is at 0 where its lower end is; near there the percentile
+is too wide, since half of the distribution is at 0 (Self and Liang 1987): the interval errs by
+holding more than 95 %."""
 
 from __future__ import annotations
 
