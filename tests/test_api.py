@@ -216,7 +216,7 @@ def test_the_example_of_a_function_runs_and_prints_nothing_else(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("name", ["claims", "consistency", "variance"])
+@pytest.mark.parametrize("name", ["calibration", "claims", "consistency", "variance"])
 def test_the_example_of_a_grids_frame_runs(name: str, there) -> None:
     names = {each: getattr(xitt, each) for each in xitt.__all__}
     text = inspect.getdoc(getattr(xitt.Grid, name)) or ""

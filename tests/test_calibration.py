@@ -3,12 +3,16 @@ temperatures against a fit on logits, and what the report says of them."""
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from matplotlib import pyplot as plt
+from scipy.stats import bootstrap, spearmanr
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
 from torch.nn import functional
@@ -17,15 +21,20 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 import adapters_xitt as xitt
 from adapters_xitt import tasks
 from adapters_xitt.analysis.calibration import measures
+from adapters_xitt.analysis.calibration.cells import CalibratedCell, Curves
 from adapters_xitt.analysis.calibration.distributions import Distributions, distributions
+from adapters_xitt.analysis.calibration.summary import Calibration
 from adapters_xitt.analysis.calibration.table import AFTER
 from adapters_xitt.analysis.calibration.temperature import LEAST, MOST, fit_temperature
+from adapters_xitt.analysis.effects import Stratum, effect
 from adapters_xitt.analysis.evidence import Evidence, Prediction, place_of
 from adapters_xitt.analysis.measures import MEASURES
 from adapters_xitt.api import common
 from adapters_xitt.data.features import Features
 from adapters_xitt.kinds import decoding
 from adapters_xitt.kinds.record import HeadOutputs
+from adapters_xitt.languages import LANGUAGES
+from adapters_xitt.report.calibration import calibration_csv, calibration_sections, groups_csv
 from adapters_xitt.study.plan import Plan
 from adapters_xitt.study.results import DONE
 from adapters_xitt.study.store import Store
@@ -135,19 +144,29 @@ def answered(text: str, candidates: dict[str, float], gold: list[str], task: str
     return distributions(Prediction(tasks.task(task), "es", [item], {"probabilities": kept}))
 
 
-def test_answers_are_distributions_over_the_kept_texts_and_all_others() -> None:
-    found = answered("the house", {"the house": 0.5, "a House!": 0.2, "door": 0.1}, ["House"])
-    assert found.probabilities[0] == pytest.approx([0.5, 0.2, 0.1, 0, 0, 0.2], abs=1e-6)
+def test_answers_are_distributions_over_the_kept_texts_and_the_other_spans() -> None:
+    found = answered("the house", {"the house": 0.5, "a House!": 0.2, "door": 0.15}, ["House"])
+    told = [0.5, 0.2, 0.15, 0, 0, *[0.01] * 15]  # of twenty spans; fifteen share what is left
+    assert found.probabilities[0] == pytest.approx(told, abs=1e-6)
     assert found.right.tolist() == [True] and found.confidence == pytest.approx([0.5])
     assert found.likelihood == pytest.approx([0.7]), "both kept texts are the gold one"
-    missed = answered("door", {"door": 0.9}, ["window"])
-    assert not missed.right[0] and missed.likelihood == pytest.approx([0.1])
-    other = answered("door", {"house": 0.6}, ["door"])
-    assert other.right[0] and other.confidence == pytest.approx([0.4])
+    missed = answered("door", {"door": 0.7}, ["window"])
+    assert not missed.right[0] and missed.likelihood == pytest.approx([0.02])
+    other = answered("door", {"house": 0.85}, ["door"])
+    assert other.right[0] and other.confidence == pytest.approx([0.01])
     # the words of MLQA are those of the language: a Spanish article doesn't count
     mlqa = answered("la casa", {"la casa": 0.5}, ["casa"], task="mlqa")
     xquad = answered("la casa", {"la casa": 0.5}, ["casa"])
     assert mlqa.right[0] and not xquad.right[0]
+
+
+def test_a_temperature_scales_the_twenty_spans_of_an_answer() -> None:
+    """Logits of twenty spans, of which five are kept and the others are equal."""
+    logits = np.array([4.0, 3.0, 2.5, 2.0, 1.5, *[0.5] * 15])
+    kept = dict(zip("abcde", softmax(logits)[:5].tolist(), strict=True))
+    cold = answered("a", kept, ["b"]).scaled(2.0)
+    assert cold.confidence == pytest.approx([softmax(logits / 2)[0]], abs=1e-6)
+    assert cold.likelihood == pytest.approx([softmax(logits / 2)[1]], abs=1e-6)
 
 
 def test_what_stores_no_probabilities_has_no_distributions() -> None:
@@ -435,3 +454,153 @@ def test_no_measure_is_read_where_nothing_tells_it(grid, recipe) -> None:
     assert MEASURES["ece"].statistics(plain, None).total == (
         MEASURES["ece"].statistics(answers, None).total
     )
+
+
+# -- the calibration of a grid ---------------------------------------------------------------------
+
+NO_CURVES = Curves(np.ones(10), np.ones(10) / 2, np.ones(10) / 2, np.linspace(0, 0.5, 100))
+
+
+def cell(language: str, seed: int, ece: float, parts: np.ndarray, target: str = "xnli"):
+    """A cell with its ECE, and what each item contributes to that."""
+    return CalibratedCell(
+        method="lora",
+        intermediate="",
+        mode="none",
+        target=target,
+        language=language,
+        seed=seed,
+        tag="task+language-seen" if language == "en" else "zero-shot",
+        temperature=1.0 + seed,
+        values={"ece": ece},
+        ids=tuple(f"{target}/{n}" for n in range(len(parts))),
+        contributions={"ece": parts},
+        before=NO_CURVES,
+        after=None,
+    )
+
+
+NONE = ("lora", "", "none")
+
+
+@pytest.mark.parametrize("target", ["xnli", "udpos"])
+def test_a_level_is_the_mean_over_languages_with_the_error_of_seeds_and_items(target) -> None:
+    draw = np.random.default_rng(3)
+    parts, ece = draw.standard_normal((3, 2, 50)) / 50, draw.uniform(5, 15, size=(3, 2))
+    cells = [
+        cell(code, seed, ece[seed, n], parts[seed, n], target)
+        for n, code in enumerate(("de", "fi"))
+        for seed in range(3)
+    ]
+    level = Calibration(cells).level(NONE, target, ("de", "fi"), "ece")
+    assert level.by_seed == pytest.approx(ece.mean(axis=1))
+    # XNLI's languages share their items, UDPOS's don't
+    shared = [Stratum(parts.mean(axis=1))]
+    apart = [Stratum(parts[:, n] / 2) for n in range(2)]
+    told = effect(ece.mean(axis=1), shared if target == "xnli" else apart)
+    assert level.interval() == pytest.approx(told.interval())
+    assert Calibration(cells).level(NONE, target, ("de", "fi"), "nll") is None
+    assert Calibration(cells).level(NONE, target, ("de", "sw"), "ece") is None
+
+
+def test_languages_that_a_row_has_seen_are_in_no_mean_and_small_groups_are_named() -> None:
+    codes = ("en", "de", "nl", "fr", "es", "fi", "wo", "mos")
+    found = Calibration([cell(code, 1, 5.0, np.zeros(3)) for code in codes])
+    assert found.unseen("xnli") == codes[1:]
+    family = found.groups("xnli", "family")
+    assert family.averaged == {
+        "IE: Germanic": ("de", "nl"),
+        "IE: Romance": ("fr", "es"),
+        "Niger-Congo": ("wo", "mos"),
+    }
+    assert family.named == {"Uralic": ("fi",)}
+    distance = found.groups("xnli", "distance")
+    assert list(distance.averaged) == ["near, below 0.2", "far, above 0.35"]
+    assert distance.named == {"0.2 to 0.35": ("fi",)}
+    assert found.groups("xnli", "joshi").named["not known"] == ("mos",)
+
+
+def test_a_correlation_is_spearmans_with_an_interval_over_languages() -> None:
+    codes = ("de", "fr", "es", "ru", "el", "fi", "tr", "sw", "th", "hi")
+    draw = np.random.default_rng(5)
+    distances = {code: LANGUAGES[code].distance for code in codes}
+
+    def of(values: dict[str, float]):
+        cells = [
+            cell(code, seed, value, np.zeros(3))
+            for code, value in values.items()
+            for seed in (1, 2)
+        ]
+        return Calibration(cells).correlation(NONE, "xnli", "ece")
+
+    rising = of(distances)
+    assert (rising.rho, rising.low, rising.high, rising.languages) == (1.0, 1.0, 1.0, 10)
+    noisy = {code: float(value) for code, value in zip(codes, draw.normal(size=10), strict=True)}
+    found = of(noisy)
+    assert found.rho == pytest.approx(spearmanr(list(distances.values()), list(noisy.values()))[0])
+    # scipy's own percentile bootstrap of pairs; both draw 2000 times
+    told = bootstrap(
+        (list(distances.values()), list(noisy.values())),
+        lambda x, y: spearmanr(x, y).statistic,
+        paired=True,
+        vectorized=False,
+        n_resamples=2000,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx(tuple(told), abs=0.08)
+    assert of({code: 1.0 for code in codes[:4]}) is None
+
+
+def test_the_frame_has_every_cell_with_probabilities_before_and_after(grid) -> None:
+    frame = grid.calibration
+    assert len(frame) == 2 * 2 * 3 * 3 and set(frame["target"]) == set(TRAINED)
+    assert frame["temperature"].between(LEAST, MOST).all()
+    answers = frame[frame["target"] == "demo-qa"]
+    assert answers["classwise error"].isna().all() and answers["ece" + AFTER].notna().all()
+    # one temperature for a row, target and seed, whatever the language
+    rows = frame.groupby(["intermediate", "target", "seed"])["temperature"]
+    assert (rows.nunique() == 1).all()
+
+
+def test_calibration_is_told_by_target_and_by_group_of_languages(grid) -> None:
+    calibration = Calibration.of(grid.record, Evidence(grid.record, Store(grid.store)))
+    sections = {section.heading: section for section in calibration_sections(calibration)}
+    whole = sections["Calibration: demo-pos"]
+    assert [each[0] for each in whole.rows] == ["none", "demo-nli sequential"]
+    assert all(" ".join(each).count("→") == 4 for each in whole.rows)
+    # no family has two languages; by script both are one group, whose numbers are those of all
+    assert "Calibration by family: demo-pos" not in sections
+    assert sections["Languages by family: demo-pos"].rows == (
+        ("IE: Germanic", "de", "no"),
+        ("Uralic", "fi", "no"),
+    )
+    script = sections["Calibration by script: demo-pos"]
+    assert script.heads == ("row", "Latn") and script.rows[0][1] == whole.rows[0][2]
+    assert sections["Languages by script: demo-pos"].rows == (("Latn", "de fi", "yes"),)
+    read = pd.read_csv(io.StringIO(calibration_csv(calibration)))
+    assert read["nll" + AFTER].tolist() == grid.calibration["nll" + AFTER].tolist()
+    groups = pd.read_csv(io.StringIO(groups_csv(calibration)))
+    rows = groups[(groups["target"] == "demo-pos") & (groups["group"] == "all")]
+    ece = rows[(rows["measure"] == "ece") & (rows["mode"] == "none")].iloc[0]
+    cells = grid.calibration.query("target == 'demo-pos' and mode == 'none' and language != 'en'")
+    assert ece["mean"] == pytest.approx(cells["ece"].mean()) and ece["low"] < ece["mean"]
+
+
+def test_the_report_has_a_section_and_files_where_calibration_was_asked_for(grid, tmp_path) -> None:
+    written = grid.report(tmp_path)
+    names = [path.name for path in written.files if path.name.startswith("calibration")]
+    assert sorted(names) == [
+        "calibration-groups.csv",
+        "calibration.csv",
+        "calibration.md",
+        "calibration.png",
+    ]
+    assert "Guo et al. 2017" in written.markdown
+    page = (tmp_path / "calibration.md").read_text(encoding="utf-8")
+    for target in TRAINED:
+        heading = f"\n## Calibration: {target}\n"
+        assert heading in written.markdown and heading in page
+        assert f"\n## Languages by word order: {target}\n" in page
+    picture = plt.imread(tmp_path / "calibration.png")
+    assert picture.shape[0] > picture.shape[1] > 700 and picture.std() > 0.01

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from adapters_xitt.analysis.calibration.summary import Calibration
 from adapters_xitt.analysis.claims import Finding, claims
 from adapters_xitt.analysis.comparison import Condition, Difference, compare
 from adapters_xitt.analysis.consistency import consistency
@@ -55,6 +56,16 @@ class Findings:
         """To questions, each a sentence with its `Question`, corrected over these."""
         asked = subjects(self.recipe, self.grid["entries"], asked=questions)
         return answer(self.grid, asked, self.evidence)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Of every row whose task has probabilities."""
+        return Calibration.of(self.grid, self.evidence)
+
+    @property
+    def has_temperatures(self) -> bool:
+        """Whether the recipe asked for calibration."""
+        return bool(self.evidence.calibration_keys)
 
     @cached_property
     def controls(self) -> list[Control]:

@@ -207,11 +207,26 @@ class Grid(Scores):
         return variance.variance(self.record)
 
     @property
+    def calibration(self) -> pd.DataFrame:
+        """One row for each scored cell whose task has probabilities: method, intermediate, mode,
+        target, language, seed; temperature (NaN where the recipe didn't ask for `calibration`); and
+        ece, equal-mass ece, classwise error, overconfidence, brier, nll, selective risk, accuracy
+        at 50 and accuracy at 80 (percent of the decisions), each as it is and `… after
+        temperature`. A `XittError` where the store lacks the predictions.
+
+        >>> grid = run("small.yaml", {"calibration": True, "name": "sure"}, store="docs")
+        >>> frame = grid.calibration
+        >>> frame.language.tolist(), bool((frame["ece after temperature"] <= 100).all())
+        (['de'], True)
+        """
+        return self._findings.calibration.frame
+
+    @property
     def _findings(self) -> Findings:
         if self.findings is None:
             raise XittError(
                 f"{self.store}: it lacks predictions of {self.name}, which questions are answered"
-                " from; run the recipe again"
+                " and calibration is told from; run the recipe again"
             )
         return self.findings
 

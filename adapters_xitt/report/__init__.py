@@ -15,7 +15,7 @@ from adapters_xitt.report.forest import forest
 from adapters_xitt.report.further import further_files
 from adapters_xitt.report.fusion import weights_csv, weights_map
 from adapters_xitt.report.heat_map import heat_map
-from adapters_xitt.report.page import markdown
+from adapters_xitt.report.page import calibration_page, markdown
 from adapters_xitt.report.terminal import print_answers, terminal
 
 __all__ = [
@@ -33,7 +33,8 @@ __all__ = [
 def write(grid: dict[str, Any], folder: Path, findings: Findings | None = None) -> tuple[Path, ...]:
     """Writes report.md, grid.csv and grid.png; fusion.csv and fusion.png where something was fused,
     answers.csv and answers.png where something was asked, consistency's and variance's where there
-    is something to say; each has its name only when it is whole."""
+    is something to say, calibration's where it was asked for; each has its name only when it is
+    whole."""
     writers: dict[str, Callable[[Path], object]] = {
         "report.md": lambda path: path.write_text(markdown(grid, findings), encoding="utf-8"),
         "grid.csv": lambda path: path.write_text(csv_text(grid), encoding="utf-8", newline=""),
@@ -50,6 +51,10 @@ def write(grid: dict[str, Any], folder: Path, findings: Findings | None = None) 
         )
         writers["answers.png"] = lambda path: forest(findings.answers, path)
     writers |= further_files(grid, findings) if findings else {}
+    if findings and findings.has_temperatures:
+        writers["calibration.md"] = lambda path: path.write_text(
+            calibration_page(grid, findings.calibration), encoding="utf-8"
+        )
     for name, writer in writers.items():
         with whole_file(folder / name) as work:
             writer(work)

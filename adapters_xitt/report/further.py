@@ -1,13 +1,16 @@
-"""What the report says beyond answers and scores: the paper's claims, consistency over languages
-and variability, each where a run has something to say of it."""
+"""What the report says beyond answers and scores: the paper's claims, calibration, consistency over
+languages and variability, each where a run has something to say of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from adapters_xitt.analysis.findings import Findings
+from adapters_xitt.report.calibration import calibration_csv, groups_csv, target_sections
+from adapters_xitt.report.calibration_curves import calibration_curves
 from adapters_xitt.report.claims import claims_section
 from adapters_xitt.report.consistency import (
     consistency_csv,
@@ -25,6 +28,7 @@ def further_sections(findings: Findings) -> list[Section]:
     claimed, split = claims_section(findings.claims), variance_section(findings.variance)
     return [
         *([claimed] if claimed else []),
+        *(target_sections(findings.calibration) if findings.has_temperatures else []),
         *consistency_sections(findings.consistency),
         *([split] if split else []),
     ]
@@ -33,6 +37,11 @@ def further_sections(findings: Findings) -> list[Section]:
 def further_files(grid: dict[str, Any], findings: Findings) -> dict[str, Writer]:
     """File name → what writes it."""
     writers: dict[str, Writer] = {}
+    if findings.has_temperatures:
+        calibration = findings.calibration
+        writers["calibration.csv"] = _text(calibration_csv(calibration))
+        writers["calibration-groups.csv"] = _text(groups_csv(calibration))
+        writers["calibration.png"] = partial(calibration_curves, calibration, grid["name"])
     consistent, split = findings.consistency, findings.variance
     if not consistent.empty:
         writers["consistency.csv"] = _text(consistency_csv(consistent))

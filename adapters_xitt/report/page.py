@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters_xitt.analysis import EVERY, Reading, Table, TableCell, TableRow
+from adapters_xitt.analysis.calibration.summary import Calibration
 from adapters_xitt.analysis.findings import Findings, tables_of
 from adapters_xitt.data.exposure import ZERO_SHOT
 from adapters_xitt.languages import language
@@ -18,6 +19,7 @@ from adapters_xitt.report.answers import (
     control_lines,
     failed_controls,
 )
+from adapters_xitt.report.calibration import calibration_sections
 from adapters_xitt.report.further import further_sections
 from adapters_xitt.report.reservations import encoder_lines
 from adapters_xitt.report.sections import Section
@@ -74,6 +76,14 @@ def markdown(grid: dict[str, Any], findings: Findings | None = None) -> str:
         lines += ["", f"## {heading}", "", *(f"- {_safe(line)}" for line in sentences)]
     lines += ["", "## Languages", "", *_languages(reading)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def calibration_page(grid: dict[str, Any], calibration: Calibration) -> str:
+    """The calibration of a grid by target and by group of languages."""
+    lines = [f"# {_safe(grid['name'])}: calibration"]
+    for section in calibration_sections(calibration):
+        lines += _section(section)
+    return "\n".join(lines) + "\n"
 
 
 def _section(section: Section) -> list[str]:

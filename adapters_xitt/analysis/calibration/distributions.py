@@ -27,8 +27,8 @@ class Distributions:
     probabilities: NDArray  # float64; 0 where an item has fewer choices than others
     predicted: NDArray  # the class that was chosen
     right: NDArray  # whether it is right
-    # the classes that are gold: one, or none where no class is; of answers every text that a gold
-    # one equals, or the last class, which is every other text
+    # the classes that are gold: one, or none where no class is; of answers every kept text that
+    # equals a gold one
     gold: NDArray
 
     @cached_property
@@ -136,27 +136,32 @@ def _choices(prediction: Prediction) -> Distributions:
 
 
 def _answers(prediction: Prediction) -> Distributions:
-    """Questions: the texts that were kept are classes, and the last one is every other text, also
-    where the answer or the gold one is none of those kept. An answer is right where it is a gold
-    one by the words that its metric compares."""
+    """Questions: the classes are the kept texts, and the others of the spans that probabilities are
+    over, which share what is left evenly. A gold text that is none of those kept is one of the
+    others, and so is an answer. It is right where it is a gold one by the words that the task's
+    metric compares."""
+    from adapters_xitt.kinds.qa import BEST
+
     kept = prediction.arrays["probabilities"].astype(np.float64)
-    every = np.column_stack([kept, np.clip(1 - kept.sum(axis=1), 0, None)])
+    count, first_other = kept.shape
+    left = np.clip(1 - kept.sum(axis=1, keepdims=True), 0, None)
+    others = np.repeat(left / (BEST - first_other), BEST - first_other, axis=1)
+    probabilities = np.hstack([kept, others])
     normal = _normalisation(prediction)
-    count, last = len(prediction.items), kept.shape[1]
-    gold = np.zeros((count, last + 1), dtype=bool)
-    predicted, right = np.full(count, last), np.zeros(count, dtype=bool)
+    gold = np.zeros(probabilities.shape, dtype=bool)
+    predicted, right = np.full(count, first_other), np.zeros(count, dtype=bool)
     for number, item in enumerate(prediction.items):
         answers = {normal(text) for text in item["gold"]}
         matching = [normal(text) in answers for text in item["candidates"]]
         gold[number, : len(matching)] = matching
-        gold[number, last] = not any(matching)
+        gold[number, first_other] = not any(matching)
         right[number] = normal(item["text"]) in answers
         if item["text"] in item["candidates"]:
             predicted[number] = item["candidates"].index(item["text"])
     return Distributions(
         ids=tuple(item["id"] for item in prediction.items),
         item=np.arange(count),
-        probabilities=every / every.sum(axis=1, keepdims=True),
+        probabilities=probabilities / probabilities.sum(axis=1, keepdims=True),
         predicted=predicted,
         right=right,
         gold=gold,

@@ -92,8 +92,8 @@ def answer_brier(decisions: Distributions) -> ItemStatistics:
 
 def nll(decisions: Distributions) -> ItemStatistics:
     """Negative log-likelihood of what is gold, in nats; a probability counts as `FLOOR` at least.
-    Of answers the probability of the kept texts that equal a gold one, and where none does that of
-    all others together, which bounds it from above."""
+    Of answers the probability of the kept texts that equal a gold one together, and where none does
+    that of one of the other spans, which share what is left evenly."""
     return _mean(decisions, -np.log(decisions.likelihood.clip(FLOOR)))
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from adapters_xitt.analysis.calibration import measures
 from adapters_xitt.analysis.calibration.distributions import KINDS, Distributions, distributions
+from adapters_xitt.analysis.evidence import Prediction
 from adapters_xitt.analysis.statistics import ItemStatistics
-
-if TYPE_CHECKING:
-    from adapters_xitt.analysis.evidence import Prediction
 
 AFTER = " after temperature"  # ends the name of a measure of scaled probabilities
 
