@@ -524,3 +524,32 @@ def test_label_spaces_with_a_pooler():
     """By their kind, whole: one whose name only begins alike is another."""
     assert all(keys.pooled([space]) for space in ("pair3_51247b", "pair", "choice"))
     assert not any(keys.pooled([space]) for space in ("pairwise3_51247b", "pairs", "mlm", "qa"))
+
+
+def test_a_random_module_is_frozen_where_all_others_are_continued(planned) -> None:
+    """Without a mode that freezes modules the control of capacity has a row of its own in one."""
+    found = planned({"modes": ["none", "sequential"], "controls": ["capacity"]})
+    both = planned({"modes": ["none", "sequential", "stack", "sum"], "controls": ["capacity"]})
+
+    def rows(made: Plan) -> set[tuple]:
+        return {
+            (entry.method.partition("(")[0], entry.target, entry.mode, entry.key)
+            for entry in made.entries
+            if entry.intermediate == "random" and entry.status != "not applicable"
+        }
+
+    assert {row[:3] for row in rows(found)} == {
+        (method, target, mode)
+        for method, mode in (("seq_bn", "stack"), ("lora", "sum"))
+        for target in ("demo-qa", "demo-retrieval")
+    }
+    assert rows(found) == rows(both)
+
+
+def test_an_intermediate_trains_on_its_own_split_where_a_recipe_names_it(planned) -> None:
+    """Whatever trains the task as a target."""
+    files = {split: f"demo-nli/{split}-{{lang}}.tsv" for split in ("train", "dev")}
+    part = {"mnli": {"files": files}, "demo-nli": {"trained_on": "mnli", "train": "train"}}
+    found = planned({"intermediates": ["demo-nli"], "targets": ["demo-nli"], "tasks": part})
+    after = {job.mixture.text: found.train[job.parents[0]].mixture.text for job in continued(found)}
+    assert after == {"mnli": "demo-nli"}

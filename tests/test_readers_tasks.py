@@ -149,6 +149,21 @@ def test_questions_without_an_answer(data_dir):
     assert plain.skipped["no answer"] == 217
 
 
+def test_the_originals_of_translated_questions(data_dir):
+    """SQuAD-es has a part of two articles of SQuAD's dev set, in its order."""
+    translated, original = (
+        data_dir / "squad-es/SQuAD-es-v1.1/dev-v1.1-es_small.json",
+        data_dir / "squad/full/dev-v1.1.json.gz",
+    )
+    spanish = squad_json(translated, split="dev").rows
+    english = squad_json(original, split="dev", items_of=translated).rows
+    assert [row["id"] for row in english] == [row["id"] for row in spanish]
+    assert len(english) == 583 and len({row["group"] for row in english}) == 2
+    other = data_dir / "tydiqa/language_data/english/english_tydiqa_dev.json"
+    with pytest.raises(DataError, match="expected questions with ids of"):
+        squad_json(original, split="dev", items_of=other)
+
+
 def test_a_question_without_an_answer_trains_to_the_first_token(pico_tokenizer):
     from adapters_xitt.data.features import Lengths
     from adapters_xitt.kinds.encoding import encode

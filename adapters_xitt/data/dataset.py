@@ -304,6 +304,8 @@ class Sources:
             options["other"] = path.parent / in_language(
                 str(options["other"]).replace("{split}", split), language
             )
+        if "items_of" in options:
+            options["items_of"] = self._place(str(options["items_of"]))
         if gold is not None:
             if "gold" not in inspect.signature(READERS[form.reader]).parameters:
                 raise DataError(f"{path} has its labels in itself; take {gold} out of gold")

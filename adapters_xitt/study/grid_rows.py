@@ -70,6 +70,8 @@ class GridRows:
 
     def _add_transfer(self, grid_row: GridRow, intermediate: Mixture) -> None:
         """A target's module trained after an intermediate's."""
+        if not intermediate.portions and grid_row.mode == "sequential":
+            grid_row = self._frozen(grid_row)
         reason = self.method.spec.refusal(grid_row.mode)
         if not intermediate.portions and grid_row.mode == "sequential":
             reason = "a random module that is trained on is `none` with another start"
@@ -84,6 +86,15 @@ class GridRows:
                 title=f"{intermediate.name} → {grid_row.target.name} ({grid_row.mode})",
             )
         self.add_cells(grid_row, job.context)
+
+    def _frozen(self, grid_row: GridRow) -> GridRow:
+        """The row of a random module, which stays frozen, where the recipe has no mode that freezes
+        a module: in the first of them that the method has."""
+        modes = ("stack", "sum", "fuse")
+        if any(mode in self.plan.recipe.modes for mode in modes):
+            return grid_row
+        known = [mode for mode in ("stack", "sum") if not self.method.spec.refusal(mode)]
+        return replace(grid_row, mode=known[0]) if known else grid_row
 
     def _add_steps_controls(self, target: Task) -> None:
         """The control that trains the target alone for the steps of both."""

@@ -131,9 +131,12 @@ class Inputs:
         return self._with_labels(Mixture(target.name, (portion,)))
 
     def with_sources(self, mixture: Mixture) -> Mixture:
-        """A mixture with each of its tasks replaced by the one whose data trains it."""
+        """A mixture with each of its tasks replaced by the one whose data trains it: itself where
+        the recipe names its training split, whatever trains it as a target."""
         portions = tuple(
-            replace(part, task=self.sources.training_task(task(part.task)))
+            part
+            if self.recipe.part(part.task).train
+            else replace(part, task=self.sources.training_task(task(part.task)))
             for part in mixture.portions
         )
         return self._with_labels(replace(mixture, portions=portions))

@@ -13,7 +13,12 @@ from adapters_xitt.text_files import get, json_of, text_of
 
 
 def squad_json(
-    path: Path, *, split: str, gold: Path | None = None, impossible: bool = False
+    path: Path,
+    *,
+    split: str,
+    gold: Path | None = None,
+    impossible: bool = False,
+    items_of: Path | None = None,
 ) -> Reading:
     """SQuAD's layout; the group is the article's title, or a run of the same context where there is
     none.
@@ -22,8 +27,14 @@ def squad_json(
     without it every `answers` is []. In a file with answers, a question without one is skipped, and
     so is one with an answer that isn't at its offset. With `impossible` (SQuAD v2.0) a question
     that its `is_impossible` marks stays, its `answers` [], which trains to the first token. Where
-    ids repeat (XTREME's cut TyDiQA train ids) all rows are numbered instead."""
+    ids repeat (XTREME's cut TyDiQA train ids) all rows are numbered instead. `items_of` keeps the
+    questions whose ids another file of this layout has: the originals of what was translated."""
     questions = _questions(path)
+    if items_of is not None:
+        known = {question["id"] for question in _questions(items_of)}
+        questions = [question for question in questions if question["id"] in known]
+        if not questions:
+            raise DataError(f"{path}: expected questions with ids of {items_of}, found none")
     repeated = [
         qid for qid, count in Counter(question["id"] for question in questions).items() if count > 1
     ]
