@@ -6,14 +6,17 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from adapters_xitt.analysis.questions import CONTRARY, HOLDS, SMALL, UNKNOWN, Answer
 
 COLOURS = {HOLDS: "#1b7837", CONTRARY: "#b35806", SMALL: "#4575b4", UNKNOWN: "#777777"}
-WIDTH, LINE, REST = 10.0, 0.62, 1.3  # inches: the figure, a question, title and axis
+WIDTH, LINE, REST = 9.0, 0.55, 1.5  # inches: the figure, a question, title and axis
 WRAP, DPI = 46, 150
 
 
@@ -39,7 +42,7 @@ def forest(answers: Sequence[Answer], path: Path) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.legend(handles=_legend(axes), fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.legend(handles=_legend(), fontsize=7, loc="outside lower center", ncols=3)
     figure.savefig(path, format="png", dpi=DPI)
 
 
@@ -58,10 +61,7 @@ def _draw(axes: Axes, each: Answer, height: int) -> None:
     axes.plot(each.effect.difference, height, "o", color=colour, markersize=6, zorder=3)
 
 
-def _legend(axes: Axes) -> list:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
+def _legend() -> list[Artist]:
     verdicts = [
         Line2D([], [], color=colour, marker="o", label=verdict)
         for verdict, colour in COLOURS.items()

@@ -108,10 +108,18 @@ def _questions(findings: Findings) -> list[str]:
     lines: list[str] = []
     answered = answer_lines(findings.answers)
     if answered:
-        lines += ["", "## Questions", "", _line(HEADS), _line(["---", *["---:"] * 5])]
+        lines += [
+            "",
+            "## Questions",
+            "",
+            _line(HEADS),
+            _line(["---", "---:", "---:", "---:", "---", "---:"]),
+        ]
         lines += [_line(list(map(_safe, each.cells))) for each in answered]
-        lines += ["", *(f"- {_safe(each.cells[0])}: {_safe(each.about)}" for each in answered)]
-        lines += [f"  - {_safe(remark)}" for each in answered for remark in each.remarks]
+        lines.append("")
+        for each in answered:
+            lines.append(f"- {_safe(each.cells[0])}: {_safe(each.about)}")
+            lines += [f"  - {_safe(remark)}" for remark in each.remarks]
         lines += ["", *(f"- {_safe(line)}" for line in EXPLAINED)]
     if findings.controls:
         lines += ["", "## Controls", ""]
