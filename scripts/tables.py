@@ -1,6 +1,7 @@
 """Prints a table of the handbook from the code, as Markdown.
 
 python scripts/tables.py methods    what each method trains, its options and its learning rate
+python scripts/tables.py measures   what a question can ask of
 python scripts/tables.py python     the names that `import adapters_xitt` gives
 """
 
@@ -30,6 +31,20 @@ def default(value: Any) -> str:
     return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
 
 
+def measures() -> str:
+    """A line for each measure; those after temperature scaling go by their own name and an
+    ending."""
+    from adapters_xitt.analysis.calibration.table import AFTER
+    from adapters_xitt.analysis.measures import MEASURES
+
+    lines = ["| measure | what it is | kinds of tasks |", "| --- | --- | --- |"]
+    for name, measure in MEASURES.items():
+        if not name.endswith(AFTER):
+            kinds = ", ".join(measure.kinds) or "all"
+            lines.append(f"| `{name}` | {measure.about} | {kinds} |")
+    return "\n".join(lines)
+
+
 def python() -> str:
     """A line for each public name, by alphabet: the first sentence of its docstring."""
     import adapters_xitt
@@ -42,7 +57,11 @@ def python() -> str:
     return "\n".join(lines)
 
 
-TABLES: dict[str, Callable[[], str]] = {"methods": methods, "python": python}
+TABLES: dict[str, Callable[[], str]] = {
+    "methods": methods,
+    "measures": measures,
+    "python": python,
+}
 
 if __name__ == "__main__":
     print(TABLES[sys.argv[1]]())

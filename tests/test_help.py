@@ -100,12 +100,14 @@ def test_the_methods_and_modes_are_those_of_the_code(page: str) -> None:
     assert modes == {name: method.modes for name, method in methods.METHODS.items()}
 
 
-@pytest.mark.parametrize("name", ["methods", "python"])
-def test_a_table_is_what_the_code_says(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "page"), [("methods", "methods"), ("python", "python"), ("measures", "recipes")]
+)
+def test_a_table_is_what_the_code_says(name: str, page: str) -> None:
     spec = importlib.util.spec_from_file_location("tables", ROOT / "scripts" / "tables.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert between(PAGES[name], name) == module.TABLES[name](), f"scripts/pages {name} writes it"
+    assert between(PAGES[page], name) == module.TABLES[name](), f"scripts/pages {name} writes it"
 
 
 def test_the_tasks_are_those_of_the_code() -> None:
