@@ -300,6 +300,8 @@ def test_a_store_without_predictions_reports_without_tests_and_answers_nothing(
     assert "corrected over" not in report.markdown
     with pytest.raises(XittError, match="lacks predictions"):
         alone.ask("demo-nli - none", on="demo-pairs")
+    older = {**grid.record, "recipe": {**grid.record["recipe"], "no_key_of_today": 1}}
+    assert xitt.Grid(older, tmp_path, grid.store).report(tmp_path / "out").markdown
 
 
 def test_the_command_asks_without_a_second_pass(folder: Path) -> None:

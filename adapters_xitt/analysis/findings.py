@@ -40,12 +40,28 @@ class Findings:
     def __init__(self, grid: dict[str, Any], store: Store) -> None:
         self.grid, self.evidence = grid, Evidence(grid, store)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the recipe can be read, and the predictions of every entry are in the store."""
+        try:
+            return bool(self.recipe) and self.evidence.complete
+        except XittError:
+            return False
+
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe that the grid was asked by."""
+        from pydantic import ValidationError
+
         from adapters_xitt.study.recipe.document import Recipe
 
-        return Recipe.model_validate(self.grid["recipe"])
+        try:
+            return Recipe.model_validate(self.grid["recipe"])
+        except ValidationError as error:
+            raise XittError(
+                f"the grid of {self.grid['name']} was asked by a recipe that this version doesn't"
+                f" read ({error.errors()[0]['msg']}); run the recipe again"
+            ) from None
 
     @cached_property
     def answers(self) -> list[Answer]:

@@ -143,9 +143,10 @@ class Grid(Scores):
 
     @cached_property
     def findings(self) -> Findings | None:
-        """What the stored predictions say; None where the store lacks them."""
+        """What the stored predictions say; None where the store lacks them, or where the recipe is
+        of a version that asked otherwise."""
         findings = Findings(self.record, Store(self.store))
-        return findings if findings.evidence.complete else None
+        return findings if findings.ready else None
 
     @property
     def answers(self) -> Answers:

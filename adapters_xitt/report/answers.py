@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adapters_xitt.analysis.controls import MEANINGS, Control
+from adapters_xitt.analysis.controls import MEANINGS, SAME_ROW, Control
 from adapters_xitt.analysis.findings import Findings, answers_frame
 from adapters_xitt.analysis.questions import Answer
 from adapters_xitt.report.words import number, signed
@@ -88,9 +88,18 @@ def control_lines(controls: Sequence[Control]) -> dict[str, list[str]]:
     """Kind of control, with what it means → every control of that kind, with what was found."""
     lines = {}
     for kind, meaning in MEANINGS.items():
-        of_kind = [_state(each) for each in controls if each.kind == kind]
-        lines[f"{kind}: {meaning}"] = of_kind or ["not in this run"]
+        of_kind = [each for each in controls if each.kind == kind]
+        exact = [each for each in of_kind if _is_exact(each)]
+        states = [_state(each) for each in of_kind if each not in exact]
+        if exact:
+            states.append(f"as {'they' if len(exact) > 1 else 'it'} must be: {len(exact)}, all 0.0")
+        lines[f"{kind}: {meaning}"] = states or ["not in this run"]
     return lines
+
+
+def _is_exact(control: Control) -> bool:
+    """Whether a row minus itself is what it must be: many of these are one line."""
+    return control.kind == SAME_ROW and not (control.failed or control.unknown)
 
 
 def _state(control: Control) -> str:

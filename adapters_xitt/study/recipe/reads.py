@@ -169,8 +169,8 @@ def _fields(recipe: Recipe, reads: Reads) -> dict[str, set[str]]:
         *((name, True) for name in reads.home),
     ]:
         add(name, NAMED)
-        own = recipe.part(name).train and not home
-        source = name if own else sources.training_task(task(name))
+        by_itself = recipe.part(name).train and not home
+        source = name if by_itself else sources.training_task(task(name))
         for trained in (source, *TASKS[source].joins):
             add(trained, TRAINED | ({HOME} if home else set()))
     return fields
