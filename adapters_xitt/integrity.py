@@ -13,7 +13,14 @@ from typing import Any
 
 from adapters_xitt.errors import XittError
 from adapters_xitt.hashing import digest, file_digest, tensors_digest
-from adapters_xitt.safe_files import MOST_JSON, read_json, read_metadata, read_tensors
+from adapters_xitt.safe_files import (
+    MOST_JSON,
+    read_arrays,
+    read_json,
+    read_metadata,
+    read_tensors,
+    stored_digest,
+)
 from adapters_xitt.tensor_files import write_tensors
 
 SEAL = "sha256"  # the key of a digest
@@ -73,12 +80,31 @@ def read_sealed(path: Path, name: str) -> tuple[dict[str, Any], dict[str, str]]:
         stated, tensors = dict(read_metadata(path)), read_tensors(path)
     except XittError as error:
         raise Damaged(str(error)) from None
+    _check_seal(path, name, stated, tensors_digest(tensors))
+    return tensors, stated
+
+
+def read_sealed_arrays(path: Path, name: str) -> tuple[dict[str, Any], str]:
+    """The tensors that `write_sealed` wrote under `name` as NumPy's arrays, and their digest,
+    without torch."""
+    try:
+        stated, stored = dict(read_metadata(path)), stored_digest(path)
+        _check_seal(path, name, stated, stored)
+        return read_arrays(path), stored
+    except Damaged:
+        raise
+    except XittError as error:
+        raise Damaged(str(error)) from None
+
+
+def _check_seal(path: Path, name: str, stated: dict[str, str], tensors: str) -> None:
+    """Refuses a file whose words and `tensors` have another digest than it says; takes that digest
+    out of the words."""
     seal = stated.pop(SEAL, "")
-    if seal != digest([tensors_digest(tensors), stated]):
+    if seal != digest([tensors, stated]):
         raise Damaged(f"{path}: changed or damaged: what it holds has another digest than it says")
     if stated["name"] != name:
         raise Damaged(f"{path}: it holds what belongs to {stated['name'][:12]!a}")
-    return tensors, stated
 
 
 def seal_folder(folder: Path, name: str) -> None:

@@ -221,6 +221,18 @@ def read_tensors(path: Path) -> dict[str, Any]:
         raise XittError(f"{path}: can't be read ({error}); fetch the file again") from None
 
 
+def read_arrays(path: Path) -> dict[str, Any]:
+    """The tensors of a safetensors file as NumPy's arrays, its header checked first."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    read_header(path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise XittError(f"{path}: can't be read ({error}); fetch the file again") from None
+
+
 def stored_digest(path: Path) -> str:
     """`digests.tensors_digest` of a safetensors file, hashed from the file as it lies, 1 MiB at a
     time."""

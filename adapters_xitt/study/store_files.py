@@ -97,10 +97,10 @@ def read_predictions(folder: Path, result: Result, key: str) -> StoredPrediction
         raise Damaged(f"{path}: damaged ({error})") from None
     if not integrity.carries_digest(folder / "result.json"):
         return StoredPredictions(items, {})  # of an older format, whose arrays carry no digest
-    tensors, _ = integrity.read_sealed(folder / ARRAYS, key)
-    if digest([items, tensors_digest(tensors)]) != result.predictions:
+    arrays, stored = integrity.read_sealed_arrays(folder / ARRAYS, key)
+    if digest([items, stored]) != result.predictions:
         raise Damaged(f"{path}: changed or damaged: the result was scored from others")
-    return StoredPredictions(items, {name: value.numpy() for name, value in tensors.items()})
+    return StoredPredictions(items, arrays)
 
 
 def predictions_digest(items: list[dict[str, Any]], arrays: Mapping[str, NDArray]) -> str:
