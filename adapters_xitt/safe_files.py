@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -211,20 +211,20 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def read_tensors(path: Path) -> dict[str, Any]:
     """The tensors of a safetensors file, on the CPU, its header checked first."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    read_header(path)
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise XittError(f"{path}: can't be read ({error}); fetch the file again") from None
+    return _load(path, load_file)
 
 
 def read_arrays(path: Path) -> dict[str, Any]:
     """The tensors of a safetensors file as NumPy's arrays, its header checked first."""
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
+
+    return _load(path, load_file)
+
+
+def _load(path: Path, load_file: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    from safetensors import SafetensorError
 
     read_header(path)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def open_recipe(
     resolve = bundle.resolver(stored, tell=notify)
     plan = planner.plan_recipe(draft.recipe, inputs, resolve=resolve)
     if draft.recipe.questions:  # those that can't be asked are refused before anything runs
-        questions.subjects(draft.recipe, [asdict(entry) for entry in plan.entries])
+        questions.subjects(draft.recipe, [entry.record() for entry in plan.entries])
     return Work(plan, stored)
 
 
