@@ -18,13 +18,13 @@ from adapters_xitt.analysis.calibration.cells import CalibratedCell, Curves
 from adapters_xitt.analysis.calibration.summary import Calibration
 from adapters_xitt.analysis.tables import Name
 from adapters_xitt.report.calibration import row_title
+from adapters_xitt.report.pictures import save_picture
 
 SIDE_BY_SIDE = 6  # rows of the grid in one band
 PANEL, MARGIN, HEADER = 1.75, 0.9, 1.35  # inches
 LEAST_SHARE = 0.01  # of the decisions, in a bin that is drawn
 TITLE = 22  # letters in a line of a panel's heading
 FIRST = 3  # percent: the errors of fewer decisions are chance
-DPI, MOST_PIXELS = 150, 12_000
 COLOURS = 10  # of the map tab10
 EVERY = "all languages"
 Lines = Mapping[str, tuple[str, ...]]  # the languages of each line
@@ -46,13 +46,7 @@ def calibration_curves(calibration: Calibration, title: str, path: Path) -> None
     parts = figure.subfigures(len(bands), 1, squeeze=False)[:, 0]
     for part, (target, names) in zip(parts, bands, strict=True):
         _band(part, calibration, target, names, columns)
-    figure.savefig(
-        path,
-        format="png",
-        dpi=min(DPI, MOST_PIXELS / max(size)),
-        metadata={"Software": None},
-        facecolor="white",
-    )
+    save_picture(figure, path)
 
 
 def _band(

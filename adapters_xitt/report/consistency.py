@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from adapters_xitt.analysis import TableRow
 from adapters_xitt.analysis.consistency import ABOUT, FLEISS, GROUPS
 from adapters_xitt.analysis.frame import family_first
+from adapters_xitt.report.pictures import save_picture
 from adapters_xitt.report.sections import Section
 from adapters_xitt.report.tiles import Panel, Tile, draw, lines_of, rise
 from adapters_xitt.report.words import number
@@ -33,7 +34,6 @@ UNKNOWN = "–"
 SIDE_BY_SIDE = 8  # groups in one table
 SHADES, SPAN = "YlGnBu", 10.0  # at least so many points from the lightest shade to the darkest
 CELL, MARGIN, GAP, HEADER, FOOTER = (0.46, 0.3), 0.35, 0.4, 0.75, 0.45
-DPI, MOST_PIXELS = 150, 12_000
 
 
 def consistency_csv(data: pd.DataFrame) -> str:
@@ -166,8 +166,7 @@ def consistency_map(name: str, data: pd.DataFrame, path: Path) -> None:
         fontsize=8,
         color="0.35",
     )
-    dpi = min(DPI, MOST_PIXELS / max(width, height))
-    figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None}, facecolor="white")
+    save_picture(figure, path)
 
 
 def _panel(target: str, measure: str, data: pd.DataFrame) -> Panel:

@@ -14,10 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from adapters_xitt.analysis.questions import CONTRARY, HOLDS, SMALL, UNKNOWN, Answer
+from adapters_xitt.report.pictures import save_picture
 
 COLOURS = {HOLDS: "#1b7837", CONTRARY: "#b35806", SMALL: "#4575b4", UNKNOWN: "#777777"}
 WIDTH, LINE, REST = 9.0, 0.55, 1.5  # inches: the figure, a question, title and axis
-WRAP, DPI = 46, 150
+WRAP = 46
 
 
 def forest(answers: Sequence[Answer], path: Path) -> None:
@@ -43,7 +44,7 @@ def forest(answers: Sequence[Answer], path: Path) -> None:
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
     figure.legend(handles=_legend(), fontsize=7, loc="outside lower center", ncols=3)
-    figure.savefig(path, format="png", dpi=DPI)
+    save_picture(figure, path)
 
 
 def _draw(axes: Axes, each: Answer, height: int) -> None:

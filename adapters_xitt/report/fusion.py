@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from adapters_xitt.analysis import Fusion, fused, fusions
+from adapters_xitt.report.pictures import save_picture
 
 FIELDS = ("method", "intermediate", "target", "language", "seed", "place", "part", "weight")
 SHADES = "YlGnBu"
 # Inches: a part's column and line, a position's line, a language's column; around them.
 COLUMN, LINE, POSITION, LANGUAGE = 0.5, 0.2, 0.15, 0.30
 MARGIN, MIDDLE, HEADER, NAMES, TITLE = 0.8, 1.6, 0.5, 0.95, 1.0
-DPI, MOST_PIXELS = 150, 12_000
 
 
 def weights_csv(grid: dict[str, Any]) -> str:
@@ -79,13 +79,7 @@ def weights_map(grid: dict[str, Any], path: Path) -> None:
         color="0.35",
         va="top",
     )
-    figure.savefig(
-        path,
-        format="png",
-        dpi=min(DPI, MOST_PIXELS / max(width, height)),
-        metadata={"Software": None},
-        facecolor="white",
-    )
+    save_picture(figure, path)
 
 
 def _height(fusion: Fusion) -> float:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from adapters_xitt.analysis import INCOMPLETE, Reading, Table, TableCell, TableRow
 from adapters_xitt.report import words
+from adapters_xitt.report.pictures import save_picture
 from adapters_xitt.report.reservations import MEANING_UNLEARNED, encoder_lines
 from adapters_xitt.report.tiles import Panel, Tile, draw, lines_of, rise
 from adapters_xitt.study.results import NOT_APPLICABLE
@@ -27,7 +28,6 @@ CELL, LANGUAGE_CELL = (0.86, 0.44), (0.37, 0.25)  # width, height
 HEADER, FOOTER = 0.85, 0.75
 LEAST_WIDTH = 9.0
 SMALL = 6.5  # points, by language
-MOST_PIXELS, DPI = 12_000, 150  # of the longer side; dots per inch, lowered for very large grids
 
 SCORES, DIFFERENCES = "YlGnBu", "PuOr"  # both are readable to the colour-blind
 PALE = 0.62  # share of the score map in use: dark text stays readable on it
@@ -78,13 +78,7 @@ def heat_map(grid: dict[str, Any], path: Path) -> None:
             top=last.top + last.panel.above,
             height=min(last.panel.body, 3.0),
         )
-    figure.savefig(
-        path,
-        format="png",
-        dpi=min(DPI, MOST_PIXELS / max(size)),
-        metadata={"Software": None},
-        facecolor="white",
-    )
+    save_picture(figure, path)
 
 
 def _flow(

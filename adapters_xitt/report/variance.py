@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from adapters_xitt.report.pictures import save_picture
 from adapters_xitt.report.sections import Section
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ COLOUR, AT_ZERO = "#2c6e9b", "0.6"
 # Inches: a line, a panel's heading and axis, the names on the left, the width of a panel.
 LINE, ABOVE, BELOW, NAMES, WIDTH, GAP = 0.26, 0.42, 0.5, 1.7, 3.4, 0.5
 FAR = 3.0  # times the largest estimate: what an axis shows
-COLUMNS, HEADER, FOOTER, DPI = 2, 0.75, 0.45, 150
+COLUMNS, HEADER, FOOTER = 2, 0.75, 0.45
 
 
 def variance_csv(data: pd.DataFrame) -> str:
@@ -155,7 +156,7 @@ def variance_map(name: str, data: pd.DataFrame, path: Path) -> None:
         fontsize=8,
         color="0.35",
     )
-    figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None}, facecolor="white")
+    save_picture(figure, path)
 
 
 def _draw(axes: Axes, part: pd.DataFrame) -> None:
