@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adapters_xitt import languages
 from adapters_xitt.analysis.contrasts import RowName, row_text
-from adapters_xitt.analysis.effects import Effect, Stratum, effect
+from adapters_xitt.analysis.effects import Contributions, Effect, Stratum, effect, item_strata
 from adapters_xitt.analysis.evidence import Evidence
 from adapters_xitt.analysis.measures import Measure, measure
 from adapters_xitt.analysis.statistics import ItemStatistics
@@ -35,14 +35,6 @@ class Difference:
     languages: Condition = None
     measure: str = "score"
     general: bool = False  # whether the languages are a sample of languages in general
-
-
-@dataclass(frozen=True, eq=False)
-class Contributions:
-    """What the items of one column contribute to the difference of each seed."""
-
-    ids: tuple[str, ...]
-    parts: NDArray  # [seeds, items]
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,15 +212,13 @@ class _Layout:
         return np.mean(averages, axis=0)
 
     def of_items(self) -> list[Stratum]:
-        """Languages stand for themselves: a stratum each, of its items; of a parallel test one
-        stratum, of items that all its languages share."""
-        strata = []
+        """Languages stand for themselves: what is sampled are the items of each."""
+        strata: list[Stratum] = []
         for target, codes in self.languages.items():
             weight = 1 / (len(codes) * len(self.languages))
-            parts = [self.contributions[target, code] for code in codes]
-            if task(target).parallel:
-                parts = [_joined(parts)]
-            strata += [Stratum(weight * part.parts) for part in parts if part.ids]
+            each = [self.contributions[target, code] for code in codes]
+            weighted = [Contributions(part.ids, weight * part.parts) for part in each]
+            strata += item_strata(weighted, parallel=task(target).parallel)
         return strata
 
     def of_languages(self) -> list[Stratum]:
@@ -241,13 +231,3 @@ class _Layout:
             )
             for target, codes in self.languages.items()
         ]
-
-
-def _joined(parts: Sequence[Contributions]) -> Contributions:
-    """What items contribute over several languages together."""
-    ids = tuple(dict.fromkeys(item for part in parts for item in part.ids))
-    indices = {item: index for index, item in enumerate(ids)}
-    joined = np.zeros((len(parts[0].parts), len(ids)))
-    for part in parts:
-        joined[:, [indices[item] for item in part.ids]] += part.parts
-    return Contributions(ids, joined)

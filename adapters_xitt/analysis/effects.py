@@ -130,6 +130,31 @@ class Stratum:
     contributions: NDArray  # [seeds, units]: each unit's part in the difference of each seed
 
 
+@dataclass(frozen=True, eq=False)
+class Contributions:
+    """What the items of a test in one language contribute to the difference of each seed."""
+
+    ids: tuple[str, ...]
+    parts: NDArray  # [seeds, items]
+
+
+def item_strata(languages: Sequence[Contributions], *, parallel: bool) -> list[Stratum]:
+    """A stratum for the items of each language; of a parallel test one, of the items that its
+    languages share."""
+    each = [_joined(languages)] if parallel else languages
+    return [Stratum(of_items.parts) for of_items in each if of_items.ids]
+
+
+def _joined(languages: Sequence[Contributions]) -> Contributions:
+    """What items contribute over several languages together."""
+    ids = tuple(dict.fromkeys(item for each in languages for item in each.ids))
+    indices = {item: index for index, item in enumerate(ids)}
+    joined = np.zeros((len(languages[0].parts), len(ids)))
+    for each in languages:
+        joined[:, [indices[item] for item in each.ids]] += each.parts
+    return Contributions(ids, joined)
+
+
 def effect(by_seed: NDArray, strata: Sequence[Stratum]) -> Effect:
     """The difference of rows from that of each seed [seeds], and what the sampled units of each
     stratum contribute to it; a stratum's contributions are centred here."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters_xitt.analysis.correlation import spearman
 from adapters_xitt.analysis.frame import frame
 from adapters_xitt.data.mixture import RANDOM, portion
 from adapters_xitt.errors import XittError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 TRANSFERS = ("sequential", "stack", "sum")  # modes whose rows have one intermediate each
 FEWEST = 4  # sources, for a correlation
-DRAWS, SEED = 1000, 0
+DRAWS = 1000
 TASK, SOURCE, TARGET, TESTED = "intermediate task", "source language", "target", "test language"
 ON_TARGET, TRAINED, TOGETHER = "row on target", "seed", "row in language"
 COLUMNS = (
@@ -261,32 +262,6 @@ def _distances(
         of_language = [(code, [index]) for index, code in enumerate(codes)]
         every = [("", list(range(len(codes))))] if len(codes) > 1 else []
         for code, columns in (*every, *of_language):
-            rho, low, high = correlation(apart[:, columns], values[:, columns])
+            rho, low, high = spearman(apart[:, columns], values[:, columns], draws=DRAWS)
             of = f"{task_name} {code}".strip()
             yield target, "distance", of, rho, low, high, np.nan, len(scores), ""
-
-
-def correlation(first: NDArray, second: NDArray) -> tuple[float, float, float]:
-    """Spearman's ρ over the lines of two arrays [sources, languages], its mean over the columns,
-    with the percentiles of a bootstrap over lines; draws without two values in a column count
-    not."""
-    generator = np.random.default_rng(SEED)
-    drawn = generator.integers(len(first), size=(DRAWS, len(first)))
-    each = _spearman(first[drawn], second[drawn])
-    each = each[np.isfinite(each)]
-    low, high = np.percentile(each, [2.5, 97.5]) if len(each) else (np.nan, np.nan)
-    return float(_spearman(first[None], second[None])[0]), float(low), float(high)
-
-
-def _spearman(first: NDArray, second: NDArray) -> NDArray:
-    """[draws, lines, columns] to [draws]."""
-    from scipy.stats import rankdata
-
-    centred = []
-    for values in (first, second):
-        ranks = rankdata(values, axis=1)
-        centred.append(ranks - ranks.mean(axis=1, keepdims=True))
-    products = (centred[0] * centred[1]).sum(axis=1)
-    squares = (centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        return (products / np.sqrt(squares)).mean(axis=1)

@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adapters_xitt.analysis.calibration.cells import PLACE, CalibratedCell, calibrated_cells
 from adapters_xitt.analysis.calibration.table import AFTER, CALIBRATION
-from adapters_xitt.analysis.effects import Effect, Stratum, effect
+from adapters_xitt.analysis.correlation import spearman
+from adapters_xitt.analysis.effects import Contributions, Effect, effect, item_strata
 from adapters_xitt.analysis.evidence import Evidence
 from adapters_xitt.analysis.tables import Name
 from adapters_xitt.data.exposure import ZERO_SHOT
@@ -141,13 +141,14 @@ class Calibration:
         if not seeds or any(measure not in cell.values for column in cells for cell in column):
             return None
         by_seed = np.mean([[cell.values[measure] for cell in column] for column in cells], axis=0)
-        parts = [
-            (column[0].ids, np.stack([cell.contributions[measure] for cell in column]) / len(cells))
+        languages = [
+            Contributions(
+                column[0].ids,
+                np.stack([cell.contributions[measure] for cell in column]) / len(cells),
+            )
             for column in cells
         ]
-        if task(target).parallel:
-            parts = [_joined(parts)]
-        return effect(by_seed, [Stratum(contributions) for _, contributions in parts])
+        return effect(by_seed, item_strata(languages, parallel=task(target).parallel))
 
     def groups(self, target: str, column: str) -> Groups:
         """The languages of a target by a column of the language table."""
@@ -167,8 +168,6 @@ class Calibration:
     def correlation(self, name: Name, target: str, measure: str) -> Correlation | None:
         """Of a measure, its mean over seeds, with the distance to English; None of fewer than
         `LEAST_CORRELATED` languages. The interval is the percentile bootstrap's over languages."""
-        from scipy import stats
-
         points = []
         for code in self.unseen(target):
             cells = self._by_column.get((name, target, code), {}).values()
@@ -177,35 +176,10 @@ class Calibration:
                 points.append((LANGUAGES[code].distance, float(np.mean(each))))
         if len(points) < LEAST_CORRELATED:
             return None
-        distances, values = np.array(points).T
-        draws = np.random.default_rng(0).integers(len(points), size=(DRAWS, len(points)))
-        drawn = _correlations(
-            stats.rankdata(distances[draws], axis=1), stats.rankdata(values[draws], axis=1)
-        )
-        low, high = np.nanpercentile(drawn, (2.5, 97.5))
-        rho = float(stats.spearmanr(distances, values).statistic)
-        return Correlation(rho, float(low), float(high), len(points))
+        distances, values = np.array(points).T[..., None]
+        return Correlation(*spearman(distances, values, draws=DRAWS), len(points))
 
 
 def _rank(group: str) -> tuple[int, str]:
     """A sorting key: bands by distance, everything else by alphabet."""
     return BANDS.index(group) if group in BANDS else 0, group
-
-
-def _correlations(first: NDArray, second: NDArray) -> NDArray:
-    """Pearson's, along the last axis; NaN where one side is the same throughout."""
-    first = first - first.mean(axis=-1, keepdims=True)
-    second = second - second.mean(axis=-1, keepdims=True)
-    spread = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (first * second).sum(axis=-1) / spread
-
-
-def _joined(parts: Sequence[tuple[tuple[str, ...], NDArray]]) -> tuple[tuple[str, ...], NDArray]:
-    """What items of a parallel test contribute over several languages together: [seeds, items]."""
-    ids = tuple(dict.fromkeys(item for each, _ in parts for item in each))
-    index = {item: number for number, item in enumerate(ids)}
-    joined = np.zeros((len(parts[0][1]), len(ids)))
-    for each, contributions in parts:
-        joined[:, [index[item] for item in each]] += contributions
-    return ids, joined
