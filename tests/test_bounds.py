@@ -125,6 +125,13 @@ intermediates: [{{name: {"m" * 300}, tasks: [demo-nli]}}]
         assert part in told, part
 
 
+def test_a_mixture_has_a_name_of_its_own(tmp_path: Path) -> None:
+    mixture = "intermediates: [{name: demo-pos, tasks: [demo-nli, demo-qa]}]"
+    text = HEAD.replace("intermediates: []", mixture)
+    told = problems(tmp_path / "recipe.yaml", text)
+    assert "'demo-pos' is the name of a task, and a mixture needs its own: demo-pos-mix" in told
+
+
 def test_files_that_are_none_are_told_with_the_recipe(tmp_path: Path) -> None:
     told = problems(
         tmp_path / "recipe.yaml",

@@ -564,7 +564,7 @@ def test_the_frame_has_every_cell_with_probabilities_before_and_after(grid) -> N
 
 
 def test_calibration_is_told_by_target_and_by_group_of_languages(grid) -> None:
-    calibration = Calibration.of(grid.record, Evidence(grid.record, Store(grid.store)))
+    calibration = Calibration.of(Evidence(grid.record, Store(grid.store)))
     sections = {section.heading: section for section in calibration_sections(calibration)}
     whole = sections["Calibration: demo-pos"]
     assert [each[0] for each in whole.rows] == ["none", "demo-nli sequential"]

@@ -7,7 +7,7 @@ import pytest
 
 from adapters_xitt.analysis.claims import COLUMNS, MISSING, claims, combined, table
 from adapters_xitt.analysis.effects import Effect, Stratum, effect
-from adapters_xitt.analysis.evidence import Prediction
+from adapters_xitt.analysis.evidence import Evidence, Prediction
 from adapters_xitt.analysis.paper import CLAIMS, ROWS
 from adapters_xitt.analysis.questions import CONTRARY, HOLDS, UNKNOWN
 from adapters_xitt.analysis.variance import sources
@@ -18,13 +18,13 @@ from adapters_xitt.tasks import TASKS, task
 ITEMS = 300
 
 
-class Run:
+class Run(Evidence):
     """A finished run whose rows are right with given probabilities, and what `Evidence` gives of
     it: `right` is (intermediate or "", target) → a probability."""
 
     def __init__(self, intermediates, right, *, seeds=(1, 2, 3), languages=("de", "es")) -> None:
         targets = list(dict.fromkeys(target for _, target in right))
-        self.grid = {
+        grid = {
             "recipe": {"intermediates": list(intermediates)},
             "headlines": dict.fromkeys(targets, "score"),
             "entries": [
@@ -43,6 +43,7 @@ class Run:
                 for seed in seeds
             ],
         }
+        super().__init__(grid, None)
         self.right = right
 
     def prediction(self, place) -> Prediction:
@@ -65,7 +66,7 @@ class Run:
 
 
 def results(run: Run) -> dict[str, str]:
-    return {finding.claim.name: finding.result for finding in claims(run.grid, run)}
+    return {finding.claim.name: finding.result for finding in claims(run)}
 
 
 def test_claims_are_of_tasks_that_there_are_and_say_where_they_are_read() -> None:
@@ -99,7 +100,7 @@ def test_the_best_and_the_mixture_are_compared_with_the_mean_of_the_others() -> 
         for name, probability in (("mnli", 0.8), ("qqp", 0.5), ("cosmosqa", 0.5), ("all", 0.9))
     }
     run = Run(names, right)
-    data = table(claims(run.grid, run)).set_index("claim")
+    data = table(claims(run)).set_index("claim")
     assert tuple(["claim", *data.columns]) == COLUMNS
     assert data.loc["best", "result"] == data.loc["several", "result"] == HOLDS
     assert data.loc["best", "rows"] == "mnli - mean of qqp, cosmosqa"
@@ -135,10 +136,10 @@ def test_a_row_that_a_target_lacks_is_told_and_one_seed_decides_nothing() -> Non
         ("mnli", "tatoeba"): 0.9,
     }
     run = Run(["squad", "mnli"], right)
-    (finding,) = [each for each in claims(run.grid, run) if each.claim.name == "retrieval"]
+    (finding,) = [each for each in claims(run) if each.claim.name == "retrieval"]
     assert finding.targets == ("tatoeba",) and finding.result == HOLDS
     run = Run(["squad"], right | {("squad", "xquad"): 0.9, ("", "xquad"): 0.1}, seeds=(1,))
-    (finding,) = [each for each in claims(run.grid, run) if each.claim.name == "answers"]
+    (finding,) = [each for each in claims(run) if each.claim.name == "answers"]
     assert finding.result == UNKNOWN and finding.remark.startswith("one seed")
     assert finding.effect is not None and finding.effect.difference > 50
 
@@ -174,10 +175,10 @@ def test_controls_and_other_languages_are_no_intermediates_of_the_paper() -> Non
 def test_the_report_lists_what_was_asked_and_what_it_would_take() -> None:
     right = {("", "tatoeba"): 0.3, ("squad", "tatoeba"): 0.7}
     run = Run(["squad"], right)
-    section = claims_section(claims(run.grid, run))
+    section = claims_section(claims(run))
     (line,) = section.rows
     assert len(line) == len(section.heads) and line[1:3] == ("squad - none", "tatoeba")
     assert line[3].startswith("+") and line[-1] == HOLDS
     assert sum(remark.startswith(MISSING) for remark in section.remarks) == len(CLAIMS) - 1
     other = Run(["sick"], {("", "xnli"): 0.3, ("sick", "xnli"): 0.7})
-    assert claims_section(claims(other.grid, other)) is None
+    assert claims_section(claims(other)) is None

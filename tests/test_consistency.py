@@ -17,7 +17,7 @@ from adapters_xitt.analysis import agreement
 from adapters_xitt.analysis.agreement import Answers
 from adapters_xitt.analysis.consistency import COLUMNS, COMPARISONS, can_be_compared, consistency
 from adapters_xitt.analysis.consistency import statistics as compared
-from adapters_xitt.analysis.evidence import Prediction
+from adapters_xitt.analysis.evidence import Evidence, Prediction
 from adapters_xitt.analysis.measures import measure
 from adapters_xitt.report.consistency import (
     consistency_csv,
@@ -170,13 +170,13 @@ def test_choices_and_answers_and_rankings_are_read() -> None:
 # -- the tables ------------------------------------------------------------------------------------
 
 
-class World:
+class World(Evidence):
     """Predictions of two seeds of one row for a test in some languages: what `Evidence` gives."""
 
     def __init__(self, target: str, languages: tuple[str, ...]) -> None:
         random = np.random.default_rng(11)
         gold = random.integers(2, size=80)
-        self.grid = {
+        grid = {
             "headlines": {target: "accuracy"},
             "recipe": {},
             "entries": [
@@ -193,6 +193,7 @@ class World:
                 for seed in (1, 2)
             ],
         }
+        super().__init__(grid, None)
         self.predictions = {}
         for code in languages:
             for seed in (1, 2):

@@ -84,10 +84,11 @@ class Finding:
         return CONTRARY if all(above) else UNKNOWN
 
 
-def claims(grid: dict[str, Any], evidence: Evidence) -> list[Finding]:
+def claims(evidence: Evidence) -> list[Finding]:
     """Every claim, for each method and mode that has its rows, and once where none has; p-values
     are corrected over all of them."""
     findings: list[Finding] = []
+    grid = evidence.grid
     named = sources(grid["recipe"])
     for claim in CLAIMS:
         asked = [
@@ -197,17 +198,12 @@ def _row_name(intermediate: str, mode: str) -> RowName:
 
 
 def _done(method: str, name: RowName, target: str, evidence: Evidence) -> bool:
-    return any(
-        entry["status"] == DONE
-        for entry in evidence.grid["entries"]
-        if (entry["method"], entry["target"]) == (method, target)
-        and (entry["intermediate"], entry["mode"]) == name
-    )
+    return any(entry["status"] == DONE for entry in evidence.of_rows(method, [target], [name]))
 
 
 def _compared(target: str, weights: Weights, method: str, evidence: Evidence) -> Comparison:
     difference = Difference(method=method, weights=weights, targets=(target,))
-    return compare(evidence.grid, difference, evidence)
+    return compare(difference, evidence)
 
 
 def _lacking_somewhere(pair: Pair, rows: Sequence[Weights], mode: str) -> list[str]:

@@ -49,10 +49,10 @@ class Comparison:
     remarks: tuple[str, ...]  # what was left out, and why
 
 
-def compare(grid: Mapping[str, Any], difference: Difference, evidence: Evidence) -> Comparison:
+def compare(difference: Difference, evidence: Evidence) -> Comparison:
     """The difference of rows over what all of them have. A `XittError` where nothing is left to
     compare."""
-    chosen = _Choice.of(grid, difference)
+    chosen = _Choice.of(difference, evidence)
     statistics = _Statistics(evidence, difference, chosen.seeds)
     values: dict[Column, NDArray] = {}
     contributions: dict[Column, Contributions] = {}
@@ -87,15 +87,9 @@ class _Choice:
     remarks: tuple[str, ...]
 
     @classmethod
-    def of(cls, grid: Mapping[str, Any], difference: Difference) -> _Choice:
-        rows = set(difference.weights)
-        entries = [
-            entry
-            for entry in grid["entries"]
-            if entry["method"] == difference.method
-            and entry["target"] in difference.targets
-            and (entry["intermediate"], entry["mode"]) in rows
-        ]
+    def of(cls, difference: Difference, evidence: Evidence) -> _Choice:
+        rows = difference.weights
+        entries = evidence.of_rows(difference.method, difference.targets, rows)
         asked, remarks = _asked_columns(difference.languages, entries)
         entries = [entry for entry in entries if (entry["target"], entry["language"]) in asked]
         done = [entry for entry in entries if entry["status"] == DONE]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from adapters_xitt.analysis import agreement
 from adapters_xitt.analysis.agreement import Answers
 from adapters_xitt.analysis.evidence import Evidence, Prediction
-from adapters_xitt.analysis.frame import family_first, ordered
+from adapters_xitt.analysis.frame import family_first
 from adapters_xitt.analysis.statistics import ItemStatistics
 from adapters_xitt.data.mixture import ENGLISH
 from adapters_xitt.languages import language
@@ -126,16 +126,16 @@ def consistency(evidence: Evidence) -> pd.DataFrame:
     lines = [
         dict(zip(COLUMNS, (*name, target, *values), strict=True))
         for target in targets
-        for name, places in _rows(evidence.grid, target).items()
+        for name, places in _rows(evidence, target).items()
         for values in _lines(_read(evidence, name, target, places))
     ]
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
-def _rows(grid: dict[str, Any], target: str) -> dict[Name, list[tuple[str, int]]]:
+def _rows(evidence: Evidence, target: str) -> dict[Name, list[tuple[str, int]]]:
     """Where each row has answers on a target: languages and seeds."""
     rows: dict[Name, list[tuple[str, int]]] = {}
-    for entry in ordered(grid):
+    for entry in evidence.ordered:
         if entry["target"] == target and entry["status"] == DONE:
             name = entry["method"], entry["intermediate"], entry["mode"]
             rows.setdefault(name, []).append((entry["language"], entry["seed"]))

@@ -56,16 +56,14 @@ class Control:
         return self.answer.effect is None or self.answer.effect.p_value is None
 
 
-def controls(recipe: Recipe, grid: Mapping[str, Any], evidence: Evidence) -> list[Control]:
+def controls(recipe: Recipe, evidence: Evidence) -> list[Control]:
     """The controls that a grid has rows for, on each target and for each method; p-values are
     corrected over the controls of a kind."""
     of_kinds: dict[str, list[Subject]] = {kind: [] for kind in MEANINGS}
-    for kind, subject in _subjects(recipe, grid):
+    for kind, subject in _subjects(recipe, evidence.grid):
         of_kinds[kind].append(subject)
     return [
-        Control(kind, each)
-        for kind, asked in of_kinds.items()
-        for each in answer(grid, asked, evidence)
+        Control(kind, each) for kind, asked in of_kinds.items() for each in answer(asked, evidence)
     ]
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from numpy.typing import NDArray
 
 from adapters_xitt.analysis.calibration.distributions import distributions
 from adapters_xitt.analysis.calibration.temperature import fit_temperature
+from adapters_xitt.analysis.contrasts import RowName
+from adapters_xitt.analysis.frame import ordered
 from adapters_xitt.analysis.statistics import ItemStatistics
 from adapters_xitt.errors import XittError
 from adapters_xitt.study.results import DONE
@@ -39,6 +41,7 @@ class Prediction:
         return self.fit()
 
 
+Entry = Mapping[str, Any]
 Place = tuple[str, str, str, str, str, int]  # method, intermediate, mode, target, language, seed
 # Of a row's predictions, and those of the same row and seed in English where languages are
 # compared; None where the predictions don't tell.
@@ -46,21 +49,16 @@ Statistics = Callable[[Prediction, Prediction | None], ItemStatistics | None]
 
 
 class Evidence:
-    """Predictions by the place of their entry in a grid."""
+    """The entries of a grid by their place and their row, and the predictions behind them."""
 
     def __init__(self, grid: dict[str, Any], store: Store) -> None:
         self.grid, self.store = grid, store
-        self.keys: dict[Place, str] = {
-            place_of(entry): entry["key"] for entry in grid["entries"] if entry["status"] == DONE
-        }
-        self.calibration_keys: dict[Place, str] = {
-            place_of(entry): entry["calibration_key"]
-            for entry in grid["entries"]
-            if entry.get("calibration_key")
-        }
-        self._scores: dict[Place, float] = {
-            place_of(entry): entry["score"] for entry in grid["entries"] if entry["status"] == DONE
-        }
+        self._entries: dict[Place, Entry] = {}
+        self._by_row: dict[tuple[str, str, RowName], list[Entry]] = {}
+        for entry in grid["entries"]:
+            method, intermediate, mode, target, *_ = place = place_of(entry)
+            self._entries[place] = entry
+            self._by_row.setdefault((method, target, (intermediate, mode)), []).append(entry)
         self._read = lru_cache(maxsize=HELD)(self._load)
         self._fit = lru_cache(maxsize=None)(self._fit_temperature)
         self._counted = lru_cache(maxsize=COUNTED)(self._count)
@@ -68,19 +66,40 @@ class Evidence:
     @property
     def complete(self) -> bool:
         """Whether the predictions of every entry are in the store."""
-        return all(self.store.has_result(key) for key in set(self.keys.values()))
+        done = (entry for entry in self._entries.values() if entry["status"] == DONE)
+        return all(self.store.has_result(key) for key in {entry["key"] for entry in done})
+
+    @property
+    def has_temperatures(self) -> bool:
+        """Whether selection splits were scored, on which temperatures are fitted."""
+        return any(entry.get("calibration_key") for entry in self._entries.values())
+
+    @cached_property
+    def ordered(self) -> list[Entry]:
+        """The entries in their one fixed order."""
+        return list(ordered(self.grid))
+
+    def of_rows(self, method: str, targets: Iterable[str], names: Iterable[RowName]) -> list[Entry]:
+        """The entries of rows on targets."""
+        names = tuple(names)
+        return [
+            entry
+            for target in targets
+            for name in names
+            for entry in self._by_row.get((method, target, name), ())
+        ]
 
     def prediction(self, place: Place) -> Prediction:
         """The predictions of one entry. A `XittError` where the store lacks them."""
         method, intermediate, mode, target, language, seed = place
-        if place not in self.keys or not self.store.has_result(self.keys[place]):
+        entry = self._entries.get(place)
+        if not entry or entry["status"] != DONE or not self.store.has_result(entry["key"]):
             named = f"{intermediate} {mode}".strip()
             raise XittError(
                 f"no predictions of {named} ({method}) on {target} in {language}, seed {seed}, in"
                 f" {self.store.root}"
             )
-        calibration_key = self.calibration_keys.get(place, "")
-        return self._read(self.keys[place], target, language, calibration_key)
+        return self._read(entry["key"], target, language, entry.get("calibration_key") or "")
 
     def statistics(
         self, place: Place, count: Statistics, english: Place | None = None
@@ -95,7 +114,7 @@ class Evidence:
 
     def score(self, place: Place) -> float:
         """The main score of one entry."""
-        return self._scores[place]
+        return self._entries[place]["score"]
 
     def _load(self, key: str, target: str, language: str, calibration_key: str) -> Prediction:
         items, arrays = self.store.load_predictions(key)
@@ -112,7 +131,7 @@ class Evidence:
         return None if selection is None else fit_temperature(selection)
 
 
-def place_of(entry: Mapping[str, Any]) -> Place:
+def place_of(entry: Entry) -> Place:
     """Where an entry stands."""
     return (
         entry["method"],

@@ -71,27 +71,27 @@ class Findings:
     def ask(self, questions: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """To questions, each a sentence with its `Question`, corrected over these."""
         asked = subjects(self.recipe, self.grid["entries"], asked=questions)
-        return answer(self.grid, asked, self.evidence)
+        return answer(asked, self.evidence)
 
     @cached_property
     def calibration(self) -> Calibration:
         """Of every row whose task has probabilities."""
-        return Calibration.of(self.grid, self.evidence)
+        return Calibration.of(self.evidence)
 
     @property
     def has_temperatures(self) -> bool:
         """Whether the recipe asked for calibration."""
-        return bool(self.evidence.calibration_keys)
+        return self.evidence.has_temperatures
 
     @cached_property
     def controls(self) -> list[Control]:
         """Those that the grid has rows for."""
-        return controls(self.recipe, self.grid, self.evidence)
+        return controls(self.recipe, self.evidence)
 
     @cached_property
     def claims(self) -> list[Finding]:
         """What the run says of the paper's claims."""
-        return claims(self.grid, self.evidence)
+        return claims(self.evidence)
 
     @cached_property
     def consistency(self) -> pd.DataFrame:
@@ -154,7 +154,7 @@ class Findings:
         p_values = {}
         for spot, difference in table.items():
             try:
-                p_value = compare(self.grid, difference, self.evidence).effect.p_value
+                p_value = compare(difference, self.evidence).effect.p_value
             except XittError:
                 continue  # its predictions are not there
             if p_value is not None:

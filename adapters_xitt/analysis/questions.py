@@ -193,12 +193,12 @@ def _check_languages(question: Question, entries: Iterable[Mapping[str, Any]]) -
             raise XittError(unknown("tested language", code, list(tested)))
 
 
-def answer(grid: Mapping[str, Any], asked: Sequence[Subject], evidence: Evidence) -> list[Answer]:
+def answer(asked: Sequence[Subject], evidence: Evidence) -> list[Answer]:
     """The answers, corrected over all of them together."""
-    return corrected([_answer(grid, subject, evidence) for subject in asked])
+    return corrected([_answer(subject, evidence) for subject in asked])
 
 
-def _answer(grid: Mapping[str, Any], subject: Subject, evidence: Evidence) -> Answer:
+def _answer(subject: Subject, evidence: Evidence) -> Answer:
     """The answer to one question, not yet corrected."""
     blank = Answer(
         sentence=subject.sentence,
@@ -208,7 +208,7 @@ def _answer(grid: Mapping[str, Any], subject: Subject, evidence: Evidence) -> An
         matters=subject.matters,
     )
     try:
-        comparison = compare(grid, subject.difference, evidence)
+        comparison = compare(subject.difference, evidence)
     except XittError as error:
         return replace(blank, reason=str(error))
     if comparison.effect.uncertainty is None:

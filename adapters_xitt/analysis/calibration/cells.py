@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,6 @@ from adapters_xitt.analysis.calibration import measures
 from adapters_xitt.analysis.calibration.distributions import Distributions, distributions
 from adapters_xitt.analysis.calibration.table import AFTER, CALIBRATION
 from adapters_xitt.analysis.evidence import Evidence, place_of
-from adapters_xitt.analysis.frame import ordered
 from adapters_xitt.analysis.tables import Name
 from adapters_xitt.study.results import DONE
 
@@ -70,9 +68,9 @@ class CalibratedCell:
         return self.method, self.intermediate, self.mode
 
 
-def calibrated_cells(grid: Mapping[str, Any], evidence: Evidence) -> Iterator[CalibratedCell]:
+def calibrated_cells(evidence: Evidence) -> Iterator[CalibratedCell]:
     """The cells that are scored and have distributions, in the grid's fixed order."""
-    for entry in ordered(dict(grid)):
+    for entry in evidence.ordered:
         if entry["status"] != DONE:
             continue
         prediction = evidence.prediction(place_of(entry))

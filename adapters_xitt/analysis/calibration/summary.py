@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -79,9 +79,9 @@ class Calibration:
             self._by_column.setdefault(column, {})[cell.seed] = cell
 
     @classmethod
-    def of(cls, grid: Mapping[str, Any], evidence: Evidence) -> Calibration:
+    def of(cls, evidence: Evidence) -> Calibration:
         """Of a grid, from its stored predictions; a `XittError` where some are missing."""
-        return cls(calibrated_cells(grid, evidence))
+        return cls(calibrated_cells(evidence))
 
     @cached_property
     def frame(self) -> pd.DataFrame:

@@ -99,6 +99,12 @@ def _check_intermediates(entries: Any, tell: Any) -> None:
         if isinstance(entry, str):
             check(("intermediates", n), entry)
         elif isinstance(entry, dict):
+            if name in TASKS:
+                tell(
+                    ("intermediates", n, "name"),
+                    f"intermediates: {name!r} is the name of a task, and a mixture needs its own:"
+                    f" {name}-mix, say",
+                )
             texts = []
             for place, text in _strings(entry.get("tasks"), ("intermediates", n, "tasks"), tell):
                 check(place, text)
