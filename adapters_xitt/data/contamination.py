@@ -4,7 +4,7 @@ that is at hand."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters_xitt.data.dataset import Rows, parse_slice
@@ -31,6 +31,15 @@ class Overlap:
     unsure: bool = False
 
 
+@dataclass(frozen=True)
+class OverlapTogether:
+    """What several data sets have in common with one test in one language."""
+
+    items: Mapping[str, int]  # "task@language split" of a data set → test items that stand in it
+    share: float  # of the test's items, those with a text that stands in one of them
+    unsure: bool
+
+
 class Contamination:
     """Looks training data up in the tests of the tasks, which are read and hashed once."""
 
@@ -38,7 +47,8 @@ class Contamination:
         self._read = read
         self._rows: dict[tuple[str, str, str | None], Rows | None] = {}
         self._indices: dict[str, Index] = {}
-        self._overlaps: dict[tuple[str, str, str, str], Overlap] = {}
+        self._overlaps: dict[tuple[str, ...], Overlap] = {}
+        self._together: dict[tuple[str, ...], OverlapTogether] = {}
         self.notes: dict[str, None] = {}  # what could not be compared, each once
 
     def index(self, rows: Rows) -> Index:
@@ -46,6 +56,23 @@ class Contamination:
         if rows.digest not in self._indices:
             self._indices[rows.digest] = Index.of(rows.rows)
         return self._indices[rows.digest]
+
+    def together(self, test: Rows, sets: Sequence[DataSet]) -> OverlapTogether:
+        """What all of some data sets hold of `test`: the rows of a grid have few different ones."""
+        key = (test.task.name, test.language, test.digest, *(data.digest for data in sets))
+        if key not in self._together:
+            overlaps = [self.overlap(test, data) for data in sets]
+            texts: frozenset[str] = frozenset().union(*(each.texts for each in overlaps))
+            self._together[key] = OverlapTogether(
+                {
+                    f"{data.task}@{data.language} {data.split}": len(each.items)
+                    for data, each in zip(sets, overlaps, strict=True)
+                    if each.items
+                },
+                len(texts) / len(test.rows),
+                any(each.unsure for each in overlaps),
+            )
+        return self._together[key]
 
     def overlap(self, test: Rows, data: DataSet) -> Overlap:
         """What `data` holds of `test`.

@@ -207,7 +207,9 @@ def _words(normalised: str) -> int:
 
 
 def _union(items: Mapping[str, frozenset[str]], hashes: frozenset[str]) -> frozenset[str]:
-    return frozenset().union(*(items[text] for text in items.keys() & hashes))
+    """The items of every hash that is in `hashes`, which may be a thousand times as many."""
+    fewer, others = (items, hashes) if len(items) < len(hashes) else (hashes, items)
+    return frozenset().union(*(items[text] for text in fewer if text in others))
 
 
 def merge_exposures(exposures: Iterable[Iterable[Exposure]]) -> tuple[Exposure, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -26,6 +26,9 @@ LIBRARIES = (
 )
 
 
+UNHASHED = ("split", "seed")  # fields of a cell that others stand for
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """The identity of one number."""
@@ -44,11 +47,10 @@ class Cell:
     # digest of the checkpoint's own head, where masked words are guessed and it has one
     lm_head: str = ""
 
-    @property
+    @cached_property
     def key(self) -> str:
-        inputs = asdict(self)
         # The rows' digest and the modules' keys say what the split's name and the seed stand for.
-        del inputs["split"], inputs["seed"]
+        inputs = {name: value for name, value in self.record().items() if name not in UNHASHED}
         return hashing.key(
             "evaluate",
             {
@@ -57,6 +59,10 @@ class Cell:
                 if value or name not in ("head", "lm_head")
             },
         )
+
+    def record(self) -> dict[str, Any]:
+        """Its fields."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 @dataclass(frozen=True, kw_only=True)

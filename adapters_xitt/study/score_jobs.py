@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from adapters_xitt import hashing
-from adapters_xitt.data.contamination import Overlap
+from adapters_xitt.data.contamination import OverlapTogether
 from adapters_xitt.data.dataset import Rows
-from adapters_xitt.data.exposure import OVERLAP, DataSet, Exposure, merge_exposures, tag
+from adapters_xitt.data.exposure import OVERLAP, Exposure, merge_exposures, tag
 from adapters_xitt.data.mixture import ENGLISH, space
 from adapters_xitt.kinds import KINDS
 from adapters_xitt.modules.composition import Composition, heads, names, show
@@ -29,14 +29,9 @@ def plan_cell(
     exposure = _exposure(plan, composition, head)
     digests = dict.fromkeys(seen.data for seen in exposure if seen.data)
     tested = inputs.tested(target.name, language)
-    test = tested[0]
-    shared = {
-        plan.data[data]: inputs.contamination.overlap(test, plan.data[data]) for data in digests
-    }
-    texts: frozenset[str] = frozenset().union(*(part.texts for part in shared.values()))
-    overlap = len(texts) / len(test.rows)
-    reason = _reason_to_block(shared, overlap, plan.recipe.block_overlap)
-    doubtful = overlap > OVERLAP or any(part.unsure for part in shared.values())
+    shared = inputs.contamination.together(tested[0], [plan.data[digest] for digest in digests])
+    reason = _reason_to_block(shared, plan.recipe.block_overlap)
+    doubtful = shared.share > OVERLAP or shared.unsure
     cell_tag = tag(
         target,
         language,
@@ -44,7 +39,7 @@ def plan_cell(
         same_task=[inputs.sources.training_task(target)],
         unsure=doubtful and not reason,
     )
-    entry: dict[str, Any] = {"tag": cell_tag, "overlap": overlap}
+    entry: dict[str, Any] = {"tag": cell_tag, "overlap": shared.share}
     if reason:
         return {**entry, "status": BLOCKED, "reason": reason}, None
     job = ScoreJob(
@@ -53,7 +48,7 @@ def plan_cell(
         composition=composition,
         tested=tuple(tested),
         tag=cell_tag,
-        overlap=overlap,
+        overlap=shared.share,
     )
     return {**entry, "key": job.cell.key}, job
 
@@ -123,20 +118,15 @@ def _other_head(plan: Plan, target: Task, composition: Composition, head: str) -
     return head if target.trains and head != next(fitting, "") else ""
 
 
-def _reason_to_block(shared: Mapping[DataSet, Overlap], overlap: float, allowed: float) -> str:
+def _reason_to_block(shared: OverlapTogether, allowed: float) -> str:
     """Why a cell may not be scored: law 8; empty where it may."""
-    counts = {
-        f"{data.task}@{data.language} {data.split}": len(part.items)
-        for data, part in shared.items()
-        if part.items
-    }
-    if counts:
+    if shared.items:
         return "test items reached the row: " + ", ".join(
-            f"{count} in {data}" for data, count in counts.items()
+            f"{count} in {data}" for data, count in shared.items.items()
         )
-    if overlap > allowed:
+    if shared.share > allowed:
         return (
-            f"{overlap:.0%} of the test items share a text with training, over {allowed:.0%};"
+            f"{shared.share:.0%} of the test items share a text with training, over {allowed:.0%};"
             " block_overlap is the share that a recipe allows"
         )
     return ""
