@@ -1110,6 +1110,32 @@ def test_cohort_trains_what_each_trains_alone(
     assert len({result.metrics["history"][0]["loss"] for result in together}) == len(COHORT)
 
 
+@pytest.mark.parametrize("method", ["seq_bn", "lora"])
+def test_a_step_is_flat_in_the_modules_beside_it(method, pico_files, pico_tokenizer, monkeypatch):
+    """Modes are switched once a stage: further steps switch as many whatever else is in the
+    encoder."""
+    data, switched = pico.data("pair", pico_tokenizer), []
+    plain = torch.nn.Module.train
+
+    def train(module, mode=True):
+        switched.append(module)
+        return plain(module, mode)
+
+    def switches(steps: int, others: int) -> int:
+        adapted = pico.adapted(pico_files)
+        for n in range(others):
+            adapted.add(f"other{n}", CHOICES[method], seed=n)
+        adapted.add("a", CHOICES[method], seed=1)
+        switched.clear()
+        rows = [trainable(adapted, "a", "a", "pair", seed=1)]
+        run_training(rows, data, adapted, max_steps=steps, evaluate_every=6)
+        return len(switched)
+
+    monkeypatch.setattr(torch.nn.Module, "train", train)
+    alone, beside = (switches(6, others) - switches(2, others) for others in (0, 8))
+    assert alone == beside
+
+
 def test_dropout_acts(pico_files, modules, pico_tokenizer):
     """The setting is not a word: none, the configuration's and a larger one give three different
     trainings."""

@@ -34,8 +34,32 @@ class AdaptedEncoder:
         self.update_weights: dict[str, nn.Parameter] = {}  # of fusions of low-rank updates
         # layer, target module and peft's layer there, wherever there are or were updates
         self.updated_layers: list[tuple[int, str, Any]] = []
-        # the parameters of each module in the encoder's layers: a walk over all of them is long
-        self._parameters: dict[str, dict[str, nn.Parameter]] = {}
+        # where the libraries keep modules by their names, with the path of each place
+        self._holders: list[tuple[str, nn.ModuleDict]] = []
+        self.survey()
+
+    def survey(self) -> None:
+        """Walks the encoder for the places where modules are kept. An engine that makes new ones
+        calls it; every other addition and removal goes to these places alone, however many modules
+        are there."""
+        from peft.tuners.lora import LoraLayer
+
+        self.encoder.model.eval()  # peft's new layers start in training mode
+        self._holders = []
+        for path, module in self.encoder.model.named_modules():
+            within = self._holders and path.startswith(self._holders[-1][0] + ".")
+            if isinstance(module, nn.ModuleDict) and not within:
+                self._holders.append((path, module))
+        self.updated_layers = []
+        for layer, block in enumerate(self.encoder.model.encoder.layer):
+            for target_name, target in TARGET_MODULES.items():
+                module = block.get_submodule(target.path)
+                if isinstance(module, LoraLayer):
+                    self.updated_layers.append((layer, target_name, module))
+
+    def _held(self, name: str) -> list[tuple[str, nn.Module]]:
+        """What the libraries keep under a name, each with the path of its place."""
+        return [(path, holder[name]) for path, holder in self._holders if name in holder]
 
     # -- in and out --------------------------------------------------------------------------------
 
@@ -62,10 +86,9 @@ class AdaptedEncoder:
         self.over[name] = tuple(over)
         engine = ENGINES[method.spec.engine]
         engine.add(self, name, method)
-        for encoder in (self.encoder, *self.copies.values()):
-            encoder.model.eval()  # peft's new layers start in training mode, with their dropout on
+        for _, module in (*self._held(name), *self._held(name + START_NAME)):
+            module.eval().to(self.encoder.device)
         self.methods[name] = method
-        self._find_updated_layers()
         parameters = self.parameters(name)
         for parameter in parameters.values():
             parameter.data = parameter.data.float()
@@ -100,40 +123,24 @@ class AdaptedEncoder:
         self.activate(NOTHING_ACTIVE)
         ENGINES[method.spec.engine].remove(self, name)
         del self.over[name]
-        self._parameters.pop(name, None)
-        self._find_updated_layers()
-
-    def _find_updated_layers(self) -> None:
-        from peft.tuners.lora import LoraLayer
-
-        self.updated_layers = []
-        for layer, block in enumerate(self.encoder.model.encoder.layer):
-            for target_name, target in TARGET_MODULES.items():
-                module = block.get_submodule(target.path)
-                if isinstance(module, LoraLayer):
-                    self.updated_layers.append((layer, target_name, module))
 
     # -- its tensors -------------------------------------------------------------------------------
 
     def parameters(self, name: str) -> dict[str, nn.Parameter]:
         """Everything of a module that is saved, by names without the module's; of `full`, the
         encoder's own names."""
-        if name in self._parameters:
-            return dict(self._parameters[name])
         if name in self.update_weights:
             return {"weights": self.update_weights[name]}
         if name in self.copies:
             named = self.copies[name].model.named_parameters()
             return {path.replace(".base_layer.", "."): parameter for path, parameter in named}
-        parameters = {}
-        for path, parameter in self.encoder.model.named_parameters():
-            for mark, short in ((f".{name}.", "."), (f".{name}{START_NAME}.", START)):
-                if mark in path:
-                    own_path = path.replace(mark, short).replace(".base_layer.", ".")
-                    parameters[own_path] = parameter
-        if name in self.methods:
-            self._parameters[name] = parameters
-        return dict(parameters)
+        held = [(path + ".", module) for path, module in self._held(name)]
+        held += [(path + START, module) for path, module in self._held(name + START_NAME)]
+        places: dict[nn.Parameter, str] = {}  # what layers share has its first place's name
+        for path, module in held:
+            for own_path, parameter in module.named_parameters():
+                places.setdefault(parameter, (path + own_path).replace(".base_layer.", "."))
+        return {path: parameter for parameter, path in places.items()}
 
     def trainable(self, name: str) -> dict[str, nn.Parameter]:
         """The parameters of a module that training changes."""
@@ -203,30 +210,32 @@ class AdaptedEncoder:
     @contextmanager
     def training(self, dropout: float | None) -> Iterator[None]:
         """The encoder and its copies in training mode, with this dropout, and back in evaluation
-        mode after; dropout of frozen modules stays off."""
-        encoders = (self.encoder, *self.copies.values())
-        for encoder in encoders:
+        mode after; dropout of frozen modules stays off. It walks all that is in the encoder: for a
+        stage, not for a step."""
+        for encoder in (self.encoder, *self.copies.values()):
             encoder.set_dropout(dropout)
-            encoder.model.train()
-        frozen = self._frozen_with_dropout()
-        if frozen:
-            for path, module in self.encoder.model.named_modules():
-                if frozen & set(path.split(".")):
-                    module.eval()
+        self._train(True)
         try:
             yield
         finally:
-            for encoder in encoders:
-                encoder.model.eval()
+            self._train(False)
 
-    def _frozen_with_dropout(self) -> set[str]:
-        """The names, in the libraries' layers, of modules that are not trained and have dropout."""
-        names: set[str] = set()
-        for name, choice in self.methods.items():
-            trained = any(value.requires_grad for value in self.parameters(name).values())
-            if dict(choice.options).get("dropout") and not trained:
-                names |= {name, name + START_NAME}
-        return names
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode for a while, in the midst of `training`."""
+        self._train(False)
+        try:
+            yield
+        finally:
+            self._train(True)
+
+    def _train(self, training: bool) -> None:
+        for encoder in (self.encoder, *self.copies.values()):
+            encoder.model.train(training)
+        for name in self.methods if training else ():
+            if not any(value.requires_grad for value in self.parameters(name).values()):
+                for _, module in (*self._held(name), *self._held(name + START_NAME)):
+                    module.eval()
 
 
 def update_parts(module: Any, name: str) -> list[str]:

@@ -176,7 +176,9 @@ class Encoder:
                 "method full trains every weight of the encoder: its base can't be packed in 8 or 4"
                 " bits and its embeddings must be whole"
             )
-        return Encoder(copy.deepcopy(self.model), self.files, checkpointing=self.checkpointing)
+        model = copy.deepcopy(self.model)
+        del model.apply_to_adapter_layers  # it is the original's
+        return Encoder(model, self.files, checkpointing=self.checkpointing)
 
 
 def _keep_side(
@@ -304,6 +306,19 @@ def _blank(files: EncoderFiles) -> Any:
         ) from None
 
 
+def _remember_adapter_layers(model: Any) -> None:
+    """The library's own search for its layers, made once: it walks through every module that is in
+    them, each time one comes or goes."""
+    layers: list[tuple[int, Any]] = []
+    model.apply_to_adapter_layers(lambda index, layer: layers.append((index, layer)))
+
+    def apply(function: Callable[[int, Any], object]) -> None:
+        for index, layer in layers:
+            function(index, layer)
+
+    model.apply_to_adapter_layers = apply
+
+
 def _furnish(
     model: Any,
     files: EncoderFiles,
@@ -331,6 +346,7 @@ def _furnish(
     elif embeddings == "host":
         model.embeddings.word_embeddings = HostTable(words)
     adapters.init(model)
+    _remember_adapter_layers(model)
     model.requires_grad_(False)
     model.eval()
     return Encoder(model, files, checkpointing=checkpointing)

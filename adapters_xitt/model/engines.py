@@ -44,7 +44,6 @@ class Bottlenecks(Engine):
         config = getattr(adapters, method.spec.config)(**fields)
         adapted.encoder.model.add_adapter(name, config=config)
         adapted.encoder.model.adapters_config.active_setup = None
-        adapted.encoder.model.to(adapted.encoder.device)
 
     def remove(self, adapted: AdaptedEncoder, name: str) -> None:
         adapted.encoder.model.delete_adapter(name)
@@ -69,6 +68,7 @@ class Updates(Engine):
             for part in parts:
                 if not self._add_again(adapted, part, method, config):
                     inject_adapter_in_model(config, adapted.encoder.model, adapter_name=part)
+                    adapted.survey()
 
     def _add_again(self, adapted: AdaptedEncoder, part: str, method: Choice, config: Any) -> bool:
         """Gives another update to layers that have had one, as the library does once it has walked
@@ -124,7 +124,6 @@ class BottleneckFusion(Engine):
         parts = list(adapted.over[name])
         adapted.encoder.model.add_adapter_fusion(parts, config="dynamic", name=name)
         adapted.encoder.model.adapters_config.active_setup = None
-        adapted.encoder.model.to(adapted.encoder.device)
 
     def remove(self, adapted: AdaptedEncoder, name: str) -> None:
         adapted.encoder.model.delete_adapter_fusion(name)

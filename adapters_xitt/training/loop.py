@@ -46,23 +46,25 @@ def train(
     checkpoints = Checkpoints(run.checkpointer, run.checkpoint_every)
     validate_every = run.settings.validate_every(run.steps)
 
-    for step, batch in zip(steps, loader, strict=True):
-        stopping.check()
-        if all(module.progress.stopped for module in modules):
-            break
-        active = _active(modules, step)
-        if not active:
-            continue
-        active = _step_in_memory(active, batch, step, batches, run)
-        for module in active:
-            run.callback.on_step(
-                module.key, step=module.step, loss=module.progress.loss, tokens=batch.tokens
-            )
-        validated = (step + 1) % validate_every == 0 or step + 1 == run.steps
-        if validated:
-            validate(active, step + 1, data, run)
-        if validated or checkpoints.due:
-            checkpoints.save(active)
+    with run.adapted.training(run.settings.dropout):
+        for step, batch in zip(steps, loader, strict=True):
+            stopping.check()
+            if all(module.progress.stopped for module in modules):
+                break
+            active = _active(modules, step)
+            if not active:
+                continue
+            active = _step_in_memory(active, batch, step, batches, run)
+            for module in active:
+                run.callback.on_step(
+                    module.key, step=module.step, loss=module.progress.loss, tokens=batch.tokens
+                )
+            validated = (step + 1) % validate_every == 0 or step + 1 == run.steps
+            if validated:
+                with run.adapted.evaluating():
+                    validate(active, step + 1, data, run)
+            if validated or checkpoints.due:
+                checkpoints.save(active)
     return [module.result(run.steps) for module in modules]
 
 
@@ -90,8 +92,7 @@ def _step_in_memory(
     while True:
         left = _active(modules, step)
         try:
-            with run.adapted.training(run.settings.dropout):
-                _train_step(left, batch, step, batches, run)
+            _train_step(left, batch, step, batches, run)
             return [module for module in modules if not module.failed]
         except (RuntimeError, MemoryError) as error:
             if not memory.out_of_memory(error):
