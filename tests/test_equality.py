@@ -152,8 +152,9 @@ def reference(folder, kind, method, tensors, start):
 
 
 def arrays(features):
-    ids = pad_sequence([torch.tensor(one) for one in features.columns["ids"]], True, 1)
-    return ids, (ids != 1).long(), features.columns
+    columns = {name: column.tolist() for name, column in features.columns.items()}
+    ids = pad_sequence([torch.tensor(one) for one in columns["ids"]], True, 1)
+    return ids, (ids != 1).long(), columns
 
 
 def widest(one, two):

@@ -20,7 +20,7 @@ from adapters_xitt.data.features import IGNORE, Features, Lengths, vocabulary
 from adapters_xitt.errors import XittError
 from adapters_xitt.evaluation import predict
 from adapters_xitt.evaluation.predict import Inference, Scored
-from adapters_xitt.kinds import KINDS, decoding, heads
+from adapters_xitt.kinds import KINDS, decoding, encoding, heads
 from adapters_xitt.kinds.encoding import encode
 from adapters_xitt.kinds.record import HeadOutputs, no_loss
 from adapters_xitt.model import encoder, pretrained
@@ -88,6 +88,21 @@ def test_items_of_unequal_numbers_of_choices(pico_tokenizer):
         slopes.extend((shares - np.eye(len(own))[row["label"]]) * (n > 0))
     assert float(loss.detach()) == pytest.approx(want, rel=1e-6)
     assert np.allclose(gradient[:, 0].numpy(), slopes, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["pair", "tagging", "qa", "choice", "retrieval", "mlm"])
+def test_features_are_the_same_whatever_is_encoded_at_once(kind, pico_tokenizer, monkeypatch):
+    rows = pico.rows(kind, 14, seed=5)
+    whole = pico.features(kind, rows, pico_tokenizer)
+    monkeypatch.setattr(encoding, "AT_ONCE", 4)
+    parts = pico.features(kind, rows, pico_tokenizer)
+    owners = whole.columns["example"].tolist()
+    assert [own.tolist() for own in parts.of_examples()] == [
+        [feature for feature, owner in enumerate(owners) if owner == example]
+        for example in range(14)
+    ]
+    for name, column in whole.columns.items():
+        assert column.tolist() == parts.columns[name].tolist(), name
 
 
 @pytest.mark.parametrize("kind", ["choice", "mlm"])

@@ -174,7 +174,7 @@ def test_a_question_without_an_answer_trains_to_the_first_token(pico_tokenizer):
         tokenizer=pico_tokenizer,
         lengths=Lengths(40, 8, 8),
     )
-    assert (features.columns["start"], features.columns["end"]) == ([0], [0])
+    assert [features.columns[name].tolist() for name in ("start", "end")] == [[0], [0]]
 
 
 def test_layouts_of_the_hubs_archives(data_dir, tmp_path):

@@ -5,15 +5,18 @@ the examples of a kind become features is said in its file in `kinds/`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters_xitt.data.ragged import Ragged
 from adapters_xitt.tasks import Convention
 
+# Of every feature a number [features], or one or a pair for each of its tokens.
+Column = NDArray[Any] | Ragged
 IGNORE = -100  # the label of a token that is not scored
 
 
@@ -56,18 +59,22 @@ def vocabulary(tokenizer: Any) -> Vocabulary:
 
 @dataclass(frozen=True)
 class Features:
-    """Encoded examples: one entry per feature in every column. `weight` is what a feature counts in
+    """Encoded examples: one entry per feature in every column, which may be made of lists: of a
+    number each, or of one or a pair for each token. `weight` is what a feature counts in
     the loss's denominator, `lost` how much the caps cut off from it: of tagging the words that fit
     no window, else 1 where anything is cut.
 
     Features with a `vocabulary` are masked when they are collated: their labels and weights are
     known only then."""
 
-    columns: dict[str, list]
+    columns: Mapping[str, Any]  # of `Column`
     examples: int
     vocabulary: Vocabulary | None = None
     # the convention they were encoded under; None: their task's default
     reading: Convention | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", packed(self.columns))
 
     def __len__(self) -> int:
         return len(self.columns["ids"])
@@ -75,14 +82,13 @@ class Features:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """The tokens of every feature [features]."""
-        return np.array([len(ids) for ids in self.columns["ids"]], dtype=np.int64)
+        return self.columns["ids"].lengths
 
-    def of_examples(self) -> list[list[int]]:
+    def of_examples(self) -> list[NDArray[np.int64]]:
         """The features of every example."""
-        features: list[list[int]] = [[] for _ in range(self.examples)]
-        for feature, example in enumerate(self.columns["example"]):
-            features[example].append(feature)
-        return features
+        owners = self.columns["example"]
+        counts = np.bincount(owners, minlength=self.examples)
+        return np.split(np.argsort(owners, kind="stable"), np.cumsum(counts)[:-1])
 
     def bundles(self) -> NDArray[np.int64]:
         """The bundle of every feature. Features of one bundle lie in one micro-batch: an item's
@@ -91,6 +97,29 @@ class Features:
             self.columns["example"] if "choice" in self.columns else range(len(self)),
             dtype=np.int64,
         )
+
+
+def joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The columns of several runs of examples as those of all of them."""
+    return {
+        name: Ragged.joined([part[name] for part in parts])
+        if isinstance(column, Ragged)
+        else np.concatenate([part[name] for part in parts])
+        for name, column in parts[0].items()
+    }
+
+
+def packed(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns made of lists, as arrays."""
+    return {
+        name: column if isinstance(column, (np.ndarray, Ragged)) else _pack(column)
+        for name, column in columns.items()
+    }
+
+
+def _pack(column: Sequence[Any]) -> Column:
+    of_tokens = len(column) and np.ndim(column[0])
+    return Ragged.of(column) if of_tokens else np.array(column, dtype=None if len(column) else int)
 
 
 def tokenize(texts: Sequence[str], tokenizer: Any, cap: int) -> tuple[list[list[int]], list[int]]:

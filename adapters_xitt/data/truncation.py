@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from adapters_xitt.data.features import Features
 
 END = "items lost their end"
@@ -12,8 +14,7 @@ END = "items lost their end"
 
 def examples_cut(features: Features) -> int:
     """How many examples lost something in one of their features."""
-    pairs = zip(features.columns["example"], features.columns["lost"], strict=True)
-    return len({example for example, lost in pairs if lost})
+    return len(np.unique(features.columns["example"][features.columns["lost"] > 0]))
 
 
 def lines(

@@ -4,7 +4,7 @@ not come back."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ def _fate(
     example: Mapping[str, Any],
     text: str,
     features: Features,
-    windows: Sequence[int],
+    windows: NDArray[np.int64],
     lengths: Lengths,
 ) -> str:
     """What becomes of the first gold answer of a question whose windows are these features."""
@@ -76,8 +76,8 @@ def _fate(
         return NORMALISED
     first, end = answer["start"], answer["start"] + len(answer["text"])
     columns = features.columns
-    spans = [span for window in windows for span in columns["offsets"][window] if span[0] >= 0]
-    begins, ends = {left for left, _ in spans}, {right for _, right in spans}
+    spans = np.concatenate([columns["offsets"][window] for window in windows])
+    begins, ends = (set(side.tolist()) for side in spans[spans[:, 0] >= 0].T)
     if first not in begins or end not in ends:
         return INSIDE
     whole = [window for window in windows if columns["end"][window] > 0]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters_xitt.data.features import Features, Lengths, vocabulary
+from adapters_xitt.data.features import Features, Lengths, joined, packed, vocabulary
 from adapters_xitt.errors import XittError
 from adapters_xitt.kinds import KINDS
 from adapters_xitt.tasks import Convention
 from adapters_xitt.tasks.kinds import Examples
+
+# Examples encoded at once: what a tokenizer gives takes a hundred times what is kept of it.
+AT_ONCE = 10_000
 
 
 def encode(
@@ -30,8 +33,13 @@ def encode(
             f"kind {kind!r} reads {', '.join(record.columns)} of an example; it has no"
             f" {', '.join(missing)}"
         )
+    columns = []
+    step = AT_ONCE if record.by_example else max(len(examples), 1)
+    for first in range(0, max(len(examples), 1), step):
+        some = packed(record.encode(examples[first : first + step], tokenizer, lengths, reading))
+        columns.append({**some, "example": some["example"] + first})
     return Features(
-        record.encode(examples, tokenizer, lengths, reading),
+        joined(columns),
         len(examples),
         vocabulary(tokenizer) if record.masks else None,
         reading,

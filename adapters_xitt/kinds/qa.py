@@ -143,8 +143,7 @@ def caps(lengths: Lengths) -> dict[str, int]:
 
 def cuts(examples: Examples, features: Features) -> dict[str, int]:
     """The questions that lost their end, and the answers that stand in no window."""
-    pairs = zip(features.columns["example"], features.columns["end"], strict=True)
-    reached = {example for example, end in pairs if end}
+    reached = set(features.columns["example"][features.columns["end"] > 0].tolist())
     answered = [index for index, example in enumerate(examples) if example["answers"]]
     return {
         "questions lost their end": truncation.examples_cut(features),
@@ -216,7 +215,7 @@ def _texts(context: str, spans: Sequence[tuple[float, int, int]]) -> list[tuple[
     return sorted(texts.items(), key=lambda pair: -pair[1])[:KEPT]
 
 
-def _null_score(test: HeadOutputs, features: Sequence[int]) -> float:
+def _null_score(test: HeadOutputs, features: NDArray[np.int64]) -> float:
     """The least score of `<s>` to `<s>` over the windows of a question."""
     pairs = [test.outputs[feature] for feature in features]
     return min(float(start[0]) + float(end[0]) for start, end in pairs)
@@ -242,8 +241,7 @@ def _candidates(test: HeadOutputs, feature: int) -> Iterator[tuple[float, int, i
     paired."""
     logits, columns = test.outputs[feature], test.features.columns
     offsets = columns["offsets"][feature]
-    opened = np.array(columns["open"][feature], dtype=bool)
-    inside = np.array([left >= 0 for left, _ in offsets])
+    opened, inside = columns["open"][feature] > 0, offsets[:, 0] >= 0
     among_all = (test.features.reading or BEST_OF_ALL).best_of == "all"
     starts = _best(logits[0], inside & opened, among_all=among_all)
     ends = _best(logits[1], inside, among_all=among_all)
@@ -251,7 +249,7 @@ def _candidates(test: HeadOutputs, feature: int) -> Iterator[tuple[float, int, i
     fits = (last >= first) & (last - first < LONGEST)
     for start, end in zip(first[fits].tolist(), last[fits].tolist(), strict=True):
         score = float(logits[0][start]) + float(logits[1][end])
-        yield score, offsets[start][0], offsets[end][1]
+        yield score, int(offsets[start, 0]), int(offsets[end, 1])
 
 
 def _best(logits: NDArray, allowed: NDArray, *, among_all: bool) -> NDArray:

@@ -106,6 +106,7 @@ class Kind:
     majority: Callable[[Task, Examples, Examples], Majority] | None = None
     # the examples with their labels permuted among them, from a seed
     permute: Callable[[Examples, int], list[dict[str, Any]]] | None = None
+    by_example: bool = True  # whether features are in the order of their examples
     masks: bool = False  # whether tokens are masked and guessed, which needs the whole vocabulary
     note: str = ""  # what a plan says of a target of this kind
 

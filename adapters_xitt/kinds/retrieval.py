@@ -55,4 +55,5 @@ KIND = Kind(
     predict=vectors.predict,
     decode=decode,
     scoring="cosine",
+    by_example=False,
 )

@@ -121,7 +121,7 @@ def decode(test: HeadOutputs) -> Decoded:
 def cuts(examples: Examples, features: Features) -> dict[str, int]:
     """The words that fit no window."""
     what = "words fit no window and were read as one piece or cut"
-    return {what: sum(features.columns["lost"])}
+    return {what: int(features.columns["lost"].sum())}
 
 
 def majority(task: Task, train: Examples, test: Examples) -> Majority:

@@ -103,10 +103,11 @@ class _Portion:
 
     def __init__(self, data: Data, seed: int) -> None:
         self.data, self.seed = data, seed
-        self.features = data.train.of_examples()
-        self.feature_lengths, self.bundles = data.train.lengths, data.train.bundles()
-        lengths = [self.feature_lengths[features].sum() for features in self.features]
-        self.lengths = np.array(lengths)
+        train = data.train
+        self.features = train.of_examples()
+        self.feature_lengths, self.bundles = train.lengths, train.bundles()
+        sums = np.bincount(train.columns["example"], self.feature_lengths, train.examples)
+        self.lengths = sums.astype(np.int64)  # of each example, over its features
         self.per_epoch = steps_per_epoch(data.train.examples, data.batch_size)
         self.epoch = -1
         self.batches: list[Any] = []  # of the epoch: the numbers of each batch's examples
