@@ -29,7 +29,7 @@ from adapters_xitt.training.sampler import Data
 from adapters_xitt.training.settings import Settings
 
 TRAINING = "in training"
-CACHED = 20_000  # rows from which reading Arrow is quicker than tokenising again
+CACHED = 20_000  # rows from which reading a file is quicker than tokenising again
 SELECTION = 500  # selection examples read, where the recipe says nothing
 
 
