@@ -61,7 +61,7 @@ def make_grid(
                             "reason": "",
                             "tag": "task+language-seen" if code == "en" else "zero-shot",
                             "overlap": 0.0,
-                            "key": "k" * 8,
+                            "key": f"{method} {intermediate} {mode} {target} {code} {seed}",
                             "scores": {HEADLINES[target]: score, "loss": score / 7},
                             "score": score,
                             "examples": 500,
@@ -233,6 +233,26 @@ def test_by_language():
     assert table.majority.cells["fi"].mean == 33.25
     with pytest.raises(XittError, match="Did you mean 'xnli'"):
         analysis.by_language(grid, "xnly")
+
+
+def test_rows_of_the_very_same_cells_are_one():
+    """As many steps of a target are the same whatever intermediate took as many."""
+    grid = make_grid(intermediates=("mnli", "mnli's steps", "squad's steps", "squad"))
+    for entry in where(grid, intermediate="squad's steps"):
+        (other,) = where(
+            grid,
+            **{name: entry[name] for name in ("method", "mode", "target", "language", "seed")},
+            intermediate="mnli's steps",
+        )
+        entry |= {name: other[name] for name in ("key", "score", "scores")}
+    table = analysis.table(grid)
+    assert row_of(table, "mnli's steps", "sequential").alike == ("squad's steps",)
+    assert "squad's steps" not in {row.intermediate for row in table.rows}
+    assert {row.alike for row in table.rows} == {(), ("squad's steps",)}
+    text = report.markdown(grid)
+    assert "| mnli's steps (+1 alike) | sequential |" in text
+    assert "- mnli's steps (+1 alike): the same modules as squad's steps" in text
+    assert "squad's steps" in report.csv_text(grid)
 
 
 def test_one_seed_has_no_spread():

@@ -112,9 +112,7 @@ def test_what_has_no_commonest_label_is_said_to_have_none():
 
 def test_rows_that_learned_nothing_are_marked_and_named_in_every_form():
     grid = scored(34.1, 33.5, 35.0)
-    sentence = (
-        "not learned: xnli none (seq_bn): English 34.2 (lowest bound 30.6), commonest label 33.2"
-    )
+    sentence = "not learned: xnli, none: English 34.2 (lowest bound 30.6), commonest label 33.2"
     for text in (flat(text_of(grid)), flat(report.markdown(grid))):
         assert sentence in text and "†: not learned; see Learned" in text
         assert "34.2†" in text

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
@@ -431,7 +432,7 @@ def test_a_module_comes_back(tmp_path):
             status=results.BLOCKED,
             reason="test items reached the row: 3 in xnli@en train",
         ),
-        Result(cell=Cell(**{**CELL.__dict__, "seed": None}), status=results.FAILED, overlap=1e-17),
+        Result(cell=replace(CELL, seed=None), status=results.FAILED, overlap=1e-17),
     ],
     ids=lambda result: result.status,
 )
@@ -486,7 +487,7 @@ def test_a_digest_takes_an_empty_array(tmp_path, kind):
 def test_results_come_in_order_of_their_keys(tmp_path):
     found = Store(tmp_path)
     made = [
-        Result(cell=Cell(**{**CELL.__dict__, "language": code}), status=results.DONE)
+        Result(cell=replace(CELL, language=code), status=results.DONE)
         for code in ("de", "fr", "zh")
     ]
     for result in made:

@@ -360,7 +360,7 @@ def test_the_report_says_components_order_and_distance(tmp_path) -> None:
     assert sum(shares) == pytest.approx(100, abs=0.2)
     text = "\n".join(section.remarks)
     assert "intermediate task left out (only xnli): xnli, tydiqa, means over targets" in text
-    assert "order of 5 intermediates on means over targets (lora sequential) over 3 seeds" in text
+    assert "order of 5 intermediates on means over targets (sequential) over 3 seeds" in text
     assert "(0.33 by chance)" in text and "bootstrap over 5 sources" in text
     back = pd.read_csv(io.StringIO(variance_csv(data)))
     assert np.array_equal(back["value"], data["value"], equal_nan=True) and list(

@@ -41,6 +41,13 @@ class TableRow:
     mode: str
     cells: Mapping[str, TableCell]  # by column
     average: TableCell | None = None  # over the columns, where they are targets and more than one
+    # the intermediates of other rows of the very same cells, which this one stands for
+    alike: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The intermediate, and how many others the row stands for."""
+        return self.intermediate + (f" (+{len(self.alike)} alike)" if self.alike else "")
 
     @property
     def reference(self) -> bool:
@@ -71,16 +78,14 @@ class Reading:
                 + list(self.frame["target"])
             )
         )
-        self.rows: tuple[Name, ...] = tuple(
-            dict.fromkeys(
-                zip(
-                    self.frame["method"],
-                    self.frame["intermediate"],
-                    self.frame["mode"],
-                    strict=True,
-                )
-            )
-        )
+        # each row, with the intermediates of others that are the very same cells
+        self.alike: dict[Name, tuple[str, ...]] = _alike(self.frame)
+        self.rows: tuple[Name, ...] = tuple(self.alike)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods, in the order of their rows."""
+        return tuple(dict.fromkeys(method for method, _, _ in self.rows))
 
     @cached_property
     def languages(self) -> dict[str, tuple[str, ...]]:
@@ -182,6 +187,7 @@ class Reading:
                     *name,
                     cells,
                     average(cells, row_blocks, bases) if len(self.targets) > 1 else None,
+                    self.alike[name],
                 )
             )
         return Table(self.targets, tuple(rows), self._majority(blocks))
@@ -208,6 +214,7 @@ class Reading:
                         )
                         for code in block.languages
                     },
+                    alike=self.alike[name],
                 )
             )
         given = self.grid["majority"].get(target)
@@ -242,6 +249,19 @@ class Reading:
                 else TableCell(status=NOT_ASKED)
             )
         return _named(cells)
+
+
+def _alike(data: pd.DataFrame) -> dict[Name, tuple[str, ...]]:
+    """The rows of a frame in its order, those of one mode whose cells are all the same as one: to
+    train a target for longer is the same whatever intermediate took as many steps."""
+    first: dict[tuple, Name] = {}
+    rows: dict[Name, tuple[str, ...]] = {}
+    for name, part in data.groupby(["method", "intermediate", "mode"], sort=False):
+        cells = zip(part["target"], part["language"], part["seed"], part["key"], strict=True)
+        same = (name[0], name[2], frozenset(cells))
+        known = first.setdefault(same, name) if part["key"].any() else name
+        rows[known] = () if known == name else (*rows[known], name[1])
+    return rows
 
 
 def _sum(scores: list[float], codes: list[str]) -> TableCell:

@@ -77,8 +77,9 @@ def p_text(p_value: float | None) -> str:
 
 def failed_controls(controls: Sequence[Control]) -> list[str]:
     """A sentence for every control that is not as it must be."""
+    several = _several(controls)
     return [
-        f"control failed: {_control(each)}; {MEANINGS[each.kind]}"
+        f"control failed: {_control(each, several)}; {MEANINGS[each.kind]}"
         for each in controls
         if each.failed
     ]
@@ -86,11 +87,11 @@ def failed_controls(controls: Sequence[Control]) -> list[str]:
 
 def control_lines(controls: Sequence[Control]) -> dict[str, list[str]]:
     """Kind of control, with what it means → every control of that kind, with what was found."""
-    lines = {}
+    lines, several = {}, _several(controls)
     for kind, meaning in MEANINGS.items():
         of_kind = [each for each in controls if each.kind == kind]
         exact = [each for each in of_kind if _is_exact(each)]
-        states = [_state(each) for each in of_kind if each not in exact]
+        states = [_state(each, several) for each in of_kind if each not in exact]
         if exact:
             states.append(f"as {'they' if len(exact) > 1 else 'it'} must be: {len(exact)}, all 0.0")
         lines[f"{kind}: {meaning}"] = states or ["not in this run"]
@@ -102,18 +103,23 @@ def _is_exact(control: Control) -> bool:
     return control.kind == SAME_ROW and not (control.failed or control.unknown)
 
 
-def _state(control: Control) -> str:
+def _several(controls: Sequence[Control]) -> bool:
+    """Whether the method is named, since there are several."""
+    return len({each.answer.method for each in controls}) > 1
+
+
+def _state(control: Control, several: bool) -> str:
     state = "failed" if control.failed else "not known" if control.unknown else "as it must be"
-    return f"{state}: {_control(control)}"
+    return f"{state}: {_control(control, several)}"
 
 
-def _control(control: Control) -> str:
+def _control(control: Control, several: bool) -> str:
     each = control.answer
     shown = each.reason or "not scored"
     if each.effect and each.interval:
         low, high = map(signed, each.interval)
         shown = f"{signed(each.effect.difference)} ({low} to {high}), p {p_text(each.p_corrected)}"
-    return f"{each.sentence} ({each.method}): {shown}"
+    return each.sentence + (f" ({each.method})" if several else "") + f": {shown}"
 
 
 def answers_csv(findings: Findings) -> str:

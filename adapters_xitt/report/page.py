@@ -37,7 +37,8 @@ def markdown(grid: dict[str, Any], findings: Findings | None = None) -> str:
     lines = [f"# {_safe(grid['name'])}", ""]
     if findings:
         lines += [f"**{_safe(line)}**  " for line in failed_controls(findings.controls)]
-    lines += [_safe(recipe) + "  ", _safe(versions)]
+    methods = f"method{'s' if len(reading.methods) > 1 else ''} {', '.join(reading.methods)}"
+    lines += [_safe(recipe) + "  ", _safe(methods) + "  ", _safe(versions)]
     lines += _questions(findings) if findings else []
     lines += ["", "## Zero-shot", "", "Mean over the languages that no part of a row has seen.", ""]
     for line in encoder_lines(grid, reading.targets):
@@ -133,27 +134,31 @@ def _table(
 ) -> list[str]:
     """The rows over some columns; `short`: without spreads."""
     averaged = any(table_row.average for table_row in table.rows)
+    several = len({table_row.method for table_row in table.rows}) > 1
+    names = ["method", "intermediate", "mode"] if several else ["intermediate", "mode"]
     heads = [
-        "method",
-        "intermediate",
-        "mode",
+        *names,
         *(
             _safe(name) + (f"<br>{_safe(second[name])}" if second.get(name) else "")
             for name in columns
         ),
         *(["average<br>of targets"] if averaged and not short else []),
     ]
-    lines = [_line(heads), _line(["---"] * 3 + ["---:"] * (len(heads) - 3))]
+    lines = [_line(heads), _line(["---"] * len(names) + ["---:"] * (len(heads) - len(names)))]
     for table_row in (*table.rows, *([table.majority] if table.majority else [])):
         cells = [_cell(table_row.cells[name], short=short) for name in columns]
         if averaged and not short:
             cells.append(_cell(table_row.average, short=False) if table_row.average else "")
-        lines.append(_line([*map(_safe, _names(table_row)), *cells]))
+        lines.append(_line([*map(_safe, _names(table_row, several)), *cells]))
     return lines
 
 
-def _names(table_row: TableRow) -> tuple[str, str, str]:
-    return table_row.method, table_row.intermediate, table_row.mode
+def _names(table_row: TableRow, several: bool) -> tuple[str, ...]:
+    """What names a row: its method only where there are several."""
+    names = table_row.method, table_row.title, table_row.mode
+    if several:
+        return names
+    return names[1:] if table_row.mode else names[:2]  # the majority class has a name alone
 
 
 def _cell(cell: TableCell, *, short: bool) -> str:

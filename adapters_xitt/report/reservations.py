@@ -50,21 +50,22 @@ def learned_lines(reading: Reading) -> list[str]:
     """Which rows didn't learn their target, which targets were learned, and what can't be
     judged."""
     lines: list[str] = []
+    alone = len(reading.methods) == 1
     others: dict[str, dict[str, None]] = {}
     for (name, target), learned in reading.learning.items():
         if learned.failed:
-            lines.append(_not_learned(name, target, learned))
+            lines.append(_not_learned(name[1:] if alone else name, target, learned))
         else:
             others.setdefault(learned.status, {})[target] = None
     return lines + [f"{_STATES[state]}: {', '.join(targets)}" for state, targets in others.items()]
 
 
-def _not_learned(name: tuple[str, str, str], target: str, learned: Learning) -> str:
-    method, intermediate, mode = name
-    label = " ".join(part for part in (intermediate, mode) if part)
+def _not_learned(name: Sequence[str], target: str, learned: Learning) -> str:
+    """`name`: the method, where there are several, the intermediate and the mode."""
+    label = " ".join(part for part in name if part)
     tested = "English" if learned.on == "en" else learned.on
     return (
-        f"not learned: {target} {label} ({method}): {tested} {learned.score:.1f} (lowest bound"
+        f"not learned: {target}, {label}: {tested} {learned.score:.1f} (lowest bound"
         f" {learned.low:.1f}), commonest label {learned.baseline:.1f}"
     )
 

@@ -180,7 +180,7 @@ def _lines(table: Table) -> Iterator[tuple[str, str, TableRow | None]]:
     for method, rows in groupby(table.rows, key=lambda table_row: table_row.method):
         yield method, "", None
         for table_row in rows:
-            yield f"  {table_row.intermediate}", table_row.mode, table_row
+            yield f"  {table_row.title}", table_row.mode, table_row
     if table.majority:
         yield table.majority.method, "", table.majority
 

@@ -143,12 +143,12 @@ def lines_of(rows: Sequence[TableRow]) -> tuple[Line, ...]:
         for table_row in group:
             lines.append(
                 Line(
-                    "" if table_row.intermediate == before else table_row.intermediate,
+                    "" if table_row.title == before else table_row.title,
                     table_row.mode,
                     index,
                 )
             )
-            before = table_row.intermediate
+            before = table_row.title
             index += 1
     return tuple(lines)
 

@@ -33,6 +33,7 @@ def variance_csv(data: pd.DataFrame) -> str:
 
 def variance_section(data: pd.DataFrame) -> Section | None:
     """Components by target, with the stability over seeds; None where there is nothing to say."""
+    data = _named(data)
     components = data[data["quantity"] == "variance"]
     if components.empty:
         return None
@@ -69,8 +70,14 @@ def _component(line) -> tuple[str, ...]:
     )
 
 
+def _named(data: pd.DataFrame) -> pd.DataFrame:
+    """The frame, with the method in the column `label` beside the mode where there are several."""
+    several = data["method"].nunique() > 1
+    return data.assign(label=data["method"] + " " + data["mode"] if several else data["mode"])
+
+
 def _place(line) -> str:
-    return f"{line.target or OVER_TARGETS} ({line.method} {line.mode})"
+    return f"{line.target or OVER_TARGETS} ({line.label})"
 
 
 def _most(high: float) -> str:
@@ -88,14 +95,14 @@ def _left_out(data: pd.DataFrame) -> Iterator[str]:
 def _stability(data: pd.DataFrame) -> Iterator[str]:
     """Agreement of seeds on the order of intermediates, and which were best in how many."""
     lines = data[data["quantity"].isin(["kendall_w", "kendall_tau", "best"])]
-    for (method, mode, target), part in lines.groupby(["method", "mode", "target"], sort=False):
+    for (label, target), part in lines.groupby(["label", "target"], sort=False):
         values = part.set_index("quantity")["value"]
         counts = part[part["quantity"] == "kendall_w"].iloc[0]
         best = part[(part["quantity"] == "best") & (part["value"] > 0)]
         ranked = best.sort_values("value", ascending=False, kind="stable")
         shares = ", ".join(f"{line.of} {line.value:.0%}" for line in ranked.itertuples())
         yield (
-            f"order of {counts['remark']} on {target or OVER_TARGETS} ({method} {mode}) over"
+            f"order of {counts['remark']} on {target or OVER_TARGETS} ({label}) over"
             f" {counts['levels']} seeds: Kendall's W {values['kendall_w']:.2f}"
             f" ({1 / counts['levels']:.2f} by chance), mean τ {values['kendall_tau']:.2f}; best:"
             f" {shares}"
@@ -105,11 +112,11 @@ def _stability(data: pd.DataFrame) -> Iterator[str]:
 def _distances(data: pd.DataFrame) -> Iterator[str]:
     """The correlations over all test languages of a target, or in the only one."""
     lines = data[data["quantity"] == "distance"]
-    for _, part in lines.groupby(["method", "mode", "target"], sort=False):
+    for _, part in lines.groupby(["label", "target"], sort=False):
         over_all = part[~part["of"].str.contains(" ")]
         for line in (part if over_all.empty else over_all).itertuples():
             yield (
-                f"{line.target} ({line.method} {line.mode}): the score and the distance from the"
+                f"{line.target} ({line.label}): the score and the distance from the"
                 f" source language of {line.of} to the test language have Spearman's ρ"
                 f" {line.value:+.2f} ({line.low:+.2f} to {line.high:+.2f}, bootstrap over"
                 f" {line.levels} sources)"
@@ -121,8 +128,9 @@ def _distances(data: pd.DataFrame) -> Iterator[str]:
 
 def variance_map(name: str, data: pd.DataFrame, path: Path) -> None:
     """A panel for each target, method and mode: standard deviations with intervals, as PNG."""
+    data = _named(data)
     components = data[data["quantity"] == "variance"]
-    places = list(components.groupby(["target", "method", "mode"], sort=False))
+    places = list(components.groupby(["target", "label"], sort=False))
     tallest = max(len(part) for _, part in places)
     lines = math.ceil(len(places) / COLUMNS)
     panel = ABOVE + tallest * LINE + BELOW

@@ -87,25 +87,26 @@ def significant(cell: TableCell) -> str:
 
 def row_name(table_row: TableRow) -> str:
     """ "mnli sequential", "none" or "majority class"."""
-    return (
-        " ".join(part for part in (table_row.intermediate, table_row.mode) if part)
-        or table_row.method
-    )
+    return " ".join(part for part in (table_row.title, table_row.mode) if part) or table_row.method
+
+
+def _whole_name(table_row: TableRow, several: bool) -> str:
+    """The name of a row, with its method where there are several."""
+    return f"{table_row.method} {row_name(table_row)}" if several else row_name(table_row)
 
 
 def filled(table: Table) -> tuple[Table, str]:
     """The table without the rows that have no number in it, and a sentence that names those; empty
     where none."""
     empty: dict[str, list[str]] = {}
+    several = len({table_row.method for table_row in table.rows}) > 1
     kept = []
     for table_row in table.rows:
         if any(cell.mean is not None for cell in table_row.cells.values()):
             kept.append(table_row)
         else:
             states = dict.fromkeys(MARKS[cell.status] for cell in table_row.cells.values())
-            empty.setdefault(", ".join(states), []).append(
-                f"{table_row.method} {row_name(table_row)}"
-            )
+            empty.setdefault(", ".join(states), []).append(_whole_name(table_row, several))
     sentence = "; ".join(f"{', '.join(names)} ({marks})" for marks, names in empty.items())
     return replace(table, rows=tuple(kept)), f"No numbers: {sentence}." if sentence else ""
 
@@ -138,6 +139,8 @@ def legend(tables: Iterable[Table], *, seeds: int, tested: bool = False) -> list
     lines += [MEANINGS[status] for status in MEANINGS if status in there]
     if any(seen(cell) for cell in cells):
         lines.append(f"{SEEN_MARK}: not zero-shot; some part of the row saw this language")
+    alike = {table_row.title: ", ".join(table_row.alike) for table_row in rows if table_row.alike}
+    lines += [f"{title}: the same modules as {others}" for title, others in alike.items()]
     if any(cell.unlearned and cell.mean is not None for cell in cells):
         lines.append(MEANING_UNLEARNED)
     return lines
@@ -265,12 +268,12 @@ def _averages(reading: Reading) -> list[str]:
 def _incomplete(reading: Reading) -> list[str]:
     """Which cells have a number over a part only, and what they lack."""
     lacking: dict[tuple[str, str], list[str]] = {}
+    several = len(reading.methods) > 1
     for table_row in reading.table(EVERY).rows:
         for target, cell in table_row.cells.items():
             if cell.missing:
-                lacking.setdefault((target, _few(cell.missing, 6)), []).append(
-                    f"{table_row.method} {row_name(table_row)}"
-                )
+                name = _whole_name(table_row, several)
+                lacking.setdefault((target, _few(cell.missing, 6)), []).append(name)
     return [f"{target}, {lack}: {_few(rows, 4)}" for (target, lack), rows in lacking.items()]
 
 
@@ -302,10 +305,11 @@ def _reasons(reading: Reading, status: str) -> list[str]:
 def _overlaps(reading: Reading) -> list[str]:
     """The largest share of test items of each target that share a text with training or
     selection."""
-    lines = []
+    lines, several = [], len(reading.methods) > 1
     for target, part in reading.frame[reading.frame["overlap"] > 0].groupby("target", sort=False):
         top = part.loc[part["overlap"].idxmax()]
-        label = " ".join(word for word in (top["method"], top["intermediate"], top["mode"]) if word)
+        names = (top["method"] if several else "", top["intermediate"], top["mode"])
+        label = " ".join(filter(None, names))
         lines.append(
             f"{target}: up to {top['overlap']:.1%} of the test items ({top['language']}, {label})"
             " share a text with training or selection"

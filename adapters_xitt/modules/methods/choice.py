@@ -38,7 +38,9 @@ class Choice:
     def label(self) -> str:
         """The name, with those options that are not the defaults."""
         changed = [
-            f"{name}={value}" for name, value in self.options if value != self.spec.options[name]
+            f"{name}={_shown(value)}"
+            for name, value in self.options
+            if value != self.spec.options[name]
         ]
         return self.name + (f"({', '.join(changed)})" if changed else "")
 
@@ -93,6 +95,21 @@ class Choice:
             return whole
         shapes = self.shapes(layers, width, wide)
         return sum(math.prod(shape) for name, shape in shapes.items() if START not in name)
+
+
+def _shown(value: Any) -> str:
+    """An option's value as people write it: layers in runs, "0-5"."""
+    if not isinstance(value, tuple):
+        return str(value)
+    if not all(isinstance(item, int) for item in value):
+        return "+".join(map(str, value))
+    runs: list[list[int]] = []
+    for number in value:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return "+".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def choose(name: str, options: Mapping[str, Any]) -> Choice:
