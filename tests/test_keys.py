@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from adapters_xitt import tasks
 from adapters_xitt.api import common
+from adapters_xitt.errors import XittError
 from adapters_xitt.model import pretrained
 from adapters_xitt.study import keys, planner, recipe
 from adapters_xitt.study.inputs import Inputs
@@ -265,6 +266,17 @@ def test_what_gives_other_numbers_has_another_key(name, planned) -> None:
         )
     for wanted in ALL:
         assert (not keys[0][wanted] & keys[1][wanted]) == (wanted in about), wanted
+
+
+def test_a_kept_trunk_is_in_the_key_of_what_is_trained(planned) -> None:
+    """Its numbers differ by rounding, and dropout doesn't act in it; a method that adapts the
+    lowest layer has none."""
+    high = {"methods": [{**NECK, "leave_out": [0]}, {"name": "lora", "leave_out": [0]}]}
+    one, other = planned(high), planned({**high, "trunk": "kept"})
+    steps = {key for key in trained(one) if one.train[key].mixture.portions}
+    assert steps and not steps & trained(other)
+    with pytest.raises(XittError, match="trains the lowest layer, so that nothing lies below it"):
+        planned({"trunk": "kept"})
 
 
 def continued(found: Plan) -> list[TrainedModule]:

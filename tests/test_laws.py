@@ -32,10 +32,12 @@ from adapters_xitt.evaluation.split_batches import Query
 from adapters_xitt.hashing import tensors_digest
 from adapters_xitt.kinds import heads
 from adapters_xitt.model import pretrained
+from adapters_xitt.model import trunk as model_trunk
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.engines import ENGINES
 from adapters_xitt.model.session import ModelSession, module_name
 from adapters_xitt.model.setup import AdapterSetup, resolve
+from adapters_xitt.model.trunk import KeptTrunk
 from adapters_xitt.modules import composition as compose
 from adapters_xitt.modules import serialization
 from adapters_xitt.modules.composition import MERGES, Fuse, Merge, Nothing, Part, Scaled, Stack, Sum
@@ -136,6 +138,7 @@ def run_training(
     fabric=None,
     keep_every=60.0,
     seed=11,
+    trunk=None,
     **changes,
 ):
     chosen = {"evaluate_every": 2, "tokens": 96, **changes}
@@ -151,6 +154,7 @@ def run_training(
         total=total,
         checkpointer=checkpointer or pico.Checkpointer(),
         callback=callback or pico.Callback(),
+        trunk=trunk,
         keep_every=keep_every,
     )
 
@@ -1108,6 +1112,58 @@ def test_cohort_trains_what_each_trains_alone(
         assert equal(together[n], alone), name
         assert pico.same(last[n], row.named_parameters()), name
     assert len({result.metrics["history"][0]["loss"] for result in together}) == len(COHORT)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_kept_trunk_gives_each_the_same_whoever_asks_first(
+    dropout, pico_files, modules, pico_tokenizer, monkeypatch
+):
+    """A cohort above a kept trunk gives, bit for bit, what each gives alone, stopped and gone on
+    with; without dropout that is within rounding what a trunk in every step gives."""
+    monkeypatch.setattr(model_trunk, "BLOCK_TOKENS", 96)  # several blocks
+    data, adapted = pico.data("pair", pico_tokenizer), pico.adapted(pico_files)
+    rows = cohort(adapted, modules, list(COHORT), HIGH)
+    kept = KeptTrunk(adapted, pico.fabric(), 2)
+    together = run_training(rows, data, adapted, dropout=dropout, trunk=kept)
+    for n, name in enumerate(COHORT):
+        own = pico.adapted(pico_files)
+        (row,) = cohort(own, modules, [name], HIGH)
+        state, stop = pico.Checkpointer(), pico.Callback(stop=4)
+        trunk = KeptTrunk(own, pico.fabric(), 2)
+        with pytest.raises(pico.Stopped):
+            run_training(
+                [row], data, own, dropout=dropout, trunk=trunk, checkpointer=state, callback=stop
+            )
+        other = pico.adapted(pico_files)
+        (row,) = cohort(other, modules, [name], HIGH)
+        trunk = KeptTrunk(other, pico.fabric(), 2)
+        (alone,) = run_training(
+            [row], data, other, dropout=dropout, trunk=trunk, checkpointer=state
+        )
+        assert equal(together[n], alone), name
+    if not dropout:
+        plain = pico.adapted(pico_files)
+        rows = cohort(plain, modules, list(COHORT), HIGH)
+        in_step = run_training(rows, data, plain, dropout=0.0)
+        for one, two in zip(together, in_step, strict=True):
+            gaps = [pico.gap(one.tensors[name], value) for name, value in two.tensors.items()]
+            assert max(gaps) < 1e-3
+
+
+def test_a_kept_trunk_lets_the_oldest_go(pico_files, pico_tokenizer, monkeypatch):
+    """What is kept stays below its room, and what was let go comes back with the same bits."""
+    adapted = pico.adapted(pico_files)
+    sets = [pico.data("pair", pico_tokenizer, count=count).train for count in (6, 8, 10)]
+    kept = KeptTrunk(adapted, pico.fabric(), 2)
+    sizes = [4 * int(one.lengths.sum()) * adapted.encoder.width for one in sets]
+    monkeypatch.setattr(model_trunk, "ROOM", sizes[1] + sizes[2])
+    first = kept.hidden(sets[0], [0, 1], int(max(sets[0].lengths[:2])))
+    assert first.abs().sum() > 0
+    for one in sets[1:]:
+        kept.hidden(one, [0], int(one.lengths[0]))
+    assert list(kept._sets) == [one.digest for one in sets[1:]]
+    again = kept.hidden(sets[0], [0, 1], int(max(sets[0].lengths[:2])))
+    assert torch.equal(first, again) and len(kept._sets) == 2
 
 
 @pytest.mark.parametrize("method", ["seq_bn", "lora"])

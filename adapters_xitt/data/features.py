@@ -5,8 +5,10 @@ the examples of a kind become features is said in its file in `kinds/`."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,6 +85,12 @@ class Features:
     def lengths(self) -> NDArray[np.int64]:
         """The tokens of every feature [features]."""
         return self.columns["ids"].lengths
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the tokens of every feature."""
+        ids = self.columns["ids"]
+        return hashlib.sha256(ids.ends.tobytes() + ids.values.tobytes()).hexdigest()
 
     def of_examples(self) -> list[NDArray[np.int64]]:
         """The features of every example."""

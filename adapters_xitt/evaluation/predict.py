@@ -19,6 +19,7 @@ from adapters_xitt.data.features import Features
 from adapters_xitt.kinds import KINDS
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.setup import AdapterSetup
+from adapters_xitt.model.trunk import KeptTrunk
 
 
 class Attention:
@@ -73,6 +74,7 @@ class Inference:
     tokens: int
     stop: int
     tick: Callable[[int], None] = lambda tokens: None
+    kept: KeptTrunk | None = None  # the trunk of features that are read again and again
 
     @property
     def pad(self) -> int:
@@ -102,13 +104,18 @@ def outputs(
     for scored in cohort:
         scored.head.eval()
     shared = [scored for scored in cohort if not scored.setup.full]
-    depth = trunk_depth(shared, inference.stop)
+    kept = None if features.vocabulary else inference.kept
+    depth = kept.depth if kept else trunk_depth(shared, inference.stop)
     for chosen in micro_batches(
         features.lengths, range(len(features)), inference.tokens, bundles=features.bundles()
     ):
         arrays = collate(features, chosen, pad=inference.pad)
         batch = inference.batch(arrays)
-        trunk = inference.trunk(batch["ids"], batch["mask"], depth) if shared else None
+        trunk: Tensor | None = None
+        if kept:
+            trunk = kept.hidden(features, chosen, arrays["ids"].shape[1])
+        elif shared:
+            trunk = inference.trunk(batch["ids"], batch["mask"], depth)
         for scored, by_feature in zip(cohort, by_composition, strict=True):
             hidden = _upper(scored, batch, trunk, depth, inference)
             with inference.fabric.autocast():

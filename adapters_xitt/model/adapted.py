@@ -222,7 +222,10 @@ class AdaptedEncoder:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Evaluation mode for a while, in the midst of `training`."""
+        """Evaluation mode for a while, in the midst of `training` or not."""
+        if not self.encoder.model.training:
+            yield
+            return
         self._train(False)
         try:
             yield

@@ -13,6 +13,7 @@ from adapters_xitt.errors import XittError
 from adapters_xitt.model import encoder, pretrained
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.setup import AdapterSetup, resolve
+from adapters_xitt.model.trunk import KeptTrunk
 from adapters_xitt.modules.composition import Composition, Part, fusion_parts, parse, rename
 from adapters_xitt.modules.manifest import Module
 from adapters_xitt.modules.methods import Choice
@@ -90,6 +91,7 @@ class ModelSession:
         # why the encoder can't be loaded: no job's failure but the run's
         self.unusable: Exception | None = None
         self._adapted: AdaptedEncoder | None = None
+        self._trunk: KeptTrunk | None = None
 
     @property
     def adapted(self) -> AdaptedEncoder:
@@ -107,7 +109,13 @@ class ModelSession:
     def renew(self) -> None:
         """Lets the encoder go with everything in it; the next that needs it gets one as it was
         loaded first."""
-        self._adapted = None
+        self._adapted = self._trunk = None
+
+    def kept_trunk(self, depth: int) -> KeptTrunk:
+        """The layers below a depth, run once for each feature as long as this session lives."""
+        if self._trunk is None or self._trunk.depth != depth:
+            self._trunk = KeptTrunk(self.adapted, self.fabric, depth)
+        return self._trunk
 
     def clear(self, keep: Iterable[str] = ()) -> None:
         """Takes out every module but those in `keep`."""

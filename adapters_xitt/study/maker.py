@@ -134,6 +134,7 @@ class ModuleMaker:
         self._load_below(jobs)
         modules = [self._module_in_training(job) for job in jobs]
         untrained = {job.key: self._untrained_tensors(job) for job in jobs}
+        depth = self.inputs.kept_depth
         logger = TrainingLogger(self.store, self.log, self.callback, [job.key for job in jobs])
         try:
             run = TrainingRun(
@@ -145,6 +146,7 @@ class ModuleMaker:
                 callback=logger,
                 checkpointer=self.store,
                 checkpoint_every=self.keep_every,
+                trunk=self.session.kept_trunk(depth) if depth else None,
             )
             results = train(modules, data, run)
         finally:

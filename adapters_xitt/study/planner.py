@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from adapters_xitt import sizes
 from adapters_xitt.data.mixture import Mixture, single, space
 from adapters_xitt.errors import XittError
 from adapters_xitt.kinds import KINDS
+from adapters_xitt.model.trunk import KEPT_BYTES, ROOM
 from adapters_xitt.modules.composition import LANG, Composition, heads, names, parse
 from adapters_xitt.study import memory_plan, preflight
 from adapters_xitt.study.grid_rows import GridRow, GridRows, swap
@@ -35,7 +37,9 @@ def plan_recipe(recipe: Recipe, inputs: Inputs, *, resolve: Resolve | None = Non
     preflight.require_data(plan, mixtures, recipe.targets)
     if "lang" in recipe.modes:
         mixtures.append(single(recipe.language_modules))
-    _decide_memory(plan, [mixture for mixture in mixtures if mixture.portions], recipe.targets)
+    trained = [mixture for mixture in mixtures if mixture.portions]
+    _check_kept_trunk(inputs, trained)
+    _decide_memory(plan, trained, recipe.targets)
     for method, learning_rate in recipe.choices():
         for seed in recipe.seeds:
             rows = GridRows(plan, method, learning_rate, seed)
@@ -118,6 +122,21 @@ def _named_elsewhere(recipe: Recipe) -> Iterator[str]:
     """The modules that a recipe's expressions name by their folder or on a hub."""
     for text in recipe.compositions:
         yield from filter(elsewhere, names(parse(text)))
+
+
+def _check_kept_trunk(inputs: Inputs, mixtures: Sequence[Mixture]) -> None:
+    """Refuses to keep more of a trunk than there is room for."""
+    if inputs.kept_depth is None:
+        return
+    for mixture in mixtures:
+        for portion in inputs.data(mixture):
+            size = KEPT_BYTES * inputs.files.width * int(portion.train.lengths.sum())
+            if size > ROOM:
+                raise XittError(
+                    f"trunk: kept: what is kept of {portion.name} takes {sizes.show(size)}, and"
+                    f" there is room for {sizes.show(ROOM)}; leave trunk out, or cut it to fewer"
+                    " examples"
+                )
 
 
 def _decide_memory(plan: Plan, mixtures: Sequence[Mixture], targets: Sequence[str]) -> None:

@@ -120,8 +120,7 @@ def _train_step(
     """One optimiser step of every module; the trunk runs once for all where no dropout acts in
     it."""
     data = batches.portions[batch.portion].data
-    depth = _shared_depth(modules, run.adapted, run.settings.dropout)
-    trunks = [_trunk(micro_batch, depth, run) for micro_batch in batch.micro_batches]
+    trunks = [_trunk(micro_batch, data, modules, run) for micro_batch in batch.micro_batches]
     rate_share = run.settings.rate_share(step, run.steps)
     for module in modules:
         module.heads[data.space].train()
@@ -165,8 +164,15 @@ def _shared_depth(
 
 
 @torch.no_grad()
-def _trunk(batch: dict[str, Tensor], depth: int | None, run: TrainingRun) -> Trunk | None:
-    """The layers below all modules, once for the cohort."""
+def _trunk(
+    batch: dict[str, Tensor], data: Data, modules: Sequence[ModuleInTraining], run: TrainingRun
+) -> Trunk | None:
+    """The layers below all modules, once for the cohort, or for the whole run where they are
+    kept; tokens that are masked are others in every step."""
+    if run.trunk and data.train.vocabulary is None:
+        chosen, length = batch["feature"].tolist(), batch["ids"].shape[1]
+        return Trunk(run.trunk.hidden(data.train, chosen, length), run.trunk.depth)
+    depth = _shared_depth(modules, run.adapted, run.settings.dropout)
     if depth is None:
         return None
     run.adapted.activate(AdapterSetup((), (), None, depth))

@@ -8,6 +8,7 @@ from typing import Protocol
 from lightning_fabric import Fabric
 
 from adapters_xitt.model.adapted import AdaptedEncoder
+from adapters_xitt.model.trunk import KeptTrunk
 from adapters_xitt.training.checkpoint import Checkpointer
 from adapters_xitt.training.settings import Settings
 
@@ -40,3 +41,5 @@ class TrainingRun:
     callback: Callback
     checkpointer: Checkpointer
     checkpoint_every: float = 60.0  # seconds
+    # what lies below all modules, kept; without it, it runs in every step
+    trunk: KeptTrunk | None = None

@@ -78,7 +78,10 @@ class StepBatches(Dataset):
         features = portion.features_of(int(self.steps_before[step]))
         masks = derive(self.seed, "mask", portion.data.task.name, step)
         arrays = [
-            collate(portion.data.train, chosen, pad=self.pad, seed=masks)
+            {
+                **collate(portion.data.train, chosen, pad=self.pad, seed=masks),
+                "feature": np.array(chosen),
+            }
             for chosen in micro_batches(
                 portion.feature_lengths, features, self.tokens, bundles=portion.bundles
             )

@@ -47,6 +47,7 @@ def _scores(
             tokens=run.settings.tokens,
             stop=run.adapted.encoder.layers,
             tick=run.callback.on_tokens,
+            kept=run.trunk,
         ),
     )
     tests = [

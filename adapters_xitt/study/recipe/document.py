@@ -178,6 +178,9 @@ class Recipe(Closed):
     memory: str | None = None
     # every n-th layer runs again in the backward pass; the same numbers
     checkpointing: Whole | None = None
+    # kept: the layers below every method's modules run once for each text, without dropout, and are
+    # kept in memory while it trains; the step is cheaper, the numbers differ by rounding
+    trunk: Literal["kept"] | None = None
     # Of the word table: all of it, the rows of the data, or on the host; the same numbers. Default:
     # what is cheap.
     embeddings: Literal["whole", "cut", "host"] | None = None
