@@ -41,8 +41,8 @@ class KeptTrunk:
         width, dtype = self.adapted.encoder.width, states.values.dtype
         hidden = torch.zeros(len(chosen), length, width, dtype=dtype)
         for place, feature in enumerate(chosen):
-            own = states.of(feature)
-            hidden[place, : len(own)] = own
+            of_feature = states.of(feature)
+            hidden[place, : len(of_feature)] = of_feature
         return hidden.to(self.adapted.encoder.device)
 
     def _states(self, features: Features) -> _States:
@@ -92,8 +92,8 @@ class _States:
 
     def fill(self, block: int, states: Sequence[Tensor]) -> None:
         """Keeps the states of every feature of a block."""
-        for feature, own in zip(self.blocks[block], states, strict=True):
-            self.of(feature).copy_(own)
+        for feature, of_feature in zip(self.blocks[block], states, strict=True):
+            self.of(feature).copy_(of_feature)
         self._filled[block] = True
 
     def of(self, feature: int) -> Tensor:
