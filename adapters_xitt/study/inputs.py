@@ -69,22 +69,6 @@ class Inputs:
         tensors = pretrained.read_lm_head(self.files)
         return hashing.tensors_digest(tensors) if tensors else ""
 
-    @cached_property
-    def kept_depth(self) -> int | None:
-        """The depth up to which the trunk is kept; None where it isn't. A `XittError` where a
-        method adapts the lowest layer."""
-        if self.recipe.trunk is None:
-            return None
-        depths = []
-        for choice, _ in self.recipe.choices():
-            depths.append(min(choice.adapted(self.files.layers), default=self.files.layers))
-            if depths[-1] == 0 or choice.spec.trains_encoder:
-                raise XittError(
-                    f"trunk: kept: method {choice.label} trains the lowest layer, so that nothing"
-                    " lies below it; leave_out names the layers to leave as they are"
-                )
-        return min(depths)
-
     def settings(self, mixture: Mixture) -> tuple[Settings, float | None]:
         """The settings of a mixture, and a learning rate over the method's. A single task's own
         part of the recipe counts; of several only the batch sizes and selections do, each for its

@@ -55,8 +55,8 @@ def training_inputs(
         }
         for part, share, size in zip(mixture.portions, shares, sizes, strict=True)
     ]
-    if inputs.kept_depth is not None:
-        key_inputs["trunk"] = inputs.kept_depth
+    if depth := inputs.recipe.kept_depth(files.layers):
+        key_inputs["trunk"] = depth
     return key_inputs | {
         "portions": portions,
         "learning_rate": learning_rate,

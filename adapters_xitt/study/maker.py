@@ -134,7 +134,7 @@ class ModuleMaker:
         self._load_below(jobs)
         modules = [self._module_in_training(job) for job in jobs]
         untrained = {job.key: self._untrained_tensors(job) for job in jobs}
-        depth = self.inputs.kept_depth
+        depth = self.inputs.recipe.kept_depth(self.inputs.files.layers)
         logger = TrainingLogger(self.store, self.log, self.callback, [job.key for job in jobs])
         try:
             run = TrainingRun(

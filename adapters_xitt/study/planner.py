@@ -126,7 +126,7 @@ def _named_elsewhere(recipe: Recipe) -> Iterator[str]:
 
 def _check_kept_trunk(inputs: Inputs, mixtures: Sequence[Mixture]) -> None:
     """Refuses to keep more of a trunk than there is room for."""
-    if inputs.kept_depth is None:
+    if inputs.recipe.kept_depth(inputs.files.layers) is None:
         return
     for mixture in mixtures:
         for portion in inputs.data(mixture):

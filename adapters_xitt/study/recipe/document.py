@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from adapters_xitt.data.dataset import Override, Sources
 from adapters_xitt.data.exposure import OVERLAP
 from adapters_xitt.data.mixture import ENGLISH, RANDOM, VARIANTS, Mixture, Portion, portion, single
+from adapters_xitt.errors import XittError
 from adapters_xitt.modules.methods import Choice, choose
 from adapters_xitt.tasks import Task, task
 
@@ -211,6 +212,21 @@ class Recipe(Closed):
             choice = choose(part.name, part.model_extra or {})
             choices.append((choice, part.learning_rate or choice.spec.learning_rate))
         return choices
+
+    def kept_depth(self, layers: int) -> int | None:
+        """The depth up to which the trunk of an encoder of so many layers is kept; None where it
+        isn't. A `XittError` where a method adapts the lowest layer."""
+        if self.trunk is None:
+            return None
+        depths = []
+        for choice, _ in self.choices():
+            depths.append(min(choice.adapted(layers), default=layers))
+            if depths[-1] == 0 or choice.spec.trains_encoder:
+                raise XittError(
+                    f"trunk: kept: method {choice.label} trains the lowest layer, so that nothing"
+                    " lies below it; leave_out names the layers to leave as they are"
+                )
+        return min(depths)
 
     def mixtures(self) -> list[Mixture]:
         """The intermediates in order, then those that the controls ask for."""
