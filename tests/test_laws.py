@@ -1150,6 +1150,14 @@ def test_a_kept_trunk_gives_each_the_same_whoever_asks_first(
             assert max(gaps) < 1e-3
 
 
+def test_a_kept_trunk_passes_no_module_by(pico_files, modules, pico_tokenizer):
+    """A module with parts below what is kept would have no effect there: it is refused."""
+    data, adapted = pico.data("pair", pico_tokenizer), pico.adapted(pico_files)
+    rows = cohort(adapted, modules, ["one"], CHOICES)
+    with pytest.raises(XittError, match="one has parts in layer 0, below the kept depth 2"):
+        run_training(rows, data, adapted, trunk=KeptTrunk(adapted, pico.fabric(), 2))
+
+
 def test_a_kept_trunk_lets_the_oldest_go(pico_files, pico_tokenizer, monkeypatch):
     """What is kept stays below its room, and what was let go comes back with the same bits."""
     adapted = pico.adapted(pico_files)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_convert
 
 from adapters_xitt import stopping
+from adapters_xitt.errors import XittError
 from adapters_xitt.kinds import KINDS
 from adapters_xitt.model.adapted import AdaptedEncoder
 from adapters_xitt.model.setup import AdapterSetup
@@ -31,6 +32,12 @@ def train(
 ) -> list[TrainingResult]:
     """Trains modules side by side, one portion of `data` a step; resumes those that have a
     checkpoint."""
+    for module in modules:
+        if run.trunk and module.setup.depth < run.trunk.depth:
+            raise XittError(
+                f"trunk: kept: {module.title} has parts in layer {module.setup.depth}, below the"
+                f" kept depth {run.trunk.depth}; leave trunk out"
+            )
     batches = StepBatches(
         data,
         tokens=run.settings.tokens,
